@@ -1,0 +1,48 @@
+"""setpoint and ack: what the EMS asks of a device, and what the device made of it."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from schemas.messages.birth import Fallback
+from schemas.messages.stamp import Body, Command
+from schemas.units import Kw, PositiveKw, UtcTime
+
+SetpointId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Setpoint(Command):
+    """A set-point, valid in the half-open interval [valid_from, valid_until); then ``fallback`` holds.
+
+    Exactly one of ``power_kw`` (chargers, BESS; sign of `schemas.units`) and ``limit_kw`` (PV: greatest production,
+    a magnitude).
+    """
+
+    id: SetpointId
+    epoch: Annotated[int, Field(ge=0)]
+    """Of the EMS that leads; a device refuses lower ones than it has seen."""
+    valid_from: UtcTime
+    valid_until: UtcTime
+    power_kw: Kw | None = None
+    limit_kw: PositiveKw | None = None
+    fallback: Fallback
+    reason: Annotated[str, Field(max_length=500)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Setpoint":
+        if self.valid_until <= self.valid_from:
+            raise ValueError(f"valid_until {self.valid_until} is not after valid_from {self.valid_from}")
+        if (self.power_kw is None) == (self.limit_kw is None):
+            raise ValueError("exactly one of power_kw and limit_kw is to be given")
+        return self
+
+
+class Ack(Body):
+    """Answer to a set-point. ``applied_kw`` or ``applied_limit_kw`` is what the device will really do."""
+
+    id: SetpointId
+    accepted: bool
+    applied_kw: Kw | None = None
+    applied_limit_kw: PositiveKw | None = None
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    """Why the set-point was refused, or why what is applied differs from it."""

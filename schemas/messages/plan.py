@@ -1,0 +1,89 @@
+"""plan: what the EMS intends for the rest of its window, and how it came to it."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.messages.series import Values
+from schemas.messages.stamp import Body, DeviceId
+from schemas.units import UtcTime
+
+
+class PlanStatus(StrEnum):
+    """Where the plan comes from, best first."""
+
+    OPTIMAL = "optimal"
+    INCUMBENT = "incumbent"
+    """The solver ran out of its budget; the best solution it had, with its gap."""
+    PREVIOUS = "previous"
+    """No usable solution; the previous plan, shifted."""
+    SAFE_RULE = "safe_rule"
+    """No usable solution and no previous plan: every device follows its fallback."""
+
+
+class EmsMode(StrEnum):
+    CONTROL = "control"
+    OBSERVE = "observe"
+    """Plans and publishes no set-point."""
+    HOLD = "hold"
+    """Neither plans nor commands: the devices follow their fallback."""
+
+
+class ShortfallKind(StrEnum):
+    DEPARTURE = "departure"
+    """A vehicle will leave with less than its target."""
+    TERMINAL = "terminal"
+    """A BESS will miss its SOC at local midnight."""
+    SOC_MIN = "soc_min"
+    """A store is below the least SOC allowed and cannot be back at once."""
+    CONNECTION_LIMIT = "connection_limit"
+    """Import or export exceeds what the connection allows."""
+
+
+class Shortfall(Body):
+    """A wish that cannot be met, bought off at a stated price instead of making the plan impossible."""
+
+    kind: ShortfallKind
+    device: DeviceId | None
+    at: UtcTime
+    kwh: Annotated[float, Field(ge=0)]
+    eur: Annotated[float, Field(ge=0)]
+
+
+class DevicePlan(Body):
+    """A device's power per step of the window [kW, sign of `schemas.units`] and SOC at each step's end."""
+
+    power_kw: Values
+    soc_frac: tuple[Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)] | None, ...] | None = Field(
+        default=None, strict=False
+    )
+    """None where no vehicle is plugged; absent for devices that store nothing."""
+
+
+class Plan(Body):
+    """Series hold in steps of ``step_s`` from ``start`` on; the first is the quarter that is commanded now."""
+
+    epoch: Annotated[int, Field(ge=0)]
+    mode: EmsMode
+    status: PlanStatus
+    reason: Annotated[str, Field(max_length=2000)] | None = None
+    start: UtcTime
+    step_s: Annotated[int, Field(gt=0, le=86_400)]
+    objective_eur: float
+    """Equation (1) over the window: purchase cost minus sale revenue, without penalties and tie-break."""
+    penalty_eur: float = 0.0
+    """Price of the shortfalls."""
+    tie_break_eur: float = 0.0
+    """Value of the secondary objective; no plan of equal cost is further from optimal than this."""
+    mip_gap: float = 0.0
+    binaries: Annotated[int, Field(ge=0)] = 0
+    iterations: Annotated[int, Field(ge=0)] = 0
+    shortfalls: Annotated[tuple[Shortfall, ...], Field(strict=False)] = ()
+    devices: dict[DeviceId, DevicePlan] = Field(default_factory=dict)
+    load_kw: Values | None = None
+    pcc_kw: Values | None = None
+    """Positive on import, losses included."""
+    losses_kw: Values | None = None
+    purchase_price_eur_per_kwh: Values | None = None
+    sale_price_eur_per_kwh: Values | None = None

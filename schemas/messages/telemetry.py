@@ -1,0 +1,92 @@
+"""telemetry: what a device measures. One body per kind of device; `power_kw` is the value just after `ts`."""
+
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, model_validator
+
+from schemas.messages.stamp import Body
+from schemas.units import Kw, Kwh, PositiveKw, SocFrac, UtcTime
+
+
+class Segment(NamedTuple):
+    """A piece of constant power: from ``start`` until the next segment's start (the last: until ``ts``)."""
+
+    start: UtcTime
+    power_kw: Kw
+
+
+class Telemetry(Body):
+    """What every device with power tells. Registers survive a restart; settlement uses their differences."""
+
+    power_kw: Kw
+    energy_import_kwh: Kwh | None = None
+    energy_export_kwh: Kwh | None = None
+    reactive_kvar: Kw | None = None
+    voltages_v: Annotated[tuple[float, ...], Field(max_length=3, strict=False)] | None = None
+    phase_power_kw: Annotated[tuple[Kw, ...], Field(max_length=3, strict=False)] | None = None
+    segments: Annotated[tuple[Segment, ...], Field(strict=False)] | None = None
+    """Lock-step only: the pieces of constant power since the last telemetry, in order, without gaps.
+
+    Ramps and tapers are sampled at the twin's fixed sub-step, so the pieces are what really happened, not a summary.
+    """
+
+    @model_validator(mode="after")
+    def _both_registers_or_none(self) -> "Telemetry":
+        if (self.energy_import_kwh is None) != (self.energy_export_kwh is None):
+            raise ValueError("energy_import_kwh and energy_export_kwh come together or not at all")
+        return self
+
+
+class PluggedVehicle(Body):
+    """What ISO 15118 tells of the vehicle at the plug."""
+
+    vehicle: Annotated[str, Field(min_length=1, max_length=64)]
+    soc_frac: SocFrac
+    capacity_kwh: Annotated[float, Field(gt=0, le=10_000)]
+    arrival: UtcTime
+    arrival_soc_frac: SocFrac
+    departure: UtcTime
+    """As announced; the driver may leave at any time."""
+    target_soc_frac: SocFrac
+    soc_min_frac: SocFrac = 0.0
+    soc_max_frac: SocFrac = 1.0
+    max_charge_kw: PositiveKw | None = None
+    max_discharge_kw: PositiveKw | None = None
+    charged_kwh: Kwh = 0.0
+    """AC energy into this vehicle since it arrived."""
+    discharged_kwh: Kwh = 0.0
+    """AC energy out of this vehicle since it arrived."""
+
+
+class ChargerTelemetry(Telemetry):
+    vehicle: PluggedVehicle | None = None
+
+
+class BessTelemetry(Telemetry):
+    soc_frac: SocFrac
+
+
+class PvTelemetry(Telemetry):
+    available_kw: PositiveKw
+    """What the inverter could deliver just after ``ts`` if it were not curtailed; a magnitude."""
+
+
+class MeterTelemetry(Telemetry):
+    pass
+
+
+class FeederTelemetry(Telemetry):
+    """The PCC meter of the simulated network. ``power_kw`` is positive on import."""
+
+    losses_kw: Kw
+    """Cables and transformer at ``ts``."""
+    losses_kwh: Kwh
+    """Register of the losses."""
+    residual_kwh: Annotated[float, Field(ge=-1e9, le=1e9)]
+    """PCC register difference minus devices' register differences minus losses, of the interval before ``ts``."""
+    voltages_pu: Annotated[dict[str, float], Field(max_length=10_000)]
+    """Per node of the network."""
+    loadings_frac: Annotated[dict[str, float], Field(max_length=10_000)]
+    """Per cable and transformer, of its rated current or power."""
+    missing: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Devices that were there before and did not tell of this interval."""

@@ -1,0 +1,85 @@
+"""session, tick and done: the clock's messages and the answer to them. See `broker.lockstep` for the rules."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.messages.birth import TimeMode
+from schemas.messages.stamp import BootId, Command, DeviceId
+from schemas.units import UtcTime
+
+
+class Phase(StrEnum):
+    """Phases of a lock-step cycle, in order. A day is roll call, commit; per step all five; sense, measure, commit."""
+
+    ROLLCALL = "rollcall"
+    SENSE = "sense"
+    MEASURE = "measure"
+    DECIDE = "decide"
+    APPLY = "apply"
+    COMMIT = "commit"
+
+    @property
+    def order(self) -> int:
+        return _ORDER[self]
+
+
+_ORDER = {phase: order for order, phase in enumerate(Phase)}
+
+
+class Session(Command):
+    """The time that holds at a site. Retained: who joins knows from it where we are.
+
+    In wall time the simulated time is ``t0 + (now - wall0) · speed``; with real devices speed is 1 and t0 = wall0.
+    """
+
+    mode: TimeMode
+    step_s: Annotated[int, Field(gt=0, le=86_400)]
+    t0: UtcTime
+    t_end: UtcTime | None = None
+    wall0: UtcTime
+    speed: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Wall time only."""
+    simulated: bool = True
+    """False: real devices; no simulation may touch this site."""
+    ended: UtcTime | None = None
+    """When the session ended (machine time); None: it lives."""
+
+    def time_at(self, now: datetime) -> datetime:
+        """Session time at the machine's time ``now`` (wall time only)."""
+        return self.t0 + (now - self.wall0) * (self.speed or 1.0)
+
+
+Announcement = tuple[str, int, int]
+"""(topic, first seq, last seq): these messages were sent in this step."""
+
+
+class Tick(Command):
+    """Opens a phase for everyone in the roster, or repeats it when answers are missing."""
+
+    n: Annotated[int, Field(ge=0)]
+    """Cycle: 0 the roll call, 1..N the steps, N+1 the closing one."""
+    phase: Phase
+    t: UtcTime
+    attempt: Annotated[int, Field(ge=1)]
+    t0: UtcTime
+    t_end: UtcTime
+    step_s: Annotated[int, Field(gt=0, le=86_400)]
+    roster: dict[DeviceId, BootId]
+    announced: dict[DeviceId, Annotated[tuple[Announcement, ...], Field(strict=False)]]
+    """What each member of the roster (and the clock) announced in this cycle so far."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Order of phases through a run."""
+        return (self.n, self.phase.order)
+
+
+class Done(Command):
+    """I have done this phase, and this is all I sent in this cycle."""
+
+    n: Annotated[int, Field(ge=0)]
+    phase: Phase
+    announced: Annotated[tuple[Announcement, ...], Field(strict=False)]

@@ -1,0 +1,108 @@
+"""The participant protocol: an object that is handed messages and a phase, and returns messages.
+
+A participant holds no socket, no thread, no clock and no file. Its run loop (`broker.lockstep`, `broker.wall`,
+`broker.direct`) tells it what time it is. Therefore the same day gives the same numbers in memory and over any broker.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from schemas.messages import Birth, Body, Phase, Stamp, TimeMode
+from schemas.topics import Channel, Kind, Topic
+
+Json = Any
+"""A value that the json module writes and reads back equal (floats included)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that arrived, validated. ``stamp`` and ``body`` may be one object."""
+
+    topic: Topic
+    stamp: Stamp
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send. The run loop stamps it with time, run, boot and seq."""
+
+    topic: Topic
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A call to act. ``t`` is the time that holds.
+
+    ``gap`` (devices, at SENSE): the device was away since its last turn, so nothing flowed meanwhile: it integrates
+    0 kW up to ``t`` instead of the set-point that it last knew.
+    """
+
+    phase: Phase
+    t: datetime
+    t0: datetime
+    t_end: datetime | None
+    """None: a live session without end."""
+    step_s: int
+    mode: TimeMode
+    n: int = 0
+    """Lock-step: the cycle, 0 the roll call. Wall time: the number of turns so far."""
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """When a phase comes in wall time. With ``on_message`` as soon as one is there, at the latest by the period."""
+
+    period_s: float | None = None
+    """In session time, aligned to multiples of it since local midnight; None: only ``on_message``."""
+    delay_s: float = 0.0
+    """After the aligned instant, for what others send at it to arrive."""
+    on_message: bool = False
+
+
+class Participant(Protocol):
+    """Twin, EMS, forecast, recorder, feeder, gateway driver."""
+
+    @property
+    def site(self) -> str: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """MQTT filters of what it wants to be handed. Ticks and the session are the run loop's."""
+        ...
+
+    @property
+    def cadence(self) -> Mapping[Phase, Cadence]:
+        """Which phases it has work in, and when they come in wall time. Lock-step calls it in every phase."""
+        ...
+
+    def birth(self) -> Birth: ...
+
+    def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
+        """Acts on exactly these messages, sorted by (topic, boot, seq); returns what is to be sent, in order.
+
+        Lock-step: everything announced in this cycle on my subscriptions that I was not handed before.
+        Deterministic: a function of the state and the arguments. Never raises for a peer's message.
+        """
+        ...
+
+    def snapshot(self) -> Json:
+        """The state as one value. ``restore(snapshot())`` on a fresh object continues to the last bit."""
+        ...
+
+    def restore(self, state: Json) -> None: ...
+
+
+def own_topic(participant: Participant, channel: Channel) -> Topic:
+    """A channel that the participant writes."""
+    return Topic(participant.site, participant.kind, participant.device, channel)

@@ -1,0 +1,242 @@
+"""The devices of a site: nameplates, and what only a twin needs to know (profiles, sessions, initial state)."""
+
+import itertools
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, model_validator
+
+from schemas.messages import ExpectedSession, Fallback, MeterRole
+from schemas.site.base import SitePart
+from schemas.units import Efficiency, PositiveKw, Seconds, SocFrac, UtcTime
+
+ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
+Weekday = Annotated[int, Field(ge=0, le=6)]
+
+
+class Device(SitePart):
+    """What all devices have in common."""
+
+    node: str | None = None
+    """Of the site's network; None: at the main busbar."""
+    telemetry_period_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Wall time only."""
+    required: bool = True
+    """A lock-step run does not begin without it."""
+
+
+class Vehicle(SitePart):
+    """What a vehicle brings to a charger. SOC is a fraction of ``capacity_kwh``."""
+
+    capacity_kwh: Annotated[float, Field(gt=0, le=10_000)]
+    arrival_soc_frac: SocFrac
+    target_soc_frac: SocFrac
+    """At departure, equation (6)."""
+    soc_min_frac: SocFrac = 0.0
+    soc_max_frac: SocFrac = 1.0
+    max_charge_kw: PositiveKw | None = None
+    max_discharge_kw: PositiveKw | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        low, high = self.soc_min_frac, self.soc_max_frac
+        if low > high:
+            raise ValueError(f"soc_min_frac {low} is above soc_max_frac {high}")
+        for name in ("arrival_soc_frac", "target_soc_frac"):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"{name} {getattr(self, name)} is above soc_max_frac {high}")
+        return self
+
+
+class DailySession(Vehicle):
+    """The same vehicle on the same local hours of every day (or of the weekdays given, Monday = 0)."""
+
+    vehicle: Annotated[str, Field(min_length=1, max_length=64)]
+    arrival: time
+    departure: time
+    weekdays: tuple[Weekday, ...] = (0, 1, 2, 3, 4, 5, 6)
+
+    @model_validator(mode="after")
+    def _departs_after_arrival(self) -> Self:
+        if self.departure <= self.arrival:
+            raise ValueError(f"departure {self.departure} is not after arrival {self.arrival} (one day's local hours)")
+        return self
+
+    def on(self, day: date, zone: ZoneInfo) -> "Session | None":
+        """The session of one local day, if there is one."""
+        if day.weekday() not in self.weekdays:
+            return None
+        return Session(
+            **{name: getattr(self, name) for name in Vehicle.model_fields},
+            vehicle=self.vehicle,
+            arrival=datetime.combine(day, self.arrival, zone).astimezone(UTC),
+            departure=datetime.combine(day, self.departure, zone).astimezone(UTC),
+        )
+
+
+class Session(Vehicle):
+    """One stay of one vehicle."""
+
+    vehicle: Annotated[str, Field(min_length=1, max_length=64)]
+    arrival: UtcTime
+    departure: UtcTime
+    """When it really leaves."""
+    announced_departure: UtcTime | None = None
+    """What the driver says on arrival; None: the truth."""
+
+    @model_validator(mode="after")
+    def _departs_after_arrival(self) -> Self:
+        if self.departure <= self.arrival:
+            raise ValueError(f"departure {self.departure} is not after arrival {self.arrival}")
+        return self
+
+    def expected(self, charger: str) -> ExpectedSession:
+        """As a forecast announces it."""
+        return ExpectedSession(
+            charger=charger,
+            vehicle=self.vehicle,
+            arrival=self.arrival,
+            departure=self.announced_departure or self.departure,
+            capacity_kwh=self.capacity_kwh,
+            arrival_soc_frac=self.arrival_soc_frac,
+            target_soc_frac=self.target_soc_frac,
+            soc_min_frac=self.soc_min_frac,
+            soc_max_frac=self.soc_max_frac,
+            max_charge_kw=self.max_charge_kw,
+            max_discharge_kw=self.max_discharge_kw,
+        )
+
+
+class Taper(SitePart):
+    """Charging power falls linearly with SOC, from the full power at ``start_soc_frac`` to ``end_power_frac`` at 1."""
+
+    start_soc_frac: Annotated[float, Field(ge=0, lt=1)]
+    end_power_frac: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class Charger(Device):
+    kind: Literal["charger"] = "charger"
+    max_charge_kw: Annotated[float, Field(gt=0, le=10_000)]
+    max_discharge_kw: PositiveKw = 0.0
+    min_power_kw: PositiveKw = 0.0
+    charge_efficiency: Efficiency = 0.95
+    discharge_efficiency: Efficiency = 0.95
+    current: Literal["dc", "ac"] = "dc"
+    phases: Literal[1, 3] = 3
+    dead_time_s: Seconds = 0.0
+    ramp_kw_per_s: Annotated[float, Field(gt=0)] | None = None
+    """None: power follows at once (after the dead time)."""
+    taper: Taper | None = None
+    sub_step_s: Annotated[float, Field(gt=0, le=900)] = 10.0
+    """Sampling of ramps and tapers; power is constant within it."""
+    fallback: Fallback = Fallback.UNCONTROLLED
+    controllable: bool = True
+    """False: charges as soon as a vehicle is plugged, until its target; the EMS treats it as a load."""
+    sessions: tuple[Session, ...] = ()
+    daily: tuple[DailySession, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.min_power_kw > self.max_charge_kw:
+            raise ValueError(f"min_power_kw {self.min_power_kw} is above max_charge_kw {self.max_charge_kw}")
+        if self.current == "ac" and self.max_discharge_kw > 0 and self.phases == 1 and self.max_discharge_kw > 7.4:
+            raise ValueError(f"max_discharge_kw {self.max_discharge_kw} is above 7.4 kW, the most of one phase at 32 A")
+        ordered = sorted(self.sessions, key=lambda session: session.arrival)
+        for before, after in itertools.pairwise(ordered):
+            if after.arrival < before.departure:
+                raise ValueError(
+                    f"sessions overlap: {after.vehicle} arrives {after.arrival} before {before.vehicle} "
+                    f"leaves {before.departure}"
+                )
+        return self
+
+    def sessions_between(self, start: datetime, end: datetime, zone: ZoneInfo) -> tuple[Session, ...]:
+        """All stays that touch [start, end), daily ones included, by arrival."""
+        found = [s for s in self.sessions if s.arrival < end and s.departure > start]
+        day, last = start.astimezone(zone).date(), end.astimezone(zone).date()
+        while day <= last:
+            stays = (daily.on(day, zone) for daily in self.daily)
+            found += [s for s in stays if s is not None and s.arrival < end and s.departure > start]
+            day += timedelta(days=1)
+        return tuple(sorted(found, key=lambda session: session.arrival))
+
+
+class Bess(Device):
+    kind: Literal["bess"] = "bess"
+    capacity_kwh: Annotated[float, Field(gt=0, le=1e6)]
+    max_charge_kw: Annotated[float, Field(gt=0, le=1e6)]
+    max_discharge_kw: Annotated[float, Field(gt=0, le=1e6)]
+    charge_efficiency: Efficiency = 0.95
+    discharge_efficiency: Efficiency = 0.95
+    soc_min_frac: SocFrac = 0.1
+    soc_max_frac: SocFrac = 0.9
+    initial_soc_frac: SocFrac = 0.5
+    dead_time_s: Seconds = 0.0
+    ramp_kw_per_s: Annotated[float, Field(gt=0)] | None = None
+    sub_step_s: Annotated[float, Field(gt=0, le=900)] = 10.0
+    fallback: Fallback = Fallback.IDLE
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.soc_min_frac <= self.initial_soc_frac <= self.soc_max_frac:
+            raise ValueError(
+                f"initial_soc_frac {self.initial_soc_frac} is not between soc_min_frac {self.soc_min_frac} "
+                f"and soc_max_frac {self.soc_max_frac}"
+            )
+        return self
+
+
+class PowerProfile(SitePart):
+    """PV power as a profile of AC kW (a magnitude)."""
+
+    type: Literal["power"] = "power"
+    profile: ProfileName
+
+
+class ClearSky(SitePart):
+    """PV power of a clear sky (Ineichen and Perez, by pvlib) on a tilted plane."""
+
+    type: Literal["clearsky"] = "clearsky"
+    peak_kw: Annotated[float, Field(gt=0, le=1e6)]
+    """DC rating at standard test conditions."""
+    tilt_deg: Annotated[float, Field(ge=0, le=90)] = 30.0
+    azimuth_deg: Annotated[float, Field(ge=0, lt=360)] = 180.0
+    """Clockwise from north."""
+    system_losses_frac: Annotated[float, Field(ge=0, lt=1)] = 0.14
+    temp_air_c: Annotated[float, Field(ge=-60, le=60)] = 20.0
+
+
+class Irradiance(ClearSky):
+    """PV power from profiles of global horizontal irradiance [W/m²] and air temperature [°C], by pvlib."""
+
+    type: Literal["irradiance"] = "irradiance"  # type: ignore[assignment]
+    ghi_profile: ProfileName
+    temp_air_profile: ProfileName | None = None
+
+
+PvSource = Annotated[PowerProfile | ClearSky | Irradiance, Field(discriminator="type")]
+
+
+class Pv(Device):
+    kind: Literal["pv"] = "pv"
+    rated_kw: Annotated[float, Field(gt=0, le=1e6)]
+    """AC limit of the inverter."""
+    curtailable: bool = True
+    source: PvSource
+    forecast: PvSource
+    """What the forecast service expects; the paper's is a clear sky."""
+    fallback: Fallback = Fallback.UNCONTROLLED
+
+
+class Meter(Device):
+    kind: Literal["meter"] = "meter"
+    role: MeterRole = MeterRole.LOAD
+    profile: ProfileName | None = None
+    """What it measures, in simulation; a real PCC meter has none."""
+    forecast_profile: ProfileName | None = None
+    """What the forecast service expects; None: the profile itself."""
+    power_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+AnyDevice = Annotated[Charger | Bess | Pv | Meter, Field(discriminator="kind")]

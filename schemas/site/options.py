@@ -1,0 +1,108 @@
+"""Options of a site: connection, tariff, EMS, time."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from schemas.messages.plan import EmsMode
+from schemas.site.base import SitePart
+from schemas.site.devices import ProfileName
+from schemas.units import EurPerKwh, PositiveKw, SocFrac
+
+
+class Location(SitePart):
+    latitude_deg: Annotated[float, Field(ge=-90, le=90)]
+    longitude_deg: Annotated[float, Field(ge=-180, le=180)]
+    altitude_m: Annotated[float, Field(ge=-500, le=9000)] = 0.0
+    time_zone: str = "Europe/Rome"
+
+
+class Connection(SitePart):
+    """Limits at the PCC, equations (20) and (21)."""
+
+    import_limit_kw: PositiveKw
+    export_limit_kw: PositiveKw
+
+
+class Tariff(SitePart):
+    """Prices at the PCC. Purchase price = sale price + spread, or a profile of its own."""
+
+    sale: ProfileName
+    purchase: ProfileName | None = None
+    spread_eur_per_kwh: EurPerKwh | None = None
+    demand_charge_eur_per_kw: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """On the month's highest quarter-hour of import."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.purchase is None) == (self.spread_eur_per_kwh is None):
+            raise ValueError("exactly one of purchase and spread_eur_per_kwh is to be given")
+        return self
+
+
+class Horizon(StrEnum):
+    DAY = "day"
+    """To local midnight, as in the paper."""
+    ROLLING = "rolling"
+    """``rolling_h`` hours, bounded by the known prices plus ``price_extension_h``."""
+
+
+class EmsOptions(SitePart):
+    mode: EmsMode = EmsMode.CONTROL
+    horizon: Horizon = Horizon.DAY
+    rolling_h: Annotated[float, Field(gt=0, le=168)] = 36.0
+    price_extension_h: Annotated[float, Field(ge=0, le=48)] = 12.0
+    """Beyond the known prices those of the same local hour a day earlier are assumed, for so long at most."""
+    bess_terminal_soc_frac: SocFrac | None = 0.85
+    """At every local midnight in the window; None: no such wish."""
+    shortfall_price_eur_per_kwh: Annotated[float, Field(gt=0, le=1000)] = 5.0
+    """Of energy that a departing vehicle or the BESS at midnight lacks."""
+    limit_price_eur_per_kwh: Annotated[float, Field(gt=0, le=10_000)] = 50.0
+    """Of energy above the connection's limits."""
+    bess_wear_eur_per_kwh: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Of AC throughput, charging and discharging."""
+    tie_throughput_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-4
+    """Secondary objective: of equal-cost plans the one with least throughput ..."""
+    tie_flat_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-5
+    """... and then a flat PCC profile: each higher band of import (and export) costs this much more."""
+    cable_limits: tuple["GroupLimit", ...] = ()
+    node_budget: Annotated[int, Field(gt=0)] = 5_000
+    """Branch-and-bound nodes of one optimisation."""
+    iteration_budget: Annotated[int, Field(gt=0)] = 200_000
+    grace_s: Annotated[float, Field(ge=0, le=3600)] = 120.0
+    """Wall time: a set-point stays valid so long after its quarter."""
+
+
+class GroupLimit(SitePart):
+    """Several devices behind one cable: their summed power is limited in both directions."""
+
+    devices: Annotated[tuple[str, ...], Field(min_length=1)]
+    limit_kw: PositiveKw
+
+
+EmsOptions.model_rebuild()
+
+
+class OnSilence(StrEnum):
+    """What the clock does with a device that stops answering in lock-step."""
+
+    AWAIT = "await"
+    DROP = "drop"
+    FATAL = "fatal"
+
+
+class TimeOptions(SitePart):
+    step_s: Annotated[int, Field(gt=0, le=3600)] = 900
+    tick_timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Silence after which a tick is repeated."""
+    silent_attempts: Annotated[int, Field(ge=2, le=1000)] = 20
+    """Repetitions after which the policy below applies."""
+    on_silence: OnSilence = OnSilence.FATAL
+    rollcall_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+
+    @model_validator(mode="after")
+    def _divides_the_hour(self) -> Self:
+        if 3600 % self.step_s:
+            raise ValueError(f"step_s {self.step_s} does not divide an hour")
+        return self

@@ -1,0 +1,82 @@
+"""Profiles of a site: values that are constant within each quarter-hour."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, model_validator
+
+from schemas.site.base import SitePart
+from schemas.units import UtcTime
+
+ProfileValues = Annotated[
+    tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...], Field(min_length=1, max_length=400_000, strict=False)
+]
+
+
+class DayProfile(SitePart):
+    """A typical day by the local clock: equal steps from 00:00, repeated every day.
+
+    On the day that begins summer time the values of the hour that does not exist are skipped; on the day that ends
+    it those of the hour that exists twice hold twice.
+    """
+
+    type: Literal["day"] = "day"
+    values: ProfileValues
+
+    @model_validator(mode="after")
+    def _divides_the_day(self) -> Self:
+        if 86_400 % len(self.values):
+            raise ValueError(f"{len(self.values)} values do not divide a day into equal whole seconds")
+        return self
+
+    def at(self, time: datetime, zone: ZoneInfo) -> float:
+        local = time.astimezone(zone)
+        second = local.hour * 3600 + local.minute * 60 + local.second
+        return self.values[second * len(self.values) // 86_400]
+
+    def next_change(self, time: datetime, zone: ZoneInfo) -> datetime:
+        """The next instant after ``time`` at which the value may change."""
+        # Clocks change by whole hours, so that within an hour UTC and local steps end together.
+        step = min(86_400 // len(self.values), 3600)
+        into = time.timestamp() % step
+        return time + timedelta(seconds=step - into)
+
+
+class TimeProfile(SitePart):
+    """Values by time: ``values[i]`` holds in [start + i·step_s, start + (i+1)·step_s). Before and after: an error."""
+
+    type: Literal["time"] = "time"
+    start: UtcTime
+    step_s: Annotated[int, Field(gt=0, le=86_400)]
+    values: ProfileValues
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(seconds=self.step_s * len(self.values))
+
+    def at(self, time: datetime, zone: ZoneInfo) -> float:
+        """The first and the last value hold beyond the ends, so that a run may close at ``end`` exactly.
+
+        That a run lies within its profiles is checked when the run is composed, with a clear error.
+        """
+        index = int((time - self.start).total_seconds() // self.step_s)
+        return self.values[min(max(index, 0), len(self.values) - 1)]
+
+    def next_change(self, time: datetime, zone: ZoneInfo) -> datetime:
+        index = (time - self.start) // timedelta(seconds=self.step_s)
+        return self.start + timedelta(seconds=self.step_s * (index + 1))
+
+
+Profile = Annotated[DayProfile | TimeProfile, Field(discriminator="type")]
+
+
+def day_start(time: datetime, zone: ZoneInfo) -> datetime:
+    """Local midnight at or before ``time``, in UTC."""
+    return time.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
+
+
+def next_midnight(time: datetime, zone: ZoneInfo) -> datetime:
+    """Local midnight after ``time``, 23, 24 or 25 hours after the one before, in UTC."""
+    day = time.astimezone(zone).date() + timedelta(days=1)
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)

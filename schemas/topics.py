@@ -1,0 +1,105 @@
+"""Topics: ``twin/v1/{site}/{kind}/{device}/{channel}``, built and parsed here and nowhere else."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.errors import RemoteMessageError, shorten
+
+PREFIX = "twin/v1"
+SITE_PATTERN = r"[a-z0-9-]{1,32}"
+DEVICE_PATTERN = r"[a-z0-9-]{1,31}"
+
+
+class Kind(StrEnum):
+    """What a participant is. The first five have power; the others are services."""
+
+    CHARGER = "charger"
+    BESS = "bess"
+    PV = "pv"
+    METER = "meter"
+    FEEDER = "feeder"
+    EMS = "ems"
+    CLOCK = "clock"
+    RECORDER = "recorder"
+    FORECAST = "forecast"
+    TARIFF = "tariff"
+
+
+class Channel(StrEnum):
+    """What a message is about. A device's channels are written by it, save ``setpoint``, which the EMS writes."""
+
+    BIRTH = "birth"
+    STATE = "state"
+    SESSION = "session"
+    TELEMETRY = "telemetry"
+    SERIES = "series"
+    SETPOINT = "setpoint"
+    ACK = "ack"
+    PLAN = "plan"
+    TICK = "tick"
+    DONE = "done"
+    RECEIPT = "receipt"
+    ALARM = "alarm"
+    METRIC = "metric"
+    REJECT = "reject"
+
+
+RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.SESSION, Channel.SERIES, Channel.PLAN})
+"""Channels whose last message the broker keeps for whoever comes later."""
+
+BARRIER = frozenset({Channel.TICK, Channel.DONE})
+"""Channels of the lock-step barrier itself: neither announced nor in the history's counts."""
+
+_TOPIC = re.compile(
+    rf"{PREFIX}/(?P<site>{SITE_PATTERN})/(?P<kind>[a-z]+)/(?P<device>{DEVICE_PATTERN})/(?P<channel>[a-z]+)"
+)
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Topic:
+    """One topic. ``device`` is the owner of the channel: for a set-point the device that is to obey it."""
+
+    site: str
+    kind: Kind
+    device: str
+    channel: Channel
+
+    def __str__(self) -> str:
+        return f"{PREFIX}/{self.site}/{self.kind}/{self.device}/{self.channel}"
+
+    @property
+    def retained(self) -> bool:
+        return self.channel in RETAINED
+
+    @classmethod
+    def parse(cls, text: str) -> "Topic":
+        """Raises RemoteMessageError with the topic's text and what is allowed."""
+        match = _TOPIC.fullmatch(text)
+        if match is None:
+            raise RemoteMessageError(f"topic {shorten(text)} is not {PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}")
+        try:
+            return cls(match["site"], Kind(match["kind"]), match["device"], Channel(match["channel"]))
+        except ValueError as error:
+            raise RemoteMessageError(f"topic {shorten(text)}: {error}") from None
+
+
+def topic_filter(site: str, kind: Kind | str = "+", device: str = "+", channel: Channel | str = "+") -> str:
+    """An MQTT subscription; a part that is left out matches every value of one level."""
+    return f"{PREFIX}/{site}/{kind}/{device}/{channel}"
+
+
+def everything(site: str) -> str:
+    """The subscription to all of a site, wrong topics below it included."""
+    return f"{PREFIX}/{site}/#"
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """MQTT 3.1.1 topic matching (section 4.7) for topics that do not begin with ``$``."""
+    wanted, given = pattern.split("/"), topic.split("/")
+    for position, part in enumerate(wanted):
+        if part == "#":
+            return True
+        if position >= len(given) or part not in ("+", given[position]):
+            return False
+    return len(wanted) == len(given)

@@ -1,0 +1,48 @@
+"""Units and signs of every number on the wire. The one place where the sign convention is written.
+
+**Sign.** Positive power is drawn from the building's bus, for every device: a charging battery, a charging
+vehicle and a load are positive; a producing PV inverter and a discharging vehicle are negative. One exception:
+the meter with role ``pcc`` (point of common coupling) is positive on import from the grid, so that
+
+    p_pcc = sum of the power of all devices + losses of the site's network.
+
+**Registers.** ``energy_import_kwh`` counts energy drawn from the bus (positive power), ``energy_export_kwh`` energy
+delivered to it; both only grow. At the PCC import is from, export is to the grid.
+
+**Units.** kW, kvar, kWh, V, €/kWh; state of charge (SOC) as a fraction 0..1; times in UTC with their zone. Every
+field carries its unit in its name. Floats travel at full precision (shortest representation that reads back equal).
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field
+
+
+def _to_utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+"""A point in time with its zone, kept in UTC. A time without a zone is refused."""
+
+Kw = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""Active power [kW] with the sign of this module; 1 GW bounds a typing error."""
+
+PositiveKw = Annotated[float, Field(ge=0, le=1e6)]
+"""A magnitude of power, a rating or a limit [kW]."""
+
+Kwh = Annotated[float, Field(ge=0, le=1e12)]
+"""An energy or a register [kWh]."""
+
+SocFrac = Annotated[float, Field(ge=0, le=1)]
+"""State of charge as a fraction of the nameplate capacity."""
+
+Efficiency = Annotated[float, Field(gt=0, le=1)]
+"""One-way conversion efficiency as a fraction."""
+
+EurPerKwh = Annotated[float, Field(ge=-100, le=100)]
+"""A price of energy [€/kWh]; negative prices exist."""
+
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+"""A duration [s] within a day."""

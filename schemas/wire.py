@@ -1,0 +1,99 @@
+"""Message to bytes and back: JSON, one flat object of the stamp's and the body's fields."""
+
+from functools import cache
+
+from pydantic import ValidationError, create_model
+
+from schemas.errors import RemoteMessageError, faults_of
+from schemas.messages import (
+    Ack,
+    Alarm,
+    BessTelemetry,
+    Birth,
+    Body,
+    ChargerTelemetry,
+    Done,
+    FeederTelemetry,
+    MeterTelemetry,
+    Metric,
+    Plan,
+    PvTelemetry,
+    Receipt,
+    Reject,
+    Series,
+    Session,
+    Setpoint,
+    Stamp,
+    State,
+    Telemetry,
+    Tick,
+)
+from schemas.topics import Channel, Kind, Topic
+
+MAX_PAYLOAD_BYTES = 512 * 1024
+"""A larger payload is a dead letter unread; Mosquitto's `message_size_limit` is set to the same."""
+
+BODIES: dict[Channel, type[Body]] = {
+    Channel.BIRTH: Birth,
+    Channel.STATE: State,
+    Channel.SESSION: Session,
+    Channel.SERIES: Series,
+    Channel.SETPOINT: Setpoint,
+    Channel.ACK: Ack,
+    Channel.PLAN: Plan,
+    Channel.TICK: Tick,
+    Channel.DONE: Done,
+    Channel.RECEIPT: Receipt,
+    Channel.ALARM: Alarm,
+    Channel.METRIC: Metric,
+    Channel.REJECT: Reject,
+}
+TELEMETRY: dict[Kind, type[Telemetry]] = {
+    Kind.CHARGER: ChargerTelemetry,
+    Kind.BESS: BessTelemetry,
+    Kind.PV: PvTelemetry,
+    Kind.METER: MeterTelemetry,
+    Kind.FEEDER: FeederTelemetry,
+}
+
+
+def body_type(kind: Kind, channel: Channel) -> type[Body]:
+    """The class of a topic's content. Raises RemoteMessageError for telemetry of a kind that has no power."""
+    if channel is not Channel.TELEMETRY:
+        return BODIES[channel]
+    try:
+        return TELEMETRY[kind]
+    except KeyError:
+        raise RemoteMessageError(f"a participant of kind {kind} sends no telemetry") from None
+
+
+@cache
+def wire_type(body: type[Body]) -> type[Body]:
+    """The body's class with the stamp's fields: what is validated on arrival, and what the JSON Schema is made of."""
+    # The last base's configuration wins: the body decides whether unknown fields are refused.
+    return create_model(f"{body.__name__}Message", __base__=(Stamp, body), __doc__=body.__doc__)
+
+
+def encode(stamp: Stamp, body: Body) -> bytes:
+    """One flat JSON object, fields that are None left out."""
+    head = stamp.model_dump_json(exclude_none=True)
+    content = body.model_dump_json(exclude_none=True)
+    return f"{head[:-1]}{',' if len(content) > len('{}') else ''}{content[1:]}".encode()
+
+
+def decode(topic: Topic, payload: bytes) -> tuple[Stamp, Body]:
+    """Validates at the door. Raises RemoteMessageError naming topic, field, value and rule.
+
+    The returned stamp and body are one object, which is both.
+    """
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise RemoteMessageError(f"{topic}: {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")
+    model = wire_type(body_type(topic.kind, topic.channel))
+    try:
+        message = model.model_validate_json(payload)
+    except ValidationError as error:
+        faults = faults_of(error, str(topic))
+        more = f" (and {len(faults) - 3} more faults)" if len(faults) > 3 else ""
+        raise RemoteMessageError("; ".join(str(fault) for fault in faults[:3]) + more) from None
+    assert isinstance(message, Stamp)
+    return message, message

@@ -1,0 +1,1 @@
+"""Clock, forecast, EMS, recorder, analysis, and the swarm that composes them."""

@@ -1,0 +1,1 @@
+"""Savings, peak-shaving factor, energy balance, tables, figures, report."""

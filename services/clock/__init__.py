@@ -1,0 +1,1 @@
+"""Simulated and wall-clock time; the lock-step barrier."""

@@ -1,0 +1,1 @@
+"""The energy management system: problem, constraints, model, solve, dispatch."""

@@ -1,0 +1,1 @@
+"""Prices, load, PV and expected sessions as retained series."""

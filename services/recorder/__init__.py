@@ -1,0 +1,1 @@
+"""Message to row, the history stores, and the way back to an xarray Dataset."""

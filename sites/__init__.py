@@ -1,0 +1,1 @@
+"""Site descriptions in the box, with their profiles, and how one is read."""

@@ -1,0 +1,1 @@
+"""The plant: one twin per kind of device, and their physics."""

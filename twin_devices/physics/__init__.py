@@ -1,0 +1,1 @@
+"""Pure functions, one phenomenon a module. Imports neither the contract nor a transport."""
