@@ -103,6 +103,47 @@ class Participant(Protocol):
     def restore(self, state: Json) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Messages that somebody announced: all of (topic, boot) from ``first`` to ``last``."""
+
+    topic: str
+    boot: str
+    first: int
+    last: int
+
+
+class Inbox(Protocol):
+    """Where a run loop puts what arrives until it is taken. The recorder brings its own, which is its database."""
+
+    def add(self, received: Received, payload: bytes) -> None:
+        """Takes a valid message. One of an identity that is there already is dropped."""
+        ...
+
+    def reject(self, topic: str, payload: bytes, reason: str) -> None:
+        """Takes a message that is not of the contract: a dead letter."""
+        ...
+
+    def flush(self) -> None:
+        """Makes durable what was added or rejected, if that is this inbox's way; the run loop then acknowledges it."""
+        ...
+
+    def missing(self, wanted: Sequence[Wanted]) -> bool:
+        """Whether any of these was not added yet."""
+        ...
+
+    def take(self, run: str, turn: Turn, wanted: Sequence[Wanted]) -> list[Received]:
+        """Exactly the wanted messages that were not taken before, sorted by (topic, boot, seq)."""
+        ...
+
+
+class KeepsItsOwnInbox(Participant, Protocol):
+    """A participant that handles arriving messages itself before a phase hands them over: the recorder."""
+
+    @property
+    def inbox(self) -> Inbox: ...
+
+
 def own_topic(participant: Participant, channel: Channel) -> Topic:
     """A channel that the participant writes."""
     return Topic(participant.site, participant.kind, participant.device, channel)

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pydantic import ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from schemas.errors import RemoteMessageError, faults_of
 from schemas.messages import (
@@ -71,7 +71,8 @@ def body_type(kind: Kind, channel: Channel) -> type[Body]:
 def wire_type(body: type[Body]) -> type[Body]:
     """The body's class with the stamp's fields: what is validated on arrival, and what the JSON Schema is made of."""
     # The last base's configuration wins: the body decides whether unknown fields are refused.
-    return create_model(f"{body.__name__}Message", __base__=(Stamp, body), __doc__=body.__doc__)
+    bases: tuple[type[BaseModel], ...] = (Stamp, body)
+    return create_model(f"{body.__name__}Message", __base__=bases, __doc__=body.__doc__)  # type: ignore[arg-type]
 
 
 def encode(stamp: Stamp, body: Body) -> bytes:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.units import UtcTime
 
-CONTRACT = 1
+CONTRACT: Literal[1] = 1
 """Version of the contract. A message of another version is a dead letter."""
 
 RUN_PATTERN = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{4}"
