@@ -1,0 +1,257 @@
+"""The recorder's inbox: its database. What arrives is staged; what a cycle announced becomes history."""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.errors import LocalStateError
+from schemas.messages import Phase, Receipt, TimeMode
+from schemas.participant import Received, Turn, Wanted
+from schemas.site import Site
+from schemas.topics import BARRIER, PREFIX, Channel, Kind
+from services.recorder.store import HistoryStore, from_us, to_us
+
+KEPT_BYTES = 2048
+"""Of a dead letter's payload: enough to recognise it, not enough for a peer to fill the disk with one message."""
+_KEPT_CHARACTERS = 500
+_ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
+"""Of these channels messages of earlier runs count too: a device tells who it is once in its life."""
+
+_INSERT = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_BURY = """INSERT INTO dead_letter (run, topic, digest, bytes, payload, reason, received_us, times)
+           VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (run, topic, digest) DO UPDATE SET times = times + 1"""
+_ADOPT = """UPDATE message SET run = ?, cycle = ? WHERE topic = ? AND boot = ? AND seq BETWEEN ? AND ?
+            AND run IS NULL RETURNING topic, boot, seq, ts_us"""
+_ADOPT_ALL = """UPDATE message SET run = ?, cycle = ? WHERE run IS NULL AND site = ?
+                AND (stamped_run IN (?, '') OR channel IN ('birth', 'state')) RETURNING topic, boot, seq, ts_us"""
+
+Row = tuple[str, str, str, str, str, str, int, int, str, str]
+Identity = tuple[str, str, int, int]
+"""topic, boot, seq, and the time it was sent [µs]"""
+
+
+@dataclass(slots=True)
+class Span:
+    """What a run's history holds of one (topic, boot). Last wills, seq 0, are outside."""
+
+    first: int
+    last: int
+    count: int
+
+    @property
+    def missing(self) -> int:
+        return self.last - self.first + 1 - self.count
+
+
+class RecorderInbox:
+    """Keeps what arrives in the history file.
+
+    Lock-step: ``take`` commits exactly what was announced. What was never announced (of a process outside the
+    roster, a last will) stays staged and is no history. Wall time: all of the session that arrived is history.
+    """
+
+    def __init__(self, site: Site, store: HistoryStore, label: str, now: Callable[[], datetime]) -> None:
+        self._site = site
+        self._store = store
+        self._label = label
+        self._now = now
+        self.run: str | None = None
+        self._live = False
+        self._batch: list[Row] = []
+        self._letters: list[tuple[object, ...]] = []
+        self._waiting: set[tuple[str, str, int]] = set()
+        self._spans: dict[tuple[str, str], Span] = {}
+        self._up_to_us: int | None = None
+        self._stored = 0
+        self.ignored = 0
+        self._own_receipts = f"{PREFIX}/{site.site}/{Kind.RECORDER}/recorder/{Channel.RECEIPT}"
+        self._open()
+
+    def _open(self) -> None:
+        """Continues with what a process before this one left in the file."""
+        newest = self._store.read(
+            "SELECT run, mode FROM run WHERE site = ? AND ended_us IS NULL ORDER BY run DESC LIMIT 1",
+            [self._site.site],
+        )
+        for run, mode in newest:
+            self._enter(str(run), live=mode == TimeMode.WALL)
+        staged = "SELECT topic, boot, seq FROM message WHERE run IS NULL AND site = ?"
+        self._waiting = {
+            (str(topic), str(boot), int(str(seq))) for topic, boot, seq in self._store.read(staged, [self._site.site])
+        }
+
+    def _enter(self, run: str, *, live: bool) -> None:
+        self.run, self._live = run, live
+        self._spans = {}
+        self._stored = 0
+        self._up_to_us = None
+        rows = self._store.read(
+            "SELECT topic, boot, min(nullif(seq, 0)), max(seq), sum(seq > 0), count(*), max(ts_us) FROM message "
+            "WHERE run = ? GROUP BY topic, boot",
+            [run],
+        )
+        for topic, boot, first, last, count, everything, newest in rows:
+            if first is not None:
+                span = Span(int(str(first)), int(str(last)), int(str(count)))
+                self._spans[str(topic), str(boot)] = span
+            self._stored += int(str(everything))
+            self._up_to_us = max(self._up_to_us or 0, int(str(newest)))
+
+    def add(self, received: Received, payload: bytes) -> None:
+        topic, stamp = received.topic, received.stamp
+        text = str(topic)
+        if topic.channel in BARRIER or text == self._own_receipts:
+            return
+        older = self.run is not None and stamp.run is not None and stamp.run < self.run
+        if older and topic.channel not in _ANY_RUN:
+            self.ignored += 1
+            return
+        span = self._spans.get((text, stamp.boot))
+        if span is not None and span.first <= stamp.seq <= span.last and not span.missing:
+            return
+        self._batch.append(
+            (
+                topic.site,
+                topic.kind,
+                topic.device,
+                topic.channel,
+                text,
+                stamp.boot,
+                stamp.seq,
+                to_us(stamp.ts),
+                stamp.run or "",
+                payload.decode(),
+            )
+        )
+        self._waiting.add((text, stamp.boot, stamp.seq))
+
+    def reject(self, topic: str, payload: bytes, reason: str) -> None:
+        letter = (
+            topic.encode(errors="replace").decode()[:_KEPT_CHARACTERS],
+            hashlib.sha256(payload).hexdigest(),
+            len(payload),
+            payload[:KEPT_BYTES],
+            reason.encode(errors="replace").decode()[:_KEPT_CHARACTERS],
+            to_us(self._now()),
+        )
+        self._letters.append(letter)
+
+    def flush(self) -> None:
+        """Everything added or rejected is on disk afterwards, in one transaction."""
+        if not self._batch and not self._letters:
+            return
+        adopted: list[Identity] = []
+        with self._store.transaction() as connection:
+            self._write(connection)
+            if self._live and self.run is not None:
+                adopted = connection.execute(_ADOPT_ALL, (self.run, None, self._site.site, self.run)).fetchall()
+        self._batch.clear()
+        self._letters.clear()
+        self._count(adopted)
+
+    def missing(self, wanted: Sequence[Wanted]) -> bool:
+        return any(
+            (item.topic, item.boot, seq) not in self._waiting
+            for item in wanted
+            if self._is_recorded(item.topic)
+            for seq in self._new(item)
+        )
+
+    def take(self, run: str, turn: Turn, wanted: Sequence[Wanted]) -> list[Received]:
+        """Commits what was announced as history of ``run``, in one transaction, and hands nothing over.
+
+        Raises LocalStateError when something wanted is not there: then ``missing`` was not asked.
+        """
+        if run != self.run:
+            self._enter(run, live=turn.mode is TimeMode.WALL)
+        adopted: list[Identity] = []
+        with self._store.transaction() as connection:
+            self._begin(connection, run, turn)
+            self._write(connection)
+            if self._live:
+                adopted = connection.execute(_ADOPT_ALL, (run, turn.n, self._site.site, run)).fetchall()
+            else:
+                for item in wanted:
+                    if self._is_recorded(item.topic) and (new := self._new(item)):
+                        adopted += self._adopt(connection, run, turn.n, item, new)
+            if turn.phase is Phase.COMMIT:
+                self._commit(connection, run, turn)
+        self._batch.clear()
+        self._letters.clear()
+        self._count(adopted)
+        return []
+
+    def receipt(self) -> Receipt:
+        """What of the run is on disk."""
+        letters = self._store.read("SELECT count(*) FROM dead_letter WHERE run = ?", [self.run or ""])
+        return Receipt(
+            stored=self._stored,
+            missing=sum(span.missing for span in self._spans.values()),
+            dead_letters=int(str(letters[0][0])),
+            up_to=None if self._up_to_us is None else from_us(self._up_to_us),
+        )
+
+    def _is_recorded(self, topic: str) -> bool:
+        return topic != self._own_receipts and topic.rpartition("/")[2] not in BARRIER
+
+    def _new(self, item: Wanted) -> range:
+        """Of what is wanted the seqs that are not history yet: a retained message is announced in every cycle."""
+        span = self._spans.get((item.topic, item.boot))
+        return range(item.first if span is None else max(item.first, span.last + 1), item.last + 1)
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        connection.executemany(_INSERT, self._batch)
+        connection.executemany(_BURY, [(self.run or "", *letter) for letter in self._letters])
+
+    def _adopt(self, connection: sqlite3.Connection, run: str, cycle: int, item: Wanted, new: range) -> list[Identity]:
+        adopted = connection.execute(_ADOPT, (run, cycle, item.topic, item.boot, new.start, item.last)).fetchall()
+        if len(adopted) != len(new):
+            raise LocalStateError(
+                f"cycle {cycle} of {run}: of {item.topic} (boot {item.boot}, seq {new.start} to {item.last}) "
+                f"{len(adopted)} of {len(new)} messages are there to be committed"
+            )
+        return adopted
+
+    def _begin(self, connection: sqlite3.Connection, run: str, turn: Turn) -> None:
+        begun = connection.execute(
+            "INSERT OR IGNORE INTO run (run, site, site_json, label, mode, step_s, t0_us, t_end_us, started_us) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                run,
+                self._site.site,
+                self._site.model_dump_json(),
+                self._label,
+                turn.mode,
+                turn.step_s,
+                to_us(turn.t0),
+                _us(turn.t_end),
+                to_us(self._now()),
+            ),
+        )
+        if begun.rowcount:
+            # What was rejected before the first turn came while this run gathered.
+            connection.execute("UPDATE dead_letter SET run = ? WHERE run = ''", (run,))
+
+    def _commit(self, connection: sqlite3.Connection, run: str, turn: Turn) -> None:
+        """In lock-step only what was committed is history: a run that is cut off ends with a whole cycle."""
+        ended = turn.t_end is not None and turn.t >= turn.t_end
+        connection.execute(
+            "UPDATE run SET cycle = ?, up_to_us = ?, t_end_us = ?, ended_us = coalesce(ended_us, ?) WHERE run = ?",
+            (turn.n, to_us(turn.t), _us(turn.t_end), to_us(self._now()) if ended else None, run),
+        )
+
+    def _count(self, adopted: Iterable[Identity]) -> None:
+        for topic, boot, seq, ts_us in adopted:
+            self._waiting.discard((topic, boot, seq))
+            self._stored += 1
+            self._up_to_us = ts_us if self._up_to_us is None else max(self._up_to_us, ts_us)
+            if seq > 0:
+                span = self._spans.setdefault((topic, boot), Span(seq, seq, 0))
+                span.first, span.last, span.count = min(span.first, seq), max(span.last, seq), span.count + 1
+
+
+def _us(time: datetime | None) -> int | None:
+    return None if time is None else to_us(time)

@@ -1,0 +1,74 @@
+"""The recorder: a participant whose inbox is the history, and whose answer to *commit* means: it is on disk."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+from schemas.messages import Birth, Phase, Receipt, ServiceNameplate, TimeMode
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
+from schemas.site import Site
+from schemas.topics import Channel, Kind, everything
+from services.recorder.inbox import RecorderInbox
+from services.recorder.store import HistoryStore
+
+_RECEIPT_PERIOD = timedelta(seconds=10)
+"""Wall time: a receipt tells of so much at least, in session time; it must not answer every message."""
+
+
+def _machine_time() -> datetime:
+    return datetime.now(UTC)
+
+
+class Recorder:
+    """Records everything on the topics of one site, ticks, dones and its own receipts apart.
+
+    ``label`` names the run in the history: ``main``, ``reference``. ``now`` is the machine's clock, for the times
+    at which a run was started and a dead letter came in; no number of a run depends on it.
+    """
+
+    kind = Kind.RECORDER
+    device = "recorder"
+
+    def __init__(
+        self, site: Site, store: HistoryStore, label: str = "main", now: Callable[[], datetime] = _machine_time
+    ) -> None:
+        self.site = site.site
+        self._inbox = RecorderInbox(site, store, label, now)
+        self._last: tuple[datetime, Receipt] | None = None
+
+    @property
+    def inbox(self) -> RecorderInbox:
+        return self._inbox
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        return (everything(self.site),)
+
+    @property
+    def cadence(self) -> Mapping[Phase, Cadence]:
+        return {Phase.COMMIT: Cadence(period_s=1.0, on_message=True)}
+
+    def birth(self) -> Birth:
+        return Birth(
+            nameplate=ServiceNameplate(),
+            time_modes=(TimeMode.LOCKSTEP, TimeMode.WALL),
+            software=f"twinswarm {version('twinswarm')}",
+        )
+
+    def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
+        if turn.phase is not Phase.COMMIT:
+            return []
+        receipt = self._inbox.receipt()
+        if turn.mode is TimeMode.WALL and self._last is not None:
+            at, last = self._last
+            if receipt == last or turn.t - at < _RECEIPT_PERIOD:
+                return []
+        self._last = (turn.t, receipt)
+        return [Outgoing(own_topic(self, Channel.RECEIPT), receipt)]
+
+    def snapshot(self) -> Json:
+        """Nothing: the history is the truth, and its commits are repeated without effect."""
+        return {}
+
+    def restore(self, state: Json) -> None:
+        self._last = None

@@ -1,0 +1,154 @@
+"""The embedded history: one SQLite file in write-ahead mode, which others read while it is written.
+
+A message is acknowledged to the broker only once it is on disk, so that every transaction ends in an fsync
+(``synchronous=FULL``; with NORMAL a power cut could take acknowledged messages with it). Measured on an ordinary
+disk: some milliseconds per transaction, and a lock-step day has about 500 of them. A run in memory has no broker to
+acknowledge to and may do without (``durable=False``): a crash of the process loses nothing either way.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from schemas.errors import InputError, LocalStateError
+
+APPLICATION_ID = 0x74776E73
+"""Marks our files in the SQLite header: ``twns``."""
+SCHEMA_VERSION = 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_TABLES = """
+CREATE TABLE run (
+    run TEXT PRIMARY KEY,
+    site TEXT NOT NULL,
+    site_json TEXT NOT NULL,      -- the site description as it was
+    label TEXT NOT NULL,          -- main, reference, ...
+    mode TEXT NOT NULL,           -- lockstep, wall
+    step_s INTEGER NOT NULL,
+    t0_us INTEGER NOT NULL,       -- session time, microseconds UTC, as all *_us
+    t_end_us INTEGER,             -- NULL: without end
+    cycle INTEGER,                -- the newest cycle that was committed
+    up_to_us INTEGER,             -- its session time
+    started_us INTEGER NOT NULL,  -- machine time
+    ended_us INTEGER              -- machine time of the closing commit; NULL: it runs or was cut off
+);
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,       -- in order of arrival
+    site TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    device TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    boot TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    ts_us INTEGER NOT NULL,
+    stamped_run TEXT NOT NULL,    -- as the sender wrote it; empty: the live session
+    payload TEXT NOT NULL,        -- verbatim
+    run TEXT,                     -- whose history it is; NULL: staged, not (yet) part of any
+    cycle INTEGER,
+    UNIQUE (topic, boot, seq)
+);
+CREATE INDEX message_by_run ON message (run, channel, device, ts_us) WHERE run IS NOT NULL;
+CREATE INDEX message_staged ON message (stamped_run) WHERE run IS NULL;
+CREATE TABLE dead_letter (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,            -- during which it came; empty: before the first
+    topic TEXT NOT NULL,
+    digest TEXT NOT NULL,         -- SHA-256 of the whole payload
+    bytes INTEGER NOT NULL,       -- of the whole payload
+    payload BLOB NOT NULL,        -- its beginning
+    reason TEXT NOT NULL,
+    received_us INTEGER NOT NULL, -- machine time of the first
+    times INTEGER NOT NULL,       -- how often the same letter came
+    UNIQUE (run, topic, digest)
+);
+"""
+
+
+def to_us(time: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC, exactly."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def from_us(us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=us)
+
+
+class HistoryStore:
+    """A history file opened for writing; created if it is not there. Used by one thread at a time."""
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """Raises InputError naming the file when it cannot be opened, is not ours, or is of a newer program."""
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+        except (sqlite3.Error, OSError) as error:
+            raise InputError.one(str(path), f"cannot be opened as a history: {error}") from None
+        try:
+            self._prepare(durable)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise InputError.one(str(path), f"cannot be written as a history: {error}") from None
+        except InputError:
+            self._connection.close()
+            raise
+
+    def _prepare(self, durable: bool) -> None:
+        if not is_empty(self._connection):
+            require_ours(self._connection, self.path)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        with self.transaction() as connection:
+            if is_empty(connection):
+                for statement in filter(str.strip, _TABLES.split(";\n")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Raises LocalStateError naming the file when the disk is full or refuses."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                # A full disk has rolled the transaction back already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise LocalStateError(f"{self.path}: the history cannot be written: {error}") from error
+
+    def read(self, sql: str, parameters: Iterable[object] = ()) -> list[tuple[object, ...]]:
+        try:
+            return self._connection.execute(sql, tuple(parameters)).fetchall()
+        except sqlite3.Error as error:
+            raise LocalStateError(f"{self.path}: the history cannot be read: {error}") from error
+
+    def close(self) -> None:
+        """Folds the write-ahead log into the file. Safe to call twice."""
+        self._connection.close()
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether the file holds nothing yet."""
+    return not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+
+
+def require_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises InputError unless the file is a history that this program understands."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise InputError.one(str(path), "is an SQLite database of another program, not a history")
+    if version > SCHEMA_VERSION:
+        raise InputError.one(
+            str(path), f"was written by a newer twinswarm: schema {version}, this one reads up to {SCHEMA_VERSION}"
+        )
