@@ -7,11 +7,11 @@ faults reported at once. What a process gets is this as JSON.
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from schemas.messages import DeviceId, MeterRole
+from schemas.messages import DeviceId
 from schemas.site.base import SitePart
 from schemas.site.devices import (
     AnyDevice,
@@ -42,17 +42,19 @@ from schemas.site.options import (
     TimeOptions,
 )
 from schemas.site.profile import DayProfile, Profile, TimeProfile, day_start, next_midnight
-from schemas.topics import SITE_PATTERN, Kind
-
-FEEDER = "grid"
-SERVICES: dict[str, Kind] = {
-    "clock": Kind.CLOCK,
-    "ems": Kind.EMS,
-    "recorder": Kind.RECORDER,
-    "forecast": Kind.FORECAST,
-    "tariff": Kind.TARIFF,
-}
-"""Identifiers of the services; ``grid`` is the network twin's. No device may use them."""
+from schemas.site.references import (
+    FEEDER,
+    SERVICES,
+    ReferenceFault,
+    case_faults,
+    device_faults,
+    group_faults,
+    profile_faults,
+    profiles_of_device,
+    profiles_of_source,
+    profiles_of_tariff,
+)
+from schemas.topics import SITE_PATTERN
 
 
 class Case(SitePart):
@@ -85,70 +87,25 @@ class Site(SitePart):
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Self:
-        faults = list(self._reference_faults())
-        if faults:
-            raise ValueError("; ".join(faults))
+        if faults := self._reference_faults():
+            raise ValueError("; ".join(map(str, faults)))
         return self
 
-    def _reference_faults(self) -> "list[str]":
-        faults = []
-        try:
-            ZoneInfo(self.location.time_zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            faults.append(f"location.time_zone: {self.location.time_zone!r} is not in the IANA time zone database")
-        nodes = set(self.network.nodes)
-        for name, device in self.devices.items():
-            if name in SERVICES or name == FEEDER:
-                faults.append(f"devices.{name}: this identifier is the {name} service's")
-            if device.node is not None and device.node not in nodes:
-                faults.append(f"devices.{name}.node: {device.node!r} is not a node of the network")
-        faults += [
-            f"{where}: there is no profile {profile!r}; there are {', '.join(sorted(self.profiles)) or 'none'}"
-            for where, profile in self._profile_references()
-            if profile not in self.profiles
-        ]
-        if sum(isinstance(d, Meter) and d.role is MeterRole.PCC for d in self.devices.values()) > 1:
-            faults.append("devices: more than one meter has the role pcc")
-        faults += [
-            f"ems.cable_limits.{i}.devices: there is no device {device!r}"
-            for i, group in enumerate(self.ems.cable_limits)
-            for device in group.devices
-            if device not in self.devices
-        ]
-        faults += [
-            f"cases.{label}.pv.{device}: there is no PV inverter {device!r}"
-            for label, case in self.cases.items()
-            for device in case.pv
-            if not isinstance(self.devices.get(device), Pv)
-        ]
-        return faults
-
-    def _profile_references(self) -> "list[tuple[str, str]]":
-        found: list[tuple[str, str | None]] = []
-
-        def source(where: str, pv: PvSource) -> None:
-            if isinstance(pv, PowerProfile):
-                found.append((f"{where}.profile", pv.profile))
-            elif isinstance(pv, Irradiance):
-                found.append((f"{where}.ghi_profile", pv.ghi_profile))
-                found.append((f"{where}.temp_air_profile", pv.temp_air_profile))
-
-        for label, tariff in [
-            ("tariff", self.tariff),
-            *((f"cases.{k}.tariff", c.tariff) for k, c in self.cases.items()),
-        ]:
-            found += [(f"{label}.sale", tariff.sale), (f"{label}.purchase", tariff.purchase)]
-        for name, device in self.devices.items():
-            if isinstance(device, Meter):
-                found.append((f"devices.{name}.profile", device.profile))
-                found.append((f"devices.{name}.forecast_profile", device.forecast_profile))
-            elif isinstance(device, Pv):
-                source(f"devices.{name}.source", device.source)
-                source(f"devices.{name}.forecast", device.forecast)
+    def _reference_faults(self) -> list[ReferenceFault]:
+        used = profiles_of_tariff("tariff", self.tariff)
         for label, case in self.cases.items():
-            for name, pv in case.pv.items():
-                source(f"cases.{label}.pv.{name}", pv)
-        return [(where, profile) for where, profile in found if profile is not None]
+            used += profiles_of_tariff(f"cases.{label}.tariff", case.tariff)
+            for name, source in case.pv.items():
+                used += profiles_of_source(f"cases.{label}.pv.{name}", source)
+        for name, device in self.devices.items():
+            used += profiles_of_device(f"devices.{name}", device)
+        inverters = [name for name, device in self.devices.items() if isinstance(device, Pv)]
+        return [
+            *device_faults(self.devices, self.network.nodes, self.zone),
+            *profile_faults(used, self.profiles),
+            *group_faults(self.ems, self.devices),
+            *case_faults({label: case.pv for label, case in self.cases.items()}, self.devices, inverters),
+        ]
 
 
 __all__ = [

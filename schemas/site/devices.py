@@ -59,19 +59,31 @@ class DailySession(Vehicle):
 
     @model_validator(mode="after")
     def _departs_after_arrival(self) -> Self:
+        if self.arrival.tzinfo or self.departure.tzinfo:
+            raise ValueError(f"arrival {self.arrival} and departure {self.departure} are local hours, without a zone")
         if self.departure <= self.arrival:
             raise ValueError(f"departure {self.departure} is not after arrival {self.arrival} (one day's local hours)")
         return self
+
+    def meets(self, other: "DailySession") -> bool:
+        """Whether the two share an hour of some weekday."""
+        if not any(day in other.weekdays for day in self.weekdays):
+            return False
+        return self.arrival < other.departure and other.arrival < self.departure
 
     def on(self, day: date, zone: ZoneInfo) -> "Session | None":
         """The session of one local day, if there is one."""
         if day.weekday() not in self.weekdays:
             return None
+        arrival = datetime.combine(day, self.arrival, zone).astimezone(UTC)
+        departure = datetime.combine(day, self.departure, zone).astimezone(UTC)
+        if departure <= arrival:
+            return None  # It lies in the hour that the beginning of summer time leaves out.
         return Session(
             **{name: getattr(self, name) for name in Vehicle.model_fields},
             vehicle=self.vehicle,
-            arrival=datetime.combine(day, self.arrival, zone).astimezone(UTC),
-            departure=datetime.combine(day, self.departure, zone).astimezone(UTC),
+            arrival=arrival,
+            departure=departure,
         )
 
 
@@ -148,6 +160,12 @@ class Charger(Device):
                 raise ValueError(
                     f"sessions overlap: {after.vehicle} arrives {after.arrival} before {before.vehicle} "
                     f"leaves {before.departure}"
+                )
+        for one, other in itertools.combinations(self.daily, 2):
+            if one.meets(other):
+                raise ValueError(
+                    f"daily sessions overlap: {one.vehicle} {one.arrival} to {one.departure} "
+                    f"and {other.vehicle} {other.arrival} to {other.departure}"
                 )
         return self
 

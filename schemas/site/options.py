@@ -2,8 +2,9 @@
 
 from enum import StrEnum
 from typing import Annotated, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.messages.plan import EmsMode
 from schemas.site.base import SitePart
@@ -16,6 +17,16 @@ class Location(SitePart):
     longitude_deg: Annotated[float, Field(ge=-180, le=180)]
     altitude_m: Annotated[float, Field(ge=-500, le=9000)] = 0.0
     time_zone: str = "Europe/Rome"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            # OSError: a folder of the database, such as "Europe".
+            raise ValueError(f"{value!r} is not in the IANA time zone database") from None
+        return value
 
 
 class Connection(SitePart):

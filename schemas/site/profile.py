@@ -14,6 +14,9 @@ ProfileValues = Annotated[
 ]
 
 
+QUARTER = timedelta(minutes=15)
+
+
 class DayProfile(SitePart):
     """A typical day by the local clock: equal steps from 00:00, repeated every day.
 
@@ -26,9 +29,14 @@ class DayProfile(SitePart):
 
     @model_validator(mode="after")
     def _divides_the_day(self) -> Self:
-        if 86_400 % len(self.values):
-            raise ValueError(f"{len(self.values)} values do not divide a day into equal whole seconds")
+        count = len(self.values)
+        if 86_400 % count or (3600 % self.step_s and self.step_s % 3600):
+            raise ValueError(f"{count} values do not divide a day into whole hours, or its hours into equal seconds")
         return self
+
+    @property
+    def step_s(self) -> int:
+        return 86_400 // len(self.values)
 
     def at(self, time: datetime, zone: ZoneInfo) -> float:
         local = time.astimezone(zone)
@@ -37,14 +45,19 @@ class DayProfile(SitePart):
 
     def next_change(self, time: datetime, zone: ZoneInfo) -> datetime:
         """The next instant after ``time`` at which the value may change."""
-        # Clocks change by whole hours, so that within an hour UTC and local steps end together.
-        step = min(86_400 // len(self.values), 3600)
-        into = time.timestamp() % step
-        return time + timedelta(seconds=step - into)
+        local = time.astimezone(zone)
+        into = timedelta(
+            seconds=(local.hour * 3600 + local.minute * 60 + local.second) % self.step_s, microseconds=local.microsecond
+        )
+        end = time + timedelta(seconds=self.step_s) - into
+        if end.astimezone(zone).utcoffset() == local.utcoffset():
+            return end
+        # The clocks change before the step is over, and they do so at a whole quarter-hour of UTC.
+        return min(end, time + QUARTER - timedelta(seconds=time.timestamp() % QUARTER.total_seconds()))
 
 
 class TimeProfile(SitePart):
-    """Values by time: ``values[i]`` holds in [start + i·step_s, start + (i+1)·step_s). Before and after: an error."""
+    """Values by time: ``values[i]`` holds in [start + i·step_s, start + (i+1)·step_s)."""
 
     type: Literal["time"] = "time"
     start: UtcTime

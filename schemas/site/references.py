@@ -1,0 +1,123 @@
+"""What a site's parts say of each other: references to profiles, nodes and devices, stays of one plug.
+
+A function over parts, not over a whole site, so that a loader can report these faults beside those of single fields.
+"""
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from schemas.messages import MeterRole
+from schemas.site.devices import Charger, Device, Irradiance, Meter, PowerProfile, Pv, PvSource
+from schemas.site.options import EmsOptions, Tariff
+from schemas.topics import Kind
+
+FEEDER = "grid"
+SERVICES: dict[str, Kind] = {
+    "clock": Kind.CLOCK,
+    "ems": Kind.EMS,
+    "recorder": Kind.RECORDER,
+    "forecast": Kind.FORECAST,
+    "tariff": Kind.TARIFF,
+}
+"""Identifiers of the services; ``grid`` is the network twin's. No device may use them."""
+
+
+class ReferenceFault(NamedTuple):
+    """``where`` is the field's path in the site; ``received`` what stands there, None if the text says it."""
+
+    where: str
+    what: str
+    received: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + ("" if self.received is None else f" (received {self.received!r})")
+
+
+def device_faults(
+    devices: Mapping[str, Device], nodes: Collection[str] | None, zone: ZoneInfo | None
+) -> Iterator[ReferenceFault]:
+    """Reserved identifiers, unknown nodes, more than one PCC meter, daily stays that meet dated ones.
+
+    ``nodes`` or ``zone`` None: not known, and what needs them is not checked.
+    """
+    for name, device in devices.items():
+        if name in SERVICES or name == FEEDER:
+            owner = "network twin" if name == FEEDER else f"{name} service"
+            yield ReferenceFault(f"devices.{name}", f"this identifier is reserved for the {owner}", name)
+        if nodes is not None and device.node is not None and device.node not in nodes:
+            yield ReferenceFault(
+                f"devices.{name}.node", f"is not a node of the network; nodes are {', '.join(nodes)}", device.node
+            )
+        if zone is not None and isinstance(device, Charger):
+            yield from _meeting_stays(name, device, zone)
+    meters = [name for name, d in devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC]
+    if len(meters) > 1:
+        yield ReferenceFault("devices", f"more than one meter has the role pcc: {', '.join(meters)}")
+
+
+def _meeting_stays(name: str, charger: Charger, zone: ZoneInfo) -> Iterator[ReferenceFault]:
+    if not charger.daily:
+        return
+    for dated in charger.sessions:
+        stays = charger.sessions_between(dated.arrival, dated.departure, zone)
+        for before, after in itertools.pairwise(stays):
+            if after.arrival < before.departure and dated in (before, after):
+                yield ReferenceFault(
+                    f"devices.{name}.sessions",
+                    f"a dated and a daily session overlap: {after.vehicle} arrives {after.arrival} "
+                    f"before {before.vehicle} leaves {before.departure}",
+                )
+
+
+def group_faults(ems: EmsOptions, devices: Collection[str]) -> Iterator[ReferenceFault]:
+    for i, group in enumerate(ems.cable_limits):
+        for device in group.devices:
+            if device not in devices:
+                yield ReferenceFault(f"ems.cable_limits.{i}.devices", "there is no such device", device)
+
+
+def case_faults(
+    cases: Mapping[str, Mapping[str, PvSource]], devices: Collection[str], inverters: Collection[str]
+) -> Iterator[ReferenceFault]:
+    """``cases``: per case the sources of inverters that it replaces."""
+    for label, sources in cases.items():
+        for name in sources:
+            if name not in inverters:
+                what = "is not a PV inverter" if name in devices else "there is no such device"
+                yield ReferenceFault(f"cases.{label}.pv.{name}", what, name)
+
+
+def profile_faults(used: Collection[tuple[str, str]], profiles: Collection[str]) -> Iterator[ReferenceFault]:
+    """``used``: (path of the field, name of the profile)."""
+    there_are = ", ".join(sorted(profiles)) or "none"
+    for where, profile in used:
+        if profile not in profiles:
+            yield ReferenceFault(where, f"there is no such profile; there are {there_are}", profile)
+
+
+def profiles_of_tariff(where: str, tariff: Tariff) -> list[tuple[str, str]]:
+    used = [(f"{where}.sale", tariff.sale), (f"{where}.purchase", tariff.purchase)]
+    return [(path, profile) for path, profile in used if profile is not None]
+
+
+def profiles_of_source(where: str, source: PvSource) -> list[tuple[str, str]]:
+    if isinstance(source, PowerProfile):
+        return [(f"{where}.profile", source.profile)]
+    if isinstance(source, Irradiance):
+        used = [(f"{where}.ghi_profile", source.ghi_profile), (f"{where}.temp_air_profile", source.temp_air_profile)]
+        return [(path, profile) for path, profile in used if profile is not None]
+    return []
+
+
+def profiles_of_device(where: str, device: Device) -> list[tuple[str, str]]:
+    if isinstance(device, Meter):
+        used = [(f"{where}.profile", device.profile), (f"{where}.forecast_profile", device.forecast_profile)]
+        return [(path, profile) for path, profile in used if profile is not None]
+    if isinstance(device, Pv):
+        return [
+            *profiles_of_source(f"{where}.source", device.source),
+            *profiles_of_source(f"{where}.forecast", device.forecast),
+        ]
+    return []
