@@ -1,0 +1,129 @@
+"""Reads a site description: YAML with its CSV files, or a resolved site as JSON. All faults at once."""
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from schemas.errors import Fault, InputError
+from schemas.site import AnyDevice, Case, EmsOptions, Location, Network, Pv, PvSource, Site, Tariff
+from schemas.site.references import (
+    ReferenceFault,
+    case_faults,
+    device_faults,
+    group_faults,
+    profile_faults,
+    profiles_of_device,
+    profiles_of_source,
+    profiles_of_tariff,
+)
+from sites.fault_paths import faults_in
+from sites.resolving import Resolver
+from sites.yaml_text import read_json, read_yaml
+
+TEMPLATE = "init_template"
+"""Folder of the site that `sites.template` writes out; not a site to run by name."""
+
+
+def builtin_sites() -> tuple[str, ...]:
+    """Names of the sites in the box."""
+    folders = Path(str(files("sites"))).iterdir()
+    return tuple(sorted(f.name for f in folders if (f / "site.yaml").is_file() and f.name != TEMPLATE))
+
+
+def load_site(path_or_name: str | Path) -> Site:
+    """The site in a file (``.yaml``, ``.yml`` or ``.json``), in a folder's ``site.yaml``, or in the box.
+
+    A bare word that is a name of `builtin_sites` means that one; write ``./word`` for a folder of the same name.
+    Profiles are inlined: what is returned needs no file any more. Raises InputError with every fault of the
+    description, each with file, field, rule and value; where the text itself cannot be read, with line and column.
+    """
+    path = _path(path_or_name)
+    data = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    if not isinstance(data, dict):
+        raise InputError.one(str(path), "should be a group of fields such as site, location, devices", data)
+    resolver = Resolver(path)
+    resolved = resolver.resolve(data)
+    faults = list(resolver.faults)
+    try:
+        site = Site.model_validate_json(to_json(resolved, inf_nan_mode="constants"), strict=True)
+    except ValidationError as error:
+        # The site's own text on references is told by parts below, beside the faults of fields.
+        faults += [f for f in faults_in(error, resolved, Site, str(path)) if f.where != str(path)]
+        faults += [
+            Fault(f"{path}: {fault.where}", fault.what, None if fault.received is None else repr(fault.received))
+            for fault in _references(resolved, resolver.unknown)
+        ]
+        if "network.cables" in resolver.unknown:
+            faults = [fault for fault in faults if fault.where != f"{path}: network"]
+    else:
+        if not faults:
+            return site
+    raise InputError(faults)
+
+
+def _path(path_or_name: str | Path) -> Path:
+    if (
+        isinstance(path_or_name, str)
+        and re.fullmatch(r"[A-Za-z0-9_-]+", path_or_name)
+        and path_or_name in builtin_sites()
+    ):
+        return Path(str(files("sites"))) / path_or_name / "site.yaml"
+    path = Path(path_or_name)
+    if path.is_dir():
+        path = path / "site.yaml"
+    if not path.exists():
+        raise InputError.one(str(path), f"there is no such file; sites in the box are {', '.join(builtin_sites())}")
+    return path
+
+
+def _valid(model: Any, data: Any) -> Any:
+    """``data`` as ``model``; None if it is none (its faults are told elsewhere)."""
+    try:
+        return TypeAdapter(model).validate_json(to_json(data, inf_nan_mode="constants"), strict=True)
+    except ValidationError:
+        return None
+
+
+def _parts(data: Any, model: Any) -> dict[str, Any]:
+    """Those of a group's members that are valid."""
+    if not isinstance(data, dict):
+        return {}
+    valid = {name: _valid(model, given) for name, given in data.items()}
+    return {name: part for name, part in valid.items() if part is not None}
+
+
+def _references(data: Mapping[str, Any], unknown: set[str]) -> list[ReferenceFault]:
+    """Faults between the parts that are valid by themselves."""
+    devices = _parts(data.get("devices"), AnyDevice)
+    written = list(data["devices"]) if isinstance(data.get("devices"), dict) else []
+    network = _valid(Network, data.get("network"))
+    location = _valid(Location, data.get("location"))
+    tariff, ems = _valid(Tariff, data.get("tariff")), _valid(EmsOptions, data.get("ems", {}))
+    cases, sources = {}, {}
+    for label, case in (data.get("cases") or {}).items() if isinstance(data.get("cases"), dict) else ():
+        cases[label] = _valid(Case, case)
+        sources[label] = _parts(case.get("pv") if isinstance(case, dict) else None, PvSource)
+    used = [] if tariff is None else profiles_of_tariff("tariff", tariff)
+    for label, case in cases.items():
+        if case is not None:
+            used += profiles_of_tariff(f"cases.{label}.tariff", case.tariff)
+        for name, source in sources[label].items():
+            used += profiles_of_source(f"cases.{label}.pv.{name}", source)
+    for name, device in devices.items():
+        used += profiles_of_device(f"devices.{name}", device)
+    profiles = data["profiles"] if isinstance(data.get("profiles"), dict) else {}
+    # A device that is faulty itself may well be an inverter.
+    inverters = [name for name in written if name not in devices or isinstance(devices[name], Pv)]
+    nodes = None if network is None or "network.cables" in unknown else network.nodes
+    return [
+        *device_faults(devices, nodes, None if location is None else ZoneInfo(location.time_zone)),
+        *profile_faults(used, profiles),
+        *(group_faults(ems, written) if ems is not None else ()),
+        *case_faults(sources, written, inverters),
+    ]
