@@ -1,0 +1,373 @@
+"""MQTT by paho: the only file that knows that library.
+
+The connection is driven by the thread that uses it, inside `MqttTransport.receive` and `MqttTransport.flush`: with no
+thread of paho's own there is no hand-over between threads for each message, which is what a barrier over many small
+processes spends its time on (`benchmarks/barrier.py` measures both). Publications leave at once. What arrives during
+a long computation waits in the socket; the keepalive of 60 s bounds how long that may last.
+"""
+
+import logging
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from broker.address import BrokerAddress, Credentials
+from broker.transport import Delivery, Will
+from schemas.errors import BrokerUnreachableError, InputError
+
+LOG = logging.getLogger(__name__)
+
+KEEPALIVE_S = 60
+ANSWER_TIMEOUT_S = 10.0
+"""For the TCP connection, and again for CONNACK and SUBACK."""
+RETRY_FIRST_S, RETRY_MOST_S = 0.1, 10.0
+STEADY_S = 5.0
+"""Only a connection that lasted so long resets the back-off: two clients of one name must not fight in a tight loop."""
+WINDOW = 1000
+"""QoS 1 publications under way at once. MQTT has 65,535 identifiers for them; paho would drop what exceeds these."""
+KEPT_MOST = 100_000
+"""Publications kept while there is no connection; beyond, the oldest is given up, with a log line."""
+FAILED_SUBSCRIPTION = 0x80
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """What an acknowledgement needs. An identifier means nothing on the next connection."""
+
+    connection: int
+    mid: int
+
+
+class MqttTransport:
+    """`broker.transport.Transport` over MQTT 3.1.1, QoS 1, acknowledged by hand, TCP_NODELAY. For one thread.
+
+    After a reconnect the last payload of every retained topic that it published is sent again, byte for byte: a
+    broker that restarted may have forgotten it, and the last will has replaced the state.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        client_id: str,
+        credentials: Credentials | None = None,
+        *,
+        persistent: bool = False,
+        nodelay: bool = True,
+    ) -> None:
+        """``persistent``: the broker keeps subscriptions and messages while this client is away (the recorder).
+
+        ``nodelay`` False leaves Nagle's algorithm on; only the benchmark wants that.
+        Raises InputError for credentials that do not fit the address or cannot be loaded.
+        """
+        self._address = address
+        self._client_id = client_id
+        self._nodelay = nodelay
+        self._subscriptions: tuple[str, ...] = ()
+        self._open = False
+        self._ready = False
+        """CONNACK and SUBACK were there: publications may pass."""
+        self._refused: str | None = None
+        """Why the broker did not let this connection stand; a refused subscription is not tried again."""
+        self._subscription_refused = False
+        self._connection = 0
+        self._since = 0.0
+        self._retry_at = 0.0
+        self._retry_delay = RETRY_FIRST_S
+        self._subscribing: int | None = None
+        self._arrived: deque[Delivery] = deque()
+        self._kept: deque[tuple[str, bytes, bool]] = deque()
+        self._under_way: set[int] = set()
+        self._retained: dict[str, bytes] = {}
+        self._client = self._build(credentials or Credentials(), persistent)
+
+    def _build(self, credentials: Credentials, persistent: bool) -> paho.Client:
+        credentials.check_for(self._address)
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            clean_session=not persistent,
+            protocol=paho.MQTTv311,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = ANSWER_TIMEOUT_S
+        client.max_inflight_messages_set(0)  # `WINDOW` bounds it here; paho's own window costs a scan per answer
+        client.max_queued_messages_set(0)
+        if credentials.username is not None:
+            client.username_pw_set(credentials.username, credentials.password())
+        if self._address.tls:
+            try:
+                client.tls_set(
+                    ca_certs=None if credentials.cafile is None else str(credentials.cafile),
+                    certfile=None if credentials.cert is None else str(credentials.cert),
+                    keyfile=None if credentials.key is None else str(credentials.key),
+                )
+            except (ssl.SSLError, OSError, ValueError) as error:
+                raise InputError.one("--cafile, --cert, --key", f"cannot be loaded: {error}") from None
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_disconnect = self._on_disconnect
+        client.on_socket_open = self._on_socket_open
+        return client
+
+    # ---- what a run loop calls
+
+    def connect(self, subscriptions: Sequence[str], will: Will | None = None) -> None:
+        """One attempt; returns once the subscriptions stand. Raises BrokerUnreachableError with host, port, reason."""
+        self._subscriptions = tuple(subscriptions)
+        if will is None:
+            self._client.will_clear()
+        else:
+            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
+        self._open = True
+        self._retry_delay = RETRY_FIRST_S
+        self._subscription_refused = False
+        self._retained.clear()
+        try:
+            self._dial()
+            deadline = time.monotonic() + ANSWER_TIMEOUT_S
+            while not self._ready:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise self._error("takes the connection but does not answer; is it an MQTT broker?")
+                self._serve(left)
+                if self._client.socket() is None:
+                    hint = "" if self._address.tls else "; does it want TLS (mqtts://)?"
+                    raise self._error(self._refused or f"closed the connection at once{hint}")
+        except BrokerUnreachableError:
+            self._abandon()
+            raise
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        if retain and payload:
+            self._retained[topic] = payload
+        elif retain:
+            self._retained.pop(topic, None)
+        self._keep(topic, payload, retain)
+        if self._ready:
+            self._send_kept()
+
+    def receive(self, timeout_s: float | None) -> Delivery | None:
+        """The next message. Raises BrokerUnreachableError when a reconnect finds a subscription refused."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._arrived:
+            left = KEEPALIVE_S / 2 if deadline is None else deadline - time.monotonic()
+            self._serve(max(left, 0.0))
+            if not self._arrived and deadline is not None and time.monotonic() >= deadline:
+                return None
+        return self._arrived.popleft()
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Without effect for a message of an earlier connection: the broker delivers it again."""
+        token = delivery.token
+        if isinstance(token, _Token) and token.connection == self._connection:
+            self._client.ack(token.mid, 1)
+
+    def flush(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while self._kept or self._under_way:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._serve(left)
+        return True
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        if self._client.socket() is not None:
+            self._client.disconnect()
+            deadline = time.monotonic() + 1.0
+            while self._client.socket() is not None and time.monotonic() < deadline:
+                self._poll(0.05)
+        self._abandon()
+
+    def drop(self) -> None:
+        """Breaks the connection without a goodbye, as a fault of the network does; it is then made anew."""
+        sock = self._client.socket()
+        if sock is not None:
+            _raw(sock).shutdown(socket.SHUT_RDWR)
+
+    @property
+    def connected(self) -> bool:
+        return self._ready
+
+    @property
+    def client_id(self) -> str:
+        return self._client_id
+
+    # ---- the connection
+
+    def _error(self, reason: str) -> BrokerUnreachableError:
+        return BrokerUnreachableError(f"the broker at {self._address}, asked by {self._client_id}: {reason}")
+
+    def _dial(self) -> None:
+        self._connection += 1
+        self._ready = False
+        self._refused = None
+        self._subscribing = None
+        try:
+            if self._connection == 1:
+                self._client.connect(self._address.host, self._address.port, KEEPALIVE_S)
+            else:
+                self._client.reconnect()
+        except ssl.SSLCertVerificationError as error:
+            raise self._error(f"its certificate is not trusted ({error.verify_message}); see --cafile") from None
+        except ssl.SSLError as error:
+            raise self._error(f"no TLS connection ({error.reason or error}); does it want mqtt://?") from None
+        except OSError as error:
+            raise self._error(f"no broker answers there ({error.strerror or error})") from None
+
+    def _abandon(self) -> None:
+        """Closes the socket of a connection that failed or was left, whatever state it is in."""
+        self._open = False
+        self._ready = False
+        sock = self._client.socket()
+        if sock is not None:
+            # After a shutdown by this end the next read says so, and paho then releases what it holds.
+            try:
+                _raw(sock).shutdown(socket.SHUT_RDWR)
+            except OSError as error:
+                LOG.debug("the connection was gone already: %s", error)
+            while self._client.socket() is not None:
+                self._client.loop_read()
+
+    def _serve(self, timeout_s: float) -> None:
+        """Handles what the network has, waiting for it at most so long; makes a lost connection anew."""
+        if not self._open:
+            raise self._error("this client was closed or never connected")
+        if self._client.socket() is None:
+            wait = self._retry_at - time.monotonic()
+            if wait > 0:
+                time.sleep(min(wait, timeout_s))
+                return
+            self._redial()
+            return
+        self._poll(timeout_s)
+        if self._subscription_refused and self._client.socket() is None:
+            raise self._error(self._refused or "")
+
+    def _redial(self) -> None:
+        try:
+            self._dial()
+        except BrokerUnreachableError as error:
+            self._back_off()
+            LOG.warning("%s", error)
+
+    def _back_off(self) -> None:
+        self._retry_at = time.monotonic() + self._retry_delay
+        self._retry_delay = min(2 * self._retry_delay, RETRY_MOST_S)
+
+    def _poll(self, timeout_s: float) -> None:
+        sock = self._client.socket()
+        if sock is None:
+            return
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        poll = select.poll()  # not select(): a process may hold more than 1,024 connections
+        poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        # Half a keepalive at most, so that a silent connection is noticed in time.
+        events = poll.poll(0 if pending else 1000 * min(timeout_s, KEEPALIVE_S / 2))
+        mask = events[0][1] if events else 0
+        if pending or mask & (select.POLLIN | select.POLLERR | select.POLLHUP):
+            self._client.loop_read()
+        if mask & select.POLLOUT:
+            self._client.loop_write()
+        self._client.loop_misc()
+        if self._ready and self._kept:
+            self._send_kept()
+
+    # ---- publications
+
+    def _keep(self, topic: str, payload: bytes, retain: bool) -> None:
+        self._kept.append((topic, payload, retain))
+        if len(self._kept) > KEPT_MOST:
+            lost = self._kept.popleft()
+            LOG.error("more than %d publications wait for a connection; gave up one of %s", KEPT_MOST, lost[0])
+
+    def _send_kept(self) -> None:
+        while self._kept and len(self._under_way) < WINDOW:
+            topic, payload, retain = self._kept[0]
+            info = self._client.publish(topic, payload, qos=1, retain=retain)
+            if info.rc == paho.MQTT_ERR_QUEUE_SIZE:
+                return  # its identifier is still under way; the next answer makes room
+            self._kept.popleft()
+            self._under_way.add(info.mid)
+            if not self._ready:
+                return  # the connection broke just now; paho keeps this one
+
+    # ---- paho's callbacks, all called by the thread that drives the connection
+
+    def _on_socket_open(self, _client: paho.Client, _data: Any, sock: Any) -> None:
+        raw = _raw(sock)
+        if self._nodelay and raw.family in (socket.AF_INET, socket.AF_INET6):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _on_connect(
+        self, client: paho.Client, _data: Any, _flags: paho.ConnectFlags, reason: ReasonCode, _properties: Any
+    ) -> None:
+        if reason.is_failure:
+            self._refused = f"refuses this client: {reason}"
+            return
+        self._since = time.monotonic()
+        if not self._subscriptions:
+            self._become_ready()
+            return
+        _, self._subscribing = client.subscribe([(pattern, 1) for pattern in self._subscriptions])
+
+    def _on_subscribe(
+        self, _client: paho.Client, _data: Any, mid: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        if mid != self._subscribing:
+            return
+        refused = [p for p, r in zip(self._subscriptions, reasons, strict=False) if r.value >= FAILED_SUBSCRIPTION]
+        if refused:
+            self._refused = f"refuses the subscription to {', '.join(refused)}"
+            self._subscription_refused = True
+            self._client.disconnect()
+            return
+        self._become_ready()
+
+    def _become_ready(self) -> None:
+        self._ready = True
+        if self._connection > 1:
+            for topic, payload in self._retained.items():
+                self._keep(topic, payload, True)
+
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        token = _Token(self._connection, message.mid) if message.qos else None
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "\N{REPLACEMENT CHARACTER}"
+        self._arrived.append(Delivery(topic, bytes(message.payload), message.retain, token))
+
+    def _on_publish(self, _client: paho.Client, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:
+        self._under_way.discard(mid)
+
+    def _on_disconnect(
+        self, _client: paho.Client, _data: Any, _flags: paho.DisconnectFlags, reason: ReasonCode, _properties: Any
+    ) -> None:
+        was_ready, self._ready = self._ready, False
+        if not self._open:
+            return
+        if was_ready and time.monotonic() - self._since >= STEADY_S:
+            self._retry_delay = RETRY_FIRST_S
+        self._back_off()
+        LOG.warning("%s", self._error(f"connection lost ({self._refused or reason})"))
+
+
+def _raw(sock: Any) -> socket.socket:
+    assert isinstance(sock, socket.socket)
+    return sock
