@@ -45,7 +45,7 @@ class Table:
         return [row[place] for row in self.rows]
 
     def numbers(self, column: str) -> tuple[float, ...]:
-        """A column of finite numbers. Raises InputError naming every cell that is none (the first ten, then how many)."""
+        """A column of finite numbers. Raises InputError naming the cells that are none: ten of them, then how many."""
         values, faults = [], []
         for row, cell in enumerate(self.cells(column)):
             value = number(cell)

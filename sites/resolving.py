@@ -130,7 +130,7 @@ class Resolver:
     def _rows(
         self, table: Table, model: type[Session | Cable], rows: Sequence[int], others: tuple[str, ...] | None
     ) -> list[Any]:
-        """Rows as data of ``model``. Columns that are neither its fields nor ``others`` are refused (None: passed over)."""
+        """Rows as data of ``model``. Columns beyond its fields and ``others`` are refused (None: passed over)."""
         fields = model.model_fields
         faults = [
             Fault(str(table.path), "there is no such column; it is needed", name)
