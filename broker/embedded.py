@@ -108,7 +108,7 @@ class EmbeddedBroker:
 
 async def serve(port: int) -> None:
     """Runs the broker until standard input ends or SIGTERM comes."""
-    from broker.amqtt_patch import LoopbackBroker
+    from broker.loopback import LoopbackBroker
 
     broker = LoopbackBroker.on(HOST, port)
     await broker.start()
