@@ -24,7 +24,7 @@ _INSERT = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, 
 _BURY = """INSERT INTO dead_letter (run, topic, digest, bytes, payload, reason, received_us, times)
            VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (run, topic, digest) DO UPDATE SET times = times + 1"""
 _ADOPT = """UPDATE message SET run = ?, cycle = ? WHERE topic = ? AND boot = ? AND seq BETWEEN ? AND ?
-            AND run IS NULL RETURNING topic, boot, seq, ts_us"""
+            AND run IS NULL AND stamped_run IN (?, '') RETURNING topic, boot, seq, ts_us"""
 _ADOPT_ALL = """UPDATE message SET run = ?, cycle = ? WHERE run IS NULL AND site = ?
                 AND (stamped_run IN (?, '') OR channel IN ('birth', 'state')) RETURNING topic, boot, seq, ts_us"""
 
@@ -47,7 +47,7 @@ class Span:
 
 
 class RecorderInbox:
-    """Keeps what arrives in the history file.
+    """Keeps what arrives in the history file, ticks, dones and the recorder's own messages apart.
 
     Lock-step: ``take`` commits exactly what was announced. What was never announced (of a process outside the
     roster, a last will) stays staged and is no history. Wall time: all of the session that arrived is history.
@@ -58,59 +58,45 @@ class RecorderInbox:
         self._store = store
         self._label = label
         self._now = now
+        self._own = f"{PREFIX}/{site.site}/{Kind.RECORDER}/recorder/"
         self.run: str | None = None
-        self._live = False
+        self.ignored = 0
+        """Messages of runs before this one."""
+        self.live = False
         self._batch: list[Row] = []
         self._letters: list[tuple[object, ...]] = []
         self._waiting: set[tuple[str, str, int]] = set()
         self._spans: dict[tuple[str, str], Span] = {}
-        self._up_to_us: int | None = None
         self._stored = 0
-        self.ignored = 0
-        self._own_receipts = f"{PREFIX}/{site.site}/{Kind.RECORDER}/recorder/{Channel.RECEIPT}"
-        self._open()
+        self._up_to_us: int | None = None
 
-    def _open(self) -> None:
-        """Continues with what a process before this one left in the file."""
-        newest = self._store.read(
-            "SELECT run, mode FROM run WHERE site = ? AND ended_us IS NULL ORDER BY run DESC LIMIT 1",
-            [self._site.site],
-        )
-        for run, mode in newest:
-            self._enter(str(run), live=mode == TimeMode.WALL)
-        staged = "SELECT topic, boot, seq FROM message WHERE run IS NULL AND site = ?"
-        self._waiting = {
-            (str(topic), str(boot), int(str(seq))) for topic, boot, seq in self._store.read(staged, [self._site.site])
-        }
-
-    def _enter(self, run: str, *, live: bool) -> None:
-        self.run, self._live = run, live
+    def enter(self, run: str, *, live: bool) -> None:
+        """Continues ``run`` with what the file holds of it: nothing, or what a process before this one left."""
+        self.run, self.live = run, live
         self._spans = {}
         self._stored = 0
         self._up_to_us = None
-        rows = self._store.read(
+        committed = self._store.read(
             "SELECT topic, boot, min(nullif(seq, 0)), max(seq), sum(seq > 0), count(*), max(ts_us) FROM message "
             "WHERE run = ? GROUP BY topic, boot",
             [run],
         )
-        for topic, boot, first, last, count, everything, newest in rows:
+        for topic, boot, first, last, count, stored, newest_us in committed:
             if first is not None:
-                span = Span(int(str(first)), int(str(last)), int(str(count)))
-                self._spans[str(topic), str(boot)] = span
-            self._stored += int(str(everything))
-            self._up_to_us = max(self._up_to_us or 0, int(str(newest)))
+                self._spans[topic, boot] = Span(first, last, count)
+            self._stored += stored
+            self._up_to_us = newest_us if self._up_to_us is None else max(self._up_to_us, newest_us)
+        staged = self._store.read("SELECT topic, boot, seq FROM message WHERE run IS NULL AND stamped_run = ?", [run])
+        self._waiting |= set(staged)
 
     def add(self, received: Received, payload: bytes) -> None:
         topic, stamp = received.topic, received.stamp
         text = str(topic)
-        if topic.channel in BARRIER or text == self._own_receipts:
+        if not self._is_recorded(text):
             return
         older = self.run is not None and stamp.run is not None and stamp.run < self.run
         if older and topic.channel not in _ANY_RUN:
             self.ignored += 1
-            return
-        span = self._spans.get((text, stamp.boot))
-        if span is not None and span.first <= stamp.seq <= span.last and not span.missing:
             return
         self._batch.append(
             (
@@ -126,7 +112,9 @@ class RecorderInbox:
                 payload.decode(),
             )
         )
-        self._waiting.add((text, stamp.boot, stamp.seq))
+        span = self._spans.get((text, stamp.boot))
+        if not self.live and (span is None or stamp.seq > span.last):
+            self._waiting.add((text, stamp.boot, stamp.seq))
 
     def reject(self, topic: str, payload: bytes, reason: str) -> None:
         letter = (
@@ -146,7 +134,7 @@ class RecorderInbox:
         adopted: list[Identity] = []
         with self._store.transaction() as connection:
             self._write(connection)
-            if self._live and self.run is not None:
+            if self.live and self.run is not None:
                 adopted = connection.execute(_ADOPT_ALL, (self.run, None, self._site.site, self.run)).fetchall()
         self._batch.clear()
         self._letters.clear()
@@ -161,24 +149,25 @@ class RecorderInbox:
         )
 
     def take(self, run: str, turn: Turn, wanted: Sequence[Wanted]) -> list[Received]:
-        """Commits what was announced as history of ``run``, in one transaction, and hands nothing over.
+        """At a commit: makes what was announced history of ``run``, in one transaction. Hands nothing over.
 
         Raises LocalStateError when something wanted is not there: then ``missing`` was not asked.
         """
         if run != self.run:
-            self._enter(run, live=turn.mode is TimeMode.WALL)
+            self.enter(run, live=turn.mode is TimeMode.WALL)
+        if turn.phase is not Phase.COMMIT:
+            return []  # what a cycle announces grows with its phases; the commit has all of it
         adopted: list[Identity] = []
         with self._store.transaction() as connection:
             self._begin(connection, run, turn)
             self._write(connection)
-            if self._live:
+            if self.live:
                 adopted = connection.execute(_ADOPT_ALL, (run, turn.n, self._site.site, run)).fetchall()
             else:
                 for item in wanted:
                     if self._is_recorded(item.topic) and (new := self._new(item)):
                         adopted += self._adopt(connection, run, turn.n, item, new)
-            if turn.phase is Phase.COMMIT:
-                self._commit(connection, run, turn)
+            self._commit(connection, run, turn)
         self._batch.clear()
         self._letters.clear()
         self._count(adopted)
@@ -190,12 +179,12 @@ class RecorderInbox:
         return Receipt(
             stored=self._stored,
             missing=sum(span.missing for span in self._spans.values()),
-            dead_letters=int(str(letters[0][0])),
+            dead_letters=letters[0][0],
             up_to=None if self._up_to_us is None else from_us(self._up_to_us),
         )
 
     def _is_recorded(self, topic: str) -> bool:
-        return topic != self._own_receipts and topic.rpartition("/")[2] not in BARRIER
+        return not topic.startswith(self._own) and topic.rpartition("/")[2] not in BARRIER
 
     def _new(self, item: Wanted) -> range:
         """Of what is wanted the seqs that are not history yet: a retained message is announced in every cycle."""
@@ -207,7 +196,7 @@ class RecorderInbox:
         connection.executemany(_BURY, [(self.run or "", *letter) for letter in self._letters])
 
     def _adopt(self, connection: sqlite3.Connection, run: str, cycle: int, item: Wanted, new: range) -> list[Identity]:
-        adopted = connection.execute(_ADOPT, (run, cycle, item.topic, item.boot, new.start, item.last)).fetchall()
+        adopted = connection.execute(_ADOPT, (run, cycle, item.topic, item.boot, new.start, item.last, run)).fetchall()
         if len(adopted) != len(new):
             raise LocalStateError(
                 f"cycle {cycle} of {run}: of {item.topic} (boot {item.boot}, seq {new.start} to {item.last}) "

@@ -20,7 +20,7 @@ def _machine_time() -> datetime:
 
 
 class Recorder:
-    """Records everything on the topics of one site, ticks, dones and its own receipts apart.
+    """Records everything on the topics of one site, ticks, dones and its own messages apart.
 
     ``label`` names the run in the history: ``main``, ``reference``. ``now`` is the machine's clock, for the times
     at which a run was started and a dead letter came in; no number of a run depends on it.
@@ -67,8 +67,10 @@ class Recorder:
         return [Outgoing(own_topic(self, Channel.RECEIPT), receipt)]
 
     def snapshot(self) -> Json:
-        """Nothing: the history is the truth, and its commits are repeated without effect."""
-        return {}
+        """Which run it is in; the rest is in the history, and a repeated commit is without effect."""
+        return {"run": self._inbox.run, "live": self._inbox.live}
 
     def restore(self, state: Json) -> None:
         self._last = None
+        if state["run"] is not None:
+            self._inbox.enter(state["run"], live=state["live"])

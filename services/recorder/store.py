@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import InputError, LocalStateError
 
@@ -50,7 +51,7 @@ CREATE TABLE message (
     payload TEXT NOT NULL,        -- verbatim
     run TEXT,                     -- whose history it is; NULL: staged, not (yet) part of any
     cycle INTEGER,
-    UNIQUE (topic, boot, seq)
+    UNIQUE (topic, boot, seq, stamped_run)
 );
 CREATE INDEX message_by_run ON message (run, channel, device, ts_us) WHERE run IS NOT NULL;
 CREATE INDEX message_staged ON message (stamped_run) WHERE run IS NULL;
@@ -126,7 +127,7 @@ class HistoryStore:
         except sqlite3.Error as error:
             raise LocalStateError(f"{self.path}: the history cannot be written: {error}") from error
 
-    def read(self, sql: str, parameters: Iterable[object] = ()) -> list[tuple[object, ...]]:
+    def read(self, sql: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.Error as error:

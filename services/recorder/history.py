@@ -1,0 +1,381 @@
+"""Reading a recorded history: a run at a time, also while it is written and when it was cut off."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from schemas.errors import InputError
+from schemas.messages import (
+    Ack,
+    Alarm,
+    Birth,
+    Body,
+    MeterRole,
+    Plan,
+    Series,
+    Setpoint,
+    Telemetry,
+    TimeMode,
+)
+from schemas.participant import Received
+from schemas.site import Site
+from schemas.topics import Channel, Kind, Topic
+from schemas.wire import decode
+from services.recorder.prices import Prices, prices_of
+from services.recorder.sessions import RecordedSession, sessions_of
+from services.recorder.store import from_us, is_empty, require_ours
+from services.recorder.track import Sample, Track
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_SCHEME = "sqlite:"
+_BodyT = TypeVar("_BodyT", bound=Body)
+
+_HISTORY = "run = :run AND (:up_to IS NULL OR cycle <= :up_to)"
+"""Lock-step: whole cycles. Wall time: all."""
+_ORDER = "ORDER BY ts_us, topic, boot, seq"
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run in the history. Times are session time, but for ``started`` and ``ended``, the machine's."""
+
+    run: str
+    site: str
+    label: str
+    mode: TimeMode
+    step_s: int
+    t0: datetime
+    t_end: datetime | None
+    cycle: int | None
+    """The newest that was committed."""
+    up_to: datetime | None
+    """Its time."""
+    started: datetime
+    ended: datetime | None
+    """None: it still runs, or was cut off."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether its closing cycle was committed."""
+        return self.ended is not None
+
+    @property
+    def step(self) -> timedelta:
+        return timedelta(seconds=self.step_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much of a run was recorded."""
+
+    recorded: int
+    """Messages, ticks, dones and the recorder's own apart."""
+    missing: int
+    """Gaps in the sequence numbers of what was recorded; last wills carry none."""
+    dead_letters: int
+    """Different ones."""
+    stray: int
+    """Of this run on disk, but never announced: last wills, processes outside the roster, a cycle that was cut off."""
+    setpoints_sent: int
+    setpoints_changed: int
+    """Whose value differs from the one before at the same device; the first of a device counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was not of the contract."""
+
+    topic: str
+    reason: str
+    payload: bytes
+    """Its beginning."""
+    size_bytes: int
+    times: int
+    received: datetime
+
+
+def history_path(url: str) -> Path:
+    """The file of ``sqlite:PATH``. Raises InputError for anything else."""
+    if not url.startswith(_SCHEME) or not url.removeprefix(_SCHEME):
+        raise InputError.one("history", f"is to be {_SCHEME}PATH", url)
+    return Path(url.removeprefix(_SCHEME))
+
+
+def open_history(url: str) -> "History":
+    """A history for reading. Raises InputError when there is none, or the file is something else."""
+    return History(history_path(url))
+
+
+class History:
+    """Reads one file. Nothing is kept between calls, so that each sees what is on disk by then."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError naming the file."""
+        self.path = path
+        if not path.is_file():
+            raise InputError.one(str(path), "there is no history here")
+        try:
+            self._connection = self._open()
+        except sqlite3.Error as error:
+            raise InputError.one(str(path), f"cannot be read as a history: {error}") from None
+
+    def _open(self) -> sqlite3.Connection:
+        name = f"file:{quote(str(self.path.absolute()))}?mode=ro"
+        connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0)
+        try:
+            self._check(connection)
+        except sqlite3.OperationalError:
+            # On a medium that cannot be written there is no place for the index of the write-ahead log.
+            connection.close()
+            connection = sqlite3.connect(f"{name}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+            self._check(connection)
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        try:
+            if is_empty(connection):
+                raise InputError.one(str(self.path), "holds no history yet")
+            require_ours(connection, self.path)
+        except InputError:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # -- runs
+
+    def runs(self) -> list[RunInfo]:
+        """All runs, oldest first."""
+        rows = self._rows(
+            "SELECT run, site, label, mode, step_s, t0_us, t_end_us, cycle, up_to_us, started_us, ended_us "
+            "FROM run ORDER BY started_us, run"
+        )
+        return [
+            RunInfo(
+                run=row[0],
+                site=row[1],
+                label=row[2],
+                mode=TimeMode(row[3]),
+                step_s=row[4],
+                t0=from_us(row[5]),
+                t_end=_time(row[6]),
+                cycle=row[7],
+                up_to=_time(row[8]),
+                started=from_us(row[9]),
+                ended=_time(row[10]),
+            )
+            for row in rows
+        ]
+
+    def latest(self, label: str | None = "main") -> RunInfo:
+        """The newest run of that label (None: of any). Raises InputError when there is none."""
+        found = [info for info in self.runs() if label is None or info.label == label]
+        if not found:
+            raise InputError.one(str(self.path), f"holds no run{'' if label is None else f' labelled {label}'}")
+        return found[-1]
+
+    def info(self, run: str) -> RunInfo:
+        """Raises InputError naming the runs that there are."""
+        runs = {info.run: info for info in self.runs()}
+        if run not in runs:
+            raise InputError.one(str(self.path), f"there is no such run; there are {', '.join(runs) or 'none'}", run)
+        return runs[run]
+
+    def site(self, run: str) -> Site:
+        """The site description with which the run was made."""
+        self.info(run)
+        ((text,),) = self._rows("SELECT site_json FROM run WHERE run = :run", run=run)
+        return Site.model_validate_json(text)
+
+    # -- messages
+
+    def messages(
+        self, run: str, channel: Channel | None = None, kind: Kind | None = None, device: str | None = None
+    ) -> Iterator[Received]:
+        """Messages of a run by time, topic, boot and seq, whatever the order in which they arrived."""
+        info = self.info(run)
+        parts = [_HISTORY]
+        for column, value in (("channel", channel), ("kind", kind), ("device", device)):
+            if value is not None:
+                parts.append(f"{column} = :{column}")
+        cursor = self._connection.execute(
+            f"SELECT topic, payload FROM message WHERE {' AND '.join(parts)} {_ORDER}",  # noqa: S608 - names only
+            {**_scope(info), "channel": channel, "kind": kind, "device": device},
+        )
+        for topic, payload in cursor:
+            yield _received(topic, payload)
+
+    def births(self, run: str) -> dict[str, Received]:
+        """The last birth of each participant, by id.
+
+        In wall time also that of a life that began before the run: it is told once.
+        """
+        info = self.info(run)
+        rows = self._rows(
+            "SELECT topic, payload FROM message WHERE channel = 'birth' AND site = :site "  # noqa: S608
+            f"AND (({_HISTORY}) OR (:up_to IS NULL AND (device, boot) IN "
+            f"(SELECT DISTINCT device, boot FROM message WHERE run = :run AND channel = 'telemetry'))) {_ORDER}",
+            **_scope(info),
+            site=info.site,
+        )
+        births = [_received(topic, payload) for topic, payload in rows]
+        return {received.topic.device: received for received in births}
+
+    def setpoints(self, run: str, device: str | None = None) -> list[tuple[Received, Setpoint]]:
+        return self._bodies(run, Channel.SETPOINT, Setpoint, device)
+
+    def acks(self, run: str, device: str | None = None) -> list[tuple[Received, Ack]]:
+        return self._bodies(run, Channel.ACK, Ack, device)
+
+    def plans(self, run: str) -> list[tuple[Received, Plan]]:
+        return self._bodies(run, Channel.PLAN, Plan)
+
+    def alarms(self, run: str) -> list[tuple[Received, Alarm]]:
+        return self._bodies(run, Channel.ALARM, Alarm)
+
+    def series(self, run: str) -> list[tuple[Received, Series]]:
+        return self._bodies(run, Channel.SERIES, Series)
+
+    def dead_letters(self, run: str) -> list[DeadLetter]:
+        rows = self._rows(
+            "SELECT topic, reason, payload, bytes, times, received_us FROM dead_letter WHERE run = :run "
+            "ORDER BY topic, digest",
+            run=run,
+        )
+        return [
+            DeadLetter(topic, reason, payload, size, times, from_us(received_us))
+            for topic, reason, payload, size, times, received_us in rows
+        ]
+
+    # -- what the messages tell
+
+    def tracks(self, run: str) -> dict[str, Track]:
+        """Telemetry by device id, the PCC's too."""
+        info = self.info(run)
+        births = self.births(run)
+        samples: dict[tuple[str, Kind], list[Sample]] = {}
+        for received in self.messages(run, Channel.TELEMETRY):
+            assert isinstance(received.body, Telemetry)
+            of_device = samples.setdefault((received.topic.device, received.topic.kind), [])
+            of_device.append(Sample(received.stamp.ts, received.stamp.boot, received.body))
+        nameplates = {id_: birth.body.nameplate for id_, birth in births.items() if isinstance(birth.body, Birth)}
+        lockstep = info.mode is TimeMode.LOCKSTEP
+        return {
+            device: Track(device, kind, nameplates.get(device), tuple(found), lockstep)
+            for (device, kind), found in sorted(samples.items())
+        }
+
+    def grid(self, run: str) -> tuple[datetime, ...]:
+        """The instants between which a run is accounted for.
+
+        Lock-step: ``t0`` and every step's end up to the newest that was committed. Wall time: ``t0``, the whole
+        steps of the clock, and the newest telemetry, so that the first and last interval may be shorter.
+        """
+        info = self.info(run)
+        ((newest_us,),) = self._rows(
+            f"SELECT max(ts_us) FROM message WHERE {_HISTORY} AND channel = 'telemetry'",  # noqa: S608
+            **_scope(info),
+        )
+        if newest_us is None:
+            return ()
+        newest = from_us(newest_us)
+        if info.mode is TimeMode.LOCKSTEP:
+            return tuple(info.t0 + index * info.step for index in range((newest - info.t0) // info.step + 1))
+        first = from_us(0) + ((info.t0 - from_us(0)) // info.step + 1) * info.step
+        inner = [first + index * info.step for index in range(max(0, -((first - newest) // info.step)))]
+        return tuple(dict.fromkeys([info.t0, *(time for time in inner if time < newest), newest]))
+
+    def prices(self, run: str) -> Prices:
+        """The tariff's, as announced."""
+        return prices_of(
+            [s for received, body in self.series(run) if received.topic.kind is Kind.TARIFF for s in body.series]
+        )
+
+    def sessions(self, run: str) -> list[RecordedSession]:
+        """Stays of vehicles, by charger and arrival."""
+        return [s for track in self.tracks(run).values() if track.kind is Kind.CHARGER for s in sessions_of(track)]
+
+    def segments(self, run: str) -> dict[str, list[tuple[datetime, datetime, float]]]:
+        """By device the pieces (start, end, kW) of constant power that its telemetry told of (lock-step)."""
+        found: dict[str, list[tuple[datetime, datetime, float]]] = {}
+        for device, track in self.tracks(run).items():
+            pieces = found.setdefault(device, [])
+            for sample in track.samples:
+                segments = sample.body.segments or ()
+                ends = [segment.start for segment in segments[1:]] + [sample.ts]
+                pieces += [(s.start, end, s.power_kw) for s, end in zip(segments, ends, strict=bool(segments))]
+        return found
+
+    def counts(self, run: str) -> Counts:
+        info = self.info(run)
+        spans = self._rows(
+            "SELECT min(nullif(seq, 0)), max(seq), sum(seq > 0), count(*) FROM message "  # noqa: S608
+            f"WHERE {_HISTORY} GROUP BY topic, boot",
+            **_scope(info),
+        )
+        ((stray,),) = self._rows(
+            "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run) "
+            "OR (run = :run AND :up_to IS NOT NULL AND cycle > :up_to)",
+            **_scope(info),
+        )
+        ((letters,),) = self._rows("SELECT count(*) FROM dead_letter WHERE run = :run", run=run)
+        sent, changed = 0, 0
+        last: dict[str, tuple[float | None, float | None]] = {}
+        for received, setpoint in self.setpoints(run):
+            value = (setpoint.power_kw, setpoint.limit_kw)
+            sent += 1
+            changed += last.get(received.topic.device) != value
+            last[received.topic.device] = value
+        return Counts(
+            recorded=sum(count for *_, count in spans),
+            missing=sum(last - first + 1 - numbered for first, last, numbered, _ in spans if first is not None),
+            dead_letters=letters,
+            stray=stray,
+            setpoints_sent=sent,
+            setpoints_changed=changed,
+        )
+
+    def dataset(self, run: str) -> "xr.Dataset":
+        """The run as an xarray Dataset; see `services.recorder.dataset` for its variables."""
+        from services.recorder.dataset import dataset_of
+
+        return dataset_of(self, run)
+
+    # --
+
+    def _bodies(
+        self, run: str, channel: Channel, body: type[_BodyT], device: str | None = None
+    ) -> list[tuple[Received, _BodyT]]:
+        found = self.messages(run, channel, device=device)
+        return [(received, received.body) for received in found if isinstance(received.body, body)]
+
+    def _rows(self, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+
+def pcc_of(tracks: dict[str, Track]) -> Track | None:
+    """The meter at the point of common coupling; None when none told of itself."""
+    return next((track for track in tracks.values() if track.role is MeterRole.PCC), None)
+
+
+def _scope(info: RunInfo) -> dict[str, object]:
+    if info.mode is TimeMode.WALL:
+        return {"run": info.run, "up_to": None}
+    return {"run": info.run, "up_to": -1 if info.cycle is None else info.cycle}
+
+
+def _received(topic: str, payload: str) -> Received:
+    parsed = Topic.parse(topic)
+    stamp, body = decode(parsed, payload.encode())
+    return Received(parsed, stamp, body)
+
+
+def _time(us: int | None) -> datetime | None:
+    return None if us is None else from_us(us)

@@ -1,0 +1,146 @@
+"""A device's telemetry through a run, and the energies between the instants of a grid of time."""
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from schemas.messages import MeterRole, Nameplate, Telemetry
+from schemas.topics import Kind
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One telemetry message."""
+
+    ts: datetime
+    boot: str
+    body: Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What went through a device's terminals in one interval [kWh], positive both ways; None: not known."""
+
+    import_kwh: float | None
+    export_kwh: float | None
+    estimated: bool = False
+    """Not a plain difference of registers over this interval."""
+    cause: str | None = None
+    """Why it is estimated or not known."""
+
+    @property
+    def net_kwh(self) -> float | None:
+        """Import minus export, the sign of `schemas.units`."""
+        return None if self.import_kwh is None or self.export_kwh is None else self.import_kwh - self.export_kwh
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """All telemetry of one device in a run, by time."""
+
+    device: str
+    kind: Kind
+    nameplate: Nameplate | None
+    samples: tuple[Sample, ...]
+    lockstep: bool
+
+    @property
+    def role(self) -> MeterRole | None:
+        """Of a meter; the feeder's is ``pcc``."""
+        if self.kind is Kind.FEEDER:
+            return MeterRole.PCC
+        return getattr(self.nameplate, "role", None)
+
+    def at(self, time: datetime, within: timedelta) -> Telemetry | None:
+        """What held just after ``time``: in lock-step the telemetry of that instant, in wall time the newest before
+        it that is at most ``within`` old."""
+        place = bisect.bisect_right(self.samples, time, key=lambda sample: sample.ts)
+        if place == 0:
+            return None
+        sample = self.samples[place - 1]
+        fresh = sample.ts == time if self.lockstep else time - sample.ts <= within
+        return sample.body if fresh else None
+
+    def flows(self, times: Sequence[datetime]) -> list[Flow]:
+        """Energies of the intervals between consecutive ``times``.
+
+        Differences of the registers where telemetry lies on the grid; between two samples that do not, the energy is
+        spread evenly over their time. Over a gap longer than an interval, and without registers (then the power is
+        held until the next sample), the result is marked as estimated. Registers of two lives in lock-step, or that
+        went back, are not compared: that energy counts as 0 and says so.
+        """
+        sums = [_Sum() for _ in times[1:]]
+        place = 0
+        for before, after in itertools.pairwise(self.samples):
+            if after.ts <= before.ts:
+                continue
+            flow = _between(before, after, self.lockstep)
+            while place < len(sums) and times[place + 1] <= before.ts:
+                place += 1
+            for index in range(place, len(sums)):
+                if times[index] >= after.ts:
+                    break
+                sums[index].add(flow, before.ts, after.ts, times[index], times[index + 1])
+        return [
+            total.flow(self.device, end - start)
+            for total, (start, end) in zip(sums, itertools.pairwise(times), strict=True)
+        ]
+
+
+class _Sum:
+    """Energy of one interval, gathered from the pieces between samples."""
+
+    def __init__(self) -> None:
+        self.import_kwh = 0.0
+        self.export_kwh = 0.0
+        self.covered = timedelta()
+        self.cause: str | None = None
+
+    def add(self, flow: Flow, begin: datetime, end: datetime, start: datetime, stop: datetime) -> None:
+        overlap = min(end, stop) - max(begin, start)
+        share = 1.0 if overlap == end - begin else overlap / (end - begin)
+        assert flow.import_kwh is not None and flow.export_kwh is not None
+        self.import_kwh += flow.import_kwh * share
+        self.export_kwh += flow.export_kwh * share
+        self.covered += overlap
+        if flow.cause is not None:
+            self.cause = flow.cause
+        elif end - begin > stop - start:
+            self.cause = f"no telemetry between {begin:%Y-%m-%d %H:%M:%S} and {end:%Y-%m-%d %H:%M:%S} UTC"
+
+    def flow(self, device: str, length: timedelta) -> Flow:
+        if not self.covered:
+            return Flow(None, None, estimated=True, cause=f"{device}: no telemetry")
+        cause = self.cause
+        if cause is None and self.covered < length:
+            cause = f"telemetry covers {self.covered} of {length}"
+        return Flow(self.import_kwh, self.export_kwh, cause is not None, cause and f"{device}: {cause}")
+
+
+def _between(before: Sample, after: Sample, lockstep: bool) -> Flow:
+    """Energy between two consecutive samples."""
+    a, b = before.body, after.body
+    if a.energy_import_kwh is None or a.energy_export_kwh is None:
+        return _held(before, after)
+    if b.energy_import_kwh is None or b.energy_export_kwh is None:
+        return _held(before, after)
+    if lockstep and before.boot != after.boot:
+        return Flow(0.0, 0.0, True, "came back as another life, with other registers")
+    drawn, given = b.energy_import_kwh - a.energy_import_kwh, b.energy_export_kwh - a.energy_export_kwh
+    if drawn < 0 or given < 0:
+        return Flow(0.0, 0.0, True, "a register went back")
+    return Flow(drawn, given)
+
+
+def _held(before: Sample, after: Sample) -> Flow:
+    energy = before.body.power_kw * ((after.ts - before.ts) / _HOUR)
+    return Flow(max(energy, 0.0), max(-energy, 0.0), True, "without registers; power integrated")
+
+
+def mean_kw(flow: Flow, length: timedelta) -> float | None:
+    """Mean power of an interval [kW, sign of `schemas.units`]."""
+    return None if flow.net_kwh is None else flow.net_kwh / (length / _HOUR)
