@@ -1,0 +1,36 @@
+"""A whole site in one process and one thread, without a broker: the same day, to the last bit."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from broker.direct import run_direct
+from schemas.cycle import Course
+from schemas.messages import Phase
+from schemas.participant import Received
+from schemas.site import Site
+from schemas.topics import Channel, Kind, Topic
+from services.clock.lockstep import lockstep_session
+from services.swarm.compose import Archive, maker, members
+from services.swarm.runs import new_run_id
+
+
+def run_in_memory(
+    site: Site,
+    course: Course,
+    archive: Archive,
+    on_phase: Callable[[int, Phase, datetime], None] | None = None,
+    on_message: Callable[[Received], None] | None = None,
+) -> str:
+    """Runs a day and records it. Returns the run's identifier in the history."""
+    now = datetime.now(UTC)
+    run = new_run_id(now)
+    session = lockstep_session(course, now)
+    run_direct(
+        [maker(site, device, archive)() for device in members(site)],
+        course,
+        run,
+        (Topic(site.site, Kind.CLOCK, "clock", Channel.SESSION), session),
+        on_phase,
+        on_message,
+    )
+    return run

@@ -1,0 +1,143 @@
+"""What one process of the swarm runs: a participant, or the clock. Kept light: a charger imports little more than this.
+
+``python -m services.swarm.process DEVICE --site FILE …`` is what the supervisor and compose start. Exit codes: 0 done,
+1 failed and may be started again, 2 the input is wrong, 3 it must not be started again as it is.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from broker.address import BrokerAddress, Credentials
+from schemas.errors import InputError, LocalStateError, TwinswarmError
+from schemas.site import Site
+
+log = logging.getLogger("twinswarm")
+
+DONE, FAILED, WRONG_INPUT, NOT_AGAIN = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a process reaches the broker."""
+
+    address: BrokerAddress
+    credentials: Credentials = Credentials()
+
+
+@dataclass(frozen=True)
+class Life:
+    """When a process ends. ``lifeline``: when its standard input does, so that it cannot outlive its supervisor."""
+
+    once: bool = False
+    """With the session that it took part in."""
+    lifeline: bool = False
+
+
+class Stop:
+    """Becomes true on SIGTERM, SIGINT, or the end of the lifeline."""
+
+    def __init__(self, life: Life) -> None:
+        self._event = threading.Event()
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if life.lifeline else self._on_signal)
+        if life.lifeline:
+            threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._event.set()
+
+    def _watch(self) -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        self._event.set()
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def run_member(
+    site: Site, device: str, connection: Connection, checkpoints: Path | None, history: Path | None, life: Life
+) -> None:
+    """Serves one participant until it is told to stop. Raises TwinswarmError."""
+    from broker.checkpoint import FileCheckpoint, NoCheckpoint
+    from broker.host import host
+    from broker.mqtt import MqttTransport
+    from services.swarm.compose import Archive, maker
+
+    make = maker(site, device, None if history is None else Archive(history))
+    store = NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / f"{device}.json")
+    transport = MqttTransport(
+        connection.address, f"{site.site}.{device}", connection.credentials, persistent=device == "recorder"
+    )
+    host(make, store, transport, once=life.once, stop=Stop(life), now=utc_now)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The process's entry. Every error of ours ends in one line on standard error, and in an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m services.swarm.process", description=__doc__)
+    parser.add_argument("device", help="a device of the site, or grid, ems, recorder, forecast, tariff, clock")
+    parser.add_argument("--site", type=Path, required=True, help="the site description, resolved, as JSON")
+    parser.add_argument("--broker", required=True, help="mqtt://host:port or mqtts://host:port")
+    parser.add_argument("--checkpoints", type=Path, help="folder of the participants' checkpoints")
+    parser.add_argument("--history", type=Path, help="the recorder's SQLite file")
+    parser.add_argument("--course", help="the clock's: a run as JSON, see services.swarm.clock_process")
+    parser.add_argument("--once", action="store_true", help="end with the session")
+    parser.add_argument("--lifeline", action="store_true", help="end when standard input does")
+    for name in ("cafile", "cert", "key", "password-file"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--username")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.Formatter.converter = time.gmtime
+    return guarded(lambda: _serve(given))
+
+
+def guarded(serve: Callable[[], None]) -> int:
+    """Runs it; an error of ours becomes one line in the log and an exit code."""
+    try:
+        serve()
+    except TwinswarmError as error:
+        complaint = error
+    else:
+        return DONE
+    log.error("%s", complaint)
+    if isinstance(complaint, InputError):
+        return WRONG_INPUT
+    return NOT_AGAIN if isinstance(complaint, LocalStateError) else FAILED
+
+
+def _serve(given: argparse.Namespace) -> None:
+    from broker.address import parse_broker
+
+    site = Site.model_validate_json(given.site.read_bytes())
+    credentials = Credentials(given.cafile, given.cert, given.key, given.username, given.password_file)
+    address = parse_broker(given.broker)
+    if not isinstance(address, BrokerAddress):
+        raise InputError.one("--broker", "a process needs the address of a broker that runs", given.broker)
+    connection = Connection(address, credentials)
+    life = Life(once=given.once, lifeline=given.lifeline)
+    if given.device == "clock":
+        from services.swarm.clock_process import ClockOrder, run_clock
+
+        run_clock(site, ClockOrder.model_validate_json(given.course), connection, given.checkpoints, life)
+    else:
+        run_member(site, given.device, connection, given.checkpoints, given.history, life)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

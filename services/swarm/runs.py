@@ -1,0 +1,49 @@
+"""A run: its identifier, its course through time, and how long a user may say it is."""
+
+import re
+import secrets
+from datetime import UTC, date, datetime, timedelta
+
+from schemas.cycle import Course
+from schemas.errors import InputError
+from schemas.site import Site, next_midnight
+
+_DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>m|min|h|d)")
+_UNIT_S = {"m": 60, "min": 60, "h": 3600, "d": 86_400}
+MOST = timedelta(days=366)
+
+
+def new_run_id(now: datetime) -> str:
+    """Sorts by the time of the start: a later run is higher."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(2)}"
+
+
+def parse_duration(text: str) -> timedelta:
+    """``24h``, ``90min``, ``2d``. Raises InputError."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise InputError.one("--for", "a duration is a number with its unit: 24h, 90min or 2d", text)
+    length = timedelta(seconds=float(match["count"]) * _UNIT_S[match["unit"]])
+    if not timedelta(0) < length <= MOST:
+        raise InputError.one("--for", f"a run lasts more than nothing and at most {MOST.days} days", text)
+    return length
+
+
+def parse_date(text: str) -> date:
+    """``2024-05-17``. Raises InputError."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError.one("--date", "a date is written 2024-05-17", text) from None
+
+
+def course_of(site: Site, day: date | None = None, length: timedelta | None = None) -> Course:
+    """From local midnight of ``day`` (the site's own when None) for ``length``; None: that local day.
+
+    A local day has 23, 24 or 25 hours. Days of ``length`` are spans of 24 hours. Raises InputError when the run is not
+    a whole number of steps.
+    """
+    chosen = day or site.date
+    t0 = datetime(chosen.year, chosen.month, chosen.day, tzinfo=site.zone).astimezone(UTC)
+    t_end = next_midnight(t0, site.zone) if length is None else t0 + length
+    return Course(t0, t_end, site.time.step_s)

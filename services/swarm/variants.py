@@ -1,0 +1,73 @@
+"""Variants of a site: one of its cases, with or without its storage, or its reference."""
+
+from enum import StrEnum
+
+from schemas.errors import InputError
+from schemas.site import AnyDevice, Bess, Charger, Site
+
+
+class StorageChoice(StrEnum):
+    """What of the site's storage the EMS may use. The cars are there in any case, save with ``no-cars``."""
+
+    NONE = "none"
+    BESS = "bess"
+    V2G = "v2g"
+    BOTH = "both"
+
+
+class Reference(StrEnum):
+    """The day that savings are measured against: never with BESS or V2G."""
+
+    NO_CARS = "no-cars"
+    UNCONTROLLED = "uncontrolled"
+    SMART = "smart"
+
+
+def with_case(site: Site, case: str) -> Site:
+    """The site under another of its tariffs and PV sources. Raises InputError for a case that it does not have."""
+    if case not in site.cases:
+        known = ", ".join(sorted(site.cases)) or "none"
+        raise InputError.one("--case", f"the site {site.site} has the cases {known}", case)
+    chosen = site.cases[case]
+    devices = {
+        name: device.model_copy(update={"source": chosen.pv[name]}) if name in chosen.pv else device
+        for name, device in site.devices.items()
+    }
+    return site.model_copy(update={"tariff": chosen.tariff, "devices": devices})
+
+
+def with_storage(site: Site, storage: StorageChoice, reference: Reference) -> Site:
+    """The site with this much of its storage. Without V2G the cars are treated as the reference treats them.
+
+    So two runs that differ in ``storage`` differ in nothing else: with ``bess`` the cars charge as in the reference.
+    """
+    devices = {}
+    for name, device in site.devices.items():
+        kept: AnyDevice | None = device
+        if isinstance(device, Bess) and storage not in (StorageChoice.BESS, StorageChoice.BOTH):
+            kept = None
+        elif isinstance(device, Charger) and storage not in (StorageChoice.V2G, StorageChoice.BOTH):
+            kept = _one_way(device, reference)
+        if kept is not None:
+            devices[name] = kept
+    groups = tuple(
+        group.model_copy(update={"devices": left})
+        for group in site.ems.cable_limits
+        if (left := tuple(name for name in group.devices if name in devices))
+    )
+    ems = site.ems.model_copy(update={"cable_limits": groups})
+    return site.model_copy(update={"devices": devices, "ems": ems})
+
+
+def _one_way(charger: Charger, reference: Reference) -> Charger | None:
+    if reference is Reference.NO_CARS:
+        return None
+    update: dict[str, object] = {"max_discharge_kw": 0.0}
+    if reference is Reference.UNCONTROLLED:
+        update["controllable"] = False
+    return charger.model_copy(update=update)
+
+
+def as_reference(site: Site, reference: Reference) -> Site:
+    """The site without BESS and V2G."""
+    return with_storage(site, StorageChoice.NONE, reference)
