@@ -101,6 +101,8 @@ class Session(Vehicle):
     def _departs_after_arrival(self) -> Self:
         if self.departure <= self.arrival:
             raise ValueError(f"departure {self.departure} is not after arrival {self.arrival}")
+        if self.announced_departure is not None and self.announced_departure <= self.arrival:
+            raise ValueError(f"announced_departure {self.announced_departure} is not after arrival {self.arrival}")
         return self
 
     def expected(self, charger: str) -> ExpectedSession:
