@@ -1,0 +1,95 @@
+"""Where flags are needed: the pairs and steps for which the LP relaxation is not provably enough.
+
+The paper keeps two flags for every pair of opposite flows: (7) for vehicles, (17) for the BESS; (20)(21) exclude
+nothing there. A flag costs time and is idle wherever burning energy, which is all that simultaneous flows do, cannot
+pay. What is not proved here keeps its flags.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.ems.problem import Problem
+from services.ems.stores import Array, Store
+
+Flags = NDArray[np.bool_]
+
+
+def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...]) -> Flags:
+    """Steps in which charging and discharging at once might pay, shape (steps,).
+
+    Proof that the others need no flag. Let ρ = η_ch·η_dch ≤ 1 and let a plan have g, v > 0 at once. Take g − a and
+    v − ρ·a instead, with a the greatest for which both stay ≥ 0: one of them becomes 0. The stored energy changes by
+    Δt(η_ch·(g−a) − (v−ρa)/η_dch), as before, so every SOC bound, target and terminal wish holds as it did, in every
+    step. What changes is
+
+    - throughput falls by (1 + ρ)·a, which saves (tie + wear) of it;
+    - the bus draws δ = (1 − ρ)·a ≥ 0 less. While there is import, that saves at least the purchase price of δ
+      (bands and the price above the limit only add; a demand charge only falls). While there is export, it earns the
+      sale price, less at most one band of the tie-break, provided that the export limit leaves room.
+
+    Room is there if all that cannot be switched off (firm surplus = PV that cannot be curtailed, plus all discharge,
+    minus load) stays within the limit: whatever would exceed it is then PV that can be curtailed at no price. If the
+    firm surplus is not even positive, every exported kWh is such PV, so δ can be curtailed instead of exported and a
+    negative sale price costs nothing. So the plan without simultaneous flows is no dearer where
+
+        (tie + wear)·(1 + ρ) + min(purchase, sale − tie_flat)·(1 − ρ) ≥ 0   and   firm surplus ≤ export limit.
+
+    The exclusion of import and export does not interfere: both slopes are covered. A group limit is touched from
+    below only, by δ; it has room if the group's whole discharge and PV is within it. PV in a group is taken as not
+    curtailable, because curtailing it moves the group upwards. Prices of the limits are taken as greater than those
+    of energy. A smallest power has flags of its own, see `needed_for_smallest_power`.
+    """
+    efficiency = store.charge_efficiency * store.discharge_efficiency
+    weight = problem.prices.tie_throughput_eur_per_kwh
+    weight += problem.prices.bess_wear_eur_per_kwh if store.is_bess else 0.0
+    firm = firm_surplus(problem, stores)
+    sale = np.array(problem.sale_eur_per_kwh) - problem.prices.tie_flat_eur_per_kwh
+    export_slope = np.where(firm <= 0, np.maximum(sale, 0.0), sale)
+    slope = np.minimum(np.array(problem.purchase_eur_per_kwh), export_slope)
+    harmless = (weight * (1 + efficiency) + slope * (1 - efficiency) >= 0) & (firm <= problem.export_limit_kw)
+    for group in problem.groups:
+        if store.device in group.devices:
+            downwards = sum(
+                (other.discharge_max_kw for other in stores if other.device in group.devices), np.zeros(problem.steps)
+            )
+            for unit in problem.pv:
+                if unit.device in group.devices:
+                    downwards = downwards + np.array(unit.available_kw)
+            harmless &= downwards <= group.limit_kw
+    both: Flags = (store.charge_max_kw > 0) & (store.discharge_max_kw > 0)
+    return both & ~harmless
+
+
+def firm_surplus(problem: Problem, stores: tuple[Store, ...]) -> Array:
+    """The most [kW] that could be exported if all PV that can be curtailed at no price were, shape (steps,)."""
+    grouped = {device for group in problem.groups for device in group.devices}
+    firm = -(np.array(problem.load_kw) + np.array(problem.losses_kw))
+    for fixed in problem.fixed:
+        firm = firm - np.array(fixed.power_kw)
+    for unit in problem.pv:
+        if not unit.curtailable or unit.device in grouped:
+            firm = firm + np.array(unit.available_kw)
+    for store in stores:
+        firm = firm + store.discharge_max_kw
+    return firm
+
+
+def needed_for_smallest_power(store: Store, steps: int) -> Flags:
+    """A charger that cannot go below its smallest power needs a flag in the step that is commanded now.
+
+    Later steps are planned without: they are planned again before they are commanded, and the flags of all of them
+    would make every plan of a one-way car park a large MILP. So a plan may show future powers below the smallest; a
+    set-point never does.
+    """
+    needed = np.zeros(steps, dtype=np.bool_)
+    needed[0] = store.min_power_kw > 0 and bool(store.charge_max_kw[0] > 0 or store.discharge_max_kw[0] > 0)
+    return needed
+
+
+def needed_for_pcc(problem: Problem) -> Flags:
+    """Steps in which importing and exporting at once would pay: where the sale price exceeds the purchase price.
+
+    Elsewhere, taking the same amount off both saves purchase − sale ≥ 0 on each kWh, frees room in every band and
+    under both limits, and lowers the peak; nothing else sees the two apart.
+    """
+    return np.array(problem.sale_eur_per_kwh) > np.array(problem.purchase_eur_per_kwh)

@@ -1,0 +1,152 @@
+"""The frozen problem: everything the solver sees, and nothing else.
+
+No site description, no message and no clock comes past this point. A plan is a function of the problems of its run.
+Units and signs: `schemas.units`; all powers here are magnitudes averaged over a step, all energies are kWh in store.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+Values = tuple[float, ...]
+"""One value per step of the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A stored energy that is wanted at the end of a step, at the price of a shortfall (the BESS at midnight)."""
+
+    step: int
+    energy_kwh: float
+
+
+@dataclass(frozen=True, slots=True)
+class BessUnit:
+    """A stationary battery with its measured energy at the window's start."""
+
+    device: str
+    capacity_kwh: float
+    max_charge_kw: float
+    max_discharge_kw: float
+    charge_efficiency: float
+    discharge_efficiency: float
+    energy_min_kwh: float
+    energy_max_kwh: float
+    energy_kwh: float
+    wishes: tuple[Wish, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A vehicle at a charger in [arrival, departure): plugged now (arrival at or before the window) or expected.
+
+    ``energy_kwh`` is what it holds at the later of arrival and the window's start.
+    """
+
+    vehicle: str
+    arrival: datetime
+    departure: datetime
+    capacity_kwh: float
+    energy_kwh: float
+    target_kwh: float
+    energy_min_kwh: float
+    energy_max_kwh: float
+    max_charge_kw: float
+    max_discharge_kw: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChargerUnit:
+    """A controllable charger and its stays that touch the window, by arrival, without overlap."""
+
+    device: str
+    max_charge_kw: float
+    max_discharge_kw: float
+    min_power_kw: float
+    charge_efficiency: float
+    discharge_efficiency: float
+    stays: tuple[Stay, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FixedUnit:
+    """A charger that cannot be controlled: its power is a forecast [kW]."""
+
+    device: str
+    power_kw: Values
+
+
+@dataclass(frozen=True, slots=True)
+class PvUnit:
+    """A PV inverter; ``available_kw`` is what it can deliver."""
+
+    device: str
+    rated_kw: float
+    curtailable: bool
+    available_kw: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Devices behind one cable, limited to ``limit_kw`` of summed power in both directions."""
+
+    devices: tuple[str, ...]
+    limit_kw: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What is paid besides equation (1)."""
+
+    shortfall_eur_per_kwh: float = 5.0
+    limit_eur_per_kwh: float = 50.0
+    bess_wear_eur_per_kwh: float = 0.0
+    tie_throughput_eur_per_kwh: float = 1e-4
+    tie_flat_eur_per_kwh: float = 1e-5
+    demand_eur_per_kw: float = 0.0
+    """On the month's highest import; 0: no demand charge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One optimisation: ``steps`` steps of ``step_s`` seconds from ``start`` (UTC) on."""
+
+    start: datetime
+    step_s: int
+    steps: int
+    load_kw: Values
+    losses_kw: Values
+    purchase_eur_per_kwh: Values
+    sale_eur_per_kwh: Values
+    import_limit_kw: float
+    export_limit_kw: float
+    flat_reference_kw: float
+    """m of the flat-PCC bands: max(5 kW, mean forecast net load of the day), see `flat_reference`."""
+    bess: tuple[BessUnit, ...] = ()
+    chargers: tuple[ChargerUnit, ...] = ()
+    fixed: tuple[FixedUnit, ...] = ()
+    pv: tuple[PvUnit, ...] = ()
+    groups: tuple[Group, ...] = ()
+    month_peak_kw: float = 0.0
+    """Highest import of the month so far."""
+    prices: Prices = Prices()
+
+    @property
+    def step_h(self) -> float:
+        return self.step_s / 3600
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(seconds=self.step_s * self.steps)
+
+    def step_start(self, step: int) -> datetime:
+        return self.start + timedelta(seconds=self.step_s * step)
+
+
+def flat_reference(load_kw: Values, pv: tuple[PvUnit, ...]) -> float:
+    """m [kW] of the flat-PCC tie-break: max(5 kW, mean of load minus available PV over the window).
+
+    It is computed at the first problem of a local day and stays for that day, so that the secondary objective does
+    not drift while the window shrinks.
+    """
+    total = sum(load_kw) - sum(sum(unit.available_kw) for unit in pv)
+    return max(5.0, total / len(load_kw))

@@ -1,0 +1,321 @@
+"""HiGHS: the LP relaxation warm from the quarter before, and the MILP only where the relaxation is no answer.
+
+To the last bit, a solution is a function of the run's problems alone. Everything a solve depends on is in `Memory`:
+before every solve the solver's own memory is wiped and the saved basis is set, so that going on and going on after a
+restart take one path. Simplex, one thread, no presolve, no seed but 0, budgets in iterations and nodes, not seconds.
+"""
+
+import base64
+import zlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import highspy
+import numpy as np
+
+from schemas.participant import Json
+from services.ems.constraints import flagged_stores
+from services.ems.model import Form, form_of
+from services.ems.problem import Problem
+from services.ems.stores import Array, Store, stores_of
+from services.ems.structure import (
+    GroupShape,
+    Needed,
+    StoreShape,
+    Structure,
+    covers,
+    least_slots,
+    needed_flags,
+    structure_of,
+)
+from services.ems.vectors import COST_SCALE, Vectors, fixed_demand, vectors
+
+AT_ONCE_KW = 1e-7
+"""Flows below this do not count as flowing: the solver's feasibility tolerance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits that do not depend on the machine's speed."""
+
+    iterations: int = 200_000
+    nodes: int = 5_000
+    mip_rel_gap: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Arrays over the problem's window; shapes (store, step), (pv, step), (step,)."""
+
+    stores: tuple[Store, ...]
+    charge_kw: Array
+    discharge_kw: Array
+    energy_kwh: Array
+    shortfall_kwh: Array
+    pv_kw: Array
+    """Of the curtailable inverters, in the problem's order."""
+    import_kw: Array
+    export_kw: Array
+    import_bands_kw: Array
+    export_bands_kw: Array
+    import_over_kw: Array
+    export_over_kw: Array
+    group_over_kw: Array
+    """Shape (group, step): above the group's limit, in either direction."""
+    peak_kw: float
+    total_eur: float
+    """What the solver minimised: energy, wear, demand charge, penalties and tie-break."""
+    proven: bool
+    """Optimal within the gap; else the best that was found within the budget."""
+    mip_gap: float
+    binaries: int
+    iterations: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoSolution:
+    """The solver ended without anything usable, and why."""
+
+    reason: str
+
+
+class Solver:
+    """Solves the problems of one run, one after another."""
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget()
+        self._structure: Structure | None = None
+        self._names: tuple[str, ...] = ()
+        self._end: datetime | None = None
+        self._basis: Any = None
+        self._loaded: Form | None = None
+        self._highs: Any = None
+
+    def solve(self, problem: Problem) -> Solution | NoSolution:
+        form, warm = self._form(problem)
+        stores = stores_of(problem, form.structure.slots)
+        needed = needed_flags(problem, stores)
+        data = vectors(problem, form, stores, needed)
+        highs = self._prepared(form, data)
+        if warm and self._basis is not None:
+            highs.setBasis(self._basis)
+        highs.run()
+        status = highs.getModelStatus()
+        if status != highspy.HighsModelStatus.kOptimal:
+            self._basis = None
+            return NoSolution(f"linear program: {highs.modelStatusToString(status)}")
+        self._basis = highs.getBasis()
+        values = np.array(highs.getSolution().col_value)
+        info = highs.getInfo()
+        iterations = int(info.simplex_iteration_count)
+        binaries = int(data.whole.sum())
+        if not binaries or relaxation_is_exact(form, values, stores, needed, form.structure.steps - problem.steps):
+            found = _read(problem, form, stores, values)
+            return replace(found, proven=True, binaries=binaries, iterations=iterations, total_eur=_total(data, values))
+        return self._whole(problem, form, stores, data, iterations)
+
+    def _form(self, problem: Problem) -> tuple[Form, bool]:
+        names = _names(problem)
+        have = self._structure
+        if have is not None and (names, problem.end) == (self._names, self._end) and covers(have, problem):
+            return form_of(have), True
+        slots = least_slots(problem)
+        stores = stores_of(problem, slots)
+        self._structure = structure_of(problem, needed_flags(problem, stores), stores, slots)
+        self._names, self._end, self._basis = names, problem.end, None
+        return form_of(self._structure), False
+
+    def _prepared(self, form: Form, data: Vectors) -> Any:
+        """The LP relaxation with this problem's data and without any memory of an earlier solve."""
+        if self._loaded is not form:
+            self._highs = _highs(self._budget)
+            self._highs.passModel(_lp(form, data))
+            self._loaded = form
+            return self._highs
+        columns, rows = np.arange(form.n_columns, dtype=np.int32), np.arange(form.n_rows, dtype=np.int32)
+        self._highs.changeColsCost(form.n_columns, columns, data.cost)
+        self._highs.changeColsBounds(form.n_columns, columns, data.lower, data.upper)
+        self._highs.changeRowsBounds(form.n_rows, rows, data.row_lower, data.row_upper)
+        self._highs.clearSolver()
+        return self._highs
+
+    def _whole(
+        self, problem: Problem, form: Form, stores: tuple[Store, ...], data: Vectors, iterations: int
+    ) -> Solution | NoSolution:
+        """The MILP, from scratch: branch and bound takes nothing over, so nothing is left to remember."""
+        highs = _highs(self._budget)
+        lp = _lp(form, data)
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(whole)] for whole in data.whole]
+        highs.passModel(lp)
+        highs.run()
+        status, info = highs.getModelStatus(), highs.getInfo()
+        if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+            return NoSolution(f"mixed-integer program: {highs.modelStatusToString(status)}")
+        values = np.array(highs.getSolution().col_value)
+        return replace(
+            _read(problem, form, stores, values),
+            proven=status == highspy.HighsModelStatus.kOptimal,
+            binaries=int(data.whole.sum()),
+            iterations=iterations + max(int(info.simplex_iteration_count), 0),
+            mip_gap=float(info.mip_gap) if np.isfinite(info.mip_gap) else 1.0,
+            total_eur=_total(data, values),
+        )
+
+    def snapshot(self) -> Json:
+        """Structure and basis; a few hundred bytes."""
+        if self._structure is None or self._end is None:
+            return None
+        return {
+            "structure": _structure_to_json(self._structure),
+            "names": list(self._names),
+            "end": self._end.isoformat(),
+            "basis": None if self._basis is None else _basis_to_text(self._basis),
+        }
+
+    def restore(self, state: Json) -> None:
+        self.__init__(self._budget)  # type: ignore[misc]
+        if state is None:
+            return
+        self._structure = _structure_from_json(state["structure"])
+        self._names = tuple(state["names"])
+        self._end = datetime.fromisoformat(state["end"])
+        self._basis = None if state["basis"] is None else _basis_from_text(state["basis"])
+
+
+def relaxation_is_exact(form: Form, values: Array, stores: tuple[Store, ...], needed: Needed, passed: int) -> bool:
+    """Whether a solution of the relaxation obeys what the flags demand; then it solves the MILP, too.
+
+    True where no pair that needs flags flows both ways and no flow of the first step is below its smallest power.
+    """
+    if stores:
+        charge = values[form.columns_of["charge"][:, passed:]]
+        discharge = values[form.columns_of["discharge"][:, passed:]]
+        if bool((needed.store & (charge > AT_ONCE_KW) & (discharge > AT_ONCE_KW)).any()):
+            return False
+        for i in flagged_stores(form.structure):
+            least = stores[i].min_power_kw * stores[i].plugged_frac[0]
+            for flow in (charge[i, 0], discharge[i, 0]):
+                if AT_ONCE_KW < flow < least - AT_ONCE_KW:
+                    return False
+    imports = values[form.columns_of["imports"][:, passed:]].sum(axis=0)
+    exports = values[form.columns_of["exports"][:, passed:]].sum(axis=0)
+    return not bool((needed.pcc & (imports > AT_ONCE_KW) & (exports > AT_ONCE_KW)).any())
+
+
+def _highs(budget: Budget) -> Any:
+    highs = highspy.Highs()
+    for name, value in {
+        "output_flag": False,
+        "solver": "simplex",
+        "simplex_strategy": 1,
+        "presolve": "off",
+        "parallel": "off",
+        "threads": 1,
+        "random_seed": 0,
+        "simplex_iteration_limit": budget.iterations,
+        "mip_max_nodes": budget.nodes,
+        "mip_rel_gap": budget.mip_rel_gap,
+        "mip_abs_gap": 0.0,
+        "mip_feasibility_tolerance": 1e-9,
+    }.items():
+        if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+            raise ValueError(f"HiGHS does not know option {name} = {value}")
+    return highs
+
+
+def _lp(form: Form, data: Vectors) -> Any:
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = form.n_columns, form.n_rows
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = data.cost, data.lower, data.upper
+    lp.row_lower_, lp.row_upper_ = data.row_lower, data.row_upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = form.starts, form.rows, form.values
+    return lp
+
+
+def _total(data: Vectors, values: Array) -> float:
+    return float(data.cost @ values) / COST_SCALE
+
+
+def _read(problem: Problem, form: Form, stores: tuple[Store, ...], values: Array) -> Solution:
+    passed = form.structure.steps - problem.steps
+
+    def of(name: str, *shape: int) -> Array:
+        columns = form.columns_of.get(name)
+        # -0.0 and the solver's 1e-12 beyond a bound of 0 are 0 to everyone else.
+        return np.zeros(shape) if columns is None else np.maximum(values[columns[..., passed:]], 0.0) + 0.0
+
+    shape = (len(stores), problem.steps)
+    bands_in, bands_out = of("imports"), of("exports")
+    over_in, over_out = of("import_over"), of("export_over")
+    shortfall = of("shortfall", *shape)
+    groups = (len(problem.groups), problem.steps)
+    return Solution(
+        stores=stores,
+        charge_kw=of("charge", *shape),
+        discharge_kw=of("discharge", *shape),
+        energy_kwh=np.maximum(of("level", *shape) - shortfall, 0.0),
+        shortfall_kwh=shortfall,
+        pv_kw=of("pv", 0, problem.steps),
+        import_kw=bands_in.sum(axis=0) + over_in,
+        export_kw=bands_out.sum(axis=0) + over_out,
+        import_bands_kw=bands_in,
+        export_bands_kw=bands_out,
+        import_over_kw=over_in,
+        export_over_kw=over_out,
+        group_over_kw=of("group_up", *groups) + of("group_down", *groups),
+        peak_kw=float(values[form.columns_of["peak"]]) if "peak" in form.columns_of else 0.0,
+        total_eur=0.0,
+        proven=False,
+        mip_gap=0.0,
+        binaries=0,
+        iterations=0,
+    )
+
+
+def _names(problem: Problem) -> tuple[str, ...]:
+    """The devices in the order of the model's columns: a basis belongs to them."""
+    bess = [unit.device for unit in problem.bess]
+    chargers = [unit.device for unit in problem.chargers]
+    curtailable = [unit.device for unit in problem.pv if unit.curtailable]
+    return (*bess, "|", *chargers, "|", *curtailable)
+
+
+def _basis_to_text(basis: Any) -> str:
+    """One letter a column and row, packed."""
+    statuses = [*basis.col_status, *basis.row_status]
+    raw = bytes(int(status) for status in statuses)
+    return f"{len(basis.col_status)}:{base64.b64encode(zlib.compress(raw, 6)).decode()}"
+
+
+def _basis_from_text(text: str) -> Any:
+    columns, packed = text.split(":")
+    statuses = [highspy.HighsBasisStatus(code) for code in zlib.decompress(base64.b64decode(packed))]
+    basis = highspy.HighsBasis()
+    basis.col_status, basis.row_status = statuses[: int(columns)], statuses[int(columns) :]
+    basis.valid, basis.alien = True, False
+    return basis
+
+
+def _structure_to_json(structure: Structure) -> Json:
+    fields = {name: getattr(structure, name) for name in Structure.__slots__}
+    fields["stores"] = [[getattr(shape, name) for name in StoreShape.__slots__] for shape in structure.stores]
+    fields["groups"] = [[list(group.stores), list(group.pv)] for group in structure.groups]
+    fields["slots"] = list(structure.slots)
+    return fields
+
+
+def _structure_from_json(state: Json) -> Structure:
+    return Structure(
+        **{
+            **state,
+            "slots": tuple(state["slots"]),
+            "stores": tuple(StoreShape(*shape) for shape in state["stores"]),
+            "groups": tuple(GroupShape(tuple(stores), tuple(pv)) for stores, pv in state["groups"]),
+        }
+    )
+
+
+__all__ = ["Budget", "NoSolution", "Solution", "Solver", "fixed_demand", "relaxation_is_exact"]

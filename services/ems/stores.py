@@ -1,0 +1,195 @@
+"""What stores energy, step by step: the BESS, and every charger's stays, as bounds on flows and energies.
+
+A charger holds one *slot*; a second one only where a car arrives before the step after its predecessor's departure,
+so that within a slot a step without a car lies between two stays and no energy is handed from car to car.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.messages import ShortfallKind
+from services.ems.problem import BessUnit, ChargerUnit, Problem, Stay
+
+Array = NDArray[np.float64]
+
+BELOW_TOLERANCE_KWH = 1e-9
+"""A measured energy that is less below its minimum than this is not below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Bounds per step of the window. The arrays have the shape (steps,)."""
+
+    device: str
+    is_bess: bool
+    charge_efficiency: float
+    discharge_efficiency: float
+    rated_charge_kw: float
+    rated_discharge_kw: float
+    min_power_kw: float
+    plugged_frac: Array
+    """Fraction of the step in which the store is there."""
+    charge_max_kw: Array
+    """Average over the step: the power limit times ``plugged_frac``."""
+    discharge_max_kw: Array
+    lower_kwh: Array
+    """At the end of the step; the greatest of minimum, target and wish."""
+    upper_kwh: Array
+    shortfall_max_kwh: Array
+    """0 where ``lower_kwh`` is hard, infinite where it may be bought off."""
+    arrives_kwh: Array
+    """Energy that comes with a store at the start of the step."""
+    leaves: NDArray[np.bool_]
+    """First step without the car: its energy has gone with it."""
+    capacity_kwh: Array
+    """Of the car that is there; 0 where there is none."""
+    kinds: tuple[ShortfallKind | None, ...]
+    """What a shortfall at the end of the step would be."""
+
+
+def slots_needed(charger: ChargerUnit, problem: Problem) -> int:
+    return max((slot + 1 for slot, _ in _assigned(charger, problem)), default=1)
+
+
+def stores_of(problem: Problem, slots: tuple[int, ...]) -> tuple[Store, ...]:
+    """The BESSs, then every charger's slots (``slots[i]`` of charger i, at least `slots_needed`)."""
+    found = [_bess_store(unit, problem) for unit in problem.bess]
+    for charger, count in zip(problem.chargers, slots, strict=True):
+        assigned = _assigned(charger, problem)
+        for slot in range(count):
+            found.append(_charger_store(charger, [stay for s, stay in assigned if s == slot], problem))
+    return tuple(found)
+
+
+def _steps_of(stay: Stay, problem: Problem) -> tuple[int, int]:
+    """First and last step in which the stay has a part; last < first if it has none."""
+    first = int((stay.arrival - problem.start).total_seconds() // problem.step_s)
+    last = -int(-(stay.departure - problem.start).total_seconds() // problem.step_s) - 1
+    return max(first, 0), min(last, problem.steps - 1)
+
+
+def _assigned(charger: ChargerUnit, problem: Problem) -> list[tuple[int, Stay]]:
+    """Every stay with the first slot that has been empty for a whole step before it."""
+    found: list[tuple[int, Stay]] = []
+    ends: list[int] = []
+    for stay in charger.stays:
+        first, last = _steps_of(stay, problem)
+        if last < first:
+            continue
+        slot = next((s for s, end in enumerate(ends) if end + 1 < first), len(ends))
+        ends[slot : slot + 1] = [last]
+        found.append((slot, stay))
+    return found
+
+
+def _empty(steps: int) -> Array:
+    return np.zeros(steps)
+
+
+def _bess_store(unit: BessUnit, problem: Problem) -> Store:
+    steps = problem.steps
+    lower, shortfall = np.full(steps, unit.energy_min_kwh), _empty(steps)
+    kinds: list[ShortfallKind | None] = [None] * steps
+    upper = max(unit.energy_max_kwh, unit.energy_kwh)
+    _floor(lower, shortfall, kinds, 0, steps, unit.energy_kwh)
+    for wish in unit.wishes:
+        energy = min(wish.energy_kwh, upper)
+        if energy > lower[wish.step]:
+            lower[wish.step], shortfall[wish.step] = energy, np.inf
+            kinds[wish.step] = ShortfallKind.TERMINAL
+    arrives = _empty(steps)
+    arrives[0] = unit.energy_kwh
+    return Store(
+        device=unit.device,
+        is_bess=True,
+        charge_efficiency=unit.charge_efficiency,
+        discharge_efficiency=unit.discharge_efficiency,
+        rated_charge_kw=unit.max_charge_kw,
+        rated_discharge_kw=unit.max_discharge_kw,
+        min_power_kw=0.0,
+        plugged_frac=np.ones(steps),
+        charge_max_kw=np.full(steps, unit.max_charge_kw),
+        discharge_max_kw=np.full(steps, unit.max_discharge_kw),
+        lower_kwh=lower,
+        upper_kwh=np.full(steps, upper),
+        shortfall_max_kwh=shortfall,
+        arrives_kwh=arrives,
+        leaves=np.zeros(steps, dtype=np.bool_),
+        capacity_kwh=np.full(steps, unit.capacity_kwh),
+        kinds=tuple(kinds),
+    )
+
+
+def _floor(
+    lower: Array, shortfall: Array, kinds: list[ShortfallKind | None], first: int, stop: int, energy: float
+) -> None:
+    """Equations (4)(15): hard, save where the store begins below its minimum; then missing energy is bought off."""
+    if energy < lower[first] - BELOW_TOLERANCE_KWH:
+        shortfall[first:stop] = np.inf
+        kinds[first:stop] = [ShortfallKind.SOC_MIN] * (stop - first)
+    else:
+        lower[first:stop] = np.minimum(lower[first:stop], energy)
+
+
+def _charger_store(charger: ChargerUnit, stays: list[Stay], problem: Problem) -> Store:
+    steps = problem.steps
+    plugged, charge, discharge = _empty(steps), _empty(steps), _empty(steps)
+    lower, upper, shortfall, arrives, capacity = (_empty(steps) for _ in range(5))
+    leaves = np.zeros(steps, dtype=np.bool_)
+    kinds: list[ShortfallKind | None] = [None] * steps
+    for stay in stays:
+        first, last = _steps_of(stay, problem)
+        stop = last + 1
+        for step in {first, last}:
+            plugged[step] = _fraction(stay, problem.step_start(step), problem.step_s)
+        plugged[first + 1 : last] = 1.0
+        charge[first:stop] = plugged[first:stop] * min(charger.max_charge_kw, stay.max_charge_kw)
+        discharge[first:stop] = plugged[first:stop] * min(charger.max_discharge_kw, stay.max_discharge_kw)
+        lower[first:stop] = stay.energy_min_kwh
+        upper[first:stop] = max(stay.energy_max_kwh, stay.energy_kwh)
+        arrives[first], capacity[first:stop] = stay.energy_kwh, stay.capacity_kwh
+        _floor(lower, shortfall, kinds, first, stop, stay.energy_kwh)
+        target = min(wanted_at_end(stay, charger, problem), upper[last])
+        if target > lower[last]:
+            lower[last], shortfall[last], kinds[last] = target, np.inf, ShortfallKind.DEPARTURE
+        if stop < steps:
+            leaves[stop] = True
+    return Store(
+        device=charger.device,
+        is_bess=False,
+        charge_efficiency=charger.charge_efficiency,
+        discharge_efficiency=charger.discharge_efficiency,
+        rated_charge_kw=charger.max_charge_kw,
+        rated_discharge_kw=charger.max_discharge_kw,
+        min_power_kw=charger.min_power_kw,
+        plugged_frac=plugged,
+        charge_max_kw=charge,
+        discharge_max_kw=discharge,
+        lower_kwh=lower,
+        upper_kwh=upper,
+        shortfall_max_kwh=shortfall,
+        arrives_kwh=arrives,
+        leaves=leaves,
+        capacity_kwh=capacity,
+        kinds=tuple(kinds),
+    )
+
+
+def wanted_at_end(stay: Stay, charger: ChargerUnit, problem: Problem) -> float:
+    """Energy [kWh] wanted at the stay's last step: the target of (6).
+
+    For a stay that outlasts the window, what leaves the target within reach at full power after it. A target above
+    the vehicle's own maximum is lowered to that by the caller.
+    """
+    outside_h = max((stay.departure - problem.end).total_seconds(), 0.0) / 3600
+    power = min(charger.max_charge_kw, stay.max_charge_kw)
+    return stay.target_kwh - outside_h * power * charger.charge_efficiency
+
+
+def _fraction(stay: Stay, start: datetime, step_s: int) -> float:
+    begin = max((stay.arrival - start).total_seconds(), 0.0)
+    end = min((stay.departure - start).total_seconds(), float(step_s))
+    return max(end - begin, 0.0) / step_s

@@ -1,0 +1,132 @@
+"""The structure of a model: all that stands in its matrix. Two problems of one structure differ in bounds and costs only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.ems.binaries import Flags, needed_for_pcc, needed_for_smallest_power, needed_for_store
+from services.ems.problem import Problem
+from services.ems.stores import Store, slots_needed, stores_of
+
+IMPORT_BANDS = 4
+"""Up to 1, 1.25 and 1.5 m and above."""
+EXPORT_BANDS = 2
+"""Up to 0.5 m and above."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreShape:
+    charge_efficiency: float
+    discharge_efficiency: float
+    rated_charge_kw: float
+    rated_discharge_kw: float
+    min_power_kw: float
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupShape:
+    """Indices into the structure's stores and curtailable inverters."""
+
+    stores: tuple[int, ...]
+    pv: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Hashable. ``steps`` may exceed a problem's: the model keeps the steps that have passed, as zeros."""
+
+    steps: int
+    step_s: int
+    slots: tuple[int, ...]
+    stores: tuple[StoreShape, ...]
+    pv: int
+    """Number of curtailable inverters."""
+    groups: tuple[GroupShape, ...]
+    pcc_flagged: bool
+    import_limit_kw: float
+    export_limit_kw: float
+    demand_charge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Which flags are to be whole numbers: arrays of the shape (stores, steps) and (steps,)."""
+
+    store: Flags
+    pcc: Flags
+
+
+def needed_flags(problem: Problem, stores: tuple[Store, ...]) -> Needed:
+    rows = [
+        needed_for_store(problem, store, stores) | needed_for_smallest_power(store, problem.steps) for store in stores
+    ]
+    store_flags = np.array(rows, dtype=np.bool_).reshape(len(stores), problem.steps)
+    return Needed(store_flags, needed_for_pcc(problem))
+
+
+def structure_of(problem: Problem, needed: Needed, stores: tuple[Store, ...], slots: tuple[int, ...]) -> Structure:
+    curtailable = [unit.device for unit in problem.pv if unit.curtailable]
+    return Structure(
+        steps=problem.steps,
+        step_s=problem.step_s,
+        slots=slots,
+        stores=tuple(
+            StoreShape(
+                charge_efficiency=store.charge_efficiency,
+                discharge_efficiency=store.discharge_efficiency,
+                rated_charge_kw=store.rated_charge_kw,
+                rated_discharge_kw=store.rated_discharge_kw,
+                min_power_kw=store.min_power_kw,
+                flagged=bool(flags.any()),
+            )
+            for store, flags in zip(stores, needed.store, strict=True)
+        ),
+        pv=len(curtailable),
+        groups=tuple(
+            GroupShape(
+                stores=tuple(i for i, store in enumerate(stores) if store.device in group.devices),
+                pv=tuple(i for i, device in enumerate(curtailable) if device in group.devices),
+            )
+            for group in problem.groups
+        ),
+        pcc_flagged=bool(needed.pcc.any()),
+        import_limit_kw=problem.import_limit_kw,
+        export_limit_kw=problem.export_limit_kw,
+        demand_charge=problem.prices.demand_eur_per_kw > 0,
+    )
+
+
+def least_slots(problem: Problem) -> tuple[int, ...]:
+    return tuple(slots_needed(charger, problem) for charger in problem.chargers)
+
+
+def covers(have: Structure, problem: Problem) -> bool:
+    """Whether a problem fits a structure that was made for an earlier one: fewer steps, slots and flags are no harm."""
+    slots = least_slots(problem)
+    if len(slots) != len(have.slots) or any(want > got for want, got in zip(slots, have.slots, strict=True)):
+        return False
+    stores = stores_of(problem, have.slots)
+    want = structure_of(problem, needed_flags(problem, stores), stores, have.slots)
+    return (
+        want.steps <= have.steps
+        and (want.step_s, want.pv, want.groups) == (have.step_s, have.pv, have.groups)
+        and want.demand_charge == have.demand_charge
+        and (want.import_limit_kw, want.export_limit_kw) == (have.import_limit_kw, have.export_limit_kw)
+        and (have.pcc_flagged or not want.pcc_flagged)
+        and len(want.stores) == len(have.stores)
+        and all(_store_covers(h, w) for h, w in zip(have.stores, want.stores, strict=True))
+    )
+
+
+def _store_covers(have: StoreShape, want: StoreShape) -> bool:
+    return (have.flagged or not want.flagged) and all(
+        getattr(have, name) == getattr(want, name)
+        for name in (
+            "charge_efficiency",
+            "discharge_efficiency",
+            "rated_charge_kw",
+            "rated_discharge_kw",
+            "min_power_kw",
+        )
+    )
