@@ -1,1 +1,1 @@
-"""Savings, peak-shaving factor, energy balance, tables, figures, report."""
+"""What a recorded run cost and saved: settlement, peak shaving, energy balance, tables, figures, report."""

@@ -23,7 +23,6 @@ import numpy as np
 import xarray as xr
 
 from schemas.messages import (
-    BessTelemetry,
     ChargerTelemetry,
     FeederTelemetry,
     PvTelemetry,
@@ -31,7 +30,7 @@ from schemas.messages import (
     Setpoint,
     Telemetry,
 )
-from services.recorder.track import Track, mean_kw
+from services.recorder.track import Track, mean_kw, soc_of
 
 if TYPE_CHECKING:
     from services.recorder.history import History
@@ -117,15 +116,6 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
         },
         attrs={"run": run, "site": info.site, "label": info.label, "mode": str(info.mode), "step_s": info.step_s},
     )
-
-
-def soc_of(body: Telemetry) -> float | None:
-    """SOC of a BESS or of the vehicle at the plug [fraction]."""
-    if isinstance(body, BessTelemetry):
-        return body.soc_frac
-    if isinstance(body, ChargerTelemetry) and body.vehicle is not None:
-        return body.vehicle.soc_frac
-    return None
 
 
 def _plugged(body: Telemetry) -> float | None:

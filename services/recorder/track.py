@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import MeterRole, Nameplate, Telemetry
+from schemas.messages import BessTelemetry, ChargerTelemetry, MeterRole, Nameplate, Telemetry
 from schemas.topics import Kind
 
 _HOUR = timedelta(hours=1)
@@ -144,3 +144,12 @@ def _held(before: Sample, after: Sample) -> Flow:
 def mean_kw(flow: Flow, length: timedelta) -> float | None:
     """Mean power of an interval [kW, sign of `schemas.units`]."""
     return None if flow.net_kwh is None else flow.net_kwh / (length / _HOUR)
+
+
+def soc_of(body: Telemetry) -> float | None:
+    """SOC of a BESS or of the vehicle at the plug [fraction]."""
+    if isinstance(body, BessTelemetry):
+        return body.soc_frac
+    if isinstance(body, ChargerTelemetry) and body.vehicle is not None:
+        return body.vehicle.soc_frac
+    return None

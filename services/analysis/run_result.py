@@ -1,0 +1,148 @@
+"""Everything that is said of a run, as one frozen value: what tables, report and JSON are made of."""
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class QuarterResult:
+    """One settlement quarter [time, time + length_s): mean powers [kW] by register differences; SOCs at ``time``."""
+
+    time: datetime
+    length_s: float
+    pcc_kw: float | None
+    """Positive on import."""
+    reference_pcc_kw: float | None
+    planned_pcc_kw: float | None
+    """By the plan that commanded this quarter."""
+    first_plan_pcc_kw: float | None
+    """By the run's first plan."""
+    purchase_price_eur_per_kwh: float | None
+    sale_price_eur_per_kwh: float | None
+    losses_kw: float | None
+    power_kw: dict[str, float | None]
+    """Per device; positive is drawn from the building's bus."""
+    soc_frac: dict[str, float | None]
+    """Per BESS and per charger with a vehicle."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceResult:
+    """A device over the run."""
+
+    device: str
+    kind: str
+    import_kwh: float | None
+    export_kwh: float | None
+    highest_kw: float | None
+    """Of the quarters' means."""
+    lowest_kw: float | None
+    soc_start_frac: float | None
+    soc_end_frac: float | None
+    """At the last telemetry; of a charger without a vehicle then: None."""
+    sessions: int
+    note: str | None
+    """Why energies are estimated or not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Result of a run. ``None`` is what could not be known; numbers are at full precision.
+
+    Sign of savings: ``savings_eur`` = reference cost - cost, positive is money saved. (The published Table II prints
+    the opposite sign; whoever prints that table turns it round.)
+    """
+
+    run: str
+    site: str
+    description: str
+    mode: str
+    time_zone: str
+    start: datetime
+    end: datetime | None
+    """Up to where the history goes; None: nothing was recorded."""
+    complete: bool
+    """Whether the run was carried to its end."""
+
+    cost_eur: float
+    """At the PCC meter, losses included, equation (1)."""
+    import_kwh: float
+    export_kwh: float
+    demand_charge_eur: float | None
+    """Apart from the cost; None without such a tariff."""
+    unsettled_steps: int
+    """Without known energy or price; not in the cost."""
+
+    reference: str | None
+    """The policy it is compared with: no-cars, uncontrolled, smart; None: not compared."""
+    reference_cost_eur: float | None
+    reference_demand_charge_eur: float | None
+    savings_eur: float | None
+
+    psf: float | None
+    """Peak-shaving factor, equation (22), quarters with a reference above 0.5 kW."""
+    psf_samples: int
+    psf_excluded_samples: int
+    psf_unknown_samples: int
+    psf_2kw: float | None
+    """The same with 2 kW."""
+    psf_2kw_excluded_samples: int
+
+    energy_residual_kwh_max: float | None
+    """Largest absolute residual of the energy balance in a step."""
+    energy_residual_at: datetime | None
+    """Where that step begins."""
+    energy_residual_undisturbed_kwh_max: float | None
+    """Over the steps in which every device told."""
+    energy_note: str | None
+    energy_causes: tuple[tuple[str, timedelta], ...]
+    """Why the balance may not close, and for how long."""
+    losses_kwh: float
+
+    stored_bess_kwh: float
+    """Change over the run, in the cells."""
+    stored_vehicles_kwh: float
+    stored_energy_difference_kwh: float | None
+    """That change minus the reference's."""
+    stored_energy_difference_eur: float | None
+    """Valued at the mean purchase price of the run; beside the savings, never in them."""
+    stored_price_eur_per_kwh: float | None
+
+    setpoints_sent: int
+    setpoints_changed: int
+    messages_recorded: int
+    messages_missing: int
+    messages_stray: int
+    dead_letters: int
+    alarms: int
+    plan_statuses: dict[str, int]
+    """How many plans of each status."""
+    shortfall_kwh: float
+    """Of the last plan."""
+    wall_s: float | None
+
+    devices: tuple[DeviceResult, ...]
+    quarters: tuple[QuarterResult, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``json.dumps``: times as ISO 8601 in UTC, durations in seconds, floats as they are."""
+        encoded = _plain(self)
+        assert isinstance(encoded, dict)
+        return encoded
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value

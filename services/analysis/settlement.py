@@ -1,0 +1,108 @@
+"""What the energy at the PCC meter cost: equation (1), settled from register differences, never from a plan."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from schemas.messages import Quantity
+from services.recorder.prices import Prices
+from services.recorder.track import Track
+
+
+@dataclass(frozen=True, slots=True)
+class SettledStep:
+    """One interval at the PCC meter. Prices are its mean where they change within it; None: not known."""
+
+    start: datetime
+    end: datetime
+    import_kwh: float | None
+    export_kwh: float | None
+    purchase_price_eur_per_kwh: float | None
+    sale_price_eur_per_kwh: float | None
+    estimated: str | None = None
+    """Why the energies are not plain register differences."""
+
+    @property
+    def cost_eur(self) -> float | None:
+        """Import at the purchase price minus export at the sale price; a price matters only where energy flowed."""
+        if self.import_kwh is None or self.export_kwh is None:
+            return None
+        cost = 0.0
+        for energy, price, sign in (
+            (self.import_kwh, self.purchase_price_eur_per_kwh, 1.0),
+            (self.export_kwh, self.sale_price_eur_per_kwh, -1.0),
+        ):
+            if energy:
+                if price is None:
+                    return None
+                cost += sign * energy * price
+        return cost
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The steps of a run and their sum."""
+
+    steps: tuple[SettledStep, ...]
+
+    @property
+    def cost_eur(self) -> float:
+        """Of all steps that could be settled [€]; positive is paid."""
+        return math.fsum(step.cost_eur for step in self.steps if step.cost_eur is not None)
+
+    @property
+    def import_kwh(self) -> float:
+        return math.fsum(step.import_kwh for step in self.steps if step.import_kwh is not None)
+
+    @property
+    def export_kwh(self) -> float:
+        return math.fsum(step.export_kwh for step in self.steps if step.export_kwh is not None)
+
+    @property
+    def unsettled(self) -> int:
+        """Steps without known energy or price; they are not in the cost."""
+        return sum(step.cost_eur is None for step in self.steps)
+
+    @property
+    def estimated(self) -> tuple[str, ...]:
+        """Why steps were estimated, each reason once."""
+        return tuple(dict.fromkeys(step.estimated for step in self.steps if step.estimated is not None))
+
+    @property
+    def mean_purchase_price_eur_per_kwh(self) -> float | None:
+        """Over time, not over energy: what a stored kWh is valued at."""
+        priced = [(s.purchase_price_eur_per_kwh, s.end - s.start) for s in self.steps]
+        known = [(price, length) for price, length in priced if price is not None]
+        total = sum((length for _, length in known), timedelta())
+        return math.fsum(price * (length / total) for price, length in known) if known else None
+
+
+def settle(pcc: Track, prices: Prices, times: Sequence[datetime]) -> Settlement:
+    """Costs of the intervals between ``times`` at the meter ``pcc``."""
+    return Settlement(
+        tuple(
+            SettledStep(
+                start,
+                end,
+                flow.import_kwh,
+                flow.export_kwh,
+                prices.mean(Quantity.PURCHASE_PRICE, start, end),
+                prices.mean(Quantity.SALE_PRICE, start, end),
+                flow.cause if flow.estimated else None,
+            )
+            for flow, (start, end) in zip(pcc.flows(times), itertools.pairwise(times), strict=True)
+        )
+    )
+
+
+def demand_charge_eur(pcc_kw: Sequence[float | None], charge_eur_per_kw: float | None) -> float | None:
+    """Charge on the highest mean import of a settlement quarter [€], as if the run's were the month's.
+
+    Listed apart from the energy cost: a day's share of a month's peak is not a sum. None without such a tariff.
+    """
+    known = [kw for kw in pcc_kw if kw is not None]
+    if charge_eur_per_kw is None or not known:
+        return None
+    return max(0.0, *known) * charge_eur_per_kw

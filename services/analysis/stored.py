@@ -1,0 +1,35 @@
+"""What a run left in batteries: energy that was bought and not yet used, or used and not yet bought back."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.messages import BessNameplate
+from schemas.topics import Kind
+from services.recorder.sessions import sessions_of
+from services.recorder.track import Track, soc_of
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChange:
+    """Change over the run of the energy in the cells [kWh]."""
+
+    bess_kwh: float
+    vehicles_kwh: float
+    """Over all stays: on leaving (or at the end) more than on arrival."""
+
+    @property
+    def total_kwh(self) -> float:
+        return self.bess_kwh + self.vehicles_kwh
+
+
+def stored_change(tracks: Mapping[str, Track]) -> StoredChange:
+    bess, vehicles = [], []
+    for track in tracks.values():
+        if track.kind is Kind.BESS and isinstance(track.nameplate, BessNameplate) and track.samples:
+            first, last = soc_of(track.samples[0].body), soc_of(track.samples[-1].body)
+            assert first is not None and last is not None
+            bess.append((last - first) * track.nameplate.capacity_kwh)
+        elif track.kind is Kind.CHARGER:
+            vehicles += [stay.stored_kwh for stay in sessions_of(track)]
+    return StoredChange(math.fsum(bess), math.fsum(vehicles))
