@@ -1,0 +1,65 @@
+"""The stationary battery's twin."""
+
+from datetime import datetime
+
+from schemas.messages import BessNameplate, BessTelemetry
+from schemas.site import Bess as BessSpec
+from schemas.site import Site
+from schemas.topics import Kind
+from twin_devices.base import Reading
+from twin_devices.physics.storage import Store
+from twin_devices.storage import Limits, StorageTwin
+
+
+class Bess(StorageTwin):
+    """A battery with its inverter. Without an EMS (fallback ``uncontrolled``) it rests, as with ``idle``."""
+
+    kind = Kind.BESS
+
+    def __init__(self, site: Site, device: str, spec: BessSpec) -> None:
+        super().__init__(site, device, spec, spec.fallback)
+        self._bess = spec
+        self._what_it_can = Limits(
+            store=Store(
+                spec.capacity_kwh,
+                spec.charge_efficiency,
+                spec.discharge_efficiency,
+                spec.soc_min_frac,
+                spec.soc_max_frac,
+            ),
+            max_charge_kw=spec.max_charge_kw,
+            max_discharge_kw=spec.max_discharge_kw,
+        )
+
+    def _nameplate(self) -> BessNameplate:
+        spec = self._bess
+        return BessNameplate(
+            capacity_kwh=spec.capacity_kwh,
+            max_charge_kw=spec.max_charge_kw,
+            max_discharge_kw=spec.max_discharge_kw,
+            charge_efficiency=spec.charge_efficiency,
+            discharge_efficiency=spec.discharge_efficiency,
+            soc_min_frac=spec.soc_min_frac,
+            soc_max_frac=spec.soc_max_frac,
+            dead_time_s=spec.dead_time_s,
+        )
+
+    def _visit(self, at: datetime) -> None:
+        if self._piece is None:
+            self._connect(at, self._bess.initial_soc_frac)
+
+    def _limits(self, *, uncontrolled: bool) -> Limits:
+        return self._what_it_can
+
+    def _uncontrolled_kw(self) -> float:
+        return 0.0
+
+    def _telemetry(self, at: datetime, reading: Reading) -> BessTelemetry:
+        assert self._piece is not None
+        return BessTelemetry(
+            power_kw=reading.power_kw,
+            energy_import_kwh=reading.energy_import_kwh,
+            energy_export_kwh=reading.energy_export_kwh,
+            segments=reading.segments,
+            soc_frac=self._piece.soc_at(at),
+        )

@@ -1,0 +1,163 @@
+"""The charger's twin, with the vehicle at its plug."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from schemas.messages import ChargerNameplate, ChargerTelemetry, Fallback, PluggedVehicle, Setpoint
+from schemas.participant import Json
+from schemas.site import Charger as ChargerSpec
+from schemas.site import Session, Site
+from schemas.topics import Kind
+from twin_devices.base import Reading, Wish
+from twin_devices.physics.storage import Store
+from twin_devices.storage import Limits, StorageTwin
+
+_LOOK_AHEAD = timedelta(days=1)
+
+
+class Agenda:
+    """The stays at a charger, looked up a day at a time."""
+
+    def __init__(self, stays_between: "Callable[[datetime, datetime], tuple[Session, ...]]") -> None:
+        self._stays_between = stays_between
+        self._stays: tuple[Session, ...] = ()
+        self._from: datetime | None = None
+        self._until: datetime | None = None
+
+    def covering(self, at: datetime) -> Session | None:
+        """The stay that has begun and not ended at ``at``; of several the one that began first."""
+        self._look_up(at)
+        return next((stay for stay in self._stays if stay.arrival <= at < stay.departure), None)
+
+    def next_arrival(self, after: datetime) -> datetime:
+        """The next instant after ``after`` at which a vehicle may come (at the latest when to look again)."""
+        self._look_up(after)
+        assert self._until is not None
+        return min([self._until, *(stay.arrival for stay in self._stays if stay.arrival > after)])
+
+    def _look_up(self, at: datetime) -> None:
+        if self._from is None or self._until is None or not self._from <= at < self._until:
+            self._from, self._until = at, at + _LOOK_AHEAD
+            self._stays = self._stays_between(self._from, self._until)
+
+
+class Charger(StorageTwin):
+    """An EVSE. A vehicle is plugged from its session's arrival to its real departure, whatever was announced.
+
+    Uncontrolled (the fallback of that name, or a charger that is not controllable) it charges at full power from the
+    plug on and stops at the session's target SOC, not at the vehicle's upper bound: so the energy is that of a
+    controlled charge, and costs can be compared. A run that begins amid a stay finds the arrival SOC.
+    """
+
+    kind = Kind.CHARGER
+
+    def __init__(self, site: Site, device: str, spec: ChargerSpec) -> None:
+        super().__init__(site, device, spec, spec.fallback if spec.controllable else Fallback.UNCONTROLLED)
+        self._charger = spec
+        self._agenda = Agenda(lambda start, end: spec.sessions_between(start, end, site.zone))
+        self._stay: Session | None = None
+        self._registers_at_arrival = (0.0, 0.0)
+
+    def _nameplate(self) -> ChargerNameplate:
+        spec = self._charger
+        return ChargerNameplate(
+            max_charge_kw=spec.max_charge_kw,
+            max_discharge_kw=spec.max_discharge_kw,
+            min_power_kw=spec.min_power_kw,
+            charge_efficiency=spec.charge_efficiency,
+            discharge_efficiency=spec.discharge_efficiency,
+            current=spec.current,
+            phases=spec.phases,
+            dead_time_s=spec.dead_time_s,
+            controllable=spec.controllable,
+        )
+
+    def _visit(self, at: datetime) -> None:
+        if self._stay is not None and self._stay.departure <= at:
+            self._stay = None
+            self._disconnect()
+        if self._stay is None and (stay := self._agenda.covering(at)) is not None:
+            assert self._ledger is not None
+            self._stay = stay
+            self._registers_at_arrival = self._ledger.registers(at)
+            self._connect(at, stay.arrival_soc_frac)
+
+    def _next_change(self, after: datetime) -> datetime:
+        if self._stay is None:
+            return self._agenda.next_arrival(after)
+        return min(self._stay.departure, super()._next_change(after) or self._stay.departure)
+
+    def _limits(self, *, uncontrolled: bool) -> Limits:
+        spec, stay = self._charger, self._stay
+        assert stay is not None
+        return Limits(
+            store=Store(
+                stay.capacity_kwh,
+                spec.charge_efficiency,
+                spec.discharge_efficiency,
+                stay.soc_min_frac,
+                stay.target_soc_frac if uncontrolled else stay.soc_max_frac,
+            ),
+            max_charge_kw=_least(spec.max_charge_kw, stay.max_charge_kw),
+            max_discharge_kw=_least(spec.max_discharge_kw, stay.max_discharge_kw),
+            min_power_kw=spec.min_power_kw,
+            taper_start_frac=None if spec.taper is None else spec.taper.start_soc_frac,
+            taper_end_power_frac=0.0 if spec.taper is None else spec.taper.end_power_frac,
+        )
+
+    def _uncontrolled_kw(self) -> float:
+        return self._charger.max_charge_kw
+
+    def _judge(self, setpoint: Setpoint) -> Wish:
+        if not self._charger.controllable:
+            return Wish(None, "this charger is not controllable: it charges as soon as a vehicle is plugged")
+        return super()._judge(setpoint)
+
+    def _telemetry(self, at: datetime, reading: Reading) -> ChargerTelemetry:
+        return ChargerTelemetry(
+            power_kw=reading.power_kw,
+            energy_import_kwh=reading.energy_import_kwh,
+            energy_export_kwh=reading.energy_export_kwh,
+            segments=reading.segments,
+            vehicle=self._vehicle(at, reading),
+        )
+
+    def _vehicle(self, at: datetime, reading: Reading) -> PluggedVehicle | None:
+        stay = self._stay
+        if stay is None:
+            return None
+        assert self._piece is not None
+        imported, exported = self._registers_at_arrival
+        return PluggedVehicle(
+            vehicle=stay.vehicle,
+            soc_frac=self._piece.soc_at(at),
+            capacity_kwh=stay.capacity_kwh,
+            arrival=stay.arrival,
+            arrival_soc_frac=stay.arrival_soc_frac,
+            departure=stay.announced_departure or stay.departure,
+            target_soc_frac=stay.target_soc_frac,
+            soc_min_frac=stay.soc_min_frac,
+            soc_max_frac=stay.soc_max_frac,
+            max_charge_kw=stay.max_charge_kw,
+            max_discharge_kw=stay.max_discharge_kw,
+            charged_kwh=reading.energy_import_kwh - imported,
+            discharged_kwh=reading.energy_export_kwh - exported,
+        )
+
+    def _own_state(self) -> Json:
+        return {
+            **super()._own_state(),
+            "stay": None if self._stay is None else json.loads(self._stay.model_dump_json()),
+            "registers_at_arrival": list(self._registers_at_arrival),
+        }
+
+    def _restore_own(self, state: Json) -> None:
+        super()._restore_own(state)
+        self._stay = None if state["stay"] is None else Session.model_validate(state["stay"])
+        imported, exported = state["registers_at_arrival"]
+        self._registers_at_arrival = (imported, exported)
+
+
+def _least(rating_kw: float, vehicle_kw: float | None) -> float:
+    return rating_kw if vehicle_kw is None else min(rating_kw, vehicle_kw)

@@ -1,0 +1,48 @@
+"""The building meter's twin: a load that follows its profile. The blueprint for the next kind of device."""
+
+from datetime import datetime
+
+from schemas.errors import InputError
+from schemas.messages import Fallback, MeterNameplate, MeterTelemetry, Setpoint
+from schemas.site import Meter as MeterSpec
+from schemas.site import Site
+from schemas.topics import Kind
+from twin_devices.base import Reading, Twin, Wish
+from twin_devices.physics.load import reactive_kvar
+
+
+class Meter(Twin):
+    """A load (or a part of it, behind a submeter): a value of the profile holds until the profile's next change."""
+
+    kind = Kind.METER
+
+    def __init__(self, site: Site, device: str, spec: MeterSpec) -> None:
+        """Raises InputError for a meter without a profile: it is a real one and has no twin."""
+        super().__init__(site, device, spec, Fallback.IDLE)
+        if spec.profile is None:
+            raise InputError.one(f"devices.{device}.profile", "a meter without a profile has no twin: it is a real one")
+        self._meter = spec
+        self._zone = site.zone
+        self._profile = site.profiles[spec.profile]
+
+    def _nameplate(self) -> MeterNameplate:
+        return MeterNameplate(role=self._meter.role)
+
+    def _power_kw(self, at: datetime, *, away: bool) -> float:
+        return 0.0 if away else self._profile.at(at, self._zone)
+
+    def _next_change(self, after: datetime) -> datetime:
+        return self._profile.next_change(after, self._zone)
+
+    def _judge(self, setpoint: Setpoint) -> Wish:
+        return Wish(None, "a meter takes no set-point")
+
+    def _telemetry(self, at: datetime, reading: Reading) -> MeterTelemetry:
+        factor = self._meter.power_factor
+        return MeterTelemetry(
+            power_kw=reading.power_kw,
+            energy_import_kwh=reading.energy_import_kwh,
+            energy_export_kwh=reading.energy_export_kwh,
+            segments=reading.segments,
+            reactive_kvar=None if factor == 1 else reactive_kvar(reading.power_kw, factor),
+        )

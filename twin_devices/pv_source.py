@@ -1,0 +1,74 @@
+"""Available PV power over time from a site's source: a profile, a clear sky, or measured irradiance.
+
+Used by the PV twin and, handed in by `services.swarm`, by the forecast service.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from schemas.site import ClearSky, Irradiance, PowerProfile, PvSource, Site, day_start, next_midnight
+
+PvPower = Callable[[datetime], float]
+"""Available AC power [kW, a magnitude] in the step of the site (a quarter-hour) that contains an instant."""
+
+_DAYS_KEPT = 3
+
+
+def quarter_start(time: datetime, step_s: int) -> datetime:
+    """Start of the step of ``step_s`` seconds (a divisor of an hour) that contains ``time``."""
+    past_hour = timedelta(minutes=time.minute, seconds=time.second, microseconds=time.microsecond)
+    return time - past_hour % timedelta(seconds=step_s)
+
+
+def pv_power(site: Site, source: PvSource, rated_kw: float) -> PvPower:
+    """What an inverter of ``rated_kw`` could deliver. pvlib is loaded only for sources that need it."""
+    if isinstance(source, PowerProfile):
+        return _from_profile(site, source, rated_kw)
+    return _from_sky(site, source, rated_kw)
+
+
+def _from_profile(site: Site, source: PowerProfile, rated_kw: float) -> PvPower:
+    profile, zone, step_s = site.profiles[source.profile], site.zone, site.time.step_s
+
+    def available_kw(time: datetime) -> float:
+        return min(max(profile.at(quarter_start(time, step_s), zone), 0.0), rated_kw)
+
+    return available_kw
+
+
+def _from_sky(site: Site, source: ClearSky, rated_kw: float) -> PvPower:
+    days: dict[datetime, list[float]] = {}
+    step_s = site.time.step_s
+
+    def available_kw(time: datetime) -> float:
+        day = day_start(time, site.zone)
+        values = days.get(day)
+        if values is None:
+            # pvlib costs about the same for one instant as for a day.
+            values = days[day] = _day(site, source, rated_kw, day)
+            while len(days) > _DAYS_KEPT:
+                del days[next(iter(days))]
+        return values[(time - day) // timedelta(seconds=step_s)]
+
+    return available_kw
+
+
+def _day(site: Site, source: ClearSky, rated_kw: float, day: datetime) -> list[float]:
+    """A local day's quarters, each by the sun at its middle."""
+    from twin_devices.physics import pv
+
+    step = timedelta(seconds=site.time.step_s)
+    starts = [day + i * step for i in range((next_midnight(day, site.zone) - day) // step)]
+    middles = [start + step / 2 for start in starts]
+    place = pv.Place(site.location.latitude_deg, site.location.longitude_deg, site.location.altitude_m)
+    plane = pv.Plane(source.tilt_deg, source.azimuth_deg)
+    if isinstance(source, Irradiance):
+        ghi = [site.profiles[source.ghi_profile].at(start, site.zone) for start in starts]
+        sky = pv.measured_sky(place, middles, ghi)
+    else:
+        sky = pv.clear_sky(place, middles)
+    if isinstance(source, Irradiance) and source.temp_air_profile is not None:
+        temp_air = [site.profiles[source.temp_air_profile].at(start, site.zone) for start in starts]
+    else:
+        temp_air = [source.temp_air_c] * len(starts)
+    return pv.ac_power_kw(sky, plane, temp_air, source.peak_kw, source.system_losses_frac, rated_kw)

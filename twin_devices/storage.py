@@ -1,0 +1,221 @@
+"""What the twins of a battery and of a charger share: a converter that drives a store, within all limits."""
+
+from abc import abstractmethod
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+
+from schemas.messages import Ack, Fallback, Setpoint
+from schemas.participant import Json
+from schemas.site import Bess, Charger, Site
+from twin_devices.base import Twin, Wish
+from twin_devices.drive import Drive
+from twin_devices.ledger import HOUR
+from twin_devices.physics.converter import feasible_power_kw, taper_limit_kw
+from twin_devices.physics.storage import Store, hours_to_bound, soc_after, soc_rate_per_h
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_FAR_H = 24.0 * 365
+"""A bound that is further away than this many hours is no change to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of the converter together with what is connected to it now: powers [kW, magnitudes] and the taper near full."""
+
+    store: Store
+    max_charge_kw: float
+    max_discharge_kw: float
+    min_power_kw: float = 0.0
+    taper_start_frac: float | None = None
+    taper_end_power_frac: float = 0.0
+
+    def power_kw(self, asked_kw: float, sampled_soc_frac: float) -> float:
+        """What is possible of the asked power, the SOC's bounds aside."""
+        charge_kw = self.max_charge_kw
+        if self.taper_start_frac is not None:
+            charge_kw = taper_limit_kw(sampled_soc_frac, charge_kw, self.taper_start_frac, self.taper_end_power_frac)
+        return feasible_power_kw(asked_kw, charge_kw, self.max_discharge_kw, self.min_power_kw)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of constant power [kW] from ``since`` on.
+
+    ``asked_kw`` would flow but for the SOC's bounds: it does until ``stop``, the last whole microsecond before the
+    bound is met (the wire knows no finer time; what is missing is less than 1e-6 s times the power), then nothing does.
+    """
+
+    since: datetime
+    soc_frac: float
+    sampled_soc_frac: float
+    """At the last instant of the taper's grid."""
+    asked_kw: float
+    power_kw: float
+    stop: datetime | None
+    store: Store
+
+    def soc_at(self, at: datetime) -> float:
+        return soc_after(self.store, self.soc_frac, self.power_kw, (at - self.since) / HOUR)
+
+
+def piece_from(at: datetime, soc_frac: float, sampled_soc_frac: float, asked_kw: float, store: Store) -> Piece:
+    """The stretch that begins at ``at``; of 0 kW when the bound is less than a microsecond away."""
+    hours = hours_to_bound(store, soc_frac, asked_kw)
+    stop = at + timedelta(microseconds=int(hours * 3.6e9)) if hours < _FAR_H else None
+    return Piece(at, soc_frac, sampled_soc_frac, asked_kw, 0.0 if stop == at else asked_kw, stop, store)
+
+
+class StorageTwin(Twin):
+    """The trajectory depends on changes alone (set-points, arrivals, bounds, the grids of ramp and taper), because SOC
+    is evaluated from the last change and kept in no other place."""
+
+    _drive: Drive
+    _piece: Piece | None = None
+
+    def __init__(self, site: Site, device: str, spec: Bess | Charger, fallback: Fallback) -> None:
+        super().__init__(site, device, spec, fallback)
+        self._storage = spec
+        self._drive = Drive(spec.ramp_kw_per_s, spec.sub_step_s)
+        self._grid = timedelta(microseconds=max(1, round(spec.sub_step_s * 1e6)))
+
+    @abstractmethod
+    def _visit(self, at: datetime) -> None:
+        """Connects or disconnects the store: sets ``_piece`` by `_connect` or to None."""
+
+    @abstractmethod
+    def _limits(self, *, uncontrolled: bool) -> Limits:
+        """Of the store that is connected, under a set-point or without an EMS."""
+
+    @abstractmethod
+    def _uncontrolled_kw(self) -> float:
+        """What flows without an EMS."""
+
+    def _connect(self, at: datetime, soc_frac: float) -> None:
+        """A store is there from ``at`` on; power begins from 0."""
+        self._drive.stop()
+        self._piece = piece_from(at, soc_frac, soc_frac, 0.0, self._limits_now().store)
+
+    def _limits_now(self) -> Limits:
+        return self._limits(uncontrolled=self._orders.target.fallback is Fallback.UNCONTROLLED)
+
+    def _disconnect(self) -> None:
+        self._drive.stop()
+        self._piece = None
+
+    def _dead_time_s(self) -> float:
+        return self._storage.dead_time_s
+
+    def _power_kw(self, at: datetime, *, away: bool) -> float:
+        self._visit(at)
+        if self._piece is None:
+            return 0.0
+        limits = self._limits_now()
+        sampled = self._sample(at, self._piece, limits)
+        if away:
+            self._drive.stop()
+            asked = 0.0
+        else:
+            target = self._orders.target
+            aim = target.value_or(idle_kw=0.0, uncontrolled_kw=self._uncontrolled_kw(), unknown_kw=0.0)
+            self._drive.aim(at, aim, self._piece.power_kw)
+            asked = limits.power_kw(self._drive.power_kw(at), sampled)
+        if asked != self._piece.asked_kw or limits.store != self._piece.store:
+            self._piece = piece_from(at, self._piece.soc_at(at), sampled, asked, limits.store)
+        elif self._piece.power_kw != 0 and self._piece.stop is not None and at >= self._piece.stop:
+            self._piece = replace(
+                self._piece, since=at, soc_frac=self._piece.soc_at(at), sampled_soc_frac=sampled, power_kw=0.0
+            )
+        elif sampled != self._piece.sampled_soc_frac:
+            self._piece = replace(self._piece, sampled_soc_frac=sampled)
+        return self._piece.power_kw
+
+    def _sample(self, at: datetime, piece: Piece, limits: Limits) -> float:
+        """The SOC that the taper goes by: that of the last instant of a grid in absolute time."""
+        if limits.taper_start_frac is None or (at - _EPOCH) % self._grid:
+            return piece.sampled_soc_frac
+        return piece.soc_at(at)
+
+    def _next_change(self, after: datetime) -> datetime | None:
+        piece = self._piece
+        if piece is None:
+            return None
+        changes = [self._drive.next_change(after), self._next_sample(after, piece)]
+        if piece.power_kw != 0 and piece.stop is not None and piece.stop > after:
+            changes.append(piece.stop)
+        return min((change for change in changes if change is not None), default=None)
+
+    def _next_sample(self, after: datetime, piece: Piece) -> datetime | None:
+        """The next instant of the taper's grid at which its limit may be another one."""
+        start = self._limits_now().taper_start_frac
+        if start is None:
+            return None
+        soc = piece.soc_at(after)
+        if piece.sampled_soc_frac > start or soc > start:
+            # At rest, and sampled since, nothing moves the limit.
+            wanted = piece.power_kw != 0 or piece.sampled_soc_frac != soc
+            return self._grid_after(after) if wanted else None
+        if piece.power_kw <= 0:
+            return None
+        hours = (start - piece.soc_frac) / soc_rate_per_h(piece.store, piece.power_kw)
+        return self._grid_after(max(after, piece.since + hours * HOUR)) if hours < _FAR_H else None
+
+    def _grid_after(self, instant: datetime) -> datetime:
+        return _EPOCH + ((instant - _EPOCH) // self._grid + 1) * self._grid
+
+    def _judge(self, setpoint: Setpoint) -> Wish:
+        if setpoint.power_kw is None:
+            return Wish(None, f"a {self.kind} takes power_kw, not limit_kw")
+        lowest_kw, highest_kw = 0.0 - self._storage.max_discharge_kw, self._storage.max_charge_kw
+        power_kw = min(max(setpoint.power_kw, lowest_kw), highest_kw)
+        if power_kw == setpoint.power_kw:
+            return Wish(power_kw)
+        return Wish(power_kw, f"power_kw {setpoint.power_kw} is outside the nameplate, {lowest_kw} to {highest_kw} kW")
+
+    def _ack(self, setpoint: Setpoint, wish: Wish, at: datetime) -> Ack:
+        """What will flow once dead time and ramp are over, as far as can be said now."""
+        assert wish.value_kw is not None
+        applied_kw, reason = self._foreseen(wish.value_kw, at)
+        reasons = [text for text in (wish.reason, reason) if text is not None]
+        return Ack(id=setpoint.id, accepted=True, applied_kw=applied_kw, reason="; ".join(reasons) or None)
+
+    def _foreseen(self, value_kw: float, at: datetime) -> tuple[float, str | None]:
+        if value_kw == 0:
+            return 0.0, None
+        if self._piece is None:
+            return 0.0, "no vehicle is plugged"
+        limits = self._limits(uncontrolled=False)
+        applied_kw = limits.power_kw(value_kw, self._piece.sampled_soc_frac)
+        if hours_to_bound(limits.store, self._piece.soc_at(at), applied_kw) * 3.6e9 < 1:
+            return 0.0, "the SOC is at its bound"
+        if applied_kw == 0:
+            return 0.0, f"less than the smallest power, {limits.min_power_kw} kW, is possible or asked"
+        return applied_kw, None if applied_kw == value_kw else "the vehicle allows no more"
+
+    def _own_state(self) -> Json:
+        piece = self._piece
+        return {
+            "drive": self._drive.snapshot(),
+            "piece": None
+            if piece is None
+            else {
+                **asdict(piece),
+                "since": piece.since.isoformat(),
+                "stop": None if piece.stop is None else piece.stop.isoformat(),
+            },
+        }
+
+    def _restore_own(self, state: Json) -> None:
+        self._drive.restore(state["drive"])
+        piece = state["piece"]
+        self._piece = (
+            None
+            if piece is None
+            else Piece(
+                **{
+                    **piece,
+                    "since": datetime.fromisoformat(piece["since"]),
+                    "stop": None if piece["stop"] is None else datetime.fromisoformat(piece["stop"]),
+                    "store": Store(**piece["store"]),
+                }
+            )
+        )

@@ -1,0 +1,89 @@
+"""Watches the network's limits and tells of changes only: an alarm when one begins, and one when it is over."""
+
+from collections.abc import Sequence
+
+from schemas.messages import Alarm, Severity
+from schemas.participant import Json
+from twin_devices.physics.feeder import Solution
+
+_Condition = tuple[str, str]
+"""(code, element or device)"""
+
+
+class Watch:
+    def __init__(self, voltage_min_pu: float, voltage_max_pu: float) -> None:
+        self._voltage_min_pu = voltage_min_pu
+        self._voltage_max_pu = voltage_max_pu
+        self._active: set[_Condition] = set()
+
+    def devices(self, unknown: Sequence[str], node: str) -> list[Alarm]:
+        """One alarm for each device that the site does not know."""
+        alarms = []
+        for device in unknown:
+            if ("unknown_device", device) not in self._active:
+                self._active.add(("unknown_device", device))
+                text = f"{device} is not in the site description; it is taken to hang at node {node}"
+                alarms.append(Alarm(code="unknown_device", severity=Severity.WARNING, device=device, text=text))
+        return alarms
+
+    def network(self, solutions: Sequence[Solution], nodes: Sequence[str], branches: Sequence[str]) -> list[Alarm]:
+        """Alarms that begin or end, by the worst of the solutions (of an interval and the instant at its end)."""
+        solved = [solution for solution in solutions if solution.voltages_pu]
+        alarms = self._change(
+            "power_flow_diverged",
+            "network",
+            len(solved) < len(solutions),
+            Severity.CRITICAL,
+            text="no voltages carry the devices' power: losses are unknown and left out",
+        )
+        if not solved:
+            return alarms
+        for i, node in enumerate(nodes):
+            low = min(solution.voltages_pu[i] for solution in solved)
+            high = max(solution.voltages_pu[i] for solution in solved)
+            minimum, maximum = self._voltage_min_pu, self._voltage_max_pu
+            alarms += self._change("voltage_low", node, low < minimum, Severity.WARNING, low, minimum)
+            alarms += self._change("voltage_high", node, high > maximum, Severity.WARNING, high, maximum)
+        for name in dict.fromkeys(branches):
+            worst = max(
+                solution.loadings_frac[i] for solution in solved for i, other in enumerate(branches) if other == name
+            )
+            alarms += self._change("overload", name, worst > 1, Severity.WARNING, worst, 1.0)
+        return alarms
+
+    def _change(
+        self,
+        code: str,
+        element: str,
+        active: bool,
+        severity: Severity,
+        value: float | None = None,
+        limit: float | None = None,
+        text: str | None = None,
+    ) -> list[Alarm]:
+        condition = (code, element)
+        if active == (condition in self._active):
+            return []
+        if active:
+            self._active.add(condition)
+        else:
+            self._active.remove(condition)
+        if text is None:
+            text = f"{code} at {element}: {value:.4f}, limit {limit:.4f}"
+        return [
+            Alarm(
+                code=code,
+                severity=severity,
+                active=active,
+                element=element,
+                value=value,
+                limit=limit,
+                text=text if active else f"over: {text}",
+            )
+        ]
+
+    def snapshot(self) -> Json:
+        return sorted(list(condition) for condition in self._active)
+
+    def restore(self, state: Json) -> None:
+        self._active = {(code, element) for code, element in state}
