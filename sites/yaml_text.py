@@ -48,7 +48,7 @@ def _integer(_: _Loader, node: yaml.ScalarNode) -> int:
 
 def _number(_: _Loader, node: yaml.ScalarNode) -> float:
     # float() reads "inf" and "nan"; YAML writes them with a dot.
-    return float(node.value.replace(".inf", "inf").replace(".nan", "nan").lower())
+    return float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _truth(_: _Loader, node: yaml.ScalarNode) -> bool:
@@ -110,17 +110,15 @@ def read_yaml(path: Path) -> Any:
     """Plain data of one YAML document. Raises InputError naming line and column."""
     text = read_text(path)
     try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  it derives from the safe loader
-        json.dumps(data)  # Finds an alias to its own ancestor.
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  it derives from the safe loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}: line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
         raise InputError([Fault(place, error.problem or "is not YAML")]) from None
     except yaml.YAMLError as error:
         raise InputError.one(str(path), f"is not YAML: {error}") from None
-    except (RecursionError, ValueError):
-        raise InputError.one(str(path), "is nested too deeply, or contains itself") from None
-    return data
+    except RecursionError:
+        raise InputError.one(str(path), "is nested too deeply") from None
 
 
 def read_json(path: Path) -> Any:

@@ -1,0 +1,436 @@
+"""Faulty site descriptions: every fault is named with its file, field and value; all of them at once."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import InputError
+from sites.loading import load_site
+from sites.template import write_template
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_template(tmp_path)
+    return tmp_path
+
+
+def change(folder: Path, *changes: tuple[str, str], file: str = "site.yaml") -> None:
+    path = folder / file
+    text = path.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    path.write_text(text, encoding="utf-8")
+
+
+def messages(folder: Path) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        load_site(folder / "site.yaml")
+    return [str(fault) for fault in caught.value.faults]
+
+
+def _yaml(old: str, new: str) -> Callable[[Path], None]:
+    return lambda folder: change(folder, (old, new))
+
+
+def _csv(old: str, new: str) -> Callable[[Path], None]:
+    return lambda folder: change(folder, (old, new), file="profiles.csv")
+
+
+def _write(name: str, text: str, *changes: tuple[str, str]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / name).write_text(text, encoding="utf-8")
+        change(folder, *changes)
+
+    return write
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _by_time(rows: str) -> Callable[[Path], None]:
+    """The load as a profile by time, from these rows."""
+    line = "load: {type: day, file: profiles.csv, column: load_kw}"
+    return _write("load.csv", f"time,kw\n{rows}", (line, "load: {type: time, file: load.csv, column: kw}"))
+
+
+def _stays(rows: str) -> Callable[[Path], None]:
+    """The second charger's stays from a file with these rows."""
+    head = "charge_point,vehicle,arrival,departure,capacity_kwh,arrival_soc_frac,target_soc_frac\n"
+    return lambda folder: _stays_file(folder, head + rows)
+
+
+def _stays_file(folder: Path, text: str) -> None:
+    (folder / "stays.csv").write_text(text, encoding="utf-8")
+    path = folder / "site.yaml"
+    before, rest = path.read_text(encoding="utf-8").split("    sessions:\n", 1)
+    path.write_text(f"{before}    sessions: {{file: stays.csv, charge_point: A}}\n  bess:{rest.split('  bess:', 1)[1]}")
+
+
+def _cables_file(text: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "cables.csv").write_text(text, encoding="utf-8")
+        path = folder / "site.yaml"
+        before, rest = path.read_text(encoding="utf-8").split("  cables:", 1)
+        path.write_text(f"{before}  cables: {{file: cables.csv}}\n\nprofiles:{rest.split('profiles:', 1)[1]}")
+
+    return write
+
+
+CET = "+01:00"
+FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+    # name: (what is done to the template, what the one fault's message holds)
+    "unknown field": (
+        _yaml("max_charge_kw: 22", "max_charge_kW: 22\n    max_charge_kw: 22"),
+        ["site.yaml: devices.ev1.max_charge_kW:", "unknown field", "did you mean 'max_charge_kw'?", "22"],
+    ),
+    "unknown field in a part of a part": (
+        _yaml("source: {type: clearsky, peak_kw: 60, tilt_deg: 20", "source: {type: clearsky, peak_kw: 60, tilt: 20"),
+        ["site.yaml: devices.pv.source.tilt:", "unknown field; did you mean 'tilt_deg'?", "20"],
+    ),
+    "unknown section": (
+        _yaml("connection: ", "conection: {}\nconnection: "),
+        ["site.yaml: conection:", "did you mean 'connection'?"],
+    ),
+    "missing field": (_yaml("    rated_kva: 250\n", ""), ["site.yaml: network.transformer.rated_kva: is missing"]),
+    "missing kind": (
+        _yaml("    kind: bess\n", ""),
+        ["site.yaml: devices.bess.kind: is missing", "'charger'", "'bess'", "'pv'", "'meter'"],
+    ),
+    "unknown kind": (
+        _yaml("kind: bess", "kind: battery"),
+        ["site.yaml: devices.bess.kind: is unknown; allowed are 'charger', 'bess', 'pv', 'meter'", "battery"],
+    ),
+    "unknown source": (
+        _yaml("source: {type: clearsky", "source: {type: cloudy"),
+        ["site.yaml: devices.pv.source.type: is unknown; allowed are 'power', 'clearsky', 'irradiance'", "'cloudy'"],
+    ),
+    "wrong type": (
+        _yaml("initial_soc_frac: 0.5", "initial_soc_frac: half"),
+        ["site.yaml: devices.bess.initial_soc_frac:", "valid number", "'half'"],
+    ),
+    "a number in quotes": (
+        _yaml("rated_kw: 50", 'rated_kw: "50"'),
+        ["site.yaml: devices.pv.rated_kw:", "valid number", "'50'"],
+    ),
+    "a truth for a number": (
+        _yaml("rated_kw: 50", "rated_kw: true"),
+        ["site.yaml: devices.pv.rated_kw:", "valid number", "True"],
+    ),
+    "a value for a group": (
+        _yaml("  main_node: MB\n  transformer:\n", "  main_node: MB\n  transformer: big\n  was:\n"),
+        ["site.yaml: network.transformer:", "should be a group of fields", "'big'"],
+    ),
+    "out of range": (
+        _yaml("soc_max_frac: 0.9", "soc_max_frac: 90"),
+        ["site.yaml: devices.ev1.daily.0.soc_max_frac:", "less than or equal to 1", "90"],
+    ),
+    "infinite": (
+        _yaml("import_limit_kw: 100", "import_limit_kw: .inf"),
+        ["site.yaml: connection.import_limit_kw:", "finite number", "inf"],
+    ),
+    "not a number": (
+        _yaml("export_limit_kw: 60", "export_limit_kw: .nan"),
+        ["site.yaml: connection.export_limit_kw:", "finite number", "nan"],
+    ),
+    "unknown profile": (
+        _yaml("    profile: load\n", "    profile: laod\n"),
+        ["site.yaml: devices.building.profile:", "no such profile; there are load, price", "'laod'"],
+    ),
+    "unknown profile of the tariff": (
+        _yaml("sale: price", "sale: prices"),
+        ["site.yaml: tariff.sale:", "no such profile", "'prices'"],
+    ),
+    "unknown node": (
+        _yaml("node: BESS", "node: BES"),
+        ["site.yaml: devices.bess.node:", "is not a node of the network", "PCC, MB, EV1", "'BES'"],
+    ),
+    "unknown device in a group": (
+        _yaml("ems:\n", "ems:\n  cable_limits: [{devices: [ev1, ev3], limit_kw: 30}]\n"),
+        ["site.yaml: ems.cable_limits.0.devices:", "no such device", "'ev3'"],
+    ),
+    "a case's inverter that is none": (
+        _yaml(
+            "ems:\n",
+            "cases:\n  x:\n    tariff: {sale: price, spread_eur_per_kwh: 0.1}\n"
+            "    pv: {bess: {type: power, profile: load}}\nems:\n",
+        ),
+        ["site.yaml: cases.x.pv.bess:", "is not a PV inverter", "'bess'"],
+    ),
+    "reserved identifier": (
+        _yaml("  bess:\n    kind", "  recorder:\n    kind"),
+        ["site.yaml: devices.recorder:", "reserved for the recorder service", "'recorder'"],
+    ),
+    "identifier with a capital": (
+        _yaml("  building:\n", "  Building:\n"),
+        ["site.yaml: devices.Building:", "'^[a-z0-9-]{1,31}$'", "'Building'"],
+    ),
+    "duplicate device": (
+        _yaml("  ev2:  ", "  ev1:  "),
+        ["site.yaml: line ", ", column 3: 'ev1' stands twice, first in line "],
+    ),
+    "syntax error": (
+        _yaml("devices:  ", "devices: ]  "),
+        ["site.yaml: line ", "column 10"],
+    ),
+    "tab for indentation": (
+        _yaml("  latitude_deg", "\tlatitude_deg"),
+        ["site.yaml: line ", "column 1", "'\\t'"],
+    ),
+    "a tag that would run code": (
+        _yaml("description: My building", "description: !!python/object/apply:os.getcwd []"),
+        ["site.yaml: line ", "column 14", "the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd' is not allowed"],
+    ),
+    "bad time zone": (
+        _yaml("time_zone: Europe/Rome", "time_zone: Europe/Turin"),
+        ["site.yaml: location.time_zone:", "is not in the IANA time zone database", "'Europe/Turin'"],
+    ),
+    "a folder of time zones": (
+        _yaml("time_zone: Europe/Rome", "time_zone: Europe"),
+        ["site.yaml: location.time_zone:", "'Europe'"],
+    ),
+    "bad date": (_yaml("date: 2024-05-17", "date: 2024-02-30"), ["site.yaml: date:", "valid date", "2024-02-30"]),
+    "time without zone": (
+        _yaml("arrival: 2024-05-17T10:30:00+02:00", "arrival: 2024-05-17T10:30:00"),
+        ["site.yaml: devices.ev2.sessions.0.arrival:", "timezone", "2024-05-17T10:30:00"],
+    ),
+    "time that is none": (
+        _yaml('departure: "18:00"', 'departure: "25:00"'),
+        ["site.yaml: devices.ev1.daily.0.departure:", "'25:00'"],
+    ),
+    "departure before arrival": (
+        _yaml('departure: "18:00"', "departure: 08:00"),
+        ["site.yaml: devices.ev1.daily.0:", "departure 08:00:00 is not after arrival 09:00:00"],
+    ),
+    "overlapping daily sessions": (
+        _yaml(
+            "      - vehicle: car1",
+            "      - {vehicle: car0, arrival: 08:00, departure: 09:30, capacity_kwh: 60, arrival_soc_frac: 0.5, "
+            "target_soc_frac: 0.7}\n      - vehicle: car1",
+        ),
+        ["site.yaml: devices.ev1:", "daily sessions overlap: car0 08:00:00 to 09:30:00 and car1 09:00:00 to 18:00:00"],
+    ),
+    "overlapping sessions in a file": (
+        _stays(
+            f"A,v1,2024-05-17T08:00:00{CET},2024-05-17T10:00:00{CET},40,0.4,0.8\n"
+            f"A,v2,2024-05-17T09:59:59{CET},2024-05-17T12:00:00{CET},40,0.4,0.8\n"
+        ),
+        ["site.yaml: devices.ev2:", "sessions overlap: v2 arrives 2024-05-17 08:59:59+00:00 before v1 leaves"],
+    ),
+    "purchase and spread": (
+        _yaml("spread_eur_per_kwh: 0.12", "spread_eur_per_kwh: 0.12\n  purchase: price"),
+        ["site.yaml: tariff:", "exactly one of purchase and spread_eur_per_kwh"],
+    ),
+    "SOC bounds crossed": (
+        _yaml("initial_soc_frac: 0.5", "initial_soc_frac: 0.95"),
+        ["site.yaml: devices.bess:", "initial_soc_frac 0.95 is not between soc_min_frac 0.1 and soc_max_frac 0.9"],
+    ),
+    "node without a connection": (
+        _yaml("from_node: MB, to_node: PV", "from_node: MC, to_node: PV"),
+        ["site.yaml: network:", "nodes without a connection to PCC: MC, PV"],
+    ),
+    "two PCC meters": (
+        _yaml("    role: load\n", "    role: pcc\n  m2: {kind: meter, role: pcc}\n  m3:\n    kind: meter\n"),
+        ["site.yaml: devices:", "more than one meter has the role pcc: building, m2"],
+    ),
+    "missing CSV file": (
+        _yaml("price: {type: day, file: profiles.csv", "price: {type: day, file: prices.csv"),
+        ["prices.csv: cannot be read: No such file or directory", "profiles.price of", "site.yaml"],
+    ),
+    "missing column": (
+        _yaml("column: load_kw", "column: load_kwh"),
+        ["profiles.csv: there is no such column; did you mean 'load_kw'?", "profiles.load", "'load_kwh'"],
+    ),
+    "misspelled key of a profile": (
+        _yaml("column: load_kw}", "col: load_kw, column: x}"),
+        ["site.yaml: profiles.load.col:", "unknown field; did you mean 'column'?", "'load_kw'"],
+    ),
+    "profile of unknown type": (
+        _yaml("load: {type: day", "load: {type: week"),
+        ["site.yaml: profiles.load.type: is unknown; allowed are 'day', 'time'", "'week'"],
+    ),
+    "non-numeric cell": (
+        _csv("00:30,8.00", '00:30,"8,00"'),
+        ["profiles.csv: line 4, column load_kw: is not a finite number", "profiles.load", "'8,00'"],
+    ),
+    "empty cell": (_csv("00:30,8.00", "00:30,"), ["profiles.csv: line 4, column load_kw:", "''"]),
+    "nan cell": (_csv("00:30,8.00", "00:30,NaN"), ["profiles.csv: line 4, column load_kw: is not a finite", "'NaN'"]),
+    "infinite cell": (_csv("00:30,8.00", "00:30,1e999"), ["profiles.csv: line 4, column load_kw:", "'1e999'"]),
+    "huge cell": (_csv("00:30,8.00", "00:30,1e8"), ["site.yaml: profiles.load.values.2:", "100000000"]),
+    "row too short": (
+        _csv("00:30,8.00,", "00:30,"),
+        ["profiles.csv: line 4: has 2 cells where the header has 3"],
+    ),
+    "column twice": (
+        _csv("price_eur_per_kwh\n", "load_kw\n"),
+        ["profiles.csv: line 1: two columns have this name", "load_kw"],
+    ),
+    "a row too few for a day": (
+        _write("p.csv", "kw\n" + "1\n" * 95, ("file: profiles.csv, column: load_kw", "file: p.csv, column: kw")),
+        ["site.yaml: profiles.load:", "95 values do not divide a day"],
+    ),
+    "six rows too few for a day": (
+        _write("p.csv", "kw\n" + "1\n" * 90, ("file: profiles.csv, column: load_kw", "file: p.csv, column: kw")),
+        ["site.yaml: profiles.load:", "90 values do not divide a day"],
+    ),
+    "empty CSV file": (
+        _write("p.csv", "kw\n", ("file: profiles.csv, column: load_kw", "file: p.csv, column: kw")),
+        ["p.csv: needs a header and one row at least"],
+    ),
+    "gap in times": (
+        _by_time("2024-05-17T00:00Z,1\n2024-05-17T00:15Z,1\n2024-05-17T00:45Z,1\n2024-05-17T01:00Z,1\n"),
+        ["load.csv: line 4, column time: follows 2024-05-17T00:15Z by 1800 s where the step is 900 s", "T00:45Z"],
+    ),
+    "unsorted times": (
+        _by_time("2024-05-17T00:00Z,1\n2024-05-17T00:15Z,1\n2024-05-17T00:15Z,1\n"),
+        ["load.csv: line 4, column time: is not after 2024-05-17T00:15Z"],
+    ),
+    "local times in a profile": (
+        _by_time("2024-05-17T00:00Z,1\n2024-05-17 00:15,1\n2024-05-17T00:30Z,1\n"),
+        ["load.csv: line 3, column time: is not a time with its zone", "'2024-05-17 00:15'"],
+    ),
+    "one time only": (_by_time("2024-05-17T00:00Z,1\n"), ["load.csv: column time needs two times at least"]),
+    "bad cell of a session": (
+        _stays(f"A,v1,2024-05-17T08:00:00{CET},2024-05-17T10:00:00{CET},40,forty,0.8\n"),
+        ["stays.csv: line 2, column arrival_soc_frac: is not a finite number", "devices.ev2.sessions", "'forty'"],
+    ),
+    "session out of range": (
+        _stays(f"B,v0,x,y,40,0.4,0.8\nA,v1,2024-05-17T08:00:00{CET},2024-05-17T10:00:00{CET},40,0.4,1.8\n"),
+        ["stays.csv: line 3: target_soc_frac:", "less than or equal to 1", "1.8"],
+    ),
+    "no session of this charge point": (
+        _stays("B,v0,x,y,40,0.4,0.8\n"),
+        ["stays.csv: no row has this charge_point", "'A'"],
+    ),
+    "unknown column of sessions": (
+        lambda folder: _stays_file(
+            folder,
+            "charge_point,vehicle,arrival,departure,capacity_kwh,arrival_soc_frac,"
+            "target_soc_frac,soc_max\nA,v,x,y,40,0.4,0.8,1\n",
+        ),
+        ["stays.csv: unknown column; did you mean 'soc_max_frac'?", "soc_max"],
+    ),
+    "missing column of cables": (
+        _cables_file("from_node,to_node,r_mohm,x_mohm\nMB,EV1,30,1\n"),
+        ["cables.csv: there is no such column; it is needed", "network.cables", "ampacity_a"],
+    ),
+    "bad cable": (
+        _cables_file("from_node,to_node,r_mohm,x_mohm,ampacity_a\nMB,EV1,-30,1,75\nMB,PV,14,4,298\n"),
+        ["cables.csv: line 2: r_mohm:", "greater than 0", "-30"],
+    ),
+    "contains itself": (
+        _yaml("description: My building", "description: &a [*a]"),
+        ["site.yaml: line 9, column 14", "recursive"],
+    ),
+    "nested deeply": (
+        _yaml("description: My building", f"description: {'[' * 5000}"),
+        ["site.yaml: is nested too deeply"],
+    ),
+    "a number of 5000 digits": (
+        _yaml("rated_kw: 50 ", f"rated_kw: {'5' * 5000} "),
+        ["site.yaml: line ", "column 15", "a number of 5000 digits"],
+    ),
+    "not a group": (_write("site.yaml", "- 1\n"), ["site.yaml: should be a group of fields"]),
+    "empty file": (_write("site.yaml", ""), ["site.yaml: should be a group of fields"]),
+    "not UTF-8": (
+        lambda folder: _write_bytes(folder / "site.yaml", b"site: caf\xe9\n"),
+        ["site.yaml: is not UTF-8 text", "byte 9"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_with_file_field_and_value(name: str, folder: Path) -> None:
+    spoil, expected = FAULTS[name]
+    spoil(folder)
+    found = messages(folder)
+    matching = [text for text in found if all(part in text for part in expected)]
+    assert len(matching) == 1, found
+    if name != "a value for a group":  # The spoilt text holds an unknown field as well.
+        assert found == matching
+
+
+def test_five_faults_are_all_reported_together(folder: Path) -> None:
+    change(
+        folder,
+        ("max_charge_kw: 22", "max_chrge_kw: 22"),  # unknown, hence another one missing
+        ("latitude_deg: 45.07", "latitude_deg: 145.07"),
+        ("node: BESS", "node: NOWHERE"),
+        ("sale: price", "sale: prize"),
+    )
+    change(folder, ("00:15,8.00", "00:15,eight"), ("00:45,8.00", "00:45,-"), file="profiles.csv")
+    found = messages(folder)
+    expected = [
+        ["profiles.csv: line 3, column load_kw", "'eight'"],
+        ["profiles.csv: line 5, column load_kw", "'-'"],
+        ["site.yaml: devices.ev1.max_chrge_kw", "did you mean 'max_charge_kw'?"],
+        ["site.yaml: devices.ev1.max_charge_kw: is missing"],
+        ["site.yaml: location.latitude_deg", "145.07"],
+        ["site.yaml: devices.bess.node", "'NOWHERE'"],
+        ["site.yaml: tariff.sale", "'prize'"],
+    ]
+    assert len(found) == len(expected)
+    for parts in expected:
+        assert [text for text in found if all(part in text for part in parts)], (parts, found)
+
+
+def test_a_broken_file_of_cables_hides_no_other_fault_and_invents_none(folder: Path) -> None:
+    _cables_file("from_node,to_node,r_mohm,x_mohm,ampacity_a\nMB,EV1,x,1,75\n")(folder)
+    change(folder, ("sale: price", "sale: prize"))
+    found = messages(folder)
+    assert len(found) == 2
+    assert "cables.csv: line 2, column r_mohm" in found[0]
+    assert "tariff.sale" in found[1]
+
+
+def test_a_thousand_bad_cells_are_ten_faults_and_a_count(folder: Path) -> None:
+    _write("p.csv", "kw\n" + "x\n" * 1440, ("file: profiles.csv, column: load_kw", "file: p.csv, column: kw"))(folder)
+    found = messages(folder)
+    assert len(found) == 11
+    assert "and 1430 more such faults" in found[-1]
+
+
+def test_gzipped_profile_is_read_and_a_false_one_refused(folder: Path) -> None:
+    change(folder, ("price: {type: day, file: profiles.csv", "price: {type: day, file: profiles.csv.gz"))
+    text = (folder / "profiles.csv").read_bytes()
+    (folder / "profiles.csv.gz").write_bytes(gzip.compress(text))
+    assert load_site(folder).profiles["price"].values[0] > 0
+    (folder / "profiles.csv.gz").write_bytes(text)
+    assert "profiles.csv.gz: is not a gzip file" in messages(folder)[0]
+
+
+def test_missing_site_names_what_is_in_the_box(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such file; sites in the box are carpark, fit_g2v"):
+        load_site(tmp_path / "none.yaml")
+    with pytest.raises(InputError, match="no_such_site"):
+        load_site("no_such_site")
+
+
+def test_faults_of_a_json_site_name_line_and_field(tmp_path: Path) -> None:
+    file = tmp_path / "site.json"
+    file.write_text('{"site": "a",\n "site" "b"}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"site\.json: line 2, column 9"):
+        load_site(file)
+    file.write_text('{"site": "a", "site": "b"}', encoding="utf-8")
+    with pytest.raises(InputError, match="'site' stands twice"):
+        load_site(file)
+    text = load_site("fit_g2v").model_dump_json().replace('"rated_kw":100.6672', '"rated_kw":-1')
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_site(file)
+    (fault,) = caught.value.faults
+    assert (fault.where, fault.received) == (f"{file}: devices.pv.rated_kw", "-1")
+
+
+def test_times_of_the_day_are_never_read_as_numbers_of_base_60(folder: Path) -> None:
+    change(folder, ('arrival: "09:00"', "arrival: 09:00"), ('departure: "18:00"', "departure: 18:00"))
+    assert load_site(folder).devices == load_site(Path(__file__).parents[2] / "sites/init_template").devices
+
+
+def test_exponents_need_no_decimal_point(folder: Path) -> None:
+    change(folder, ("ems:\n", "ems:\n  tie_flat_eur_per_kwh: 2e-5\n"))
+    assert load_site(folder).ems.tie_flat_eur_per_kwh == 2e-5
