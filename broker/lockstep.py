@@ -66,6 +66,9 @@ class Member:
     """A participant under the clock's barrier. Pure but for ``send`` and ``store``: handed messages, it reacts.
 
     ``make`` builds a fresh participant, for every new life one.
+
+    Attributes: ``ended`` once the session that it took part in is over; ``wall_session_seen`` while the site's live
+    session is in wall time, in which this loop has no part; ``other_runs`` counts messages that were not of its run.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Member:
         self._pending: _Pending | None = None
         self.other_runs = 0
         self.ended = False
+        self.wall_session_seen = False
         saved = store.load()
         if saved is None:
             self._begin_life(None)
@@ -186,8 +190,11 @@ class Member:
     def _session(self, received: Received) -> None:
         session = received.body
         assert isinstance(session, Session)
-        if received.stamp.run == self.run and session.ended is not None:
+        run = received.stamp.run
+        if run == self.run and session.ended is not None:
             self.ended = True
+        newer = run is not None and (self.run is None or run > self.run)
+        self.wall_session_seen = newer and session.mode is TimeMode.WALL and session.ended is None
 
     # -- ticks
 

@@ -31,8 +31,12 @@ class Course:
             )
 
     @property
+    def step(self) -> timedelta:
+        return timedelta(seconds=self.step_s)
+
+    @property
     def steps(self) -> int:
-        return (self.t_end - self.t0) // timedelta(seconds=self.step_s)
+        return (self.t_end - self.t0) // self.step
 
     @property
     def last_cycle(self) -> int:
@@ -45,7 +49,7 @@ class Course:
 
     def time(self, n: int) -> datetime:
         """The instant that cycle ``n`` is about: the start of its step, for the closing one the run's end."""
-        return self.t0 + timedelta(seconds=self.step_s * max(n - 1, 0))
+        return self.t0 + max(n - 1, 0) * self.step
 
     def opens(self, n: int, phase: Phase) -> bool:
         """Whether ``phase`` is the first of cycle ``n``."""

@@ -17,7 +17,7 @@ from schemas.units import UtcTime
 from services.clock.lockstep import LockstepClock, lockstep_session
 from services.clock.refusal import check_site_is_free
 from services.swarm.compose import required
-from services.swarm.process import Connection, Life, Stop, utc_now
+from services.swarm.process import Connection, Life, stop_event, utc_now
 
 
 class ClockOrder(BaseModel):
@@ -37,7 +37,7 @@ def run_clock(site: Site, order: ClockOrder, connection: Connection, checkpoints
     store = NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / "clock.json")
     resumed = store.load() is not None
     course = Course(order.t0, order.t_end, site.time.step_s)
-    stop = Stop(life)
+    stop = stop_event(life)
     transport = MqttTransport(connection.address, f"{site.site}.clock", connection.credentials)
     if not resumed:
         check_site_is_free(transport, site.site, TimeMode.LOCKSTEP, set(order.allowed))
@@ -57,7 +57,7 @@ def run_clock(site: Site, order: ClockOrder, connection: Connection, checkpoints
     try:
         pump = ClockPump(transport, clock, time.monotonic)
         clock.start(time.monotonic())
-        while not clock.finished and not stop():
+        while not clock.finished and not stop.is_set():
             pump.poll()
         if not clock.finished:
             raise RunFailedError(f"the clock was stopped at {clock.time}, cycle {clock.n} {clock.phase}")

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schemas.errors import InputError
 from schemas.messages import MeterRole
 from schemas.participant import Participant
 from schemas.site import FEEDER, SERVICES, Meter, Site
 
+if TYPE_CHECKING:
+    from services.recorder.store import HistoryStore
+
 
 @dataclass(frozen=True)
-class Archive:
+class Recording:
     """Where the recorder writes. ``label`` names the run in the history: ``main``, ``reference:<run>``."""
 
-    path: Path
+    store: "HistoryStore"
     label: str = "main"
-    durable: bool = True
-    """False: no fsync, for a run in memory, which has no broker to acknowledge to."""
 
 
 def members(site: Site) -> tuple[str, ...]:
@@ -36,10 +37,10 @@ def _is_real_pcc(device: object) -> bool:
     return isinstance(device, Meter) and device.role is MeterRole.PCC
 
 
-def maker(site: Site, device: str, archive: Archive | None = None) -> Callable[[], Participant]:
+def maker(site: Site, device: str, recording: Recording | None = None) -> Callable[[], Participant]:
     """How to build one participant, fresh for every life. Imports only what this one needs.
 
-    Raises InputError for an identifier that the site does not have, and for a recorder without an archive.
+    Raises InputError for an identifier that the site does not have, and for a recorder without a recording.
     """
     if device in site.devices:
         from twin_devices.build import build_twin
@@ -50,7 +51,7 @@ def maker(site: Site, device: str, archive: Archive | None = None) -> Callable[[
 
         return lambda: build_feeder(site)
     if device == "recorder":
-        return _recorder(site, archive)
+        return _recorder(site, recording)
     if device == "ems":
         from services.ems.participant import Ems
 
@@ -69,11 +70,9 @@ def maker(site: Site, device: str, archive: Archive | None = None) -> Callable[[
     )
 
 
-def _recorder(site: Site, archive: Archive | None) -> Callable[[], Participant]:
+def _recorder(site: Site, recording: Recording | None) -> Callable[[], Participant]:
     from services.recorder.recorder import Recorder
-    from services.recorder.store import HistoryStore
 
-    if archive is None:
+    if recording is None:
         raise InputError.one("--history", "a recorder needs a history to write to")
-    store = HistoryStore(archive.path, durable=archive.durable)
-    return lambda: Recorder(site, store, archive.label)
+    return lambda: Recorder(site, recording.store, recording.label)

@@ -10,14 +10,14 @@ from schemas.participant import Received
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_session
-from services.swarm.compose import Archive, maker, members
+from services.swarm.compose import Recording, maker, members
 from services.swarm.runs import new_run_id
 
 
 def run_in_memory(
     site: Site,
     course: Course,
-    archive: Archive,
+    recording: Recording,
     on_phase: Callable[[int, Phase, datetime], None] | None = None,
     on_message: Callable[[Received], None] | None = None,
 ) -> str:
@@ -26,7 +26,7 @@ def run_in_memory(
     run = new_run_id(now)
     session = lockstep_session(course, now)
     run_direct(
-        [maker(site, device, archive)() for device in members(site)],
+        [maker(site, device, recording)() for device in members(site)],
         course,
         run,
         (Topic(site.site, Kind.CLOCK, "clock", Channel.SESSION), session),

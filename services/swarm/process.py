@@ -12,14 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from broker.address import BrokerAddress, Credentials
 from schemas.errors import InputError, LocalStateError, TwinswarmError
 from schemas.site import Site
+
+if TYPE_CHECKING:
+    from services.swarm.compose import Recording
 
 log = logging.getLogger("twinswarm")
 
@@ -31,7 +35,7 @@ class Connection:
     """How a process reaches the broker."""
 
     address: BrokerAddress
-    credentials: Credentials = Credentials()
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 @dataclass(frozen=True)
@@ -43,27 +47,25 @@ class Life:
     lifeline: bool = False
 
 
-class Stop:
-    """Becomes true on SIGTERM, SIGINT, or the end of the lifeline."""
+def stop_event(life: Life) -> threading.Event:
+    """Set on SIGTERM, SIGINT (without a lifeline), or the end of the lifeline."""
+    event = threading.Event()
 
-    def __init__(self, life: Life) -> None:
-        self._event = threading.Event()
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, signal.SIG_IGN if life.lifeline else self._on_signal)
-        if life.lifeline:
-            threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
-
-    def __call__(self) -> bool:
-        return self._event.is_set()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         del number, frame
-        self._event.set()
+        event.set()
 
-    def _watch(self) -> None:
+    def watch() -> None:
         while os.read(sys.stdin.fileno(), 4096):
             pass
-        self._event.set()
+        event.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    # Ctrl-C is the supervisor's: it asks everybody to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if life.lifeline else on_signal)
+    if life.lifeline:
+        threading.Thread(target=watch, name="lifeline", daemon=True).start()
+    return event
 
 
 def utc_now() -> datetime:
@@ -74,17 +76,33 @@ def run_member(
     site: Site, device: str, connection: Connection, checkpoints: Path | None, history: Path | None, life: Life
 ) -> None:
     """Serves one participant until it is told to stop. Raises TwinswarmError."""
-    from broker.checkpoint import FileCheckpoint, NoCheckpoint
-    from broker.host import host
+    from broker.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
+    from broker.host import Host
     from broker.mqtt import MqttTransport
-    from services.swarm.compose import Archive, maker
+    from services.swarm.compose import maker
 
-    make = maker(site, device, None if history is None else Archive(history))
-    store = NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / f"{device}.json")
-    transport = MqttTransport(
-        connection.address, f"{site.site}.{device}", connection.credentials, persistent=device == "recorder"
-    )
-    host(make, store, transport, once=life.once, stop=Stop(life), now=utc_now)
+    def store(name: str) -> CheckpointStore:
+        return NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / f"{name}.json")
+
+    Host(
+        make=maker(site, device, None if history is None else _recording(history)),
+        transport=lambda: MqttTransport(
+            connection.address, f"{site.site}.{device}", connection.credentials, persistent=device == "recorder"
+        ),
+        lockstep_store=store(device),
+        wall_store=store(f"{device}-wall"),
+        zone=site.zone,
+        stop=stop_event(life),
+        now=utc_now,
+        once=life.once,
+    ).serve()
+
+
+def _recording(history: Path) -> "Recording":
+    from services.recorder.store import HistoryStore
+    from services.swarm.compose import Recording
+
+    return Recording(HistoryStore(history))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
