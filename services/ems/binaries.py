@@ -14,8 +14,8 @@ from services.ems.stores import Array, Store
 Flags = NDArray[np.bool_]
 
 
-def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...]) -> Flags:
-    """Steps in which charging and discharging at once might pay, shape (steps,).
+def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...], firm: Array) -> Flags:
+    """Steps in which charging and discharging at once might pay, shape (steps,). ``firm`` is `firm_surplus`.
 
     Proof that the others need no flag. Let ρ = η_ch·η_dch ≤ 1 and let a plan have g, v > 0 at once. Take g − a and
     v − ρ·a instead, with a the greatest for which both stay ≥ 0: one of them becomes 0. The stored energy changes by
@@ -42,7 +42,6 @@ def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...]) 
     efficiency = store.charge_efficiency * store.discharge_efficiency
     weight = problem.prices.tie_throughput_eur_per_kwh
     weight += problem.prices.bess_wear_eur_per_kwh if store.is_bess else 0.0
-    firm = firm_surplus(problem, stores)
     sale = np.array(problem.sale_eur_per_kwh) - problem.prices.tie_flat_eur_per_kwh
     export_slope = np.where(firm <= 0, np.maximum(sale, 0.0), sale)
     slope = np.minimum(np.array(problem.purchase_eur_per_kwh), export_slope)
@@ -57,13 +56,14 @@ def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...]) 
                     downwards = downwards + np.array(unit.available_kw)
             harmless &= downwards <= group.limit_kw
     both: Flags = (store.charge_max_kw > 0) & (store.discharge_max_kw > 0)
-    return both & ~harmless
+    needed: Flags = both & ~harmless
+    return needed
 
 
 def firm_surplus(problem: Problem, stores: tuple[Store, ...]) -> Array:
     """The most [kW] that could be exported if all PV that can be curtailed at no price were, shape (steps,)."""
     grouped = {device for group in problem.groups for device in group.devices}
-    firm = -(np.array(problem.load_kw) + np.array(problem.losses_kw))
+    firm: Array = -(np.array(problem.load_kw) + np.array(problem.losses_kw))
     for fixed in problem.fixed:
         firm = firm - np.array(fixed.power_kw)
     for unit in problem.pv:

@@ -1,4 +1,4 @@
-"""The equations, one function each. Numbers in brackets are the paper's (SEST 2024, doi 10.1109/sest61601.2024.10694561).
+"""The equations, one function each. Numbers in brackets: IEEE SEST 2024, doi 10.1109/sest61601.2024.10694561.
 
 Matrix entries only: right-hand sides and bounds change with every problem and are filled in by `services.ems.vectors`.
 Dimensions: ``store`` (BESSs and chargers' slots), ``step``, ``pv``, ``group``, ``band``. Powers in kW averaged over a
@@ -16,7 +16,7 @@ Model = Any
 
 
 def power_balance(m: Model, s: Structure) -> None:
-    """(2) with losses: Σ import − Σ export + Σ pv − Σ (charge − discharge) = load + losses − PV that is not curtailable."""
+    """(2) with losses: Σ import − Σ export + Σ pv − Σ (charge − discharge) = load + losses − PV not curtailable."""
     v = m.variables
     supply = v["imports"].sum("band") + v["import_over"] - v["exports"].sum("export_band") - v["export_over"]
     if s.pv:

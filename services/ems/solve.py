@@ -89,16 +89,17 @@ class Solver:
         self._names: tuple[str, ...] = ()
         self._end: datetime | None = None
         self._basis: Any = None
-        self._loaded: Form | None = None
+        self._loaded: tuple[Form, Vectors] | None = None
+        """What the solver holds. Neither this nor the solver is part of the memory that matters."""
         self._highs: Any = None
 
     def solve(self, problem: Problem) -> Solution | NoSolution:
-        form, warm = self._form(problem)
-        stores = stores_of(problem, form.structure.slots)
-        needed = needed_flags(problem, stores)
+        stores, needed = self._adopt(problem)
+        assert self._structure is not None
+        form = form_of(self._structure)
         data = vectors(problem, form, stores, needed)
         highs = self._prepared(form, data)
-        if warm and self._basis is not None:
+        if self._basis is not None:
             highs.setBasis(self._basis)
         highs.run()
         status = highs.getModelStatus()
@@ -115,28 +116,29 @@ class Solver:
             return replace(found, proven=True, binaries=binaries, iterations=iterations, total_eur=_total(data, values))
         return self._whole(problem, form, stores, data, iterations)
 
-    def _form(self, problem: Problem) -> tuple[Form, bool]:
-        names = _names(problem)
-        have = self._structure
-        if have is not None and (names, problem.end) == (self._names, self._end) and covers(have, problem):
-            return form_of(have), True
-        slots = least_slots(problem)
+    def _adopt(self, problem: Problem) -> tuple[tuple[Store, ...], Needed]:
+        """Keeps structure and basis if the problem fits them; else takes the problem's structure and starts cold."""
+        names, have, least = _names(problem), self._structure, least_slots(problem)
+        goes_on = have is not None and (names, problem.end) == (self._names, self._end)
+        if goes_on and have is not None and len(least) == len(have.slots):
+            slots = tuple(max(pair) for pair in zip(least, have.slots, strict=True))
+        else:
+            slots = least
         stores = stores_of(problem, slots)
-        self._structure = structure_of(problem, needed_flags(problem, stores), stores, slots)
-        self._names, self._end, self._basis = names, problem.end, None
-        return form_of(self._structure), False
+        needed = needed_flags(problem, stores)
+        want = structure_of(problem, needed, stores, slots)
+        if not (goes_on and have is not None and covers(have, want)):
+            self._structure, self._names, self._end, self._basis = want, names, problem.end, None
+        return stores, needed
 
     def _prepared(self, form: Form, data: Vectors) -> Any:
         """The LP relaxation with this problem's data and without any memory of an earlier solve."""
-        if self._loaded is not form:
+        if self._loaded is None or self._loaded[0] is not form:
             self._highs = _highs(self._budget)
             self._highs.passModel(_lp(form, data))
-            self._loaded = form
-            return self._highs
-        columns, rows = np.arange(form.n_columns, dtype=np.int32), np.arange(form.n_rows, dtype=np.int32)
-        self._highs.changeColsCost(form.n_columns, columns, data.cost)
-        self._highs.changeColsBounds(form.n_columns, columns, data.lower, data.upper)
-        self._highs.changeRowsBounds(form.n_rows, rows, data.row_lower, data.row_upper)
+        else:
+            _update(self._highs, self._loaded[1], data)
+        self._loaded = (form, data)
         self._highs.clearSolver()
         return self._highs
 
@@ -205,7 +207,7 @@ def relaxation_is_exact(form: Form, values: Array, stores: tuple[Store, ...], ne
 
 
 def _highs(budget: Budget) -> Any:
-    highs = highspy.Highs()
+    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
     for name, value in {
         "output_flag": False,
         "solver": "simplex",
@@ -223,6 +225,21 @@ def _highs(budget: Budget) -> Any:
         if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
             raise ValueError(f"HiGHS does not know option {name} = {value}")
     return highs
+
+
+def _update(highs: Any, old: Vectors, new: Vectors) -> None:
+    """Changes what differs; the solver then holds the same program as if it had been passed anew."""
+    costs = _changed((old.cost, new.cost))
+    highs.changeColsCost(len(costs), costs, new.cost[costs])
+    columns = _changed((old.lower, new.lower), (old.upper, new.upper))
+    highs.changeColsBounds(len(columns), columns, new.lower[columns], new.upper[columns])
+    rows = _changed((old.row_lower, new.row_lower), (old.row_upper, new.row_upper))
+    highs.changeRowsBounds(len(rows), rows, new.row_lower[rows], new.row_upper[rows])
+
+
+def _changed(*pairs: tuple[Array, Array]) -> Any:
+    differs = np.any([old != new for old, new in pairs], axis=0)
+    return np.flatnonzero(differs).astype(np.int32)
 
 
 def _lp(form: Form, data: Vectors) -> Any:

@@ -1,12 +1,12 @@
-"""The structure of a model: all that stands in its matrix. Two problems of one structure differ in bounds and costs only."""
+"""The structure of a model: all that stands in its matrix. Problems of one structure differ in bounds and costs."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from services.ems.binaries import Flags, needed_for_pcc, needed_for_smallest_power, needed_for_store
+from services.ems.binaries import Flags, firm_surplus, needed_for_pcc, needed_for_smallest_power, needed_for_store
 from services.ems.problem import Problem
-from services.ems.stores import Store, slots_needed, stores_of
+from services.ems.stores import Store, slots_needed
 
 IMPORT_BANDS = 4
 """Up to 1, 1.25 and 1.5 m and above."""
@@ -58,8 +58,10 @@ class Needed:
 
 
 def needed_flags(problem: Problem, stores: tuple[Store, ...]) -> Needed:
+    firm = firm_surplus(problem, stores)
     rows = [
-        needed_for_store(problem, store, stores) | needed_for_smallest_power(store, problem.steps) for store in stores
+        needed_for_store(problem, store, stores, firm) | needed_for_smallest_power(store, problem.steps)
+        for store in stores
     ]
     store_flags = np.array(rows, dtype=np.bool_).reshape(len(stores), problem.steps)
     return Needed(store_flags, needed_for_pcc(problem))
@@ -101,16 +103,11 @@ def least_slots(problem: Problem) -> tuple[int, ...]:
     return tuple(slots_needed(charger, problem) for charger in problem.chargers)
 
 
-def covers(have: Structure, problem: Problem) -> bool:
-    """Whether a problem fits a structure that was made for an earlier one: fewer steps, slots and flags are no harm."""
-    slots = least_slots(problem)
-    if len(slots) != len(have.slots) or any(want > got for want, got in zip(slots, have.slots, strict=True)):
-        return False
-    stores = stores_of(problem, have.slots)
-    want = structure_of(problem, needed_flags(problem, stores), stores, have.slots)
+def covers(have: Structure, want: Structure) -> bool:
+    """Whether a problem fits a structure that was made for an earlier one: fewer steps and fewer flags are no harm."""
     return (
         want.steps <= have.steps
-        and (want.step_s, want.pv, want.groups) == (have.step_s, have.pv, have.groups)
+        and (want.step_s, want.slots, want.pv, want.groups) == (have.step_s, have.slots, have.pv, have.groups)
         and want.demand_charge == have.demand_charge
         and (want.import_limit_kw, want.export_limit_kw) == (have.import_limit_kw, have.export_limit_kw)
         and (have.pcc_flagged or not want.pcc_flagged)

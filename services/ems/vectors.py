@@ -5,6 +5,7 @@ and fixed; the rows stay, so that the basis of the quarter before is still a bas
 measurement agrees with the plan.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ def export_band_widths(problem: Problem) -> tuple[float, ...]:
 
 def _widths(factors: tuple[float, ...], reference_kw: float, limit_kw: float) -> tuple[float, ...]:
     edges = [0.0, *(min(factor * reference_kw, limit_kw) for factor in factors), limit_kw]
-    return tuple(above - below for below, above in zip(edges[:-1], edges[1:], strict=True))
+    return tuple(above - below for below, above in itertools.pairwise(edges))
 
 
 class _Fill:
@@ -203,7 +204,7 @@ class _Fill:
 
 def fixed_demand(problem: Problem) -> Array:
     """Right-hand side of (2) [kW]: load, losses and uncontrolled chargers minus PV that cannot be curtailed."""
-    demand = np.array(problem.load_kw) + np.array(problem.losses_kw)
+    demand: Array = np.array(problem.load_kw) + np.array(problem.losses_kw)
     for unit in problem.fixed:
         demand = demand + np.array(unit.power_kw)
     for pv in problem.pv:

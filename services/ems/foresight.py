@@ -1,0 +1,336 @@
+"""From knowledge to problem: measurement for the current step, series for the future, nameplates from births."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from schemas.messages import (
+    BessNameplate,
+    BessTelemetry,
+    ChargerNameplate,
+    ChargerTelemetry,
+    ExpectedSession,
+    FeederTelemetry,
+    MeterRole,
+    PluggedVehicle,
+    PvNameplate,
+    PvTelemetry,
+    Quantity,
+    ValueSeries,
+)
+from schemas.participant import Turn
+from schemas.site import Horizon, Site, next_midnight
+from schemas.topics import Kind
+from services.ems.future import extended, latest, on_steps
+from services.ems.knowledge import Knowledge, Known, meter_role
+from services.ems.problem import (
+    BessUnit,
+    ChargerUnit,
+    FixedUnit,
+    Group,
+    Prices,
+    Problem,
+    PvUnit,
+    Stay,
+    Values,
+    Wish,
+    flat_reference,
+)
+from services.ems.stores import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Unplannable:
+    """Why there is no problem to solve."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    start: datetime
+    step_s: int
+    steps: int
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(seconds=self.step_s * self.steps)
+
+    def at(self, step: int) -> datetime:
+        return self.start + timedelta(seconds=self.step_s * step)
+
+
+def window_start(time: datetime, step_s: int) -> datetime:
+    """Start of the step that contains ``time``. A step divides the hour, so UTC and local steps agree."""
+    return datetime.fromtimestamp(math.floor(time.timestamp() / step_s) * step_s, UTC)
+
+
+def problem_of(
+    knowledge: Knowledge, site: Site, turn: Turn, month_peak_kw: float, flat_reference_kw: float | None
+) -> Problem | Unplannable:
+    """The problem at ``turn.t``. ``flat_reference_kw``: of this local day, if it was seen before.
+
+    In wall time a plan may begin within a step; that step then counts as whole, which over-states its energy by what
+    has passed of it, and the next plan corrects it.
+    """
+    present = knowledge.present(turn)
+    window = Window(window_start(turn.t, turn.step_s), turn.step_s, _steps(site, turn))
+    prices = _prices(knowledge, site, window)
+    if isinstance(prices, Unplannable):
+        return prices
+    purchase, sale = prices
+    window = Window(window.start, window.step_s, len(purchase))
+    losses = _losses(present)
+    load = _load(knowledge, present, site, window, losses)
+    inverters = [_pv(name, known, knowledge, site, window) for name, known in present.items()]
+    pv = tuple(unit for unit in inverters if unit is not None)
+    batteries = [_bess(name, known, site, window) for name, known in present.items()]
+    options = site.ems
+    chargers = [_charger(name, known, knowledge, window) for name, known in present.items()]
+    return Problem(
+        start=window.start,
+        step_s=window.step_s,
+        steps=window.steps,
+        load_kw=load,
+        losses_kw=(losses,) * window.steps,
+        purchase_eur_per_kwh=purchase,
+        sale_eur_per_kwh=sale,
+        import_limit_kw=site.connection.import_limit_kw,
+        export_limit_kw=site.connection.export_limit_kw,
+        flat_reference_kw=flat_reference(load, pv) if flat_reference_kw is None else flat_reference_kw,
+        bess=tuple(unit for unit in batteries if unit is not None),
+        chargers=tuple(unit for unit in chargers if isinstance(unit, ChargerUnit)),
+        fixed=tuple(unit for unit in chargers if isinstance(unit, FixedUnit)),
+        pv=pv,
+        groups=tuple(
+            Group(devices, group.limit_kw)
+            for group in options.cable_limits
+            if (devices := tuple(device for device in group.devices if device in present))
+        ),
+        month_peak_kw=month_peak_kw,
+        prices=Prices(
+            shortfall_eur_per_kwh=options.shortfall_price_eur_per_kwh,
+            limit_eur_per_kwh=options.limit_price_eur_per_kwh,
+            bess_wear_eur_per_kwh=options.bess_wear_eur_per_kwh,
+            tie_throughput_eur_per_kwh=options.tie_throughput_eur_per_kwh,
+            tie_flat_eur_per_kwh=options.tie_flat_eur_per_kwh,
+            demand_eur_per_kw=site.tariff.demand_charge_eur_per_kw or 0.0,
+        ),
+    )
+
+
+def _steps(site: Site, turn: Turn) -> int:
+    start = window_start(turn.t, turn.step_s)
+    if site.ems.horizon is Horizon.DAY:
+        length_s = (next_midnight(start, site.zone) - start).total_seconds()
+    else:
+        length_s = site.ems.rolling_h * 3600
+    return max(1, math.ceil(length_s / turn.step_s))
+
+
+def _prices(knowledge: Knowledge, site: Site, window: Window) -> tuple[Values, Values] | Unplannable:
+    """Purchase and sale price, as far as they are known or may be assumed (`EmsOptions.price_extension_h`)."""
+    found = []
+    for quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE):
+        series = latest([s for s in knowledge.values() if s.quantity is quantity and s.start <= window.start])
+        if series is None:
+            return Unplannable(f"no {quantity.value} is known at {window.start.isoformat()}")
+        values = extended(series, window.start, window.step_s, window.steps, site.zone)
+        last = series.end + timedelta(hours=site.ems.price_extension_h)
+        ends = [window.at(step + 1) > last for step in range(window.steps)]
+        usable = ~(np.array(ends) | np.isnan(values))
+        found.append((values, window.steps if usable.all() else int(np.argmin(usable))))
+    steps = min(count for _, count in found)
+    if steps == 0:
+        return Unplannable(f"prices end before {window.at(1).isoformat()} and may not be extended further")
+    purchase, sale = (tuple(values[:steps].tolist()) for values, _ in found)
+    return purchase, sale
+
+
+def _losses(present: dict[str, Known]) -> float:
+    """Losses of the site's network [kW]: what the feeder measured last persists over the window."""
+    return sum(
+        (known.telemetry.losses_kw for known in present.values() if isinstance(known.telemetry, FeederTelemetry)), 0.0
+    )
+
+
+def _load(knowledge: Knowledge, present: dict[str, Known], site: Site, window: Window, losses: float) -> Values:
+    """Load [kW]: each meter's measurement now, its forecast later; without a forecast its measurement persists.
+
+    Without a load meter the measurement is PCC minus devices minus losses.
+    """
+    forecasts: dict[str, list[ValueSeries]] = {}
+    for series in knowledge.values():
+        if series.quantity is Quantity.LOAD and series.start <= window.start:
+            forecasts.setdefault(series.device or "", []).append(series)
+    meters = {
+        name: known.telemetry.power_kw
+        for name, known in present.items()
+        if meter_role(known) == MeterRole.LOAD.value and known.telemetry is not None
+    }
+    total = np.zeros(window.steps)
+    for name in sorted(forecasts.keys() | meters.keys()):
+        total = total + _expected(latest(forecasts.get(name, ())), meters.get(name), site, window)
+    if not meters:
+        rest = _load_by_difference(present, losses)
+        if rest is not None:
+            total = total if forecasts else np.full(window.steps, rest)
+            total[0] = rest
+    return _tuple(total)
+
+
+def _load_by_difference(present: dict[str, Known], losses: float) -> float | None:
+    pcc = [k.telemetry for k in present.values() if meter_role(k) == MeterRole.PCC.value and k.telemetry is not None]
+    if not pcc:
+        return None
+    devices = sum(
+        known.telemetry.power_kw
+        for known in present.values()
+        if known.telemetry is not None and known.kind in (Kind.CHARGER, Kind.BESS, Kind.PV)
+    )
+    return pcc[0].power_kw - devices - losses
+
+
+def _expected(series: ValueSeries | None, measured: float | None, site: Site, window: Window) -> Array:
+    """A forecast with its first step measured; without forecast the measurement persists, without either it is 0."""
+    if series is None:
+        return np.full(window.steps, 0.0 if measured is None else measured)
+    values = extended(series, window.start, window.step_s, window.steps, site.zone)
+    values = np.where(np.isnan(values), 0.0 if measured is None else measured, values)
+    if measured is not None:
+        values[0] = measured
+    return values
+
+
+def _pv(name: str, known: Known, knowledge: Knowledge, site: Site, window: Window) -> PvUnit | None:
+    plate = known.birth.nameplate
+    if not (isinstance(plate, PvNameplate) and isinstance(known.telemetry, PvTelemetry)):
+        return None
+    series = latest(
+        [s for s in knowledge.values() if s.quantity is Quantity.PV and s.device == name and s.start <= window.start]
+    )
+    available = np.maximum(_expected(series, known.telemetry.available_kw, site, window), 0.0)
+    return PvUnit(name, plate.rated_kw, plate.curtailable, _tuple(np.minimum(available, plate.rated_kw)))
+
+
+def _bess(name: str, known: Known, site: Site, window: Window) -> BessUnit | None:
+    plate = known.birth.nameplate
+    if not (isinstance(plate, BessNameplate) and isinstance(known.telemetry, BessTelemetry)):
+        return None
+    capacity = plate.capacity_kwh
+    wishes = []
+    wanted = site.ems.bess_terminal_soc_frac
+    midnight = next_midnight(window.start, site.zone)
+    while wanted is not None and midnight <= window.end:
+        step = math.ceil((midnight - window.start).total_seconds() / window.step_s) - 1
+        wishes.append(Wish(step, wanted * capacity))
+        midnight = next_midnight(midnight, site.zone)
+    return BessUnit(
+        device=name,
+        capacity_kwh=capacity,
+        max_charge_kw=plate.max_charge_kw,
+        max_discharge_kw=plate.max_discharge_kw,
+        charge_efficiency=plate.charge_efficiency,
+        discharge_efficiency=plate.discharge_efficiency,
+        energy_min_kwh=min(plate.soc_min_frac, plate.soc_max_frac) * capacity,
+        energy_max_kwh=plate.soc_max_frac * capacity,
+        energy_kwh=known.telemetry.soc_frac * capacity,
+        wishes=tuple(wishes),
+    )
+
+
+def _charger(name: str, known: Known, knowledge: Knowledge, window: Window) -> ChargerUnit | FixedUnit | None:
+    plate = known.birth.nameplate
+    if not (isinstance(plate, ChargerNameplate) and isinstance(known.telemetry, ChargerTelemetry)):
+        return None
+    expected = [s for series in knowledge.series() for s in series.sessions if s.charger == name]
+    stays = stays_of(plate, known.telemetry.vehicle, expected, window)
+    if not plate.controllable:
+        return FixedUnit(name, uncontrolled_power(plate, stays, window))
+    return ChargerUnit(
+        device=name,
+        max_charge_kw=plate.max_charge_kw,
+        max_discharge_kw=plate.max_discharge_kw,
+        min_power_kw=plate.min_power_kw,
+        charge_efficiency=plate.charge_efficiency,
+        discharge_efficiency=plate.discharge_efficiency,
+        stays=stays,
+    )
+
+
+def stays_of(
+    plate: ChargerNameplate, plugged: PluggedVehicle | None, expected: list[ExpectedSession], window: Window
+) -> tuple[Stay, ...]:
+    """The car that is plugged, as it says, then the sessions that are expected after it.
+
+    An expected session of the plugged vehicle, or one that should have begun, is what is plugged, if it overlaps with
+    it; another that overlaps begins when the plugged car leaves. With nothing plugged, a session that should begin in
+    this step or should have begun is expected for the next step. A plugged car whose departure has passed is expected
+    to leave at the end of this step.
+    """
+    soon = window.at(1)
+    stays: list[Stay] = []
+    free = soon
+    if plugged is not None:
+        departure = plugged.departure if plugged.departure > window.start else soon
+        stays.append(_stay(plate, plugged, plugged.soc_frac, window.start, departure))
+        free = max(departure, window.start)
+    for session in sorted(expected, key=lambda s: (s.arrival, s.departure, s.vehicle)):
+        arrival = max(session.arrival, free)
+        if plugged is not None and session.arrival < free:
+            same = session.vehicle == plugged.vehicle or session.arrival <= window.start
+            if same:
+                continue
+        if session.departure <= arrival or arrival >= window.end:
+            continue
+        stays.append(_stay(plate, session, session.arrival_soc_frac, arrival, session.departure))
+        free = session.departure
+    return tuple(stays)
+
+
+def _stay(
+    plate: ChargerNameplate,
+    car: PluggedVehicle | ExpectedSession,
+    soc_frac: float,
+    arrival: datetime,
+    departure: datetime,
+) -> Stay:
+    capacity = car.capacity_kwh
+    return Stay(
+        vehicle=car.vehicle,
+        arrival=arrival,
+        departure=departure,
+        capacity_kwh=capacity,
+        energy_kwh=soc_frac * capacity,
+        target_kwh=car.target_soc_frac * capacity,
+        energy_min_kwh=min(car.soc_min_frac, car.soc_max_frac) * capacity,
+        energy_max_kwh=car.soc_max_frac * capacity,
+        max_charge_kw=plate.max_charge_kw if car.max_charge_kw is None else car.max_charge_kw,
+        max_discharge_kw=plate.max_discharge_kw if car.max_discharge_kw is None else car.max_discharge_kw,
+    )
+
+
+def uncontrolled_power(plate: ChargerNameplate, stays: tuple[Stay, ...], window: Window) -> Values:
+    """Mean power [kW] per step of a charger that charges at full power from arrival until the target or departure."""
+    power = np.zeros(window.steps)
+    for stay in stays:
+        rate = min(plate.max_charge_kw, stay.max_charge_kw)
+        missing = min(stay.target_kwh, stay.energy_max_kwh) - stay.energy_kwh
+        if missing <= 0 or rate <= 0:
+            continue
+        seconds = missing / (rate * plate.charge_efficiency) * 3600
+        stop = min((stay.departure - stay.arrival).total_seconds(), seconds)
+        begin = (stay.arrival - window.start).total_seconds()
+        edges = window.step_s * np.arange(window.steps + 1)
+        inside = np.clip(edges, begin, begin + stop)
+        power = power + rate * np.diff(inside) / window.step_s
+    return _tuple(power)
+
+
+def _tuple(values: Array) -> Values:
+    return tuple(values.tolist())
+
+
+__all__ = ["Unplannable", "Window", "on_steps", "problem_of", "stays_of", "uncontrolled_power", "window_start"]

@@ -1,0 +1,166 @@
+"""What the EMS knows, all of it from messages: who is there, what was measured, what is expected."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from schemas.messages import (
+    Birth,
+    MeterNameplate,
+    Presence,
+    Series,
+    ServiceNameplate,
+    State,
+    Telemetry,
+    TimeMode,
+    ValueSeries,
+)
+from schemas.participant import Json, Received, Turn
+from schemas.topics import Channel, Kind
+from schemas.wire import body_type
+
+STALE_PERIODS = 3
+"""Wall time: telemetry older than so many of its periods means that the device is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A device with power, as its messages tell."""
+
+    kind: Kind
+    boot: str
+    birth: Birth
+    telemetry: Telemetry | None = None
+    telemetry_ts: datetime | None = None
+    telemetry_n: int = -1
+    """Lock-step cycle in which it was handed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The last state of a device that was not ``online``, and whose."""
+
+    boot: str
+    state: Presence
+
+
+class Knowledge:
+    """State that grows by `learn` and survives as JSON."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, Known] = {}
+        self._away: dict[str, Away] = {}
+        self._series: dict[str, Series] = {}
+        self._series_json: dict[str, Json] = {}
+
+    def learn(self, turn: Turn, inbox: Sequence[Received]) -> None:
+        """Takes in messages in the order in which they are handed over. Births come before telemetry by topic."""
+        for received in inbox:
+            topic, body = received.topic, received.body
+            match topic.channel:
+                case Channel.BIRTH if isinstance(body, Birth):
+                    self._birth(topic.device, topic.kind, received.stamp.boot, body)
+                case Channel.STATE if isinstance(body, State):
+                    if body.state is Presence.ONLINE:
+                        self._away.pop(topic.device, None)
+                    else:
+                        self._away[topic.device] = Away(received.stamp.boot, body.state)
+                case Channel.TELEMETRY if isinstance(body, Telemetry):
+                    self._telemetry(turn, received, body)
+                case Channel.SERIES if isinstance(body, Series):
+                    name = f"{topic.kind}/{topic.device}"
+                    self._series[name] = body
+                    self._series_json[name] = json.loads(body.model_dump_json())
+                case _:
+                    pass
+
+    def _birth(self, device: str, kind: Kind, boot: str, birth: Birth) -> None:
+        if isinstance(birth.nameplate, ServiceNameplate):
+            return
+        known = self._devices.get(device)
+        if known is None or known.boot != boot:
+            self._devices[device] = Known(kind, boot, birth)
+        else:
+            self._devices[device] = replace(known, birth=birth)
+
+    def _telemetry(self, turn: Turn, received: Received, body: Telemetry) -> None:
+        known = self._devices.get(received.topic.device)
+        if known is None or known.boot != received.stamp.boot or known.kind is not received.topic.kind:
+            return
+        self._devices[received.topic.device] = replace(
+            known,
+            telemetry=body.model_copy(update={"segments": None}),
+            telemetry_ts=received.stamp.ts,
+            telemetry_n=turn.n,
+        )
+
+    def present(self, turn: Turn) -> dict[str, Known]:
+        """Devices to plan with, by name.
+
+        Lock-step: those whose telemetry was handed over in this cycle. Wall time: those whose telemetry is younger
+        than three of its periods. In both, the same boot must not have said offline or fault.
+        """
+        return {name: known for name, known in sorted(self._devices.items()) if self._is_present(name, known, turn)}
+
+    def _is_present(self, name: str, known: Known, turn: Turn) -> bool:
+        away = self._away.get(name)
+        if (away is not None and away.boot == known.boot) or known.telemetry is None or known.telemetry_ts is None:
+            return False
+        if turn.mode is TimeMode.LOCKSTEP:
+            return known.telemetry_n == turn.n
+        period = known.birth.telemetry_period_s
+        return period is not None and (turn.t - known.telemetry_ts).total_seconds() < STALE_PERIODS * period
+
+    def values(self) -> tuple[ValueSeries, ...]:
+        """All series of values, by sender."""
+        return tuple(values for _, series in sorted(self._series.items()) for values in series.series)
+
+    def series(self) -> tuple[Series, ...]:
+        return tuple(series for _, series in sorted(self._series.items()))
+
+    def snapshot(self) -> Json:
+        return {
+            "devices": {
+                name: {
+                    "kind": known.kind.value,
+                    "boot": known.boot,
+                    "birth": json.loads(known.birth.model_dump_json()),
+                    "telemetry": None if known.telemetry is None else json.loads(known.telemetry.model_dump_json()),
+                    "ts": None if known.telemetry_ts is None else known.telemetry_ts.isoformat(),
+                    "n": known.telemetry_n,
+                }
+                for name, known in self._devices.items()
+            },
+            "away": {name: [away.boot, away.state.value] for name, away in self._away.items()},
+            "series": dict(self._series_json),
+        }
+
+    def restore(self, state: Json) -> None:
+        self._devices = {name: _known(item) for name, item in state["devices"].items()}
+        self._away = {name: Away(boot, Presence(presence)) for name, (boot, presence) in state["away"].items()}
+        self._series_json = dict(state["series"])
+        self._series = {
+            name: Series.model_validate_json(json.dumps(series)) for name, series in self._series_json.items()
+        }
+
+
+def _known(item: Json) -> Known:
+    kind = Kind(item["kind"])
+    body = body_type(kind, Channel.TELEMETRY)
+    telemetry = None if item["telemetry"] is None else body.model_validate_json(json.dumps(item["telemetry"]))
+    assert telemetry is None or isinstance(telemetry, Telemetry)
+    return Known(
+        kind=kind,
+        boot=item["boot"],
+        birth=Birth.model_validate_json(json.dumps(item["birth"])),
+        telemetry=telemetry,
+        telemetry_ts=None if item["ts"] is None else datetime.fromisoformat(item["ts"]),
+        telemetry_n=item["n"],
+    )
+
+
+def meter_role(known: Known) -> str | None:
+    """``pcc``, ``load`` or ``submeter``; None for what is no meter."""
+    plate = known.birth.nameplate
+    return plate.role.value if isinstance(plate, MeterNameplate) else None

@@ -1,0 +1,131 @@
+"""The EMS on the bus: learns from messages, plans when it is to decide, commands."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from schemas.messages import Birth, EmsMode, Fallback, Phase, Plan, ServiceNameplate, TimeMode
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
+from schemas.site import Site
+from schemas.topics import Channel, Kind, topic_filter
+from services.ems.dispatch import Decision, decision_of, quarter_end, safe_rule, setpoints, shifted
+from services.ems.foresight import Unplannable, problem_of, window_start
+from services.ems.knowledge import Knowledge
+from services.ems.peak import MonthPeak
+from services.ems.problem import Problem
+from services.ems.solve import Budget, NoSolution, Solver
+
+WALL_DELAY_S = 2.0
+"""Wall time: what the devices measure at the quarter has arrived by then."""
+
+
+class Ems:
+    """Device ``ems``. Of the site it reads limits, policy and time zone only; devices it knows from their births."""
+
+    kind = Kind.EMS
+    device = "ems"
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._knowledge = Knowledge()
+        options = site.ems
+        self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
+        self._peak = MonthPeak(site.zone)
+        self._epoch = 0
+        self._flat: tuple[str, float] | None = None
+        """Local day and its reference of the flat-PCC tie-break [kW]."""
+        self._previous: Plan | None = None
+
+    @property
+    def site(self) -> str:
+        return self._site.site
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        channels = (Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES)
+        return tuple(topic_filter(self.site, channel=channel) for channel in channels)
+
+    @property
+    def cadence(self) -> Mapping[Phase, Cadence]:
+        return {Phase.DECIDE: Cadence(period_s=self._site.time.step_s, delay_s=WALL_DELAY_S)}
+
+    def birth(self) -> Birth:
+        return Birth(
+            nameplate=ServiceNameplate(),
+            time_modes=(TimeMode.LOCKSTEP, TimeMode.WALL),
+            fallback=Fallback.IDLE,
+            software=f"twinswarm {version('twinswarm')}",
+        )
+
+    def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
+        if turn.phase is not Phase.DECIDE:
+            self._knowledge.learn(turn, inbox)
+            return []
+        decision = self._decide(turn, inbox)
+        messages: list[Outgoing] = []
+        if self._site.ems.mode is EmsMode.CONTROL:
+            start = decision.plan.start
+            until = quarter_end(start, turn.step_s + (self._grace_s if turn.mode is TimeMode.WALL else 0.0))
+            messages += setpoints(decision, self._knowledge.present(turn), self.site, start, until)
+        messages.append(Outgoing(own_topic(self, Channel.PLAN), decision.plan))
+        return messages
+
+    def plan_at(self, turn: Turn, inbox: Sequence[Received]) -> Plan:
+        """One plan at ``turn.t`` from these messages and those before: what `act` publishes at *decide*."""
+        return self._decide(turn, inbox).plan
+
+    def problem_at(self, turn: Turn) -> Problem | Unplannable:
+        """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""
+        day = turn.t.astimezone(self._site.zone).date().isoformat()
+        flat = self._flat[1] if self._flat is not None and self._flat[0] == day else None
+        return problem_of(self._knowledge, self._site, turn, self._peak.at(turn.t), flat)
+
+    @property
+    def _grace_s(self) -> float:
+        return self._site.ems.grace_s
+
+    def _decide(self, turn: Turn, inbox: Sequence[Received]) -> Decision:
+        self._knowledge.learn(turn, inbox)
+        start, mode = window_start(turn.t, turn.step_s), self._site.ems.mode
+        present = self._knowledge.present(turn)
+        self._peak.observe(present)
+        if mode is EmsMode.HOLD:
+            return safe_rule(start, turn.step_s, self._epoch, mode, "mode hold: devices follow their fallback")
+        problem = self.problem_at(turn)
+        if isinstance(problem, Unplannable):
+            return self._without(turn, problem.reason)
+        self._flat = (turn.t.astimezone(self._site.zone).date().isoformat(), problem.flat_reference_kw)
+        solution = self._solver.solve(problem)
+        if isinstance(solution, NoSolution):
+            return self._without(turn, solution.reason)
+        decision = decision_of(problem, solution, self._epoch, mode)
+        self._previous = decision.plan
+        return decision
+
+    def _without(self, turn: Turn, reason: str) -> Decision:
+        """No usable solution: the previous plan, shifted; without one, every device follows its fallback."""
+        start, mode = window_start(turn.t, turn.step_s), self._site.ems.mode
+        if self._previous is not None and self._previous.step_s == turn.step_s:
+            decision = shifted(self._previous, start, self._knowledge.present(turn), reason)
+            if decision is not None and decision.plan.devices:
+                return decision
+        return safe_rule(start, turn.step_s, self._epoch, mode, reason)
+
+    def snapshot(self) -> Json:
+        return {
+            "knowledge": self._knowledge.snapshot(),
+            "solver": self._solver.snapshot(),
+            "peak": self._peak.snapshot(),
+            "epoch": self._epoch,
+            "flat": None if self._flat is None else list(self._flat),
+            "previous": None if self._previous is None else json.loads(self._previous.model_dump_json()),
+        }
+
+    def restore(self, state: Json) -> None:
+        self._knowledge.restore(state["knowledge"])
+        self._solver.restore(state["solver"])
+        self._peak.restore(state["peak"])
+        self._epoch = state["epoch"]
+        self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
+        previous = state["previous"]
+        self._previous = None if previous is None else Plan.model_validate_json(json.dumps(previous))
