@@ -1,0 +1,117 @@
+"""A simulation never commands a site that lives: what has to be looked at before a clock opens a session."""
+
+import time
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+
+from broker.transport import Delivery, Transport
+from schemas.errors import RemoteMessageError, SiteBusyError
+from schemas.messages import Birth, Presence, RunId, Session, Stamp, State, TimeMode
+from schemas.topics import Channel, Kind, Topic, topic_filter
+from schemas.wire import decode
+
+LISTEN_S = 3.0
+"""Longer than the longest silence of a session that lives: a lock-step clock repeats its tick sooner."""
+WATCHED = (Channel.SESSION, Channel.BIRTH, Channel.STATE, Channel.TICK, Channel.TELEMETRY, Channel.SETPOINT)
+
+
+@dataclass
+class _Seen:
+    """What was heard of one site. Keys are (kind, device)."""
+
+    births: dict[tuple[Kind, str], tuple[Stamp, Birth]] = field(default_factory=dict)
+    states: dict[tuple[Kind, str], tuple[Stamp, State]] = field(default_factory=dict)
+    sessions: dict[tuple[Kind, str], tuple[RunId | None, Session]] = field(default_factory=dict)
+    live: dict[tuple[Kind, str], Channel] = field(default_factory=dict)
+    """Who sent something while we listened."""
+
+    def note(self, delivery: Delivery) -> None:
+        try:
+            topic = Topic.parse(delivery.topic)
+            stamp, body = decode(topic, delivery.payload)
+        except RemoteMessageError:
+            return  # what cannot be understood cannot be alive; an empty payload deletes what was retained
+        who = (topic.kind, topic.device)
+        if isinstance(body, Birth):
+            self.births[who] = (stamp, body)
+        elif isinstance(body, State):
+            self.states[who] = (stamp, body)
+        elif isinstance(body, Session):
+            self.sessions[who] = (stamp.run, body)
+        elif not delivery.retained:
+            self.live[who] = topic.channel
+
+    def online(self, who: tuple[Kind, str]) -> bool:
+        """A state that is not offline; with a birth, of the same life."""
+        birth, state = self.births.get(who), self.states.get(who)
+        if state is None or state[1].state is Presence.OFFLINE:
+            return False
+        return birth is None or birth[0].boot == state[0].boot
+
+
+def check_site_is_free(
+    transport: Transport,
+    site: str,
+    mode: TimeMode,
+    allowed: Set[str],
+    *,
+    listen_s: float = LISTEN_S,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
+    """Listens to the site for ``listen_s`` and raises SiteBusyError, naming everything that lives there.
+
+    ``allowed``: devices that this run started, which may be online if they can follow ``mode``. A session that was
+    left open by a clock that is gone is no obstacle when nobody is online, unless it is one of real devices.
+    The transport is connected here, and closed again. Raises BrokerUnreachableError.
+    """
+    seen = _Seen()
+    transport.connect([topic_filter(site, channel=channel) for channel in WATCHED])
+    try:
+        deadline = now() + listen_s
+        while (left := deadline - now()) > 0:
+            delivery = transport.receive(left)
+            if delivery is not None:
+                seen.note(delivery)
+                transport.acknowledge(delivery)
+    finally:
+        transport.close()
+    obstacles = [*_sessions(seen), *_strangers(seen, allowed), *_unable(seen, mode, allowed)]
+    if obstacles:
+        raise SiteBusyError(f"site {site} lives: " + "; ".join(obstacles))
+
+
+def _sessions(seen: _Seen) -> list[str]:
+    found = []
+    for (kind, device), (run, session) in sorted(seen.sessions.items()):
+        if session.ended is not None:
+            continue
+        who = f"session {run or 'without a run'} of {kind}/{device} ({session.mode})"
+        if not session.simulated:
+            found.append(f"{who} is open and commands real devices")
+        elif seen.online((kind, device)):
+            found.append(f"{who} is open and its clock is online")
+        elif seen.live:
+            found.append(f"{who} is open and messages are being sent")
+    return found
+
+
+def _strangers(seen: _Seen, allowed: Set[str]) -> list[str]:
+    found = []
+    for who in sorted({*seen.births, *seen.states, *seen.live}):
+        kind, device = who
+        if device in allowed:
+            continue
+        if seen.online(who):
+            found.append(f"{kind}/{device} is online and was not started by this run")
+        elif who in seen.live:
+            # A tick and a set-point stand on the topic of the clock and of the device that is to obey.
+            found.append(f"a {seen.live[who]} was sent on {kind}/{device}, which was not started by this run")
+    return found
+
+
+def _unable(seen: _Seen, mode: TimeMode, allowed: Set[str]) -> list[str]:
+    return [
+        f"{kind}/{device} is online and does not follow {mode} time, only {', '.join(birth.time_modes)}"
+        for (kind, device), (_, birth) in sorted(seen.births.items())
+        if device in allowed and seen.online((kind, device)) and mode not in birth.time_modes
+    ]

@@ -1,0 +1,176 @@
+"""The wall clock: says which time holds at a site, as one retained message, and when it is over."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import version
+
+from broker.life import Life
+from broker.transport import Delivery, Transport, Will
+from schemas.errors import BrokerUnreachableError, RemoteMessageError
+from schemas.messages import Birth, BootId, Presence, RunId, ServiceNameplate, Session, State, TimeMode
+from schemas.participant import Outgoing
+from schemas.topics import Channel, Kind, Topic
+from schemas.wire import decode
+
+SETTLE_S = 1.0
+"""So long a clock that starts waits for a session of its own that the broker may retain."""
+GOODBYE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class WallTime:
+    """The session that a wall clock opens. ``t0`` None: the machine's time at the start, as with real devices."""
+
+    step_s: int
+    t0: datetime | None = None
+    t_end: datetime | None = None
+    """None: it has no end."""
+    speed: float = 1.0
+    """Session seconds per machine second."""
+    simulated: bool = True
+    lead_s: float = 0.0
+    """Machine time from the announcement to ``t0``, for participants to get ready in."""
+
+
+class WallClock:
+    """Opens the session, or resumes the open one that it finds retained, and ends it at ``t_end``.
+
+    It is driven by `broker.wall.drive`. When it dies the session goes on without it: all others know the time by
+    themselves. When it is stopped it ends a simulated session (``end_when_stopped``); a real site's goes on.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        transport: Transport,
+        time: WallTime,
+        *,
+        run: RunId,
+        boot: BootId,
+        device: str = "clock",
+        resume: bool = True,
+        end_when_stopped: bool | None = None,
+    ) -> None:
+        """``run``: of the session that it opens if it does not resume one; ``boot``: new for every process."""
+        self._transport = transport
+        self._time = time
+        self._run = run
+        self._resume = resume
+        self._end_when_stopped = time.simulated if end_when_stopped is None else end_when_stopped
+        self._life = Life(boot)
+        self._birth = Topic(site, Kind.CLOCK, device, Channel.BIRTH)
+        self._state = Topic(site, Kind.CLOCK, device, Channel.STATE)
+        self._topic = Topic(site, Kind.CLOCK, device, Channel.SESSION)
+        self._found: tuple[RunId, Session] | None = None
+        self._session: Session | None = None
+        self._started: datetime | None = None
+        self._said_goodbye = False
+        self.rejected = 0
+
+    @property
+    def run(self) -> RunId | None:
+        """Of the session that it opened or resumed."""
+        return self._life.run
+
+    @property
+    def session(self) -> Session | None:
+        return self._session
+
+    @property
+    def finished(self) -> bool:
+        return self._session is not None and self._session.ended is not None
+
+    def start(self, now: datetime) -> None:
+        """Raises BrokerUnreachableError."""
+        self._started = now
+        offline = Outgoing(self._state, State(state=Presence.OFFLINE, reason="connection lost"))
+        will = Will(str(self._state), self._life.encode_will(offline, now))
+        self._transport.connect((str(self._topic), str(self._state)), will)
+
+    def handle(self, delivery: Delivery, now: datetime) -> None:
+        """Takes in the retained session of a clock before it, and its own last will."""
+        self._transport.acknowledge(delivery)
+        try:
+            topic = Topic.parse(delivery.topic)
+            stamp, body = decode(topic, delivery.payload)
+        except RemoteMessageError:
+            self.rejected += 1  # the recorder keeps it as a dead letter
+            return
+        if isinstance(body, Session) and body.mode is TimeMode.WALL and body.ended is None and stamp.run is not None:
+            self._found = (stamp.run, body)
+        elif isinstance(body, State) and stamp.boot == self._life.boot and body.state is Presence.OFFLINE:
+            self._send([Outgoing(self._state, State(state=Presence.ONLINE))], now)  # the connection broke, not I
+
+    def run_due(self, now: datetime) -> datetime | None:
+        """Opens the session when that is due, ends it at its end. Returns the machine time of the next of these."""
+        if self._session is None:
+            assert self._started is not None
+            settled = self._started + timedelta(seconds=SETTLE_S if self._resume else 0.0)
+            if not (self._resume and self._found) and now < settled:
+                return settled
+            self._open(now)
+        session = self._session
+        assert session is not None
+        if session.t_end is None or session.ended is not None:
+            return None
+        if session.time_at(now) >= session.t_end:
+            self.end(now)
+            return None
+        return session.wall0 + (session.t_end - session.t0) / (session.speed or 1.0)
+
+    def _open(self, now: datetime) -> None:
+        if self._resume and self._found is not None:
+            self._life.run, self._session = self._found
+        else:
+            wall0 = now + timedelta(seconds=self._time.lead_s)
+            self._life.run = self._run
+            self._session = Session(
+                mode=TimeMode.WALL,
+                step_s=self._time.step_s,
+                t0=wall0 if self._time.t0 is None else self._time.t0,
+                t_end=self._time.t_end,
+                wall0=wall0,
+                speed=self._time.speed,
+                simulated=self._time.simulated,
+            )
+        birth = Birth(
+            nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=f"twinswarm {version('twinswarm')}"
+        )
+        self._send(
+            [
+                Outgoing(self._birth, birth),
+                Outgoing(self._state, State(state=Presence.ONLINE)),
+                Outgoing(self._topic, self._session),
+            ],
+            now,
+        )
+
+    def end(self, now: datetime) -> None:
+        """Ends the session now, at its end or before. Without effect when it is over."""
+        if self._session is not None and self._session.ended is None:
+            self._session = self._session.model_copy(update={"ended": now})
+            self._send([Outgoing(self._topic, self._session)], now)
+
+    def finish(self, now: datetime) -> None:
+        if self._end_when_stopped:
+            self.end(now)
+        self._part(Presence.OFFLINE, None, now)
+
+    def fail(self, reason: str, now: datetime) -> None:
+        """Leaves state fault and why; the session goes on, for a restarted clock to resume."""
+        try:
+            self._part(Presence.FAULT, reason, now)
+        except BrokerUnreachableError:
+            return  # nobody is there to be told; the error that brought us here is raised to our caller
+
+    def _part(self, state: Presence, reason: str | None, now: datetime) -> None:
+        if self._session is not None and not self._said_goodbye:
+            self._said_goodbye = True
+            self._send([Outgoing(self._state, State(state=state, reason=reason))], now)
+            self._transport.flush(GOODBYE_S)
+
+    def _send(self, outgoing: list[Outgoing], now: datetime) -> None:
+        ts = now if self._session is None else self._session.time_at(now)
+        for message in outgoing:
+            payload = self._life.encode(message, ts)
+            self._transport.publish(str(message.topic), payload, retain=message.topic.retained)
