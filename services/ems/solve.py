@@ -7,6 +7,7 @@ restart take one path. Simplex, one thread, no presolve, no seed but 0, budgets 
 
 import base64
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -80,11 +81,16 @@ class NoSolution:
     reason: str
 
 
+FlagRule = Callable[[Problem, tuple[Store, ...]], Needed]
+
+
 class Solver:
     """Solves the problems of one run, one after another."""
 
-    def __init__(self, budget: Budget | None = None) -> None:
+    def __init__(self, budget: Budget | None = None, flags: FlagRule = needed_flags) -> None:
+        """``flags`` says which flags a problem needs; another rule than the product's serves to check that one."""
         self._budget = budget or Budget()
+        self._flags = flags
         self._structure: Structure | None = None
         self._names: tuple[str, ...] = ()
         self._end: datetime | None = None
@@ -125,7 +131,7 @@ class Solver:
         else:
             slots = least
         stores = stores_of(problem, slots)
-        needed = needed_flags(problem, stores)
+        needed = self._flags(problem, stores)
         want = structure_of(problem, needed, stores, slots)
         if not (goes_on and have is not None and covers(have, want)):
             self._structure, self._names, self._end, self._basis = want, names, problem.end, None
@@ -177,7 +183,7 @@ class Solver:
         }
 
     def restore(self, state: Json) -> None:
-        self.__init__(self._budget)  # type: ignore[misc]
+        self.__init__(self._budget, self._flags)  # type: ignore[misc]
         if state is None:
             return
         self._structure = _structure_from_json(state["structure"])

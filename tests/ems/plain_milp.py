@@ -1,0 +1,184 @@
+"""The same equations as a plain MILP, written directly against highspy and sharing no code with `services.ems`.
+
+Every pair has both flags in every step; no tightening, no cuts, no slots: a stay has a chain of energies of its own,
+bands are sums of positive parts. Sources: equations (1)-(21) of the paper (doi 10.1109/sest61601.2024.10694561) with
+the soft targets, limits and the tie-break as the site's options name them. Only the frozen problem is read.
+"""
+
+import highspy
+
+from services.ems.problem import BessUnit, ChargerUnit, Problem, Stay
+
+BIG_KW = 5000.0
+
+
+def least_cost_eur(problem: Problem) -> float:
+    """Everything that is minimised: energy, wear, demand charge, penalties and tie-break [€]."""
+    return _Plain(problem).solve()
+
+
+class _Plain:
+    def __init__(self, problem: Problem) -> None:
+        self.p = problem
+        self.dt = problem.step_s / 3600
+        self.h = highspy.Highs()
+        for name, value in {
+            "output_flag": False,
+            "threads": 1,
+            "mip_rel_gap": 0.0,
+            "mip_abs_gap": 0.0,
+            "mip_feasibility_tolerance": 1e-9,
+            "primal_feasibility_tolerance": 1e-9,
+            "dual_feasibility_tolerance": 1e-9,
+        }.items():
+            self.h.setOptionValue(name, value)
+        self.cost = []
+        self.power = {}  # device -> per step list of (coefficient, variable)
+        self.constant = {}  # device -> per step constant power
+
+    def solve(self):
+        p, h = self.p, self.h
+        for unit in p.bess:
+            self.add_bess(unit)
+        for unit in p.chargers:
+            self.add_charger(unit)
+        for unit in p.fixed:
+            self.constant[unit.device] = list(unit.power_kw)
+        for unit in p.pv:
+            if unit.curtailable:
+                produced = [h.addVariable(lb=0, ub=unit.available_kw[t]) for t in range(p.steps)]
+                self.power[unit.device] = [[(-1, produced[t])] for t in range(p.steps)]
+            else:
+                self.constant[unit.device] = [-a for a in unit.available_kw]
+        self.add_pcc()
+        self.add_groups()
+        h.minimize(sum(c * v for c, v in self.cost))
+        assert h.getModelStatus() == highspy.HighsModelStatus.kOptimal, h.getModelStatus()
+        return h.getObjectiveValue()
+
+    def net(self, devices, t):
+        terms, constant = [], 0.0
+        for device in devices:
+            terms += [c * v for c, v in self.power[device][t]] if device in self.power else []
+            constant += self.constant[device][t] if device in self.constant else 0.0
+        return terms, constant
+
+    def binary(self):
+        return self.h.addVariable(lb=0, ub=1, type=highspy.HighsVarType.kInteger)
+
+    def pair(self, charge_max, discharge_max, weight):
+        """(7)(8)(11), (17)(18)(19)."""
+        h = self.h
+        g, v = h.addVariable(lb=0, ub=charge_max), h.addVariable(lb=0, ub=discharge_max)
+        x, y = self.binary(), self.binary()
+        h.addConstr(g <= charge_max * x)
+        h.addConstr(v <= discharge_max * y)
+        h.addConstr(x + y <= 1)
+        self.cost += [(weight * self.dt, g), (weight * self.dt, v)]
+        return g, v, x, y
+
+    def chain(self, before, g, v, unit, lower, upper, soft):
+        """(3)-(6), (14)-(16): energy at the end of a step; ``soft`` lets it miss ``lower`` at a price."""
+        h = self.h
+        e = h.addVariable(lb=-1e4, ub=upper)
+        h.addConstr(e - before == self.dt * unit.charge_efficiency * g - self.dt / unit.discharge_efficiency * v)
+        if soft:
+            s = h.addVariable(lb=0)
+            h.addConstr(e + s >= lower)
+            self.cost.append((self.p.prices.shortfall_eur_per_kwh, s))
+        else:
+            h.addConstr(e >= lower)
+        return e
+
+    def start(self, energy):
+        return self.h.addVariable(lb=energy, ub=energy)
+
+    def add_bess(self, unit: BessUnit):
+        p = self.p
+        weight = p.prices.tie_throughput_eur_per_kwh + p.prices.bess_wear_eur_per_kwh
+        below = unit.energy_kwh < unit.energy_min_kwh - 1e-9
+        upper = max(unit.energy_max_kwh, unit.energy_kwh)
+        e = self.start(unit.energy_kwh)
+        self.power[unit.device] = []
+        for t in range(p.steps):
+            g, v, _, _ = self.pair(unit.max_charge_kw, unit.max_discharge_kw, weight)
+            lower, soft = min(unit.energy_min_kwh, 1e9 if below else unit.energy_kwh), below
+            for wish in unit.wishes:
+                if wish.step == t and min(wish.energy_kwh, upper) > lower:
+                    lower, soft = min(wish.energy_kwh, upper), True
+            e = self.chain(e, g, v, unit, lower, upper, soft)
+            self.power[unit.device].append([(1, g), (-1, v)])
+
+    def add_charger(self, unit: ChargerUnit):
+        self.power[unit.device] = [[] for _ in range(self.p.steps)]
+        for stay in unit.stays:
+            self.add_stay(unit, stay)
+
+    def add_stay(self, unit: ChargerUnit, stay: Stay):
+        p, h = self.p, self.h
+        part = []
+        for t in range(p.steps):
+            begin = max((stay.arrival - p.start).total_seconds(), t * p.step_s)
+            end = min((stay.departure - p.start).total_seconds(), (t + 1) * p.step_s)
+            part.append(max(end - begin, 0) / p.step_s)
+        steps = [t for t in range(p.steps) if part[t] > 0]
+        if not steps:
+            return
+        below = stay.energy_kwh < stay.energy_min_kwh - 1e-9
+        upper = max(stay.energy_max_kwh, stay.energy_kwh)
+        rate = min(unit.max_charge_kw, stay.max_charge_kw)
+        after_h = max((stay.departure - p.end).total_seconds(), 0) / 3600
+        target = min(stay.target_kwh - after_h * rate * unit.charge_efficiency, upper)
+        e = self.start(stay.energy_kwh)
+        for t in steps:
+            down = min(unit.max_discharge_kw, stay.max_discharge_kw)
+            g, v, x, y = self.pair(part[t] * rate, part[t] * down, p.prices.tie_throughput_eur_per_kwh)
+            if t == 0 and unit.min_power_kw > 0:
+                h.addConstr(g >= part[t] * unit.min_power_kw * x)
+                h.addConstr(v >= part[t] * unit.min_power_kw * y)
+            lower, soft = min(stay.energy_min_kwh, 1e9 if below else stay.energy_kwh), below
+            if t == steps[-1] and target > lower:
+                lower, soft = target, True
+            e = self.chain(e, g, v, unit, lower, upper, soft)
+            self.power[unit.device][t] += [(1, g), (-1, v)]
+
+    def add_pcc(self):
+        """(1)(2)(20)(21), the limits softened, import and export exclusive; bands as sums of positive parts."""
+        p, h = self.p, self.h
+        devices = sorted({*self.power, *self.constant})
+        peak = h.addVariable(lb=p.month_peak_kw)
+        self.cost.append((p.prices.demand_eur_per_kw, peak))
+        for t in range(p.steps):
+            buy, sell = h.addVariable(lb=0, ub=BIG_KW), h.addVariable(lb=0, ub=BIG_KW)
+            x, y = self.binary(), self.binary()
+            h.addConstr(buy <= BIG_KW * x)
+            h.addConstr(sell <= BIG_KW * y)
+            h.addConstr(x + y <= 1)
+            terms, constant = self.net(devices, t)
+            h.addConstr(buy - sell - sum(terms) == p.load_kw[t] + p.losses_kw[t] + constant)
+            h.addConstr(peak >= buy)
+            self.cost += [(self.dt * p.purchase_eur_per_kwh[t], buy), (-self.dt * p.sale_eur_per_kwh[t], sell)]
+            flat, limit = p.prices.tie_flat_eur_per_kwh, p.prices.limit_eur_per_kwh
+            m = p.flat_reference_kw
+            for flow, edge, price in [
+                *((buy, min(k * m, p.import_limit_kw), flat) for k in (1, 1.25, 1.5)),
+                (buy, p.import_limit_kw, limit),
+                (sell, min(0.5 * m, p.export_limit_kw), flat),
+                (sell, p.export_limit_kw, limit),
+            ]:
+                above = h.addVariable(lb=0)
+                h.addConstr(above >= flow - edge)
+                self.cost.append((self.dt * price, above))
+
+    def add_groups(self):
+        p, h = self.p, self.h
+        for group in p.groups:
+            for t in range(p.steps):
+                terms, constant = self.net(group.devices, t)
+                over = h.addVariable(lb=0)
+                if terms:
+                    h.addConstr(sum(terms) - over <= group.limit_kw - constant)
+                    h.addConstr(sum(terms) + over >= -group.limit_kw - constant)
+                else:
+                    h.addConstr(over >= abs(constant) - group.limit_kw)
+                self.cost.append((self.dt * p.prices.limit_eur_per_kwh, over))

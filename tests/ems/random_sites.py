@@ -1,0 +1,122 @@
+"""Small random problems for property tests: prices of either sign, sale above purchase, limits that bind, odd times."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from services.ems.problem import (
+    BessUnit,
+    ChargerUnit,
+    FixedUnit,
+    Group,
+    Prices,
+    Problem,
+    PvUnit,
+    Stay,
+    Wish,
+    flat_reference,
+)
+
+START = datetime(2024, 5, 17, 10, tzinfo=UTC)
+STEP_S = 900
+
+
+def numbers(low: float, high: float) -> st.SearchStrategy[float]:
+    """Two decimals: differences below the solver's tolerance are not what is tested."""
+    return st.integers(round(low * 100), round(high * 100)).map(lambda n: n / 100)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    steps = draw(st.integers(2, 6))
+
+    def series(low: float, high: float) -> tuple[float, ...]:
+        return tuple(draw(st.lists(numbers(low, high), min_size=steps, max_size=steps)))
+
+    sale = series(-0.3, 0.4)
+    ordinary = draw(st.booleans())
+    purchase = tuple(s + draw(numbers(0, 0.2)) for s in sale) if ordinary else series(-0.3, 0.4)
+    pv = tuple(PvUnit(f"pv{i}", 40.0, draw(st.booleans()), series(0, 40)) for i in range(draw(st.integers(0, 2))))
+    bess = tuple(draw(_bess(f"bess{i}", steps)) for i in range(draw(st.integers(0, 1))))
+    chargers = tuple(draw(_charger(f"ev{i}", steps)) for i in range(draw(st.integers(0, 2))))
+    fixed = (FixedUnit("ev-fixed", series(0, 11)),) if draw(st.booleans()) else ()
+    names = [unit.device for unit in (*pv, *bess, *chargers, *fixed)]
+    groups = ()
+    if names and draw(st.booleans()):
+        members = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+        groups = (Group(tuple(members), draw(numbers(1, 60))),)
+    load = series(0, 50)
+    return Problem(
+        start=START,
+        step_s=STEP_S,
+        steps=steps,
+        load_kw=load,
+        losses_kw=(draw(numbers(0, 1)),) * steps,
+        purchase_eur_per_kwh=purchase,
+        sale_eur_per_kwh=sale,
+        import_limit_kw=draw(st.sampled_from([10.0, 30.0, 500.0])),
+        export_limit_kw=draw(st.sampled_from([0.0, 5.0, 20.0, 500.0])),
+        flat_reference_kw=flat_reference(load, pv),
+        bess=bess,
+        chargers=chargers,
+        fixed=fixed,
+        pv=pv,
+        groups=groups,
+        month_peak_kw=draw(numbers(0, 40)),
+        prices=Prices(
+            bess_wear_eur_per_kwh=draw(st.sampled_from([0.0, 0.02])),
+            tie_throughput_eur_per_kwh=draw(st.sampled_from([0.0, 1e-4])),
+            tie_flat_eur_per_kwh=draw(st.sampled_from([0.0, 1e-5])),
+            demand_eur_per_kw=draw(st.sampled_from([0.0, 0.5])),
+        ),
+    )
+
+
+@st.composite
+def _bess(draw: st.DrawFn, device: str, steps: int) -> BessUnit:
+    wishes = (Wish(draw(st.integers(0, steps - 1)), draw(numbers(0, 12))),) if draw(st.booleans()) else ()
+    return BessUnit(
+        device=device,
+        capacity_kwh=10.0,
+        max_charge_kw=draw(numbers(1, 20)),
+        max_discharge_kw=draw(numbers(0, 20)),
+        charge_efficiency=draw(numbers(0.8, 1)),
+        discharge_efficiency=draw(numbers(0.8, 1)),
+        energy_min_kwh=1.0,
+        energy_max_kwh=9.0,
+        energy_kwh=draw(numbers(0, 10)),
+        wishes=wishes,
+    )
+
+
+@st.composite
+def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
+    stays = []
+    minute = draw(st.sampled_from([-60, 0, 0, 15, 20]))
+    while minute < steps * 15 and len(stays) < 3:
+        length = draw(st.integers(3, steps * 15 + 40))
+        present = minute <= 0
+        stays.append(
+            Stay(
+                vehicle=f"car{len(stays)}",
+                arrival=START + timedelta(minutes=minute),
+                departure=START + timedelta(minutes=max(minute, 0) + length),
+                capacity_kwh=12.0,
+                energy_kwh=draw(numbers(0, 11)) if present else draw(numbers(1, 8)),
+                target_kwh=draw(numbers(0, 12)),
+                energy_min_kwh=draw(numbers(0, 3)),
+                energy_max_kwh=draw(numbers(9, 11)),
+                max_charge_kw=draw(numbers(2, 30)),
+                max_discharge_kw=draw(numbers(0, 30)),
+            )
+        )
+        minute = max(minute, 0) + length + draw(st.sampled_from([0, 4, 15, 30]))
+    return ChargerUnit(
+        device=device,
+        max_charge_kw=22.0,
+        max_discharge_kw=draw(st.sampled_from([0.0, 22.0])),
+        min_power_kw=draw(st.sampled_from([0.0, 0.0, 1.4])),
+        charge_efficiency=draw(numbers(0.8, 1)),
+        discharge_efficiency=draw(numbers(0.8, 1)),
+        stays=tuple(stays),
+    )
