@@ -181,6 +181,7 @@ def _device(track: Track, times: Sequence[datetime], quarters: Sequence[Quarter]
     return DeviceResult(
         device=track.device,
         kind=str(track.kind),
+        role=None if track.role is None else str(track.role),
         import_kwh=math.fsum(drawn) if drawn else None,
         export_kwh=math.fsum(given) if given else None,
         highest_kw=max(means, default=None),

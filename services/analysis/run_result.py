@@ -35,6 +35,8 @@ class DeviceResult:
 
     device: str
     kind: str
+    role: str | None
+    """Of a meter."""
     import_kwh: float | None
     export_kwh: float | None
     highest_kw: float | None

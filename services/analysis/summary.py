@@ -1,0 +1,173 @@
+"""What is said of a run in words and rounded numbers; terminal and report print the same."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from services.analysis.run_result import RunResult
+from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
+
+REFERENCES = {
+    "no-cars": "the same day without cars, BESS and V2G",
+    "uncontrolled": "cars charge at once and at full power; no BESS, no V2G",
+    "smart": "cars are charged at the cheapest time; no BESS, no V2G",
+}
+"""What each reference policy means."""
+
+UNKNOWN = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure of the result: its label, its value with unit, and what is to be known of it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Figures that belong together."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+def number(value: float | None, digits: int = 2, unit: str = "") -> str:
+    """Rounded for reading, with a real minus sign; a dash when it is not known."""
+    if value is None:
+        return UNKNOWN
+    text = f"{value:,.{digits}f}".replace("-", MINUS).replace(",", " ")
+    if not any(digit in text for digit in "123456789"):
+        text = text.removeprefix(MINUS)
+    return f"{text} {unit}".rstrip()
+
+
+def percent(value: float | None) -> str:
+    return UNKNOWN if value is None else number(100 * value, 0, "%")
+
+
+def local(time: datetime | None, zone: str, form: str = "%Y-%m-%d %H:%M") -> str:
+    return UNKNOWN if time is None else time.astimezone(ZoneInfo(zone)).strftime(form)
+
+
+def duration(length: timedelta) -> str:
+    hours, rest = divmod(int(length.total_seconds()), 3600)
+    return f"{hours} h {rest // 60:02d} min"
+
+
+def scientific(value: float | None, unit: str) -> str:
+    """For residuals: their size matters, not their digits."""
+    return UNKNOWN if value is None else f"{value:.1e} {unit}".replace("e-", f"e{MINUS}")
+
+
+def blocks(result: RunResult) -> tuple[Block, ...]:
+    """The summary of a run."""
+    return (
+        Block("Cost", tuple(_cost(result))),
+        Block("Peak shaving", tuple(_shaving(result))),
+        Block("Energy", tuple(_energy(result))),
+        Block("Messages", tuple(_messages(result))),
+    )
+
+
+def _cost(result: RunResult) -> list[Line]:
+    unsettled = f"{result.unsettled_steps} steps without known energy or price left out"
+    lines = [
+        Line("Cost of energy at the PCC", number(result.cost_eur, 2, "€"), unsettled * bool(result.unsettled_steps))
+    ]
+    if result.reference is not None:
+        named = REFERENCES.get(result.reference)
+        lines += [
+            Line(
+                "Cost of the reference",
+                number(result.reference_cost_eur, 2, "€"),
+                f"{result.reference}: {named}" if named else result.reference,
+            ),
+            Line("Savings", number(result.savings_eur, 2, "€"), "reference minus run; positive is money saved"),
+        ]
+    if result.stored_energy_difference_kwh is not None:
+        lines.append(
+            Line(
+                "Left in batteries, against the reference",
+                f"{number(result.stored_energy_difference_kwh, 2, 'kWh')}"
+                f" ({number(result.stored_energy_difference_eur, 2, '€')})",
+                f"not in the savings; valued at the mean purchase price, "
+                f"{number(result.stored_price_eur_per_kwh, 4, '€/kWh')}",
+            )
+        )
+    if result.demand_charge_eur is not None:
+        against = (
+            f"; the reference's: {number(result.reference_demand_charge_eur, 2, '€')}"
+            if result.reference_demand_charge_eur is not None
+            else ""
+        )
+        lines.append(
+            Line(
+                "Demand charge",
+                number(result.demand_charge_eur, 2, "€"),
+                f"if this were the month's peak; not in the cost{against}",
+            )
+        )
+    return lines
+
+
+def _shaving(result: RunResult) -> list[Line]:
+    if result.reference is None:
+        return [Line("Peak-shaving factor (PSF)", UNKNOWN, "needs a reference")]
+    unknown = f", {result.psf_unknown_samples} not known" if result.psf_unknown_samples else ""
+    return [
+        Line(
+            "Peak-shaving factor (PSF)",
+            number(result.psf, 3),
+            f"{result.psf_samples} quarters; {result.psf_excluded_samples} left out, "
+            f"reference within ±{THRESHOLD_KW} kW{unknown}",
+        ),
+        Line(
+            "PSF, stricter threshold",
+            number(result.psf_2kw, 3),
+            f"{result.psf_2kw_excluded_samples} left out, reference within ±{STRICT_THRESHOLD_KW} kW",
+        ),
+    ]
+
+
+def _energy(result: RunResult) -> list[Line]:
+    lines = [
+        Line("Imported", number(result.import_kwh, 2, "kWh")),
+        Line("Exported", number(result.export_kwh, 2, "kWh")),
+        Line("Network losses", number(result.losses_kwh, 2, "kWh")),
+        Line(
+            "Balance, largest residual of a step",
+            scientific(result.energy_residual_kwh_max, "kWh"),
+            result.energy_note or f"PCC {MINUS} devices {MINUS} losses",
+        ),
+    ]
+    if result.energy_causes:
+        lines.append(
+            Line(
+                "… where every device told",
+                scientific(result.energy_residual_undisturbed_kwh_max, "kWh"),
+                f"{len(result.energy_causes)} disturbances, see below",
+            )
+        )
+    return lines
+
+
+def _messages(result: RunResult) -> list[Line]:
+    stray = f"{result.messages_stray} more came outside the run and are not in it" if result.messages_stray else ""
+    lines = [
+        Line("Set-points sent", number(result.setpoints_sent, 0), f"{result.setpoints_changed} changed the value"),
+        Line("Messages recorded", number(result.messages_recorded, 0), stray),
+        Line("Messages missing", number(result.messages_missing, 0), "gaps in the senders' numbering"),
+        Line("Dead letters", number(result.dead_letters, 0), "not of the contract, kept with their reason"),
+    ]
+    if result.plan_statuses:
+        told = ", ".join(f"{count} {status}" for status, count in result.plan_statuses.items())
+        lines.append(Line("Plans", number(sum(result.plan_statuses.values()), 0), told))
+    if result.alarms:
+        lines.append(Line("Alarms", number(result.alarms, 0)))
+    if result.wall_s is not None:
+        lines.append(Line("Wall time", number(result.wall_s, 1, "s")))
+    return lines
