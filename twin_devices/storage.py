@@ -61,8 +61,14 @@ class Piece:
 def piece_from(at: datetime, soc_frac: float, sampled_soc_frac: float, asked_kw: float, store: Store) -> Piece:
     """The stretch that begins at ``at``; of 0 kW when the bound is less than a microsecond away."""
     hours = hours_to_bound(store, soc_frac, asked_kw)
-    stop = at + timedelta(microseconds=int(hours * 3.6e9)) if hours < _FAR_H else None
+    stop = at + timedelta(microseconds=_whole_microseconds(hours)) if hours < _FAR_H else None
     return Piece(at, soc_frac, sampled_soc_frac, asked_kw, 0.0 if stop == at else asked_kw, stop, store)
+
+
+def _whole_microseconds(hours: float) -> int:
+    # A nanosecond of mercy: a bound that is met at 00:15 but for rounding is met at 00:15. The SOC is cut at its bound,
+    # so that at most 1e-9 s times the power is lost.
+    return int(hours * 3.6e9 + 1e-3)
 
 
 class StorageTwin(Twin):
@@ -185,7 +191,7 @@ class StorageTwin(Twin):
             return 0.0, "no vehicle is plugged"
         limits = self._limits(uncontrolled=False)
         applied_kw = limits.power_kw(value_kw, self._piece.sampled_soc_frac)
-        if hours_to_bound(limits.store, self._piece.soc_at(at), applied_kw) * 3.6e9 < 1:
+        if not _whole_microseconds(min(_FAR_H, hours_to_bound(limits.store, self._piece.soc_at(at), applied_kw))):
             return 0.0, "the SOC is at its bound"
         if applied_kw == 0:
             return 0.0, f"less than the smallest power, {limits.min_power_kw} kW, is possible or asked"
