@@ -53,7 +53,7 @@ def _tables(history: History, run: str) -> "dict[str, pd.DataFrame]":
     per_device = [name for name in wide.data_vars if wide[name].dims == ("time", "device")]
     return {
         "devices": _utc(wide[per_device].to_dataframe().reset_index()),
-        "site": _utc(wide[per_time].drop_vars(["device", "kind"]).to_dataframe().reset_index()),
+        "site": _utc(wide[per_time].to_dataframe().reset_index()),
         "sessions": pd.DataFrame([dataclasses.asdict(stay) for stay in history.sessions(run)], columns=_STAY),
         "setpoints": pd.DataFrame(
             [_setpoint(received, body) for received, body in history.setpoints(run)],

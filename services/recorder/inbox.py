@@ -228,8 +228,15 @@ class RecorderInbox:
         """In lock-step only what was committed is history: a run that is cut off ends with a whole cycle."""
         ended = turn.t_end is not None and turn.t >= turn.t_end
         connection.execute(
-            "UPDATE run SET cycle = ?, up_to_us = ?, t_end_us = ?, ended_us = coalesce(ended_us, ?) WHERE run = ?",
-            (turn.n, to_us(turn.t), _us(turn.t_end), to_us(self._now()) if ended else None, run),
+            "UPDATE run SET cycle = max(coalesce(cycle, 0), :n), up_to_us = max(coalesce(up_to_us, :t), :t), "
+            "t_end_us = :t_end, ended_us = coalesce(ended_us, :ended) WHERE run = :run",
+            {
+                "n": turn.n,
+                "t": to_us(turn.t),
+                "t_end": _us(turn.t_end),
+                "ended": to_us(self._now()) if ended else None,
+                "run": run,
+            },
         )
 
     def _count(self, adopted: Iterable[Identity]) -> None:

@@ -1,0 +1,252 @@
+"""What the recorder keeps, what it does not, and that nothing but what was announced becomes history."""
+
+import json
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import LocalStateError, RemoteMessageError
+from schemas.messages import Metric, Phase, Presence, Receipt, Stamp, State, TimeMode
+from schemas.participant import Received, Wanted
+from schemas.topics import Channel, Kind, Topic
+from schemas.wire import decode, encode
+from services.recorder.history import History
+from services.recorder.inbox import KEPT_BYTES
+from services.recorder.recorder import Recorder
+from services.recorder.store import HistoryStore
+from tests.recorder.tape import RUN, SITE, Tape, at_noon, record, wanted_of
+
+
+def _recorder(path: Path) -> tuple[Recorder, HistoryStore]:
+    store = HistoryStore(path, durable=False)
+    return Recorder(SITE, store, "main", at_noon), store
+
+
+def _add(recorder: Recorder, received: Received) -> None:
+    recorder.inbox.add(received, encode(received.stamp, received.body))
+
+
+def _contents(path: Path) -> list[tuple[Any, ...]]:
+    """The history but for the order of arrival."""
+    connection = sqlite3.connect(path)
+    return connection.execute(
+        "SELECT topic, boot, seq, ts_us, payload, run, cycle FROM message ORDER BY topic, boot, seq"
+    ).fetchall()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    path = tmp_path_factory.mktemp("plain") / "h.sqlite"
+    record(Tape(), path, last=6)
+    return _contents(path)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_any_order_duplication_and_restart_gives_the_same_history(
+    seed: int, plain: list[tuple[Any, ...]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    chance = random.Random(seed)
+    path = tmp_path_factory.mktemp("shaken") / "h.sqlite"
+    recorder, store = _recorder(path)
+    tape, told = Tape(), []
+    for n, messages in tape.cycles():
+        if n > 6:
+            break
+        told += messages
+        # Each at least once, some twice, some of earlier cycles again, in any order.
+        deliveries = [*messages, *chance.sample(told, chance.randint(0, len(told)))]
+        chance.shuffle(deliveries)
+        for received in deliveries:
+            if chance.random() < 0.1:
+                recorder.inbox.flush()
+            if chance.random() < 0.02:
+                # The process dies: what was not flushed is gone, and is delivered again as it was not acknowledged.
+                state = recorder.snapshot()
+                store.close()
+                recorder, store = _recorder(path)
+                recorder.restore(json.loads(json.dumps(state)))
+                for again in deliveries:
+                    _add(recorder, again)
+            _add(recorder, received)
+        assert not recorder.inbox.missing(wanted_of(messages))
+        for _ in range(chance.randint(1, 2)):
+            recorder.inbox.take(RUN, tape.turn(n), wanted_of(messages))
+            recorder.act(tape.turn(n), [])
+    store.close()
+    assert _contents(path) == plain
+
+
+def test_what_was_not_announced_is_no_history(tmp_path: Path) -> None:
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    tape = Tape()
+    n, messages = next(iter(tape.cycles()))
+    ghost = Received(
+        Topic("house", Kind.PV, "ghost", Channel.STATE),
+        Stamp(ts=tape.course.t0, run=RUN, boot="ghost-1", seq=1),
+        State(state=Presence.ONLINE),
+    )
+    will = Received(messages[0].topic, ghost.stamp.model_copy(update={"seq": 0}), messages[0].body)
+    for received in [*messages, ghost, will]:
+        _add(recorder, received)
+    recorder.inbox.take(RUN, tape.turn(n), wanted_of(messages))
+    (answer,) = recorder.act(tape.turn(n), [])
+    store.close()
+    assert isinstance(answer.body, Receipt)
+    assert (answer.body.stored, answer.body.missing, answer.body.up_to) == (len(messages), 0, tape.course.t0)
+    counts = History(tmp_path / "h.sqlite").counts(RUN)
+    assert (counts.recorded, counts.stray) == (len(messages), 2)
+
+
+def test_phases_before_the_commit_make_no_history(tmp_path: Path) -> None:
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    tape = Tape()
+    n, messages = next(iter(tape.cycles()))
+    for received in messages:
+        _add(recorder, received)
+    assert recorder.inbox.take(RUN, tape.turn(n, Phase.ROLLCALL), wanted_of(messages)) == []
+    assert recorder.act(tape.turn(n, Phase.ROLLCALL), []) == []
+    recorder.inbox.flush()
+    assert History(tmp_path / "h.sqlite").runs() == []
+    store.close()
+
+
+def test_ticks_dones_and_its_own_messages_are_neither_kept_nor_awaited(tmp_path: Path) -> None:
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    own = Received(
+        Topic("house", Kind.RECORDER, "recorder", Channel.RECEIPT),
+        Stamp(ts=at_noon(), run=RUN, boot="r-1", seq=1),
+        Receipt(stored=0, missing=0, dead_letters=0),
+    )
+    _add(recorder, own)
+    recorder.inbox.flush()
+    assert _contents(tmp_path / "h.sqlite") == []
+    topics = ["recorder/recorder/receipt", "charger/charger-1/done", "clock/clock/tick"]
+    assert not recorder.inbox.missing([Wanted(f"twin/v1/house/{topic}", "x-1", 1, 3) for topic in topics])
+    store.close()
+
+
+def test_missing_tells_what_has_not_arrived(tmp_path: Path) -> None:
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    _, messages = next(iter(Tape().cycles()))
+    for received in messages[1:]:
+        _add(recorder, received)
+    assert recorder.inbox.missing(wanted_of(messages))
+    with pytest.raises(LocalStateError, match="0 of 1"):
+        recorder.inbox.take(RUN, Tape().turn(0), wanted_of(messages))
+    _add(recorder, messages[0])
+    assert not recorder.inbox.missing(wanted_of(messages))
+    store.close()
+
+
+def test_messages_of_an_older_run_are_ignored_and_counted_but_for_births_and_states(tmp_path: Path) -> None:
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    tape = Tape()
+    n, messages = next(iter(tape.cycles()))
+    for received in messages:
+        _add(recorder, received)
+    recorder.inbox.take(RUN, tape.turn(n), wanted_of(messages))
+    old = Stamp(ts=at_noon(), run="20200101T000000.000000Z-0000", boot="old", seq=1)
+    _add(recorder, Received(Topic("house", Kind.EMS, "ems", Channel.METRIC), old, Metric(values={})))
+    _add(recorder, Received(Topic("house", Kind.EMS, "ems", Channel.STATE), old, State(state=Presence.OFFLINE)))
+    assert recorder.inbox.ignored == 1
+    store.close()
+
+
+def test_runs_with_the_same_boots_stand_side_by_side(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=3)
+    record(Tape(run="20240515T000000.000000Z-0002"), path, "reference", last=3)
+    runs = History(path).runs()
+    assert [info.label for info in runs] == ["main", "reference"]
+    assert len({History(path).counts(info.run).recorded for info in runs}) == 1
+
+
+def test_gap_in_the_numbering_is_counted_as_missing(tmp_path: Path) -> None:
+    tape = Tape()
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    for n, messages in tape.cycles():
+        if n > 4:
+            break
+        kept = [m for m in messages if not (n == 3 and m.topic.device == "load")]
+        for received in kept:
+            _add(recorder, received)
+        recorder.inbox.take(RUN, tape.turn(n), wanted_of(kept))
+    assert recorder.inbox.receipt().missing == 1
+    assert History(tmp_path / "h.sqlite").counts(RUN).missing == 1
+    store.close()
+
+
+def test_live_session_records_all_that_arrives_and_answers_sparingly(tmp_path: Path) -> None:
+    tape = Tape(mode=TimeMode.WALL)
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    answers = []
+    for n, messages in tape.cycles():
+        if n > 3:
+            break
+        for received in messages:
+            # A device in wall time may leave the run out.
+            stamp = received.stamp.model_copy(update={"run": None})
+            recorder.inbox.add(Received(received.topic, stamp, received.body), encode(stamp, received.body))
+        recorder.inbox.flush()
+        for _ in range(2):
+            recorder.inbox.take(RUN, tape.turn(n), [])
+            answers += recorder.act(tape.turn(n), [])
+    recorder.inbox.flush()
+    store.close()
+    # The roll call and the first step are at one instant; a receipt comes at most every ten seconds.
+    assert len(answers) == 3
+    history = History(tmp_path / "h.sqlite")
+    assert (history.counts(RUN).recorded, history.counts(RUN).stray) == (6 + 3 * 6, 0)
+    assert history.info(RUN).mode is TimeMode.WALL
+    assert len(history.grid(RUN)) == 3
+
+
+NESTED = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        ("twin/v1/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":NaN}'),
+        ("twin/v1/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":1e999}'),
+        ("twin/v1/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":"4"}'),
+        (
+            "twin/v1/house/meter/load/telemetry",
+            b'{"contract":2,"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":4}',
+        ),
+        ("twin/v1/house/meter/load/telemetry", NESTED),
+        ("twin/v1/house/meter/load/telemetry", b" " * 1_000_000),
+        ("twin/v1/house/meter/load/telemetry", b"\xff\xfe\x00"),
+        ("twin/v1/house/toaster/load/telemetry", b"{}"),
+        ("twin/v1/house/" + "x" * 5000, b"{}"),
+        ("twin/v1/house/meter/\udc80/telemetry", b"{}"),
+    ],
+    ids=["nan", "1e999", "type", "version", "nesting", "1 MB", "no text", "kind", "long topic", "surrogate"],
+)
+def test_message_that_is_not_of_the_contract_becomes_a_dead_letter(tmp_path: Path, topic: str, payload: bytes) -> None:
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    for _ in range(2):
+        with pytest.raises(RemoteMessageError) as caught:
+            decode(Topic.parse(topic), payload)
+        recorder.inbox.reject(topic, payload, str(caught.value))
+        recorder.inbox.flush()
+    tape = Tape()
+    n, messages = next(iter(tape.cycles()))
+    for received in messages:
+        _add(recorder, received)
+    recorder.inbox.take(RUN, tape.turn(n), wanted_of(messages))
+    assert recorder.inbox.receipt().dead_letters == 1
+    recorder.inbox.reject(topic, payload, "again")
+    recorder.inbox.flush()
+    store.close()
+    (letter,) = History(tmp_path / "h.sqlite").dead_letters(RUN)
+    assert (letter.size_bytes, letter.payload, letter.times) == (len(payload), payload[:KEPT_BYTES], 3)
+    assert letter.reason
+    assert letter.received == at_noon()
+    assert len(letter.topic) <= 500

@@ -1,0 +1,127 @@
+"""A history file that is not one, is newer, full or read-only ends in an error that names it."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import InputError, LocalStateError
+from services.recorder.history import History
+from services.recorder.store import SCHEMA_VERSION, HistoryStore, from_us, to_us
+from tests.recorder.tape import RUN, Tape, at_noon, record
+
+
+def test_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Dear diary, " * 100)
+    with pytest.raises(InputError, match=r"notes\.txt.*not a database"):
+        HistoryStore(path)
+    with pytest.raises(InputError, match=r"notes\.txt.*not a database"):
+        History(path)
+    assert path.read_text().startswith("Dear diary")
+
+
+def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE message (x)")
+    connection.close()
+    with pytest.raises(InputError, match="another program"):
+        HistoryStore(path)
+    with pytest.raises(InputError, match="another program"):
+        History(path)
+
+
+def test_history_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite"
+    HistoryStore(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    connection.close()
+    with pytest.raises(InputError, match=f"schema {SCHEMA_VERSION + 1}"):
+        HistoryStore(path)
+    with pytest.raises(InputError, match=f"schema {SCHEMA_VERSION + 1}"):
+        History(path)
+
+
+@pytest.mark.parametrize("path", ["", "/proc/h.sqlite"])
+def test_place_that_cannot_hold_a_file_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InputError, match="history"):
+        HistoryStore(Path(path) if path else tmp_path)
+
+
+def test_history_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no history here"):
+        History(tmp_path / "nowhere.sqlite")
+
+
+def test_empty_file_becomes_a_history_but_is_none_yet(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite"
+    path.touch()
+    with pytest.raises(InputError, match="no history yet"):
+        History(path)
+    HistoryStore(path).close()
+    assert History(path).runs() == []
+
+
+@pytest.mark.parametrize(
+    ("pragma", "message"), [("max_page_count=1", "full"), ("query_only=ON", "readonly")], ids=["full", "read-only"]
+)
+def test_disk_that_refuses_ends_in_a_clear_error_and_keeps_what_was_there(
+    tmp_path: Path, pragma: str, message: str
+) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=2)
+    store = HistoryStore(path)
+    with store.transaction() as connection:
+        connection.execute("PRAGMA user_version")
+    store.read(f"PRAGMA {pragma}")
+    text = "x" * 100_000
+    with pytest.raises(LocalStateError, match=rf"h\.sqlite.*{message}"), store.transaction() as connection:
+        connection.execute("INSERT INTO dead_letter VALUES (NULL, '', ?, '', 1, '', '', 1, 1)", (text,))
+    store.close()
+    assert History(path).info(RUN).cycle == 2
+
+
+def test_history_is_read_while_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=3)
+    failures: list[BaseException] = []
+    seen: list[int] = []
+    done = threading.Event()
+
+    def read() -> None:
+        history = History(path)
+        try:
+            while True:
+                ending = done.is_set()
+                seen.append(history.info(RUN).cycle or 0)
+                history.dataset(RUN)
+                if ending:
+                    return
+        except BaseException as error:
+            failures.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    record(Tape(), path)
+    done.set()
+    reader.join()
+    assert not failures
+    assert seen == sorted(seen)
+    assert seen[-1] == 97
+
+
+def test_history_on_a_medium_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=2)
+    assert sorted(tmp_path.iterdir()) == [path]
+    tmp_path.chmod(0o500)
+    assert History(path).info(RUN).cycle == 2
+    tmp_path.chmod(0o700)
+
+
+def test_times_are_kept_to_the_microsecond() -> None:
+    time = at_noon().replace(microsecond=123457)
+    assert from_us(to_us(time)) == time
