@@ -13,18 +13,37 @@ delivered to it; both only grow. At the PCC import is from, export is to the gri
 field carries its unit in its name. Floats travel at full precision (shortest representation that reads back equal).
 """
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+
+TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})$"
+"""A point in time as text: date, time, zone (RFC 3339; seconds may be left out)."""
+
+_time = re.compile(TIME_PATTERN.removeprefix("^").removesuffix("$"))
+
+
+def _from_text(value: Any) -> Any:
+    # Pydantic alone would also take a number in quotes, as seconds since 1970.
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value if _time.fullmatch(value) else "")
+    except ValueError:
+        raise ValueError(f"{value[:40]!r} is not a time with its zone, such as 2024-05-17T09:00:00Z") from None
 
 
 def _to_utc(value: datetime) -> datetime:
+    # Histories count nanoseconds since 1970 in 64 bits; sums with times at the calendar's end would overflow, too.
+    if not 1970 < value.year < 2261:
+        raise ValueError(f"{value.isoformat()} is not between the years 1971 and 2260")
     return value.astimezone(UTC)
 
 
-UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
-"""A point in time with its zone, kept in UTC. A time without a zone is refused."""
+UtcTime = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_to_utc)]
+"""A point in time with its zone, kept in UTC, of the years 1971 to 2260. A time without a zone is refused."""
 
 Kw = Annotated[float, Field(ge=-1e6, le=1e6)]
 """Active power [kW] with the sign of this module; 1 GW bounds a typing error."""

@@ -3,49 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from schemas.errors import Fault, InputError
-from schemas.site import Cable, Session, SitePart
+from schemas.site import Cable, Session
+from schemas.site.written import CablesFile, DayFile, SessionsFile, TimeFile
 from sites.csv_table import Table, number, raise_some, read_csv
 from sites.fault_paths import faults_in
 from sites.nearest import did_you_mean
-
-FileName = Annotated[str, Field(min_length=1)]
-
-
-class DayFile(SitePart):
-    """A typical day: a column with its values from 00:00 on, by the local clock."""
-
-    type: Literal["day"] = "day"
-    file: FileName
-    column: FileName
-
-
-class TimeFile(SitePart):
-    """Values by time: a column of values, and one of equally spaced times with their zone."""
-
-    type: Literal["time"] = "time"
-    file: FileName
-    column: FileName
-    time_column: FileName = "time"
-
-
-class SessionsFile(SitePart):
-    """The stays of one charger: the rows whose ``charge_point`` is this one, columns named as a session's fields."""
-
-    file: FileName
-    charge_point: FileName
-
-
-class CablesFile(SitePart):
-    """Columns ``from_node,to_node,r_mohm,x_mohm,ampacity_a``; others are for the reader."""
-
-    file: FileName
-
 
 _PROFILE: TypeAdapter[DayFile | TimeFile] = TypeAdapter(Annotated[DayFile | TimeFile, Field(discriminator="type")])
 _SESSIONS = TypeAdapter(SessionsFile)

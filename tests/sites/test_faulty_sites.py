@@ -196,7 +196,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "bad date": (_yaml("date: 2024-05-17", "date: 2024-02-30"), ["site.yaml: date:", "valid date", "2024-02-30"]),
     "time without zone": (
         _yaml("arrival: 2024-05-17T10:30:00+02:00", "arrival: 2024-05-17T10:30:00"),
-        ["site.yaml: devices.ev2.sessions.0.arrival:", "timezone", "2024-05-17T10:30:00"],
+        ["site.yaml: devices.ev2.sessions.0.arrival:", "'2024-05-17T10:30:00' is not a time with its zone"],
     ),
     "time that is none": (
         _yaml('departure: "18:00"', 'departure: "25:00"'),

@@ -1,0 +1,247 @@
+"""One valid message of every type on the wire, as documentation: they stand in the exported JSON Schemas."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from schemas.messages import (
+    Ack,
+    Alarm,
+    BessTelemetry,
+    Birth,
+    Body,
+    ChargerNameplate,
+    ChargerTelemetry,
+    DevicePlan,
+    Done,
+    EmsMode,
+    ExpectedSession,
+    Fallback,
+    FeederTelemetry,
+    MeterTelemetry,
+    Metric,
+    Phase,
+    Plan,
+    PlanStatus,
+    PluggedVehicle,
+    Presence,
+    PvTelemetry,
+    Quantity,
+    Receipt,
+    Reject,
+    Segment,
+    Series,
+    Session,
+    Setpoint,
+    Severity,
+    Shortfall,
+    ShortfallKind,
+    Stamp,
+    State,
+    Tick,
+    TimeMode,
+    ValueSeries,
+)
+from schemas.topics import Channel, Kind, Topic
+
+SITE = "fit-g2v"
+RUN = "20240516T220000.000000Z-5f0c"
+T0 = datetime(2024, 5, 16, 22, tzinfo=UTC)
+T = datetime(2024, 5, 17, 7, 15, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+ARRIVAL, DEPARTURE = datetime(2024, 5, 17, 7, tzinfo=UTC), datetime(2024, 5, 17, 16, tzinfo=UTC)
+
+_VEHICLE: dict[str, Any] = {
+    "vehicle": "car1",
+    "arrival": ARRIVAL,
+    "departure": DEPARTURE,
+    "capacity_kwh": 57.7,
+    "arrival_soc_frac": 0.697,
+    "target_soc_frac": 0.767,
+    "soc_min_frac": 0.576,
+    "soc_max_frac": 0.804,
+}
+_SETPOINT_TOPIC = f"twin/v1/{SITE}/charger/ev1/setpoint"
+
+_CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
+    (
+        Kind.CHARGER,
+        "ev1",
+        Channel.BIRTH,
+        Birth(
+            nameplate=ChargerNameplate(
+                max_charge_kw=23.24,
+                max_discharge_kw=23.24,
+                charge_efficiency=0.9,
+                discharge_efficiency=0.9,
+                dead_time_s=30.0,
+            ),
+            telemetry_period_s=10.0,
+            time_modes=(TimeMode.LOCKSTEP, TimeMode.WALL),
+            fallback=Fallback.UNCONTROLLED,
+            software="twinswarm 0.1.0",
+        ),
+    ),
+    (Kind.CHARGER, "ev1", Channel.STATE, State(state=Presence.ONLINE)),
+    (
+        Kind.CLOCK,
+        "clock",
+        Channel.SESSION,
+        Session(mode=TimeMode.LOCKSTEP, step_s=900, t0=T0, t_end=T0 + timedelta(days=1), wall0=T0),
+    ),
+    (
+        Kind.CHARGER,
+        "ev1",
+        Channel.TELEMETRY,
+        ChargerTelemetry(
+            power_kw=-11.5,
+            energy_import_kwh=1.4,
+            energy_export_kwh=0.1,
+            segments=(Segment(T - QUARTER, 5.5), Segment(T - timedelta(minutes=14, seconds=30), -11.5)),
+            vehicle=PluggedVehicle(soc_frac=0.7, charged_kwh=1.4, discharged_kwh=0.1, **_VEHICLE),
+        ),
+    ),
+    (
+        Kind.BESS,
+        "bess",
+        Channel.TELEMETRY,
+        BessTelemetry(power_kw=4.0, energy_import_kwh=12.5, energy_export_kwh=3.0, soc_frac=0.61),
+    ),
+    (
+        Kind.PV,
+        "pv",
+        Channel.TELEMETRY,
+        PvTelemetry(power_kw=-41.0, energy_import_kwh=0.0, energy_export_kwh=55.2, available_kw=41.0),
+    ),
+    (
+        Kind.METER,
+        "building",
+        Channel.TELEMETRY,
+        MeterTelemetry(power_kw=72.3, energy_import_kwh=480.0, energy_export_kwh=0.0, reactive_kvar=12.0),
+    ),
+    (
+        Kind.FEEDER,
+        "grid",
+        Channel.TELEMETRY,
+        FeederTelemetry(
+            power_kw=24.6,
+            energy_import_kwh=440.5,
+            energy_export_kwh=1.2,
+            losses_kw=1.8,
+            losses_kwh=13.4,
+            residual_kwh=0.0,
+            voltages_pu={"PCC": 1.0, "MB": 0.997},
+            loadings_frac={"transformer": 0.07, "MB-EV1": 0.22},
+        ),
+    ),
+    (
+        Kind.FORECAST,
+        "forecast",
+        Channel.SERIES,
+        Series(
+            series=(
+                ValueSeries(quantity=Quantity.LOAD, device="building", start=T0, step_s=900, values=(49.5, 49.6)),
+                ValueSeries(quantity=Quantity.SALE_PRICE, start=T0, step_s=900, values=(0.0828, -0.01)),
+            ),
+            sessions=(ExpectedSession(charger="ev1", **_VEHICLE),),
+        ),
+    ),
+    (
+        Kind.CHARGER,
+        "ev1",
+        Channel.SETPOINT,
+        Setpoint(
+            id="7-38-ev1",
+            epoch=7,
+            valid_from=T,
+            valid_until=T + QUARTER,
+            power_kw=-11.5,
+            fallback=Fallback.UNCONTROLLED,
+            reason="plan",
+        ),
+    ),
+    (
+        Kind.CHARGER,
+        "ev1",
+        Channel.ACK,
+        Ack(id="7-38-ev1", accepted=True, applied_kw=-11.0, reason="limited by the vehicle"),
+    ),
+    (
+        Kind.EMS,
+        "ems",
+        Channel.PLAN,
+        Plan(
+            epoch=7,
+            mode=EmsMode.CONTROL,
+            status=PlanStatus.OPTIMAL,
+            start=T,
+            step_s=900,
+            objective_eur=101.25,
+            penalty_eur=0.5,
+            tie_break_eur=0.02,
+            iterations=210,
+            shortfalls=(Shortfall(kind=ShortfallKind.DEPARTURE, device="ev1", at=DEPARTURE, kwh=0.1, eur=0.5),),
+            devices={"ev1": DevicePlan(power_kw=(-11.5, 5.0), soc_frac=(0.65, None))},
+            load_kw=(72.3, 72.0),
+            pcc_kw=(24.6, 31.0),
+            losses_kw=(1.8, 1.8),
+            purchase_price_eur_per_kwh=(0.29, 0.28),
+            sale_price_eur_per_kwh=(0.09, 0.08),
+        ),
+    ),
+    (
+        Kind.CLOCK,
+        "clock",
+        Channel.TICK,
+        Tick(
+            n=38,
+            phase=Phase.DECIDE,
+            t=T,
+            attempt=1,
+            t0=T0,
+            t_end=T0 + timedelta(days=1),
+            step_s=900,
+            roster={"ev1": "ev1-1", "ems": "ems-1"},
+            announced={"ev1": ((f"twin/v1/{SITE}/charger/ev1/telemetry", 38, 38),), "ems": ()},
+        ),
+    ),
+    (
+        Kind.EMS,
+        "ems",
+        Channel.DONE,
+        Done(n=38, phase=Phase.DECIDE, announced=((_SETPOINT_TOPIC, 38, 38),)),
+    ),
+    (
+        Kind.RECORDER,
+        "recorder",
+        Channel.RECEIPT,
+        Receipt(stored=2310, missing=0, dead_letters=0, up_to=T),
+    ),
+    (
+        Kind.FEEDER,
+        "grid",
+        Channel.ALARM,
+        Alarm(
+            code="overload",
+            severity=Severity.WARNING,
+            element="MB-EV1",
+            value=1.05,
+            limit=1.0,
+            text="cable MB-EV1 carries 105 % of its rated current",
+        ),
+    ),
+    (Kind.EMS, "ems", Channel.METRIC, Metric(values={"solve_s": 0.004})),
+    (
+        Kind.CHARGER,
+        "ev1",
+        Channel.REJECT,
+        Reject(topic=_SETPOINT_TOPIC, reason="epoch 6 is lower than 7"),
+    ),
+)
+
+
+def examples() -> list[tuple[Topic, Stamp, Body]]:
+    """Topic, stamp and body of one message per type on the wire."""
+    return [
+        (Topic(SITE, kind, device, channel), Stamp(ts=T, run=RUN, boot=f"{device}-1", seq=38), body)
+        for kind, device, channel, body in _CONTENT
+    ]

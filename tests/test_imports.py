@@ -1,0 +1,163 @@
+"""Who may import whom: read from the source of every module, lazy and relative imports included."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = ("schemas", "broker", "twin_devices", "services", "sites")
+EVERYTHING_ELSE = "*"
+
+# Part of the code -> what it may import besides the standard library and itself. The longest name that fits rules.
+# Names of ours are prefixes; of other packages it is the top name. "*" stands for any package that is not ours.
+RULES: dict[str, set[str]] = {
+    "schemas": {"pydantic", "pydantic_core"},
+    "sites": {"schemas", "pydantic", "pydantic_core", "yaml"},
+    "broker": {"schemas", EVERYTHING_ELSE},
+    "twin_devices.physics": {EVERYTHING_ELSE},
+    "twin_devices": {"schemas", EVERYTHING_ELSE},
+    "services.clock": {"schemas", EVERYTHING_ELSE},
+    "services.forecast": {"schemas", EVERYTHING_ELSE},
+    "services.ems": {"schemas", EVERYTHING_ELSE},
+    "services.recorder": {"schemas", EVERYTHING_ELSE},
+    "services.analysis": {"schemas", "services.recorder", EVERYTHING_ELSE},
+    "services.gateway": {"schemas", EVERYTHING_ELSE},
+    "services.swarm": {"schemas", "sites", "broker", "twin_devices", "services", EVERYTHING_ELSE},
+    "services": set(),
+}
+
+# Package -> the only parts of the code that may import it.
+AT_HOME: dict[str, set[str]] = {
+    "linopy": {"services.ems"},
+    "highspy": {"services.ems"},
+    "paho": {"broker.mqtt"},
+    "amqtt": {"broker"},
+    "influxdb_client": {"services.recorder"},
+    "power_grid_model": {"twin_devices"},
+    "pvlib": {"twin_devices.physics", "services.forecast"},
+    "yaml": {"sites"},
+}
+
+# Module of a process that must stay small -> what running it must not load.
+LIGHT: dict[str, set[str]] = {
+    "twin_devices.charger": {"numpy", "pandas", "xarray", "linopy", "scipy", "matplotlib", "pvlib"},
+    "twin_devices.bess": {"numpy", "pandas", "xarray", "linopy", "scipy", "matplotlib", "pvlib"},
+    "twin_devices.meter": {"numpy", "pandas", "xarray", "linopy", "scipy", "matplotlib", "pvlib"},
+    "schemas.site": {"numpy", "pandas", "yaml"},
+    "services.forecast": {"numpy", "pandas", "pvlib"},
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Names and files of all modules of the product."""
+    for package in OURS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(module: str, path: Path) -> Iterator[tuple[int, str]]:
+    """(line, full name) of everything that a module imports, wherever in it the import stands."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            # "from services import ems" imports services.ems.
+            for alias in node.names:
+                yield node.lineno, f"{source}.{alias.name}"
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute | ast.Name)
+            and (node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id)
+            in {"import_module", "__import__"}
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield node.lineno, str(node.args[0].value)
+
+
+def within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
+
+
+def rule_for(module: str) -> str:
+    return max((part for part in RULES if within(module, part)), key=len)
+
+
+def is_allowed(module: str, imported: str) -> bool:
+    part, top = rule_for(module), imported.partition(".")[0]
+    if top in sys.stdlib_module_names or within(imported, part):
+        # A part may hold a smaller one with a rule of its own; that one may not reach out into the larger.
+        return True
+    if top in OURS:
+        return any(within(imported, allowed) for allowed in RULES[part])
+    homes = AT_HOME.get(top)
+    if homes is not None and not any(within(module, home) for home in homes):
+        return False
+    return EVERYTHING_ELSE in RULES[part] or top in RULES[part]
+
+
+def test_every_module_imports_only_what_its_part_may() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {module} imports {imported}"
+        for module, path in modules()
+        for line, imported in imports(module, path)
+        if not is_allowed(module, imported)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "allowed"),
+    [
+        ("schemas.wire", "pydantic.BaseModel", True),
+        ("schemas.wire", "numpy", False),
+        ("schemas.wire", "sites.loading", False),
+        ("broker.mqtt", "paho.mqtt.client", True),
+        ("broker.lockstep", "paho.mqtt.client", False),
+        ("broker.lockstep", "services.ems", False),
+        ("twin_devices.physics.battery", "schemas.units", False),
+        ("twin_devices.physics.pv", "twin_devices.charger", False),
+        ("twin_devices.charger", "twin_devices.physics.battery", True),
+        ("twin_devices.charger", "broker.transport", False),
+        ("services.ems.model", "linopy", True),
+        ("services.analysis.report", "linopy", False),
+        ("services.ems.model", "services.recorder.store", False),
+        ("services.analysis.report", "services.recorder.store", True),
+        ("services.analysis.report", "services.swarm.compose", False),
+        ("services.forecast.forecast", "twin_devices.pv", False),
+        ("services.swarm.compose", "twin_devices.pv", True),
+        ("services.swarm.compose", "sites.loading", True),
+        ("services.clock.lockstep", "broker.transport", False),
+    ],
+)
+def test_the_rules_say_what_the_design_says(module: str, imported: str, allowed: bool) -> None:
+    assert is_allowed(module, imported) == allowed
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text(
+        "import a.b\nfrom . import c\nfrom ..d import e\n"
+        "def f():\n    from g import h\n    import importlib\n    importlib.import_module('i')\n"
+    )
+    found = {name for _, name in imports("services.ems.x", path)}
+    assert found == {"a.b", "services.ems.c", "services.d.e", "g.h", "importlib", "i"}
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_processes_load_nothing_heavy(module: str) -> None:
+    if not any(name == module for name, _ in modules()):
+        pytest.fail(f"{module} is not there; the table LIGHT names it")
+    code = f"import sys, {module}; print(*sorted(set(sys.modules) & set(sys.argv[1:])))"
+    command = [sys.executable, "-c", code, *sorted(LIGHT[module])]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == []
