@@ -20,7 +20,8 @@ RULES: dict[str, set[str]] = {
     "broker": {"schemas", EVERYTHING_ELSE},
     "twin_devices.physics": {EVERYTHING_ELSE},
     "twin_devices": {"schemas", EVERYTHING_ELSE},
-    "services.clock": {"schemas", EVERYTHING_ELSE},
+    # The clock is no participant: it owns the time and sits at the bus itself, by the transport's protocol.
+    "services.clock": {"schemas", "broker.transport", "broker.life", EVERYTHING_ELSE},
     "services.forecast": {"schemas", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
     "services.recorder": {"schemas", EVERYTHING_ELSE},
@@ -136,7 +137,9 @@ def test_every_module_imports_only_what_its_part_may() -> None:
         ("services.forecast.forecast", "twin_devices.pv", False),
         ("services.swarm.compose", "twin_devices.pv", True),
         ("services.swarm.compose", "sites.loading", True),
-        ("services.clock.lockstep", "broker.transport", False),
+        ("services.clock.refusal", "broker.transport.Transport", True),
+        ("services.clock.refusal", "broker.mqtt", False),
+        ("services.ems.participant", "broker.transport", False),
     ],
 )
 def test_the_rules_say_what_the_design_says(module: str, imported: str, allowed: bool) -> None:
