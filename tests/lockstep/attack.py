@@ -40,7 +40,7 @@ class Attack:
     bus: ChaosBus
     options: TimeOptions
     required: frozenset[str]
-    stop_after_s: float = 100_000.0
+    stop_after_s: float = 3_000.0
     boot_prefix: str = "boot"
     processes: list[Process] = field(default_factory=list)
     clock: LockstepClock | None = None

@@ -9,13 +9,15 @@ import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
+from broker.checkpoint import MemoryCheckpoint
 from broker.direct import run_direct
 from schemas.cycle import Course
-from schemas.messages import Phase
-from schemas.participant import Participant
+from schemas.messages import Done, Phase, Stamp
+from schemas.participant import Participant, own_topic
 from schemas.site import OnSilence, TimeOptions
 from schemas.topics import BARRIER, Channel, Kind, Topic
 from schemas.wire import encode
@@ -117,9 +119,25 @@ def test_leftovers_of_an_earlier_run_and_a_second_process_of_one_name_change_not
     found = attack(seed, faults, awaiting(), archive)
     found.leave_lying_around(_earlier_run())
     found.add("b2", lambda: Store("b2"), starts_at=found.bus.random.uniform(5.0, 20.0))
-    # The second process may win the roll call only if it is there first; later it must not get in.
+    for topic, payload in _rival():
+        found.bus.publish_at(found.bus.random.uniform(4.0, 25.0), topic, payload)
     found.run()
     assert history(archive) == loss_free
+
+
+def _rival() -> list[tuple[str, bytes]]:
+    """What a second process of ``b2`` says that knows no manners: its birth, and answers to every phase."""
+    rival = Store("b2")
+    sent = [(own_topic(rival, Channel.BIRTH), encode(Stamp(ts=T0, run=RUN, boot="rival", seq=1), rival.birth()))]
+    for n, phase in COURSE:
+        done = Done(n=n, phase=phase, announced=())
+        sent.append(
+            (
+                own_topic(rival, Channel.DONE),
+                encode(Stamp(ts=T0, run=RUN, boot="rival", seq=10 * n + phase.order), done),
+            )
+        )
+    return [(str(topic), payload) for topic, payload in sent for _ in range(3)]
 
 
 def _earlier_run() -> list[tuple[str, bytes, bool]]:
@@ -165,6 +183,7 @@ def test_a_dropped_device_comes_back_and_no_energy_is_created(seed: int) -> None
     found.bus.release_strays = release_and_kill  # type: ignore[method-assign]
     clock = found.run()
     assert killed
+    assert _largest_step_kwh(archive) <= 10.0 * 0.25, "hours of energy in one step, at a power that nobody set"
     registers = _last_registers(archive)
     devices_kwh = sum(kwh for (topic, _), kwh in registers.items() if "/bess/" in topic)
     pcc_kwh = sum(kwh for (topic, _), kwh in registers.items() if "/feeder/" in topic)
@@ -172,6 +191,15 @@ def test_a_dropped_device_comes_back_and_no_energy_is_created(seed: int) -> None
         # Dropped before it was measured: what the PCC booked is what is in the record.
         assert pcc_kwh == pytest.approx(devices_kwh, abs=1e-9)
     assert pcc_kwh >= devices_kwh - 1e-9
+
+
+def _largest_step_kwh(archive: Archive) -> float:
+    """The most that a device's register grew between two of its telemetries."""
+    registers: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for (topic, boot, seq), (_, payload) in archive.committed.items():
+        if topic.endswith("/telemetry") and "/bess/" in topic:
+            registers.setdefault((topic, boot), []).append((seq, json.loads(payload)["energy_import_kwh"]))
+    return max(after[1] - before[1] for r in registers.values() for before, after in pairwise(sorted(r)))
 
 
 def _last_registers(archive: Archive) -> dict[tuple[str, str], float]:
@@ -190,8 +218,6 @@ def test_late_and_ghost_joiners_do_not_stop_the_run(seed: int) -> None:
     found = attack(seed, Faults(loss=0.1, repeat=0.1, delay=0.1, kill=0.003, kills_left=5), awaiting(6), archive)
     found.add("b9", lambda: Store("b9"), starts_at=found.bus.random.uniform(4.0, 15.0))
     ghost = Store("b7")
-    from schemas.messages import Stamp
-
     birth = encode(Stamp(ts=T0, run=RUN, boot="ghost", seq=1), ghost.birth())
     for _ in range(3):
         found.bus.publish_at(
@@ -212,8 +238,6 @@ def test_nothing_of_the_barrier_itself_is_recorded(loss_free: dict) -> None:
 def test_the_clock_restarts_where_it_was() -> None:
     """Unit test of rule 4: a restart is one more attempt of the same phase, with the same roster."""
     sent: list[tuple[str, bytes]] = []
-    from broker.checkpoint import MemoryCheckpoint
-
     store = MemoryCheckpoint()
 
     def clock() -> LockstepClock:
