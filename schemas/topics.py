@@ -81,7 +81,7 @@ class Topic:
         try:
             return cls(match["site"], Kind(match["kind"]), match["device"], Channel(match["channel"]))
         except ValueError as error:
-            raise RemoteMessageError(f"topic {shorten(text)}: {error}") from None
+            raise RemoteMessageError(f"topic {shorten(text)}: {shorten(str(error), 120)}") from None
 
 
 def topic_filter(site: str, kind: Kind | str = "+", device: str = "+", channel: Channel | str = "+") -> str:

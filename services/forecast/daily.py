@@ -11,8 +11,8 @@ from schemas.site import Site, day_start
 from schemas.topics import Channel, Kind
 from services.forecast.window import Window, days_to_cover, fitting
 
-LOOK_EVERY_S = 60.0
-"""Wall time: how often it looks whether a new local day has begun."""
+LOOK_EVERY_S = 900.0
+"""Wall time: how often it looks whether a new local day has begun; aligned, so also at midnight itself."""
 
 
 class DailySeries(ABC):

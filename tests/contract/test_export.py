@@ -81,8 +81,8 @@ DROP = object()
 MESSAGES = {name: schema["examples"][0] for name, schema in SCHEMAS.items()}
 PLACES = [(name, place) for name, message in MESSAGES.items() for place in places(message) if place]
 VALUES = [
-    DROP, None, True, False, 0, 1, 2, -1, 0.5, -0.5, 1.5, 40_000, 10_000_000.5, -10_000_000.5, 1e12 + 0.5, 1e999, -1e999,
-    2**60, "", "x", "x" * 65, "x" * 501, "ev1", "EV 1", "online", "1715900000", "2024-05-17T07:15:00Z",
+    DROP, None, True, False, 0, 1, 2, -1, 0.5, -0.5, 1.5, 40_000, 10_000_000.5, -10_000_000.5, 1e12 + 0.5, 1e999,
+    -1e999, 2**60, "", "x", "x" * 65, "x" * 501, "ev1", "EV 1", "online", "1715900000", "2024-05-17T07:15:00Z",
     "2024-05-17 09:15+02:00", "2024-05-17T07:15:00", "2024-05-17", [], [0.5], [None], [True], ["x"], [1, 2, 3, 4], {},
     {"ev1": []}, {"EV 1": []}, {"x": 1.0}, {"type": "service"}, {"type": "charger"},
 ]  # fmt: skip
