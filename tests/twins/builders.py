@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,9 @@ def pieces(telemetry: Telemetry) -> list[tuple[datetime, float]]:
 def energy_kwh(telemetry: Telemetry, until: datetime) -> tuple[float, float]:
     """Import and export by the segments of a telemetry whose time is ``until``."""
     told = pieces(telemetry)
-    ends = [start for start, _ in told[1:]] + [until]
-    flows = [power * ((end - start) / timedelta(hours=1)) for (start, power), end in zip(told, ends, strict=True)]
+    instants = [*(start for start, _ in told), until]
+    hours = [(end - start) / timedelta(hours=1) for start, end in pairwise(instants)]
+    flows = [power * length for (_, power), length in zip(told, hours, strict=True)]
     return sum(flow for flow in flows if flow > 0), -sum(flow for flow in flows if flow < 0)
 
 
