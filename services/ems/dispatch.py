@@ -100,6 +100,7 @@ def _devices(problem: Problem, solution: Solution) -> tuple[dict[str, DevicePlan
             socs[step] = min(float(solution.energy_kwh[i, step] / store.capacity_kwh[step]), 1.0)
         # A car that leaves within the step has to take its energy in the part of it in which it is there.
         now = float(net[0] / store.plugged_frac[0]) if store.plugged_frac[0] > 0 else 0.0
+        now = min(max(now, -store.rated_discharge_kw), store.rated_charge_kw)
         command[store.device] = command.get(store.device, 0.0) + _settled(now, store.min_power_kw)
     devices = {
         name: DevicePlan(power_kw=tuple(power[name].tolist()), soc_frac=tuple(soc[name])) for name in sorted(power)

@@ -2,7 +2,8 @@
 
 To the last bit, a solution is a function of the run's problems alone. Everything a solve depends on is in `Memory`:
 before every solve the solver's own memory is wiped and the saved basis is set, so that going on and going on after a
-restart take one path. Simplex, one thread, no presolve, no seed but 0, budgets in iterations and nodes, not seconds.
+restart take one path. Simplex, one thread, no seed but 0, budgets in iterations and nodes, not seconds; no presolve of
+the relaxation, which would throw the basis away.
 """
 
 import base64
@@ -153,6 +154,7 @@ class Solver:
     ) -> Solution | NoSolution:
         """The MILP, from scratch: branch and bound takes nothing over, so nothing is left to remember."""
         highs = _highs(self._budget)
+        highs.setOptionValue("presolve", "on")
         lp = _lp(form, data)
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(whole)] for whole in data.whole]

@@ -80,7 +80,8 @@ def structure_of(problem: Problem, needed: Needed, stores: tuple[Store, ...], sl
                 rated_charge_kw=store.rated_charge_kw,
                 rated_discharge_kw=store.rated_discharge_kw,
                 min_power_kw=store.min_power_kw,
-                flagged=bool(flags.any()),
+                # By its nameplate, not by whether a car is there now: else every arrival would make a new structure.
+                flagged=bool(flags.any()) or store.min_power_kw > 0,
             )
             for store, flags in zip(stores, needed.store, strict=True)
         ),
