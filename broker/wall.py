@@ -248,6 +248,9 @@ class WallLoop:
         self._last_arrival = now
         try:
             topic = Topic.parse(delivery.topic)
+            if topic.retained and not delivery.payload:
+                self._transport.acknowledge(delivery)  # somebody deletes what is retained there
+                return
             stamp, body = decode(topic, delivery.payload)
             if topic.channel is Channel.SESSION and topic.kind is Kind.CLOCK:
                 assert isinstance(body, Session)

@@ -12,6 +12,8 @@ from schemas.wire import decode
 
 LISTEN_S = 3.0
 """Longer than the longest silence of a session that lives: a lock-step clock repeats its tick sooner."""
+GRACE_S = 10.0
+"""So long it reads on after that while messages are waiting: a slow machine must not overlook what is retained."""
 WATCHED = (Channel.SESSION, Channel.BIRTH, Channel.STATE, Channel.TICK, Channel.TELEMETRY, Channel.SETPOINT)
 
 
@@ -68,11 +70,13 @@ def check_site_is_free(
     transport.connect([topic_filter(site, channel=channel) for channel in WATCHED])
     try:
         deadline = now() + listen_s
-        while (left := deadline - now()) > 0:
-            delivery = transport.receive(left)
+        while (left := deadline - now()) > -GRACE_S:
+            delivery = transport.receive(max(left, 0.0))
             if delivery is not None:
                 seen.note(delivery)
                 transport.acknowledge(delivery)
+            elif left <= 0:
+                break
     finally:
         transport.close()
     obstacles = [*_sessions(seen), *_strangers(seen, allowed), *_unable(seen, mode, allowed)]

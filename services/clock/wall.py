@@ -91,13 +91,13 @@ class WallClock:
         """Takes in the retained session of a clock before it, and its own last will."""
         self._transport.acknowledge(delivery)
         try:
-            topic = Topic.parse(delivery.topic)
-            stamp, body = decode(topic, delivery.payload)
+            stamp, body = decode(Topic.parse(delivery.topic), delivery.payload)
         except RemoteMessageError:
-            self.rejected += 1  # the recorder keeps it as a dead letter
+            self.rejected += 1  # the recorder keeps it as a dead letter; an empty one deletes what is retained
             return
         if isinstance(body, Session) and body.mode is TimeMode.WALL and body.ended is None and stamp.run is not None:
-            self._found = (stamp.run, body)
+            # What was decoded carries its old stamp, too, which must not be sent again.
+            self._found = (stamp.run, Session(**{name: getattr(body, name) for name in Session.model_fields}))
         elif isinstance(body, State) and stamp.boot == self._life.boot and body.state is Presence.OFFLINE:
             self._send([Outgoing(self._state, State(state=Presence.ONLINE))], now)  # the connection broke, not I
 
