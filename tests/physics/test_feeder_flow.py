@@ -87,3 +87,9 @@ def test_a_batch_equals_single_flows_to_the_last_bit() -> None:
 def test_a_cable_around_the_transformer_is_refused() -> None:
     with pytest.raises(ValueError, match="both sides"):
         PowerFlow(transformer(), [Cable("LV-PCC", "LV", "PCC", 0.1, 0.0, 100.0)])
+
+
+def test_a_power_that_is_hardly_a_number_is_nothing() -> None:
+    # Found by the property above: the solver fails for reactive powers of 1e-306 kvar.
+    tiny = Injection((0.0, 0.0, 1e-308), (0.0, 0.0, 1.2e-308))
+    assert TWO_NODES.solve([tiny]) == TWO_NODES.solve([at_a(0.0)])

@@ -96,8 +96,8 @@ class PowerFlow:
             return []
         update = initialize_array("update", "sym_load", (len(injections), len(self.nodes)))
         update["id"] = self._loads["id"]
-        update["p_specified"] = [[kw * 1e3 for kw in injection.active_kw] for injection in injections]
-        update["q_specified"] = [[kvar * 1e3 for kvar in injection.reactive_kvar] for injection in injections]
+        update["p_specified"] = [[_watts(kw) for kw in injection.active_kw] for injection in injections]
+        update["q_specified"] = [[_watts(kvar) for kvar in injection.reactive_kvar] for injection in injections]
         flow = self._model.calculate_power_flow(
             update_data={ComponentType.sym_load: update},
             error_tolerance=TOLERANCE_PU,
@@ -121,6 +121,11 @@ class PowerFlow:
             )
             for i in range(len(injections))
         ]
+
+
+def _watts(kw: float) -> float:
+    # Below the smallest normal float per unit the solver fails; nothing is lost by calling 1e-27 W nothing.
+    return kw * 1e3 if abs(kw) > 1e-30 else 0.0
 
 
 def _loads(count: int) -> Any:
