@@ -137,6 +137,8 @@ def _canvas(label: str, axis: _TimeAxis, height: float = 3.7) -> tuple[Figure, A
     axes.set_ylabel(label)
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
+    axes.use_sticky_edges = False
+    axes.margins(y=0.04)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure, axes
@@ -227,21 +229,25 @@ def _socs(result: RunResult, quarters: Sequence[QuarterResult], axis: _TimeAxis)
     kinds = {device.device: device.kind for device in result.devices}
     chargers = [name for name in names if kinds.get(name) == "charger"]
     styles = ("-", "--", "-.", ":")
-    middle = axis.edges[:-1]
+    # After the last quarter's beginning there is one instant more: what was told last.
+    last = {device.device: device.soc_end_frac for device in result.devices}
+
+    def percents(name: str) -> list[float]:
+        return [100 * _known(q.soc_frac.get(name)) for q in quarters] + [100 * _known(last.get(name))]
+
     for index, name in enumerate(chargers):
-        values = [100 * _known(q.soc_frac.get(name)) for q in quarters]
         # So many shades of one colour as are needed; the line's style tells neighbours apart.
         shade = 0.35 + 0.65 * (index + 1) / len(chargers)
-        axes.plot(middle, values, label=f"vehicle at {name}", color=GREEN, alpha=shade, linestyle=styles[index % 4])
+        style = styles[index % len(styles)]
+        axes.plot(axis.edges, percents(name), label=f"vehicle at {name}", color=GREEN, alpha=shade, linestyle=style)
     for name in names:
         if kinds.get(name) == "bess":
-            values = [100 * _known(q.soc_frac.get(name)) for q in quarters]
-            axes.plot(middle, values, label=name.upper() if name == "bess" else name, color=BLUE, linewidth=2.2)
+            axes.plot(axis.edges, percents(name), label="BESS" if name == "bess" else name, color=BLUE, linewidth=2.2)
     axes.set_ylim(0, 100)
-    _legend(axes, 4)
+    _legend(axes, 5)
     return Picture(
         "State of charge",
-        "Of the stationary battery, and of the vehicles while they are plugged, at the beginning of each quarter.",
+        "Of the stationary battery, and of the vehicles while they are plugged, quarter by quarter.",
         figure,
     )
 
@@ -262,9 +268,9 @@ def _prices(quarters: Sequence[QuarterResult], axis: _TimeAxis) -> Picture:
 
 def _plan_and_actual(quarters: Sequence[QuarterResult], axis: _TimeAxis) -> Picture:
     figure, axes = _canvas("mean power at the PCC [kW]", axis)
-    _line(axes, axis, [_known(q.first_plan_pcc_kw) for q in quarters], "first plan of the run", SKY, "-", 2.6)
-    _line(axes, axis, [_known(q.planned_pcc_kw) for q in quarters], "plan of the same quarter", ORANGE, "-", 2.2)
-    _line(axes, axis, [_known(q.pcc_kw) for q in quarters], "actual", BLACK, "-", 1.2)
+    _line(axes, axis, [_known(q.planned_pcc_kw) for q in quarters], "plan of the same quarter", ORANGE, "-", 3.4)
+    _line(axes, axis, [_known(q.first_plan_pcc_kw) for q in quarters], "first plan of the run", BLUE, "--", 1.8)
+    _line(axes, axis, [_known(q.pcc_kw) for q in quarters], "actual", BLACK, "-", 1.0)
     axes.axhline(0.0, color=BLACK, linewidth=0.8)
     _legend(axes, 3)
     errors = [

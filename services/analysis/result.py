@@ -15,7 +15,7 @@ from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
 from services.analysis.settlement import Settlement, demand_charge_eur, settle
 from services.analysis.shaving import STRICT_THRESHOLD_KW, peak_shaving_factor
-from services.analysis.stored import StoredChange, stored_change
+from services.analysis.stored import StoredChange, departure_shortfall_kwh, stored_change
 from services.recorder.history import History, pcc_of
 from services.recorder.prices import Prices
 from services.recorder.sessions import sessions_of
@@ -111,7 +111,7 @@ def analyse(
         dead_letters=counts.dead_letters,
         alarms=sum(alarm.active for _, alarm in history.alarms(run)),
         plan_statuses=dict(sorted(Counter(str(plan.status) for plan in plans).items())),
-        shortfall_kwh=math.fsum(shortfall.kwh for shortfall in plans[-1].shortfalls) if plans else 0.0,
+        departure_shortfall_kwh=departure_shortfall_kwh(tracks),
         wall_s=wall_s,
         devices=tuple(_device(track, times, quarters) for track in tracks.values() if track is not pcc),
         quarters=tuple(_quarters(quarters, reference_kw, plans)),

@@ -122,8 +122,8 @@ class RunResult:
     alarms: int
     plan_statuses: dict[str, int]
     """How many plans of each status."""
-    shortfall_kwh: float
-    """Of the last plan."""
+    departure_shortfall_kwh: float
+    """What vehicles that left lacked of their target, in their batteries."""
     wall_s: float | None
 
     devices: tuple[DeviceResult, ...]

@@ -33,3 +33,14 @@ def stored_change(tracks: Mapping[str, Track]) -> StoredChange:
         elif track.kind is Kind.CHARGER:
             vehicles += [stay.stored_kwh for stay in sessions_of(track)]
     return StoredChange(math.fsum(bess), math.fsum(vehicles))
+
+
+def departure_shortfall_kwh(tracks: Mapping[str, Track]) -> float:
+    """What the vehicles that left lacked of their target SOC, equation (6), summed [kWh in the cells]."""
+    return math.fsum(
+        max(0.0, stay.target_soc_frac - stay.final_soc_frac) * stay.capacity_kwh
+        for track in tracks.values()
+        if track.kind is Kind.CHARGER
+        for stay in sessions_of(track)
+        if stay.departure is not None
+    )

@@ -144,6 +144,14 @@ def _energy(result: RunResult) -> list[Line]:
             result.energy_note or f"PCC {MINUS} devices {MINUS} losses",
         ),
     ]
+    if any(device.sessions for device in result.devices):
+        lines.append(
+            Line(
+                "Vehicles left short of their target by",
+                number(result.departure_shortfall_kwh, 2, "kWh"),
+                "summed, in their batteries",
+            )
+        )
     if result.energy_causes:
         lines.append(
             Line(

@@ -236,6 +236,8 @@ class _Plant:
         powers = self.powers(n, t)
         gone = tuple(device for device in self.tape.away if device not in powers and device in self.last)
         for device, kw in powers.items():
+            if device == "grid" and n in self.tape.away.get("grid", ()):
+                continue
             drawn, given = self.registers.get(device, [0.0, 0.0])
             segments = None
             if device in self.last and n > 1:

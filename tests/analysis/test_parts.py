@@ -1,0 +1,139 @@
+"""The parts of the analysis, each by itself."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.messages import MeterNameplate, MeterRole, Quantity, Telemetry, ValueSeries
+from schemas.topics import Kind
+from services.analysis.balance import balance
+from services.analysis.quarters import quarter_grid, quarter_length
+from services.analysis.settlement import demand_charge_eur, settle
+from services.analysis.shaving import peak_shaving_factor
+from services.analysis.summary import number
+from services.recorder.prices import Prices
+from services.recorder.track import Sample, Track, mean_kw
+
+T0 = datetime(2024, 5, 14, 22, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+
+
+def _track(registers: list[tuple[float, float, float] | None], role: MeterRole = MeterRole.PCC) -> Track:
+    """Samples each quarter of (power, import, export); None: none."""
+    samples = tuple(
+        Sample(
+            T0 + index * QUARTER, "a", Telemetry(power_kw=row[0], energy_import_kwh=row[1], energy_export_kwh=row[2])
+        )
+        for index, row in enumerate(registers)
+        if row is not None
+    )
+    return Track("m", Kind.METER, MeterNameplate(role=role), samples, lockstep=False)
+
+
+def _times(count: int) -> list[datetime]:
+    return [T0 + index * QUARTER for index in range(count)]
+
+
+def _prices(purchase: float, sale: float) -> Prices:
+    values = ((Quantity.PURCHASE_PRICE, purchase), (Quantity.SALE_PRICE, sale))
+    return Prices(tuple(ValueSeries(quantity=q, start=T0, step_s=3600, values=(v,) * 48) for q, v in values))
+
+
+def test_psf_leaves_out_small_references_and_counts_what_it_left_out() -> None:
+    # |−3|/6 and 4/|−2|; a reference of 0.5 is at the threshold, one of 0.51 above; None is not known.
+    factor = peak_shaving_factor([-3, 4, 9, 0.51, 1, None], [6, -2, 0.5, 0.51, None, 5])
+    assert factor.psf == pytest.approx((0.5 + 2 + 1) / 3)
+    assert (factor.samples, factor.excluded, factor.unknown) == (3, 1, 2)
+    assert peak_shaving_factor([1.0], [0.1]).psf is None
+
+
+def test_meter_without_registers_is_integrated_and_marked_as_estimated() -> None:
+    samples = tuple(Sample(T0 + i * QUARTER, "a", Telemetry(power_kw=kw)) for i, kw in enumerate([4.0, -2.0, 0.0]))
+    track = Track("m", Kind.METER, MeterNameplate(role=MeterRole.PCC), samples, lockstep=False)
+    settlement = settle(track, _prices(0.2, 0.1), _times(3))
+    assert settlement.cost_eur == pytest.approx(1.0 * 0.2 - 0.5 * 0.1)
+    assert settlement.estimated == ("m: without registers; power integrated",)
+
+
+def test_register_that_went_back_counts_as_nothing_and_says_so() -> None:
+    flows = _track([(0, 10, 0), (0, 3, 0), (0, 4, 0)]).flows(_times(3))
+    assert [(flow.import_kwh, flow.estimated) for flow in flows] == [(0.0, True), (1.0, False)]
+    assert flows[0].cause == "m: a register went back"
+
+
+def test_energy_over_a_gap_is_spread_and_its_sum_kept() -> None:
+    flows = _track([(8, 0, 0), None, None, (8, 6, 0), (8, 8, 0)]).flows(_times(5))
+    assert [flow.import_kwh for flow in flows] == pytest.approx([2, 2, 2, 2])
+    assert [flow.estimated for flow in flows] == [True, True, True, False]
+
+
+def test_time_before_and_after_all_telemetry_is_not_known() -> None:
+    flows = _track([None, (8, 0, 0), (8, 2, 0), None]).flows(_times(4))
+    assert [flow.net_kwh for flow in flows] == [None, 2, None]
+    assert mean_kw(flows[1], QUARTER) == 8.0
+
+
+def test_step_without_a_price_is_left_out_and_counted_unless_nothing_flowed() -> None:
+    settlement = settle(_track([(0, 0, 0), (0, 1, 0), (0, 1, 0)]), Prices(()), _times(3))
+    assert (settlement.cost_eur, settlement.unsettled) == (0.0, 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), min_size=2, max_size=30),
+    kept=st.sets(st.integers(1, 28), max_size=10),
+)
+def test_flows_sum_to_the_register_difference_whatever_is_missing_between(
+    steps: list[tuple[float, float]], kept: set[int]
+) -> None:
+    rows: list[tuple[float, float, float] | None] = []
+    drawn = given_ = 0.0
+    for more_drawn, more_given in steps:
+        rows.append((0.0, drawn, given_))
+        drawn, given_ = drawn + more_drawn, given_ + more_given
+    rows.append((0.0, drawn, given_))
+    thinned = [row if index not in kept or index == len(steps) else None for index, row in enumerate(rows)]
+    flows = _track(thinned).flows(_times(len(rows)))
+    assert sum(flow.import_kwh or 0.0 for flow in flows) == pytest.approx(drawn, abs=1e-9)
+    assert sum(flow.export_kwh or 0.0 for flow in flows) == pytest.approx(given_, abs=1e-9)
+
+
+def test_submeters_are_outside_the_balance_and_a_missing_load_meter_is_said() -> None:
+    pcc = _track([(0, 0, 0), (0, 5, 0)])
+    sub = _track([(0, 0, 0), (0, 2, 0)], MeterRole.SUBMETER)
+    found = balance({"m": pcc, "s": sub}, _times(2))
+    assert found.residual_kwh_max == 5
+    assert found.note is not None
+    assert "load" in found.note
+    assert "losses" in found.note
+
+
+def test_balance_without_a_pcc_meter_is_not_known() -> None:
+    found = balance({"l": _track([(0, 0, 0), (0, 5, 0)], MeterRole.LOAD)}, _times(2))
+    assert (found.residual_kwh_max, found.worst) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("step_min", "length_min"), [(1, 15), (5, 15), (10, 20), (15, 15), (20, 20), (30, 30), (60, 60)]
+)
+def test_quarter_is_the_least_multiple_of_the_step_that_divides_the_hour(step_min: int, length_min: int) -> None:
+    assert quarter_length(timedelta(minutes=step_min)) == timedelta(minutes=length_min)
+
+
+def test_quarters_are_whole_by_the_clock_whatever_the_beginning() -> None:
+    times = [T0 + timedelta(minutes=minutes) for minutes in (7, 15, 20, 30, 45, 51)]
+    assert [t.minute for t in quarter_grid(times, timedelta(minutes=5))] == [15, 30, 45]
+
+
+def test_demand_charge_is_on_the_highest_import_and_never_negative() -> None:
+    assert demand_charge_eur([3.0, None, 7.0, -20.0], 2.0) == 14.0
+    assert demand_charge_eur([-3.0], 2.0) == 0.0
+    assert demand_charge_eur([3.0], None) is None
+
+
+def test_numbers_for_reading() -> None:
+    assert number(-1234.567, 2, "€") == "\N{MINUS SIGN}1 234.57 €"
+    assert number(-0.0001, 2) == "0.00"
+    assert number(None) == "\N{EN DASH}"
