@@ -1,11 +1,12 @@
 """The clock's process in lock-step: refuses a site that lives, drives the barrier, ends the session."""
 
+import threading
 import time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from broker.checkpoint import FileCheckpoint, NoCheckpoint
+from broker.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
 from broker.host import new_boot
 from broker.mqtt import MqttTransport
 from broker.pump import ClockPump
@@ -14,7 +15,7 @@ from schemas.errors import RunFailedError
 from schemas.messages import RunId, TimeMode
 from schemas.site import Site
 from schemas.units import UtcTime
-from services.clock.lockstep import LockstepClock, lockstep_session
+from services.clock.lockstep import CLOCK, LockstepClock, lockstep_session
 from services.clock.refusal import check_site_is_free
 from services.swarm.compose import required
 from services.swarm.process import Connection, Life, stop_event, utc_now
@@ -28,19 +29,24 @@ class ClockOrder(BaseModel):
     run: RunId
     t0: UtcTime
     t_end: UtcTime
-    allowed: frozenset[str] = frozenset()
-    """Devices that belong to this run, whether this program started them or the user attached them."""
+    allowed: frozenset[str] | None = frozenset()
+    """Devices that may be on the broker already. None: whoever started this clock has looked who is there."""
 
 
 def run_clock(site: Site, order: ClockOrder, connection: Connection, checkpoints: Path | None, life: Life) -> None:
-    """Drives a run to its end. Raises SiteBusyError, RunFailedError, BrokerUnreachableError."""
+    """Drives a run to its end, or goes on with it after a restart. Raises as `drive_clock` does."""
     store = NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / "clock.json")
-    resumed = store.load() is not None
+    transport = MqttTransport(connection.address, f"{site.site}.{CLOCK}", connection.credentials)
+    drive_clock(site, order, transport, store, stop_event(life))
+
+
+def drive_clock(
+    site: Site, order: ClockOrder, transport: MqttTransport, store: CheckpointStore, stop: threading.Event
+) -> None:
+    """Raises SiteBusyError, RunFailedError (somebody is missing or stays silent), BrokerUnreachableError."""
     course = Course(order.t0, order.t_end, site.time.step_s)
-    stop = stop_event(life)
-    transport = MqttTransport(connection.address, f"{site.site}.clock", connection.credentials)
-    if not resumed:
-        check_site_is_free(transport, site.site, TimeMode.LOCKSTEP, set(order.allowed))
+    if order.allowed is not None and store.load() is None:
+        check_site_is_free(transport, site.site, TimeMode.LOCKSTEP, order.allowed)
     clock = LockstepClock(
         site.site,
         course,

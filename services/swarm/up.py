@@ -1,29 +1,33 @@
 """`twinswarm up`: a broker, one process per participant, the clock; a day in lock-step; then the result."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from broker.address import BrokerAddress, Credentials, LocalBroker, parse_broker
 from broker.embedded import EmbeddedBroker
 from broker.mosquitto import LocalMosquitto
 from broker.mqtt import MqttTransport
 from schemas.errors import InputError, RemoteMessageError
+from schemas.messages import TimeMode
 from schemas.participant import Received
 from schemas.site import Site
 from schemas.topics import Channel, Topic, topic_filter
 from schemas.wire import decode
 from services.analysis.result import RunResult
 from services.clock.lockstep import CLOCK
+from services.clock.refusal import check_site_is_free
 from services.swarm.clock_process import ClockOrder
 from services.swarm.compose import members
 from services.swarm.pipeline import OnMessage, Order, settle
 from services.swarm.process import Connection, utc_now
+from services.swarm.processes import ProcessSwarm
 from services.swarm.runs import new_run_id
-from services.swarm.supervisor import Supervisor
+from services.swarm.supervisor import Death
+from services.swarm.threads import ThreadedSwarm
 
 _WATCHED = (Channel.TICK, Channel.TELEMETRY, Channel.SERIES, Channel.PLAN, Channel.RECEIPT, Channel.ALARM)
 
@@ -40,6 +44,13 @@ class How:
     """None: lock-step, as fast as the machine goes; else wall time, so many times faster."""
     attach: frozenset[str] = frozenset()
     """Devices that the user runs: no twin is started for them."""
+    one_process: bool = False
+    """All participants as threads of this process, each with its connection; else a process each."""
+
+    @property
+    def external(self) -> bool:
+        """Whether the broker runs already, and may have others on it."""
+        return isinstance(parse_broker(self.broker), BrokerAddress)
 
 
 @contextmanager
@@ -68,61 +79,51 @@ def conduct_swarm(
     began = time.perf_counter()
     run = new_run_id(utc_now())
     folder = how.workdir / run
-    logs = folder / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    site_file = folder / "site.json"
-    site_file.write_text(site.model_dump_json(), encoding="utf-8")
-    clock = ClockOrder(run=run, t0=order.course.t0, t_end=order.course.t_end, allowed=frozenset(members(site)))
-    supervisor = Supervisor(logs)
-    with broker_for(how, logs) as connection:
-        command = _Command(site_file, connection, folder / "checkpoints", order.history)
+    folder.mkdir(parents=True, exist_ok=True)
+    with broker_for(how, folder / "logs") as connection:
         observer = MqttTransport(connection.address, f"{site.site}.observer", connection.credentials)
+        if how.external:
+            check_site_is_free(observer, site.site, TimeMode.LOCKSTEP, how.attach)
+        clock = ClockOrder(run=run, t0=order.course.t0, t_end=order.course.t_end, allowed=None)
+        swarm: Swarm
+        if how.one_process:
+            swarm = ThreadedSwarm(site, clock, connection, order.history)
+        else:
+            swarm = ProcessSwarm(site, clock, connection, order.history, folder)
         observer.connect([topic_filter(site.site, channel=channel) for channel in _WATCHED])
         try:
             for device in members(site):
                 if device not in how.attach:
-                    supervisor.start(device, command.of(device))
-            supervisor.start(CLOCK, [*command.of(CLOCK), "--course", clock.model_dump_json()])
-            while not supervisor.finished(CLOCK):
-                for death in supervisor.watch():
+                    swarm.start(device)
+            swarm.start(CLOCK)
+            while not swarm.finished(CLOCK):
+                for death in swarm.watch():
                     if on_news is not None:
                         on_news(str(death))
                 _observe(observer, on_message)
         finally:
-            supervisor.stop()
+            swarm.stop()
             observer.close()
     return settle(order.history, run, order.reference, time.perf_counter() - began)
+
+
+class Swarm(Protocol):
+    """Participants that run by themselves, in processes or threads."""
+
+    def start(self, device: str) -> None: ...
+
+    def watch(self) -> list[Death]:
+        """Who died since the last call and was started again. Raises TwinswarmError when the run cannot go on."""
+        ...
+
+    def finished(self, device: str) -> bool: ...
+
+    def stop(self) -> None: ...
 
 
 def _check_attached(site: Site, attach: frozenset[str]) -> None:
     if unknown := sorted(attach - set(members(site))):
         raise InputError.one("--attach", f"the site has {', '.join(members(site))}", ", ".join(unknown))
-
-
-@dataclass(frozen=True)
-class _Command:
-    """The command line of a process of the swarm."""
-
-    site_file: Path
-    connection: Connection
-    checkpoints: Path
-    history: Path
-
-    def of(self, device: str) -> list[str]:
-        options = {
-            "--site": self.site_file,
-            "--broker": self.connection.address,
-            "--checkpoints": self.checkpoints,
-            "--cafile": self.connection.credentials.cafile,
-            "--cert": self.connection.credentials.cert,
-            "--key": self.connection.credentials.key,
-            "--username": self.connection.credentials.username,
-            "--password-file": self.connection.credentials.password_file,
-        }
-        if device == "recorder":
-            options["--history"] = self.history
-        given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
-        return [sys.executable, "-m", "services.swarm.process", device, *given, "--lifeline"]
 
 
 def _observe(observer: MqttTransport, on_message: OnMessage | None) -> None:
