@@ -35,6 +35,8 @@ class Ems:
         self._flat: tuple[str, float] | None = None
         """Local day and its reference of the flat-PCC tie-break [kW]."""
         self._previous: Plan | None = None
+        self._previous_text: tuple[Plan, Json] | None = None
+        """As JSON: a checkpoint is written in every phase, a plan comes once a quarter."""
 
     @property
     def site(self) -> str:
@@ -118,8 +120,15 @@ class Ems:
             "peak": self._peak.snapshot(),
             "epoch": self._epoch,
             "flat": None if self._flat is None else list(self._flat),
-            "previous": None if self._previous is None else json.loads(self._previous.model_dump_json()),
+            "previous": self._previous_json(),
         }
+
+    def _previous_json(self) -> Json:
+        if self._previous is None:
+            return None
+        if self._previous_text is None or self._previous_text[0] is not self._previous:
+            self._previous_text = (self._previous, json.loads(self._previous.model_dump_json()))
+        return self._previous_text[1]
 
     def restore(self, state: Json) -> None:
         self._knowledge.restore(state["knowledge"])

@@ -96,6 +96,8 @@ class Solver:
         self._names: tuple[str, ...] = ()
         self._end: datetime | None = None
         self._basis: Any = None
+        self._basis_text: tuple[Any, str] | None = None
+        """A basis and its text: a checkpoint is written in every phase, a basis comes once a quarter."""
         self._loaded: tuple[Form, Vectors] | None = None
         """What the solver holds. Neither this nor the solver is part of the memory that matters."""
         self._highs: Any = None
@@ -181,8 +183,13 @@ class Solver:
             "structure": _structure_to_json(self._structure),
             "names": list(self._names),
             "end": self._end.isoformat(),
-            "basis": None if self._basis is None else _basis_to_text(self._basis),
+            "basis": None if self._basis is None else self._text_of(self._basis),
         }
+
+    def _text_of(self, basis: Any) -> str:
+        if self._basis_text is None or self._basis_text[0] is not basis:
+            self._basis_text = (basis, _basis_to_text(basis))
+        return self._basis_text[1]
 
     def restore(self, state: Json) -> None:
         self.__init__(self._budget, self._flags)  # type: ignore[misc]
@@ -310,9 +317,10 @@ def _names(problem: Problem) -> tuple[str, ...]:
 
 def _basis_to_text(basis: Any) -> str:
     """One letter a column and row, packed."""
-    statuses = [*basis.col_status, *basis.row_status]
-    raw = bytes(int(status) for status in statuses)
-    return f"{len(basis.col_status)}:{base64.b64encode(zlib.compress(raw, 6)).decode()}"
+    # Each of these attributes converts its whole vector: take it once.
+    columns, rows = basis.col_status, basis.row_status
+    raw = bytes(map(int, columns)) + bytes(map(int, rows))
+    return f"{len(columns)}:{base64.b64encode(zlib.compress(raw, 6)).decode()}"
 
 
 def _basis_from_text(text: str) -> Any:

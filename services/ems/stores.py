@@ -143,7 +143,7 @@ def _charger_store(charger: ChargerUnit, stays: list[Stay], problem: Problem) ->
     for stay in stays:
         first, last = _steps_of(stay, problem)
         stop = last + 1
-        for step in {first, last}:
+        for step in (first, last):
             plugged[step] = _fraction(stay, problem.step_start(step), problem.step_s)
         plugged[first + 1 : last] = 1.0
         charge[first:stop] = plugged[first:stop] * min(charger.max_charge_kw, stay.max_charge_kw)
