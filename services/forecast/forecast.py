@@ -11,7 +11,7 @@ from services.forecast.daily import DailySeries
 from services.forecast.window import Window
 
 PvPower = Callable[[Site, PvSource, float], Callable[[datetime], float]]
-"""(site, source, AC rating [kW]) to available power [kW] at a time; constant within each quarter-hour."""
+"""(site, source, AC rating [kW]) to available power [kW] at a time; constant within each step or quarter-hour."""
 
 
 class Forecast(DailySeries):

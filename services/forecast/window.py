@@ -41,7 +41,7 @@ class Window:
             time += step
 
     def means(self, value_at: Callable[[datetime], float]) -> tuple[float, ...]:
-        """The mean of each step, of a function that is constant within each quarter-hour.
+        """The mean of each step, of a function that is constant within each step or quarter-hour.
 
         A step of a quarter-hour or less has one sample, the value itself.
         """
