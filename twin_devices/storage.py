@@ -160,9 +160,10 @@ class StorageTwin(Twin):
             # At rest, and sampled since, nothing moves the limit.
             wanted = piece.power_kw != 0 or piece.sampled_soc_frac != soc
             return self._grid_after(after) if wanted else None
-        if piece.power_kw <= 0:
+        rate = soc_rate_per_h(piece.store, piece.power_kw)
+        if rate <= 0:
             return None
-        hours = (start - piece.soc_frac) / soc_rate_per_h(piece.store, piece.power_kw)
+        hours = (start - piece.soc_frac) / rate
         return self._grid_after(max(after, piece.since + hours * HOUR)) if hours < _FAR_H else None
 
     def _grid_after(self, instant: datetime) -> datetime:

@@ -31,7 +31,7 @@ from twin_devices.build import build_twin
 START, END = at("08:00"), at("10:30")
 """The vehicles below come and go in it, the sun rises, quarters end."""
 
-powers = st.one_of(st.floats(-25, 25), st.sampled_from([0.0, 20.0, -20.0, 16.0, -16.0, 5.0]))
+powers = st.one_of(st.floats(-25, 25), st.sampled_from([0.0, 20.0, -20.0, 16.0, -16.0, 5.0, 5e-324]))
 fallbacks = st.sampled_from(list(Fallback))
 instants = st.integers(0, 9_000_000).map(lambda ms: START + timedelta(milliseconds=ms))
 commands = st.lists(
