@@ -38,10 +38,11 @@ class _Reading:
 class View:
     """A run as it was last heard of. Written by one thread; another may read it at any time.
 
-    Attributes: ``time`` simulated, within the run; ``measured`` up to where the PCC meter told; ``pcc_kw`` positive on import; ``losses_kw`` of the network;
-    ``cost_eur`` settled so far at the PCC meter from register differences; ``soc_frac`` by store, a charger's is its
-    plugged vehicle's (None: no vehicle, or not heard of); ``plan`` the EMS's latest; ``recorded`` messages on disk;
-    ``alarms`` raised; ``news`` the newest line about a process. None where nothing was heard yet.
+    Attributes: ``time`` simulated, within the run; ``measured`` up to where the PCC meter told; ``pcc_kw`` positive on
+    import; ``losses_kw`` of the network; ``cost_eur`` settled so far at the PCC meter from register differences;
+    ``soc_frac`` by store, a charger's is its plugged vehicle's (None: no vehicle, or not heard of); ``plan`` the EMS's
+    latest; ``recorded`` messages on disk; ``alarms`` raised; ``news`` the newest line about a process. None where
+    nothing was heard yet.
     """
 
     def __init__(self, site: Site, course: Course) -> None:

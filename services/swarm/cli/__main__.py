@@ -1,0 +1,5 @@
+"""``python -m services.swarm.cli`` is ``twinswarm``."""
+
+from services.swarm.cli import main
+
+main()

@@ -1,0 +1,82 @@
+"""``report`` and ``export``: from a recorded run."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from services.swarm.cli import options
+from services.swarm.cli.output import Output
+from services.swarm.variants import Reference
+
+
+def report(
+    history: options.RecordedOption = options.HISTORY,
+    run: options.RunOption = "latest",
+    reference: options.ReferenceOption = Reference.SMART,
+    report: options.ReportOption = None,
+    no_report: options.NoReportOption = False,
+    json: options.JsonOption = None,
+) -> None:
+    """Tell of a recorded run what `up` tells at its end: **tables, JSON and report**.
+
+    The reference is replayed in memory from what was recorded: the same load, available PV and plug-in sessions. A
+    run that was cut off is compared as far as it goes. The history is only read.
+
+    Examples:
+        twinswarm report  the newest run
+        twinswarm report --run latest --reference uncontrolled --report out --json out/result.json
+    """
+    from services.swarm.cli.results import tell_result
+    from services.swarm.cli.review import review
+
+    output = Output.to(json)
+    file, found = _run(history, run)
+    result = review(file, found, reference)
+    folder = report or file.parent / found
+    tell_result(result, file, None if no_report else folder, output)
+
+
+def export(
+    history: options.RecordedOption = options.HISTORY,
+    run: options.RunOption = "latest",
+    form: Annotated[
+        Literal["csv", "parquet"], typer.Option("--format", help="Of the files.", rich_help_panel="Results")
+    ] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for the files; made if need be.",
+            show_default=f"{options.RUNS}/RUN",
+            rich_help_panel="Results",
+        ),
+    ] = None,
+) -> None:
+    """Write a recorded run as tables: **CSV or Parquet**, units in the column names, times in UTC.
+
+    devices: a row per time and device. site: a row per time. sessions: a row per stay of a vehicle.
+    setpoints: a row per message. messages: everything, contents as JSON.
+
+    Examples:
+        twinswarm export --out tables
+        twinswarm export --history sqlite:year.sqlite --run 20240516T220000.000000Z-5f0c --format parquet
+    """
+    from services.recorder.export import export_run
+    from services.recorder.history import History
+
+    file, found = _run(history, run)
+    with closing(History(file)) as opened:
+        for path in export_run(opened, found, out or file.parent / found, form):
+            typer.echo(path)
+
+
+def _run(url: str, run: str) -> tuple[Path, str]:
+    """File and identifier. Raises InputError naming the runs that there are."""
+    from services.recorder.history import History
+
+    file = options.history_file(url)
+    with closing(History(file)) as history:
+        return file, history.latest().run if run == "latest" else history.info(run).run

@@ -1,0 +1,81 @@
+"""Where output goes: people read standard output, unless ``--json -`` gives it to a program."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import Fault, InputError, TwinswarmError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DASH = "-"
+PLAIN_COLUMNS = 120
+"""Where there is no terminal to ask, and no environment variable COLUMNS."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """``json``: the file of ``--json``, ``-`` for standard output, None when it was not given."""
+
+    json: str | None = None
+
+    @classmethod
+    def to(cls, target: str | None) -> "Output":
+        """Raises InputError at once when the file could not be written in the end."""
+        if target is not None and target != DASH:
+            path = Path(target)
+            if path.is_dir():
+                raise InputError.one("--json", "is a folder; a file or - (standard output) is allowed", target)
+            if not path.absolute().parent.is_dir():
+                raise InputError.one("--json", "its folder does not exist", target)
+        return cls(target)
+
+    @property
+    def console(self) -> "Console":
+        """For people: standard error while standard output is a program's."""
+        return console(stderr=self.json == DASH)
+
+    def write(self, value: Any) -> None:
+        """The value as JSON, floats at full precision, if it was asked for. Raises InputError."""
+        if self.json is None:
+            return
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        if self.json == DASH:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+        try:
+            Path(self.json).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError.one("--json", f"cannot be written: {error.strerror}", self.json) from None
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A console that writes plain text, wide enough for our tables, where there is no terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    wide = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_COLUMNS
+    return Console(stderr=stderr, highlight=False, width=wide)
+
+
+def complain(error: TwinswarmError) -> int:
+    """Says on standard error what is wrong, each fault on a line of its own; returns the exit code."""
+    if not isinstance(error, InputError):
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if len(error.faults) == 1:
+        print(f"error: {error.faults[0]}", file=sys.stderr)
+    else:
+        print(f"error: {len(error.faults)} faults", file=sys.stderr)
+        for fault in error.faults:
+            print(f"  {fault}", file=sys.stderr)
+    return 2
+
+
+def fault_json(fault: Fault) -> dict[str, str | None]:
+    return {"where": fault.where, "what": fault.what, "received": fault.received}

@@ -1,0 +1,148 @@
+"""A site description, summed up."""
+
+from typing import TYPE_CHECKING, Any
+
+from schemas.site import AnyDevice, Bess, Charger, DayProfile, Meter, PowerProfile, Profile, Pv, Site, Tariff
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def tell_site(site: Site, file: str, console: "Console") -> None:
+    """Prints what the site has."""
+    from rich.text import Text
+
+    console.print(Text.assemble((f"{site.site} ", "bold"), f"is valid ({file})"), soft_wrap=True)
+    if site.description:
+        console.print(f"  {site.description}", markup=False, soft_wrap=True)
+    place = site.location
+    console.print(
+        f"  latitude {place.latitude_deg}°, longitude {place.longitude_deg}°, {place.time_zone}; runs on {site.date} "
+        f"in steps of {site.time.step_s} s\n"
+        f"  connection: import up to {site.connection.import_limit_kw:g} kW, "
+        f"export up to {site.connection.export_limit_kw:g} kW\n"
+        f"  tariff: {_tariff(site.tariff)}\n"
+        f"  EMS: {site.ems.mode}, horizon {site.ems.horizon}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for table in (_devices(site), _profiles(site), _cases(site) if site.cases else None):
+        if table is not None:
+            console.print(table)
+
+
+def site_json(site: Site) -> dict[str, Any]:
+    """The summary for a program; powers in kW, energies in kWh."""
+    return {
+        "site": site.site,
+        "description": site.description,
+        "time_zone": site.location.time_zone,
+        "date": site.date.isoformat(),
+        "step_s": site.time.step_s,
+        "cases": sorted(site.cases),
+        "devices": {
+            name: device.model_dump(mode="json", exclude={"sessions", "daily", "source", "forecast"})
+            | ({"sessions": len(device.sessions), "daily": len(device.daily)} if isinstance(device, Charger) else {})
+            for name, device in site.devices.items()
+        },
+        "profiles": {name: _span(profile, site) for name, profile in site.profiles.items()},
+    }
+
+
+def _devices(site: Site) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="Devices", title_style="bold", title_justify="left")
+    for head in ("device", "kind", "node"):
+        table.add_column(head, no_wrap=True)
+    table.add_column("nameplate")
+    table.add_column("in simulation")
+    for name, device in site.devices.items():
+        table.add_row(name, device.kind, device.node or site.network.main_node, nameplate(device), _plant(device))
+    return table
+
+
+def nameplate(device: AnyDevice) -> str:
+    """What a device can do, in a few words."""
+    if isinstance(device, Charger):
+        way = f"±{device.max_charge_kw:g} kW" if device.max_discharge_kw == device.max_charge_kw else None
+        if way is None:
+            way = f"{device.max_charge_kw:g} kW"
+            way += f", back {device.max_discharge_kw:g} kW" if device.max_discharge_kw else ", one-way"
+        return f"{way}, {device.current.upper()}" + ("" if device.controllable else ", uncontrolled")
+    if isinstance(device, Bess):
+        return (
+            f"{device.capacity_kwh:g} kWh, charges {device.max_charge_kw:g} kW, discharges "
+            f"{device.max_discharge_kw:g} kW, SOC {device.soc_min_frac:.0%} to {device.soc_max_frac:.0%}"
+        )
+    if isinstance(device, Pv):
+        return f"{device.rated_kw:g} kW" + (", curtailable" if device.curtailable else "")
+    return f"role {device.role}"
+
+
+def _plant(device: AnyDevice) -> str:
+    if isinstance(device, Charger):
+        stays = [f"{len(device.sessions)} stays"] if device.sessions else []
+        stays += [f"{d.vehicle} {d.arrival:%H:%M} to {d.departure:%H:%M}, {d.capacity_kwh:g} kWh" for d in device.daily]
+        return "; ".join(stays) or "no vehicles"
+    if isinstance(device, Bess):
+        return f"begins at {device.initial_soc_frac:.1%}"
+    if isinstance(device, Pv):
+        return device.source.profile if isinstance(device.source, PowerProfile) else device.source.type
+    return device.profile or ("the network twin measures instead" if isinstance(device, Meter) else "")
+
+
+def _profiles(site: Site) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="Profiles", title_style="bold", title_justify="left")
+    table.add_column("profile", no_wrap=True)
+    table.add_column("span, local time")
+    for head in ("values", "least", "mean", "most"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, profile in site.profiles.items():
+        span = _span(profile, site)
+        when = "every day" if span["start"] is None else f"{span['start'][:16]} to {span['end'][:16]}"
+        numbers = (f"{span[key]:.4g}" for key in ("least", "mean", "most"))
+        table.add_row(name, f"{when}, steps of {span['step_s']} s", str(span["values"]), *numbers)
+    return table
+
+
+def _span(profile: Profile, site: Site) -> dict[str, Any]:
+    start = end = None
+    if not isinstance(profile, DayProfile):
+        start, end = (time.astimezone(site.zone).isoformat() for time in (profile.start, profile.end))
+    values = profile.values
+    return {
+        "start": start,
+        "end": end,
+        "step_s": profile.step_s,
+        "values": len(values),
+        "least": min(values),
+        "mean": sum(values) / len(values),
+        "most": max(values),
+    }
+
+
+def _cases(site: Site) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="Cases", title_style="bold", title_justify="left")
+    for head in ("case", "tariff", "PV"):
+        table.add_column(head)
+    for label, case in sorted(site.cases.items()):
+        sources = (
+            f"{name}: {source.profile if isinstance(source, PowerProfile) else source.type}"
+            for name, source in case.pv.items()
+        )
+        table.add_row(label, _tariff(case.tariff), ", ".join(sources) or "the site's")
+    return table
+
+
+def _tariff(tariff: Tariff) -> str:
+    bought = (
+        f"bought at {tariff.purchase}" if tariff.purchase else f"bought at {tariff.spread_eur_per_kwh:g} €/kWh more"
+    )
+    charge = tariff.demand_charge_eur_per_kw
+    return f"sold at {tariff.sale}, {bought}" + ("" if charge is None else f", peak {charge:g} €/kW a month")
