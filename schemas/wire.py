@@ -1,6 +1,7 @@
 """Message to bytes and back: JSON, one flat object of the stamp's and the body's fields."""
 
 from functools import cache
+from typing import Literal
 
 from pydantic import BaseModel, ValidationError, create_model
 
@@ -57,6 +58,9 @@ TELEMETRY: dict[Kind, type[Telemetry]] = {
 }
 
 
+_STAMPED = set(Stamp.model_fields)
+
+
 def body_type(kind: Kind, channel: Channel) -> type[Body]:
     """The class of a topic's content. Raises RemoteMessageError for telemetry of a kind that has no power."""
     if channel is not Channel.TELEMETRY:
@@ -72,13 +76,15 @@ def wire_type(body: type[Body]) -> type[Body]:
     """The body's class with the stamp's fields: what is validated on arrival, and what the JSON Schema is made of."""
     # The last base's configuration wins: the body decides whether unknown fields are refused.
     bases: tuple[type[BaseModel], ...] = (Stamp, body)
-    return create_model(f"{body.__name__}Message", __base__=bases, __doc__=body.__doc__)  # type: ignore[arg-type]
+    version = (Literal[1], ...)  # required on the wire, though a default in the stamp
+    return create_model(f"{body.__name__}Message", __base__=bases, __doc__=body.__doc__, contract=version)  # type: ignore[call-overload]
 
 
 def encode(stamp: Stamp, body: Body) -> bytes:
     """One flat JSON object, fields that are None left out."""
-    head = stamp.model_dump_json(exclude_none=True)
-    content = body.model_dump_json(exclude_none=True)
+    # What was decoded is stamp and body in one object.
+    head = stamp.model_dump_json(exclude_none=True, include=_STAMPED)
+    content = body.model_dump_json(exclude_none=True, exclude=_STAMPED)
     return f"{head[:-1]}{',' if len(content) > len('{}') else ''}{content[1:]}".encode()
 
 
