@@ -26,6 +26,9 @@ LOG = logging.getLogger(__name__)
 BUFFER_MOST_BYTES = 256 * 1024 * 1024
 """Waiting to be read by one client; beyond it the client is taken for dead."""
 
+GOODBYE_S = 0.1
+"""So long a goodbye of the earlier connection may still be on its way when the same client connects again."""
+
 
 @lru_cache(maxsize=100_000)
 def _matches(topic: str, pattern: str) -> bool:
@@ -94,6 +97,10 @@ class LoopbackBroker(Broker):  # type: ignore[misc]
 
     async def _delete_session(self, client_id: str) -> None:
         session, handler = self._sessions.get(client_id, (None, None))
+        left = GOODBYE_S
+        while session is not None and session.transitions.state == "connected" and left > 0:
+            await asyncio.sleep(GOODBYE_S / 20)
+            left -= GOODBYE_S / 20
         if session is not None and handler is not None and session.transitions.state == "connected":
             LOG.warning("a second client calls itself %s; the first one's connection is closed", client_id)
             await _take_over(handler)

@@ -134,6 +134,7 @@ class MqttTransport:
         self._retry_delay = RETRY_FIRST_S
         self._subscription_refused = False
         self._retained.clear()
+        self._kept.clear()
         try:
             self._dial()
             deadline = time.monotonic() + ANSWER_TIMEOUT_S
@@ -150,6 +151,9 @@ class MqttTransport:
             raise
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Raises BrokerUnreachableError when this client was closed or never connected."""
+        if not self._open:
+            raise self._error("this client was closed or never connected")
         if retain and payload:
             self._retained[topic] = payload
         elif retain:

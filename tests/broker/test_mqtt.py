@@ -121,6 +121,14 @@ def test_a_goodbye_publishes_no_last_will(address: BrokerAddress) -> None:
         assert watcher.receive(0.2) is None
 
 
+def test_who_says_goodbye_and_comes_back_at_once_has_no_last_will(address: BrokerAddress) -> None:
+    with connected(address, "watcher", "restless/state") as watcher:
+        for _ in range(5):
+            with connected(address, "restless", "x", will=Will("restless/state", b"offline")):
+                pass
+        assert watcher.receive(0.3) is None
+
+
 def test_both_ends_send_small_messages_at_once(address: BrokerAddress) -> None:
     with connected(address, "hasty", "echo") as transport:
         sock = transport._client.socket()
@@ -236,6 +244,8 @@ def test_where_no_broker_is_the_error_names_host_and_port() -> None:
     assert error.value.retryable
     with pytest.raises(BrokerUnreachableError, match="closed or never connected"):
         transport.receive(0.0)
+    with pytest.raises(BrokerUnreachableError, match="closed or never connected"):
+        transport.publish("x", b"y")
     transport.close()
 
 
