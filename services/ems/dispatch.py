@@ -28,6 +28,8 @@ from services.ems.stores import Array
 SMALL_KWH = 1e-6
 """A shortfall below this is the solver's tolerance, not a shortfall."""
 SMALL_KW = 1e-6
+LARGEST_KW = 1e6
+"""Range of `schemas.units.Kw`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,18 @@ def decision_of(problem: Problem, solution: Solution, epoch: int, mode: EmsMode)
         iterations=solution.iterations,
         shortfalls=shortfalls,
         devices=devices,
-        load_kw=problem.load_kw,
-        pcc_kw=tuple((solution.import_kw - solution.export_kw).tolist()),
-        losses_kw=problem.losses_kw,
+        load_kw=_told(problem.load_kw),
+        pcc_kw=_told(solution.import_kw - solution.export_kw),
+        losses_kw=_told(problem.losses_kw),
         purchase_price_eur_per_kwh=problem.purchase_eur_per_kwh,
         sale_price_eur_per_kwh=problem.sale_eur_per_kwh,
     )
     return Decision(plan, power, limit)
+
+
+def _told(values: Array | tuple[float, ...]) -> tuple[float, ...]:
+    """As the contract admits them: a sum of absurd measurements may exceed what one message may say."""
+    return tuple(np.clip(values, -LARGEST_KW, LARGEST_KW).tolist())
 
 
 def tie_break_eur(problem: Problem, solution: Solution) -> float:
@@ -102,16 +109,14 @@ def _devices(problem: Problem, solution: Solution) -> tuple[dict[str, DevicePlan
         now = float(net[0] / store.plugged_frac[0]) if store.plugged_frac[0] > 0 else 0.0
         now = min(max(now, -store.rated_discharge_kw), store.rated_charge_kw)
         command[store.device] = command.get(store.device, 0.0) + _settled(now, store.min_power_kw)
-    devices = {
-        name: DevicePlan(power_kw=tuple(power[name].tolist()), soc_frac=tuple(soc[name])) for name in sorted(power)
-    }
+    devices = {name: DevicePlan(power_kw=_told(power[name]), soc_frac=tuple(soc[name])) for name in sorted(power)}
     for fixed in problem.fixed:
-        devices[fixed.device] = DevicePlan(power_kw=fixed.power_kw)
+        devices[fixed.device] = DevicePlan(power_kw=_told(fixed.power_kw))
     limits: dict[str, float] = {}
     curtailed = iter(solution.pv_kw)
     for unit in problem.pv:
         produced = next(curtailed) if unit.curtailable else np.array(unit.available_kw)
-        devices[unit.device] = DevicePlan(power_kw=tuple((0.0 - produced).tolist()))
+        devices[unit.device] = DevicePlan(power_kw=_told(0.0 - produced))
         if unit.curtailable:
             cut = produced[0] < unit.available_kw[0] - SMALL_KW
             limits[unit.device] = float(produced[0]) if cut else unit.rated_kw

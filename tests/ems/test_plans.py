@@ -1,0 +1,189 @@
+"""What holds of every plan: balance, limits, energies that follow from powers; and that no message of a peer harms."""
+
+import json
+import math
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.messages import (
+    BessNameplate,
+    BessTelemetry,
+    ChargerNameplate,
+    ChargerTelemetry,
+    EmsMode,
+    MeterNameplate,
+    MeterRole,
+    MeterTelemetry,
+    PlanStatus,
+    PluggedVehicle,
+    PvNameplate,
+    PvTelemetry,
+    Quantity,
+    Series,
+)
+from schemas.participant import Received
+from schemas.topics import Channel, Kind
+from services.ems.dispatch import decision_of
+from services.ems.participant import Ems
+from services.ems.problem import Problem
+from services.ems.solve import Budget, Solution, Solver
+from tests.ems.random_sites import problems
+from tests.ems.small_site import (
+    STEP_S,
+    T0,
+    IdealPlant,
+    begin,
+    birth,
+    column,
+    cycle,
+    plan_in,
+    received,
+    session,
+    site,
+    turn,
+    values,
+)
+
+QUIET = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@QUIET
+@given(problems())
+def test_every_plan_balances_and_stays_within_limits(problem: Problem) -> None:
+    solution = Solver(Budget(mip_rel_gap=0.0)).solve(problem)
+    assert isinstance(solution, Solution)
+    decision = decision_of(problem, solution, 0, EmsMode.CONTROL)
+    plan = decision.plan
+    powers = np.sum([np.array(device.power_kw) for device in plan.devices.values()], axis=0)
+    demand = powers + np.array(problem.load_kw) + np.array(problem.losses_kw)
+    assert np.array(plan.pcc_kw) == pytest.approx(demand, abs=1e-5)
+    units = {unit.device: unit for unit in (*problem.bess, *problem.chargers)}
+    for name, power in decision.power_kw.items():
+        assert -units[name].max_discharge_kw <= power <= units[name].max_charge_kw
+    for charger in problem.chargers:
+        power = abs(decision.power_kw[charger.device])
+        assert power == 0 or power >= charger.min_power_kw
+    spent = plan.objective_eur + plan.penalty_eur + plan.tie_break_eur
+    wear = problem.prices.bess_wear_eur_per_kwh * problem.step_h
+    batteries = [i for i, store in enumerate(solution.stores) if store.is_bess]
+    spent += wear * float(solution.charge_kw[batteries].sum() + solution.discharge_kw[batteries].sum())
+    spent += problem.prices.demand_eur_per_kw * solution.peak_kw
+    assert spent == pytest.approx(solution.total_eur, abs=1e-5)
+
+
+@QUIET
+@given(problems())
+def test_soc_in_the_plan_follows_from_its_powers(problem: Problem) -> None:
+    """Energy in, less losses, is energy stored, for the BESS over the whole window."""
+    solution = Solver(Budget(mip_rel_gap=0.0)).solve(problem)
+    assert isinstance(solution, Solution)
+    for unit in problem.bess:
+        (i,) = [i for i, store in enumerate(solution.stores) if store.device == unit.device]
+        flows = solution.charge_kw[i] * unit.charge_efficiency - solution.discharge_kw[i] / unit.discharge_efficiency
+        expected = unit.energy_kwh + np.cumsum(flows) * problem.step_h
+        assert solution.energy_kwh[i] == pytest.approx(np.maximum(expected, 0.0), abs=1e-5)
+
+
+def test_a_spent_budget_gives_the_incumbent_with_its_gap() -> None:
+    """The sale price above the purchase price, all day, needs more than one node of branch and bound."""
+    plant = IdealPlant()
+    begin(ems := Ems(site(node_budget=1)), plant)
+    prices = (
+        values(Quantity.SALE_PRICE, column("price_italian")),
+        values(Quantity.PURCHASE_PRICE, [price - 0.02 for price in column("price_italian")]),
+    )
+    plant.series = lambda: [  # type: ignore[method-assign]
+        IdealPlant().series()[0],
+        received(Kind.TARIFF, "tariff", Channel.SERIES, Series(series=prices)),
+    ]
+    plan = plan_in(cycle(ems, plant, 0))
+    assert plan.status is PlanStatus.INCUMBENT
+    assert 1e-4 < plan.mip_gap < 0.1
+    assert plan.reason is not None
+    assert plan.binaries > 0
+
+
+fractions = st.floats(0, 1)
+powers = st.sampled_from([0.0, 1e-9, 3.7, 22.0, 1e6])
+signed = st.sampled_from([-1e6, -5.0, 0.0, 1e-12, 7.5, 1e6])
+efficiencies = st.sampled_from([1e-3, 0.5, 0.95, 1.0])
+capacities = st.sampled_from([1e-3, 40.0, 9_999.0])
+minutes = st.integers(-3000, 3000)
+
+
+@st.composite
+def peers(draw: st.DrawFn) -> list[Received]:
+    """Messages that the contract admits and that no honest device would send."""
+    bess = BessNameplate(
+        capacity_kwh=draw(capacities),
+        max_charge_kw=draw(powers),
+        max_discharge_kw=draw(powers),
+        charge_efficiency=draw(efficiencies),
+        discharge_efficiency=draw(efficiencies),
+        soc_min_frac=draw(fractions),
+        soc_max_frac=draw(fractions),
+    )
+    charger = ChargerNameplate(
+        max_charge_kw=draw(powers),
+        max_discharge_kw=draw(powers),
+        min_power_kw=draw(powers),
+        charge_efficiency=draw(efficiencies),
+        discharge_efficiency=draw(efficiencies),
+        controllable=draw(st.booleans()),
+    )
+    car = PluggedVehicle(
+        vehicle="x",
+        soc_frac=draw(fractions),
+        capacity_kwh=draw(capacities),
+        arrival=T0 + timedelta(minutes=draw(minutes)),
+        arrival_soc_frac=draw(fractions),
+        departure=T0 + timedelta(minutes=draw(minutes)),
+        target_soc_frac=draw(fractions),
+        soc_min_frac=draw(fractions),
+        soc_max_frac=draw(fractions),
+        max_charge_kw=draw(st.none() | powers),
+        max_discharge_kw=draw(st.none() | powers),
+    )
+    arrival = T0 + timedelta(minutes=draw(minutes))
+    expected = [
+        session("ev", arrival, arrival + timedelta(minutes=draw(st.integers(1, 2000))), soc_max_frac=draw(fractions)),
+        session("ev", arrival + timedelta(minutes=7), arrival + timedelta(minutes=1000), vehicle="y"),
+        session("nobody", arrival, arrival + timedelta(hours=1)),
+    ]
+    price = draw(st.sampled_from([-100.0, 0.0, 0.3, 100.0]))
+    series = (
+        values(Quantity.SALE_PRICE, [price] * 60),
+        values(Quantity.PURCHASE_PRICE, [0.3] * draw(st.integers(1, 60))),
+        values(Quantity.LOAD, [draw(signed)], "building", start=T0 + timedelta(minutes=draw(minutes))),
+    )
+    load = MeterTelemetry(power_kw=draw(signed))
+    return [
+        birth(Kind.BESS, "bess", bess),
+        birth(Kind.CHARGER, "ev", charger),
+        birth(Kind.PV, "pv", PvNameplate(rated_kw=draw(powers), curtailable=draw(st.booleans()))),
+        birth(Kind.METER, "building", MeterNameplate(role=draw(st.sampled_from(MeterRole)))),
+        received(Kind.BESS, "bess", Channel.TELEMETRY, BessTelemetry(power_kw=0, soc_frac=draw(fractions))),
+        received(
+            Kind.CHARGER, "ev", Channel.TELEMETRY, ChargerTelemetry(power_kw=0, vehicle=draw(st.none() | st.just(car)))
+        ),
+        received(Kind.PV, "pv", Channel.TELEMETRY, PvTelemetry(power_kw=0, available_kw=draw(powers))),
+        received(Kind.METER, "building", Channel.TELEMETRY, load),
+        # Not of the kind that was born under this name.
+        received(Kind.PV, "bess", Channel.TELEMETRY, PvTelemetry(power_kw=0, available_kw=1)),
+        received(Kind.TARIFF, "tariff", Channel.SERIES, Series(series=series, sessions=tuple(expected))),
+    ]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(peers())
+def test_no_message_of_the_contract_stops_the_ems(inbox: list[Received]) -> None:
+    ems = Ems(site(node_budget=5, iteration_budget=20_000))
+    for step in range(2):
+        now = turn(T0 + timedelta(seconds=STEP_S * step), n=step)
+        plan = plan_in(ems.act(now, inbox))
+        assert math.isfinite(plan.objective_eur)
+        ems.restore(json.loads(json.dumps(ems.snapshot())))
