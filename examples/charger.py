@@ -1,0 +1,157 @@
+"""Attaches a charger to a site by MQTT. Knows paho-mqtt and the contract's JSON, nothing else of this project.
+
+    python examples/charger.py --host 127.0.0.1 --port 1883 --site fit-g2v --device ev1
+
+docs/attach-a-device.md walks through it; rules are numbered as in docs/lockstep.md. The device itself is v2g.py.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import paho.mqtt.client as mqtt
+from v2g import BIRTH, Charger
+
+PHASES = ["rollcall", "sense", "measure", "decide", "apply", "commit"]
+
+
+class Attachment:
+    """One life: one process, one boot, one connection (its last will names the boot), one run."""
+
+    def __init__(self, client, site, device):
+        self.client, self.device, self.boot, self.run = client, device, secrets.token_hex(6), ""
+        self.path, self.clock = f"twin/v1/{site}/charger/{device}", f"twin/v1/{site}/clock/+"
+        self.orders, self.newest, self.answered, self.waiting, self.session = {}, (), (), None, None
+        self.seqs = {"state": -1}  # messages count from 1 per topic, but a last will is number 0
+        topic, _, payload = self.message("state", {"state": "offline"}, datetime.now(UTC))
+        client.will_set(topic, payload, qos=1, retain=True)
+        client.on_connect, client.on_message = self.on_connect, self.on_message
+        self.begin("", datetime.now(UTC))
+
+    def begin(self, run, now):
+        self.run, self.charger, self.due = run, Charger(now), now
+        self.kept = [self.message("birth", BIRTH, now), self.message("state", {"state": "online"}, now)]
+        self.outbox = self.kept
+
+    def message(self, channel, body, ts):
+        """(boot, topic, seq) is its identity: what was sent once under it is only ever sent again as it is."""
+        seq = self.seqs[channel] = self.seqs.get(channel, 0) + 1
+        stamp = {"contract": 1, "ts": ts, "boot": self.boot, "seq": seq} | ({"run": self.run} if self.run else {})
+        return f"{self.path}/{channel}", seq, json.dumps(stamp | body, default=datetime.isoformat)
+
+    def publish(self, *messages):
+        for topic, _, payload in messages:
+            self.client.publish(topic, payload, qos=1, retain=topic.endswith(("/birth", "/state")))
+
+    def on_connect(self, client, *_):
+        client.subscribe([(f"{self.clock}/session", 1), (f"{self.clock}/tick", 1), (f"{self.path}/setpoint", 1)])
+        self.publish(*self.kept)  # after a broken connection, too: the last will has said that we are gone
+
+    def on_message(self, _client, _userdata, incoming):
+        message, channel = json.loads(incoming.payload), incoming.topic.rsplit("/", 1)[1]
+        run = message.get("run", self.run)
+        if channel == "session" and message["mode"] == "lockstep":
+            return  # its ticks tell all of it
+        if self.run and run > self.run and channel != "setpoint" and "ended" not in message:
+            os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - rule 10: a newer run is a new life
+        if run >= self.run:  # rule 10: leftovers of an older run are ignored
+            {"session": self.on_session, "tick": self.on_tick, "setpoint": self.on_setpoint}[channel](message, run)
+
+    # Wall time: everyone goes by the session and a clock of their own.
+
+    def on_session(self, session, run):
+        session |= {name: datetime.fromisoformat(session[name]) for name in ("t0", "wall0", "t_end") if name in session}
+        self.session = None if "ended" in session else session
+        if self.session and not self.run:
+            self.begin(run, max(self.session_time(), session["t0"]))
+            self.publish(*self.kept)
+
+    def session_time(self):
+        time_now = self.session["t0"] + (datetime.now(UTC) - self.session["wall0"]) * self.session.get("speed", 1.0)
+        return min(time_now, self.session.get("t_end", time_now))
+
+    def tell_when_due(self):
+        if self.session and self.session_time() >= self.due:
+            self.charger.advance(self.session_time())
+            self.due = self.charger.now + timedelta(seconds=BIRTH["telemetry_period_s"])
+            self.publish(self.message("telemetry", self.charger.telemetry(lockstep=False), self.charger.now))
+
+    def on_setpoint(self, order, _run):
+        if self.session:
+            self.charger.advance(self.session_time())
+            self.publish(self.message("ack", self.charger.obey(order), self.charger.now))
+        else:
+            self.orders[order["boot"], order["seq"]] = order
+            self.act_when_complete()
+
+    # Lock-step: the clock opens a phase with a tick, everyone answers; it repeats the tick while an answer is missing.
+
+    def on_tick(self, tick, run):
+        if not self.run:
+            self.begin(run, datetime.fromisoformat(tick["t"]))
+        key = tick["n"], PHASES.index(tick["phase"])
+        if (*key, tick["attempt"]) < self.newest:
+            return  # rule 10
+        self.newest = *key, tick["attempt"]
+        if tick["roster"].get(self.device) != self.boot:
+            self.publish(*self.kept)  # rule 11
+            return
+        if tick["attempt"] > 1:
+            self.publish(*self.outbox)  # rule 14: somebody misses something
+        if key > self.answered:
+            self.waiting = key, tick
+            self.act_when_complete()
+        elif key == self.answered:
+            self.publish(self.done)
+
+    def act_when_complete(self):
+        """Rules 12 and 13: acts on exactly what was announced, once it is all here; then publishes, then answers."""
+        if self.waiting is None:
+            return
+        key, tick = self.waiting
+        wanted = []
+        for sender, announced in tick["announced"].items():
+            for topic, first, last in announced:
+                if topic == f"{self.path}/setpoint":
+                    wanted += [(tick["roster"][sender], seq) for seq in range(first, last + 1)]
+        if any(order not in self.orders for order in wanted):
+            return
+        t, new = datetime.fromisoformat(tick["t"]), []
+        if tick["phase"] == "sense":
+            self.charger.advance(t, away=self.answered != (tick["n"] - 1, PHASES.index("commit")))
+            self.orders, self.outbox = {}, self.kept  # rule 15
+            new = [self.message("telemetry", self.charger.telemetry(lockstep=True), t)]
+        elif tick["phase"] == "apply":
+            new = [self.message("ack", self.charger.obey(self.orders[order]), t) for order in sorted(wanted)]
+        self.outbox, self.answered, self.waiting = [*self.outbox, *new], key, None
+        announced = [(topic, seq, seq) for topic, seq, _ in self.outbox]
+        self.done = self.message("done", {"n": tick["n"], "phase": tick["phase"], "announced": announced}, t)
+        self.publish(*new, self.done)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in {"host": "127.0.0.1", "port": 1883, "site": "fit-g2v", "device": "ev1"}.items():
+        parser.add_argument(f"--{name}", default=default, type=type(default))
+    given = parser.parse_args()
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"{given.site}.{given.device}", protocol=mqtt.MQTTv311)
+    # Nagle's algorithm makes a barrier of small messages a hundred times slower.
+    client.on_socket_open = lambda *about: about[2].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.enable_logger()
+    client.suppress_exceptions = True  # a message that is not of the contract goes to the log and stops nothing
+    attachment = Attachment(client, given.site, given.device)
+    client.connect(given.host, given.port)
+    while True:
+        if client.loop(0.05) != mqtt.MQTT_ERR_SUCCESS:
+            time.sleep(1.0)
+            client.reconnect()
+        attachment.tell_when_due()
+
+
+if __name__ == "__main__":
+    main()
