@@ -218,14 +218,23 @@ class History:
         In wall time also that of a life that began before the run: it is told once.
         """
         info = self.info(run)
-        rows = self._rows(
-            "SELECT topic, payload FROM message WHERE channel = 'birth' AND site = :site "  # noqa: S608
-            f"AND (({_HISTORY}) OR (:up_to IS NULL AND (device, boot) IN "
-            f"(SELECT DISTINCT device, boot FROM message WHERE run = :run AND channel = 'telemetry'))) {_ORDER}",
-            **_scope(info),
-            site=info.site,
-        )
-        births = [_received(topic, payload) for topic, payload in rows]
+        births = list(self.messages(run, Channel.BIRTH))
+        if info.mode is TimeMode.WALL:
+            lives = self._rows(
+                "SELECT DISTINCT kind, device, boot FROM message WHERE run = :run AND channel = 'telemetry'", run=run
+            )
+            told = {(received.topic.device, received.stamp.boot) for received in births}
+            births += [
+                _received(topic, payload)
+                for kind, device, boot in lives
+                if (device, boot) not in told
+                for topic, payload in self._rows(
+                    f"SELECT topic, payload FROM message WHERE topic = :topic AND boot = :boot {_ORDER}",  # noqa: S608
+                    topic=str(Topic(info.site, Kind(kind), device, Channel.BIRTH)),
+                    boot=boot,
+                )
+            ]
+            births.sort(key=lambda received: (received.stamp.ts, received.stamp.boot, received.stamp.seq))
         return {received.topic.device: received for received in births}
 
     def setpoints(self, run: str, device: str | None = None) -> list[tuple[Received, Setpoint]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.errors import LocalStateError
-from schemas.messages import Phase, Receipt, TimeMode
+from schemas.messages import Phase, Receipt, Session, TimeMode
 from schemas.participant import Received, Turn, Wanted
 from schemas.site import Site
 from schemas.topics import BARRIER, PREFIX, Channel, Kind
@@ -69,6 +69,7 @@ class RecorderInbox:
         self._spans: dict[tuple[str, str], Span] = {}
         self._stored = 0
         self._up_to_us: int | None = None
+        self._ended: set[str] = set()
 
     def enter(self, run: str, *, live: bool) -> None:
         """Continues ``run`` with what the file holds of it: nothing, or what a process before this one left."""
@@ -112,6 +113,8 @@ class RecorderInbox:
                 payload.decode(),
             )
         )
+        if isinstance(received.body, Session) and received.body.ended is not None and stamp.run is not None:
+            self._ended.add(stamp.run)
         span = self._spans.get((text, stamp.boot))
         if not self.live and (span is None or stamp.seq > span.last):
             self._waiting.add((text, stamp.boot, stamp.seq))
@@ -205,7 +208,7 @@ class RecorderInbox:
         return adopted
 
     def _begin(self, connection: sqlite3.Connection, run: str, turn: Turn) -> None:
-        begun = connection.execute(
+        connection.execute(
             "INSERT OR IGNORE INTO run (run, site, site_json, label, mode, step_s, t0_us, t_end_us, started_us) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -220,13 +223,15 @@ class RecorderInbox:
                 to_us(self._now()),
             ),
         )
-        if begun.rowcount:
-            # What was rejected before the first turn came while this run gathered.
-            connection.execute("UPDATE dead_letter SET run = ? WHERE run = ''", (run,))
+        # What was rejected before the first turn came while this run gathered.
+        connection.execute("UPDATE OR IGNORE dead_letter SET run = ? WHERE run = ''", (run,))
 
     def _commit(self, connection: sqlite3.Connection, run: str, turn: Turn) -> None:
-        """In lock-step only what was committed is history: a run that is cut off ends with a whole cycle."""
-        ended = turn.t_end is not None and turn.t >= turn.t_end
+        """In lock-step only what was committed is history: a run that is cut off ends with a whole cycle.
+
+        The end is the closing commit, or in wall time a session that says that it has ended.
+        """
+        ended = run in self._ended or (turn.t_end is not None and turn.t >= turn.t_end)
         connection.execute(
             "UPDATE run SET cycle = max(coalesce(cycle, 0), :n), up_to_us = max(coalesce(up_to_us, :t), :t), "
             "t_end_us = :t_end, ended_us = coalesce(ended_us, :ended) WHERE run = :run",

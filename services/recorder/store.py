@@ -1,8 +1,8 @@
 """The embedded history: one SQLite file in write-ahead mode, which others read while it is written.
 
 A message is acknowledged to the broker only once it is on disk, so that every transaction ends in an fsync
-(``synchronous=FULL``; with NORMAL a power cut could take acknowledged messages with it). Measured on an ordinary
-disk: some milliseconds per transaction, and a lock-step day has about 500 of them. A run in memory has no broker to
+(``synchronous=FULL``; with NORMAL a power cut could take acknowledged messages with it). Measured with the 588
+transactions of a lock-step day on a virtual disk: 0.19 s, without the fsyncs 0.05 s. A run in memory has no broker to
 acknowledge to and may do without (``durable=False``): a crash of the process loses nothing either way.
 """
 

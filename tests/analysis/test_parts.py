@@ -69,6 +69,20 @@ def test_energy_over_a_gap_is_spread_and_its_sum_kept() -> None:
     assert [flow.estimated for flow in flows] == [True, True, True, False]
 
 
+def test_samples_off_the_grid_share_their_energy_by_time() -> None:
+    # Telemetry every ten minutes at 6 kW: 1 kWh each; the quarter's bound lies in the middle of the second piece.
+    samples = tuple(
+        Sample(
+            T0 + index * timedelta(minutes=10),
+            "a",
+            Telemetry(power_kw=6, energy_import_kwh=float(index), energy_export_kwh=0.0),
+        )
+        for index in range(4)
+    )
+    flows = Track("m", Kind.METER, None, samples, lockstep=False).flows(_times(3))
+    assert [(flow.import_kwh, flow.estimated) for flow in flows] == [(1.5, False), (1.5, False)]
+
+
 def test_time_before_and_after_all_telemetry_is_not_known() -> None:
     flows = _track([None, (8, 0, 0), (8, 2, 0), None]).flows(_times(4))
     assert [flow.net_kwh for flow in flows] == [None, 2, None]

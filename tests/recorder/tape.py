@@ -134,7 +134,7 @@ class Tape:
         course = self.course
         yield (
             0,
-            [message(course.t0, *who, Channel.BIRTH, body, 0) for who, body in self._births()]
+            [message(course.t0, *who, Channel.BIRTH, body, 0) for who, body in self.births()]
             + [message(course.t0, Kind.TARIFF, "tariff", Channel.SERIES, self._prices(), 0)],
         )
         plant = _Plant(self)
@@ -151,7 +151,7 @@ class Tape:
             yield n, told
             plant.step(n, t)
 
-    def _births(self) -> list[tuple[tuple[Kind, str], Birth]]:
+    def births(self) -> list[tuple[tuple[Kind, str], Birth]]:
         nameplates = {
             (Kind.METER, "load"): MeterNameplate(role=MeterRole.LOAD),
             (Kind.FEEDER, "grid"): MeterNameplate(role=MeterRole.PCC),

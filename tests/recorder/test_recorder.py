@@ -3,6 +3,7 @@
 import json
 import random
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import LocalStateError, RemoteMessageError
-from schemas.messages import Metric, Phase, Presence, Receipt, Stamp, State, TimeMode
+from schemas.messages import (
+    MeterRole,
+    MeterTelemetry,
+    Metric,
+    Phase,
+    Presence,
+    Receipt,
+    Session,
+    Stamp,
+    State,
+    TimeMode,
+)
 from schemas.participant import Received, Wanted
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
@@ -20,6 +32,8 @@ from services.recorder.inbox import KEPT_BYTES
 from services.recorder.recorder import Recorder
 from services.recorder.store import HistoryStore
 from tests.recorder.tape import RUN, SITE, Tape, at_noon, record, wanted_of
+
+LATER = "20250101T000000.000000Z-0001"
 
 
 def _recorder(path: Path) -> tuple[Recorder, HistoryStore]:
@@ -205,6 +219,42 @@ def test_live_session_records_all_that_arrives_and_answers_sparingly(tmp_path: P
     assert (history.counts(RUN).recorded, history.counts(RUN).stray) == (6 + 3 * 6, 0)
     assert history.info(RUN).mode is TimeMode.WALL
     assert len(history.grid(RUN)) == 3
+
+
+def _live(tmp_path: Path, run: str, ended: bool) -> None:
+    """A session without end in which one meter, born before it, tells twice."""
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    t0 = Tape().course.t0
+    turn = replace(Tape(mode=TimeMode.WALL).turn(1), t_end=None)
+    session = Session(
+        mode=TimeMode.WALL, step_s=900, t0=t0, wall0=t0, speed=1.0, simulated=False, ended=at_noon() if ended else None
+    )
+    birth = next(body for who, body in Tape().births() if who[1] == "load")
+    told = [
+        (Topic("house", Kind.METER, "load", Channel.BIRTH), None, 1, birth),
+        (Topic("house", Kind.CLOCK, "clock", Channel.SESSION), run, 1, session),
+        (Topic("house", Kind.METER, "load", Channel.TELEMETRY), None, int(run[:8]), MeterTelemetry(power_kw=4.0)),
+    ]
+    recorder.inbox.take(run, turn, [])
+    for topic, of_run, seq, body in told:
+        _add(recorder, Received(topic, Stamp(ts=t0, run=of_run, boot="load-1", seq=seq), body))
+    recorder.inbox.take(run, turn, [])
+    store.close()
+
+
+def test_live_session_that_says_it_has_ended_is_complete(tmp_path: Path) -> None:
+    _live(tmp_path, RUN, ended=False)
+    assert not History(tmp_path / "h.sqlite").info(RUN).complete
+    _live(tmp_path, LATER, ended=True)
+    assert History(tmp_path / "h.sqlite").info(LATER).complete
+
+
+def test_birth_of_a_life_that_began_before_the_session_is_found(tmp_path: Path) -> None:
+    _live(tmp_path, RUN, ended=True)
+    _live(tmp_path, LATER, ended=False)
+    history = History(tmp_path / "h.sqlite")
+    assert list(history.births(LATER)) == ["load"]
+    assert history.tracks(LATER)["load"].role is MeterRole.LOAD
 
 
 NESTED = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
