@@ -30,6 +30,12 @@ def address(request: pytest.FixtureRequest) -> Iterator[BrokerAddress]:
 
 
 @pytest.fixture
+def amqtt_address() -> Iterator[BrokerAddress]:
+    with EmbeddedBroker() as embedded:
+        yield embedded.address
+
+
+@pytest.fixture
 def start_charger(tmp_path: Path) -> Iterator[StartCharger]:
     """Starts the script as a user does. It may not see this project's packages: it runs from another folder."""
     started: list[subprocess.Popen[bytes]] = []

@@ -256,7 +256,7 @@ def test_a_repeated_tick_is_answered_with_the_same_bytes(
     assert again[-1].payload == once[-1].payload
     announced = {(topic, seq) for topic, first, last in done["announced"] for seq in range(first, last + 1)}
     assert announced == {(str(own(m.channel)), m.stamp.seq) for m in again[:-1]}, "the whole cycle, once more"
-    everything_said = {
+    everything_said: dict[tuple[Channel, int], bytes] = {
         (m.channel, m.stamp.seq): m.payload for m in bus.said[: -len(again)] if m.channel is not Channel.DONE
     }
     assert all(everything_said[m.channel, m.stamp.seq] == m.payload for m in again[:-1])
