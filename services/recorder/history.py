@@ -81,7 +81,10 @@ class Counts:
     dead_letters: int
     """Different ones."""
     stray: int
-    """Of this run on disk, but never announced: last wills, processes outside the roster, a cycle that was cut off."""
+    """Of this run on disk, but never announced: last wills, processes outside the roster, a cycle that was cut off.
+
+    The clock's word that the session has ended comes after the last commit, and is not counted.
+    """
     setpoints_sent: int
     setpoints_changed: int
     """Whose value differs from the one before at the same device; the first of a device counts."""
@@ -330,7 +333,7 @@ class History:
             **_scope(info),
         )
         ((stray,),) = self._rows(
-            "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run) "
+            "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run AND channel != 'session') "
             "OR (run = :run AND :up_to IS NOT NULL AND cycle > :up_to)",
             **_scope(info),
         )

@@ -122,6 +122,22 @@ def test_history_on_a_medium_that_cannot_be_written_is_read(tmp_path: Path) -> N
     tmp_path.chmod(0o700)
 
 
+def test_closed_history_is_one_file_even_while_somebody_has_it_open(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=2)
+    history = History(path)
+    assert history.info(RUN).cycle == 2
+    store = HistoryStore(path)
+    with store.transaction() as connection:
+        connection.execute("UPDATE run SET label = 'renamed'")
+    store.close()
+    store.close()
+    copy = tmp_path / "copy.sqlite"
+    copy.write_bytes(path.read_bytes())
+    assert History(copy).latest("renamed").run == RUN
+    history.close()
+
+
 def test_times_are_kept_to_the_microsecond() -> None:
     time = at_noon().replace(microsecond=123457)
     assert from_us(to_us(time)) == time
