@@ -1,9 +1,9 @@
 """Message to bytes and back: JSON, one flat object of the stamp's and the body's fields."""
 
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import ValidationError, create_model
 
 from schemas.errors import RemoteMessageError, faults_of
 from schemas.messages import (
@@ -75,9 +75,10 @@ def body_type(kind: Kind, channel: Channel) -> type[Body]:
 def wire_type(body: type[Body]) -> type[Body]:
     """The body's class with the stamp's fields: what is validated on arrival, and what the JSON Schema is made of."""
     # The last base's configuration wins: the body decides whether unknown fields are refused.
-    bases: tuple[type[BaseModel], ...] = (Stamp, body)
-    version = (Literal[1], ...)  # required on the wire, though a default in the stamp
-    return create_model(f"{body.__name__}Message", __base__=bases, __doc__=body.__doc__, contract=version)  # type: ignore[call-overload]
+    bases: Any = (Stamp, body)
+    version: Any = (Literal[1], ...)  # required on the wire, though a default in the stamp
+    model: type[Body] = create_model(f"{body.__name__}Message", __base__=bases, __doc__=body.__doc__, contract=version)
+    return model
 
 
 def encode(stamp: Stamp, body: Body) -> bytes:

@@ -11,6 +11,7 @@ from broker.address import BrokerAddress, Credentials, LocalBroker, parse_broker
 from broker.embedded import EmbeddedBroker
 from broker.mosquitto import LocalMosquitto
 from broker.mqtt import MqttTransport
+from broker.wall import LINGER_S
 from schemas.errors import InputError, RemoteMessageError
 from schemas.messages import TimeMode
 from schemas.participant import Received
@@ -48,6 +49,10 @@ class How:
     """All participants as threads of this process, each with its connection; else a process each."""
 
     @property
+    def mode(self) -> TimeMode:
+        return TimeMode.LOCKSTEP if self.speed is None else TimeMode.WALL
+
+    @property
     def external(self) -> bool:
         """Whether the broker runs already, and may have others on it."""
         return isinstance(parse_broker(self.broker), BrokerAddress)
@@ -83,8 +88,8 @@ def conduct_swarm(
     with broker_for(how, folder / "logs") as connection:
         observer = MqttTransport(connection.address, f"{site.site}.observer", connection.credentials)
         if how.external:
-            check_site_is_free(observer, site.site, TimeMode.LOCKSTEP, how.attach)
-        clock = ClockOrder(run=run, t0=order.course.t0, t_end=order.course.t_end, allowed=None)
+            check_site_is_free(observer, site.site, how.mode, how.attach)
+        clock = ClockOrder(run=run, t0=order.course.t0, t_end=order.course.t_end, allowed=None, speed=how.speed)
         swarm: Swarm
         if how.one_process:
             swarm = ThreadedSwarm(site, clock, connection, order.history)
@@ -101,6 +106,8 @@ def conduct_swarm(
                     if on_news is not None:
                         on_news(str(death))
                 _observe(observer, on_message)
+            if how.mode is TimeMode.WALL:
+                _linger(observer, on_message)
         finally:
             swarm.stop()
             observer.close()
@@ -124,6 +131,13 @@ class Swarm(Protocol):
 def _check_attached(site: Site, attach: frozenset[str]) -> None:
     if unknown := sorted(attach - set(members(site))):
         raise InputError.one("--attach", f"the site has {', '.join(members(site))}", ", ".join(unknown))
+
+
+def _linger(observer: MqttTransport, on_message: OnMessage | None) -> None:
+    """No barrier says that the recorder has everything: it listens for a while after the end, and so do we."""
+    until = time.monotonic() + LINGER_S + 1.0
+    while time.monotonic() < until:
+        _observe(observer, on_message)
 
 
 def _observe(observer: MqttTransport, on_message: OnMessage | None) -> None:
