@@ -3,13 +3,13 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.errors import InputError
 from schemas.messages import Plan
-from schemas.topics import Kind
+from schemas.topics import Channel, Kind
 from services.analysis.balance import balance
 from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
@@ -63,7 +63,7 @@ def analyse(
     psf = peak_shaving_factor(pcc_kw, reference_kw)
     strict = peak_shaving_factor(pcc_kw, reference_kw, STRICT_THRESHOLD_KW)
     counts = history.counts(run)
-    plans = [plan for _, plan in history.plans(run)]
+    plans = _plans(history, run, quarters)
     price = settlement.mean_purchase_price_eur_per_kwh
     difference = None if reference is None else stored.total_kwh - reference.stored.total_kwh
     charge = site.tariff.demand_charge_eur_per_kw
@@ -110,7 +110,7 @@ def analyse(
         messages_stray=counts.stray,
         dead_letters=counts.dead_letters,
         alarms=sum(alarm.active for _, alarm in history.alarms(run)),
-        plan_statuses=dict(sorted(Counter(str(plan.status) for plan in plans).items())),
+        plan_statuses=plans.statuses,
         departure_shortfall_kwh=departure_shortfall_kwh(tracks),
         wall_s=wall_s,
         devices=tuple(_device(track, times, quarters) for track in tracks.values() if track is not pcc),
@@ -139,18 +139,40 @@ def _of_reference(reference: _Reference | None, quarters: Sequence[Quarter]) -> 
     return [found.pcc_kw if (found := reference.quarters.get(q.time)) is not None else None for q in quarters]
 
 
-def _quarters(
-    quarters: Sequence[Quarter], reference_kw: Sequence[float | None], plans: Sequence[Plan]
-) -> list[QuarterResult]:
-    commanding: Mapping[datetime, Plan] = {plan.start: plan for plan in plans}
+@dataclass(frozen=True, slots=True)
+class _Plans:
+    """Of a run's plans what is compared with what happened; all of them, whole, would not fit the memory of a year."""
+
+    statuses: dict[str, int]
+    first: Plan | None
+    commanding_kw: dict[datetime, float | None]
+    """By the quarter's beginning the mean PCC power that the plan made for it foresaw."""
+
+
+def _plans(history: History, run: str, quarters: Sequence[Quarter]) -> _Plans:
+    by_time = {quarter.time: quarter for quarter in quarters}
+    statuses: Counter[str] = Counter()
+    first: Plan | None = None
+    commanding: dict[datetime, float | None] = {}
+    for received in history.messages(run, Channel.PLAN):
+        plan = received.body
+        assert isinstance(plan, Plan)
+        statuses[str(plan.status)] += 1
+        first = first or plan
+        if plan.start in by_time:
+            commanding[plan.start] = _planned(plan, by_time[plan.start])
+    return _Plans(dict(sorted(statuses.items())), first, commanding)
+
+
+def _quarters(quarters: Sequence[Quarter], reference_kw: Sequence[float | None], plans: _Plans) -> list[QuarterResult]:
     return [
         QuarterResult(
             time=quarter.time,
             length_s=quarter.length.total_seconds(),
             pcc_kw=quarter.pcc_kw,
             reference_pcc_kw=reference,
-            planned_pcc_kw=_planned(commanding.get(quarter.time), quarter),
-            first_plan_pcc_kw=_planned(plans[0] if plans else None, quarter),
+            planned_pcc_kw=plans.commanding_kw.get(quarter.time),
+            first_plan_pcc_kw=_planned(plans.first, quarter),
             purchase_price_eur_per_kwh=quarter.purchase_price_eur_per_kwh,
             sale_price_eur_per_kwh=quarter.sale_price_eur_per_kwh,
             losses_kw=quarter.losses_kw,

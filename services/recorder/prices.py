@@ -1,10 +1,12 @@
 """The prices that held, from the tariff's series as they were announced."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from schemas.messages import Quantity, ValueSeries
+
+_Covering = tuple[datetime, datetime, ValueSeries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,29 +14,45 @@ class Prices:
     """Series in the order in which they were announced; of two that cover an instant the later one holds."""
 
     series: tuple[ValueSeries, ...]
+    _newest_first: dict[Quantity, tuple[_Covering, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A year of daily announcements is looked through for every quarter of it: bounds are worked out once.
+        covering: dict[Quantity, list[_Covering]] = {}
+        for series in reversed(self.series):
+            covering.setdefault(series.quantity, []).append((series.start, series.end, series))
+        object.__setattr__(self, "_newest_first", {quantity: tuple(found) for quantity, found in covering.items()})
 
     def at(self, quantity: Quantity, time: datetime) -> float | None:
         """[€/kWh]; None where nothing was announced."""
-        for series in reversed(self.series):
-            if series.quantity is quantity and (value := series.at(time)) is not None:
-                return value
-        return None
+        series = self._covering(quantity, time)
+        return None if series is None else series.at(time)
 
     def mean(self, quantity: Quantity, start: datetime, end: datetime) -> float | None:
-        """Mean over [start, end) weighted by time; None unless all of it is covered."""
+        """Mean over [start, end) weighted by time; None unless all of it is covered.
+
+        An announcement that replaces the end of an earlier one begins at a step of it, as the tariff's do.
+        """
         pieces: list[tuple[float, timedelta]] = []
         at = start
         while at < end:
-            covering = next((s for s in reversed(self.series) if s.quantity is quantity and s.at(at) is not None), None)
+            covering = self._covering(quantity, at)
             if covering is None:
                 return None
             step = timedelta(seconds=covering.step_s)
-            until = min(end, covering.start + ((at - covering.start) // step + 1) * step)
-            pieces.append((covering.values[(at - covering.start) // step], until - at))
+            index = (at - covering.start) // step
+            until = min(end, covering.start + (index + 1) * step)
+            pieces.append((covering.values[index], until - at))
             at = until
         if len({value for value, _ in pieces}) == 1:
             return pieces[0][0]
         return sum(value * (length / (end - start)) for value, length in pieces)
+
+    def _covering(self, quantity: Quantity, time: datetime) -> ValueSeries | None:
+        for start, end, series in self._newest_first.get(quantity, ()):
+            if start <= time < end:
+                return series
+        return None
 
 
 def prices_of(series: Sequence[ValueSeries]) -> Prices:
