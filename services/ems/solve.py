@@ -112,6 +112,11 @@ class Solver:
             highs.setBasis(self._basis)
         highs.run()
         status = highs.getModelStatus()
+        if status != highspy.HighsModelStatus.kOptimal and self._basis is not None:
+            # An old basis may lead simplex astray; from scratch it has another path, and the same budget.
+            highs.clearSolver()
+            highs.run()
+            status = highs.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
             self._basis = None
             return NoSolution(f"linear program: {highs.modelStatusToString(status)}")
