@@ -2,8 +2,9 @@
 
 Four things differ from amqtt 0.12, each found by measuring or by watching it fail:
 
-- A message goes to its subscribers at once. amqtt makes two tasks, a queue and a 5 s timer for each delivery, only to
-  log that an answer is late; and it makes a client that subscribes wait until it acknowledged all that is retained.
+- A message goes to its subscribers at once. amqtt passes it through three tasks and two queues, and then waits for
+  each delivery with a task and a 5 s timer, only to log that an answer is late; and it makes a client that subscribes
+  wait until it acknowledged all that is retained.
 - A client with several matching subscriptions gets a message once (MQTT 3.1.1, 3.3.5 allows both).
 - A client gets what is retained on its own subscriptions. amqtt greets everyone with that of all subscriptions.
 - A second client of one identifier ends the connection of the first (MQTT-3.1.4-2). amqtt leaves it open and deaf.
@@ -12,17 +13,26 @@ Four things differ from amqtt 0.12, each found by measuring or by watching it fa
 import asyncio
 import contextlib
 import logging
+import struct
 from functools import lru_cache
 from typing import Any, Self
 
-from amqtt.broker import Broker
+from amqtt.adapters import BufferReader
+from amqtt.broker import Broker, RetainedApplicationMessage
+from amqtt.errors import AMQTTError, MQTTError, NoDataError
+from amqtt.mqtt import packet_class
+from amqtt.mqtt.packet import DISCONNECT, PINGREQ, PUBACK, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, MQTTFixedHeader
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.mqtt.publish import PublishPacket
 from amqtt.session import Session
 
 from schemas.topics import matches
+from schemas.wire import MAX_PAYLOAD_BYTES
 
 LOG = logging.getLogger(__name__)
+PACKET_MOST_BYTES = MAX_PAYLOAD_BYTES + 4096
+"""A client that sends more at once is disconnected, as Mosquitto does."""
+READ_BYTES = 64 * 1024
 BUFFER_MOST_BYTES = 256 * 1024 * 1024
 """Waiting to be read by one client; beyond it the client is taken for dead."""
 
@@ -56,11 +66,25 @@ class LoopbackBroker(Broker):  # type: ignore[misc]
         number: int = self._servers["default"].instance.sockets[0].getsockname()[1]
         return number
 
+    async def _initialize_client_session(self, *connection: Any) -> tuple[BrokerProtocolHandler, Session]:
+        _, session = await super()._initialize_client_session(*connection)
+        return _Handler(self), session
+
+    def accept(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        """A publication of a client."""
+        self._deliver(topic, payload, qos)
+        if retain and payload:
+            self._retained_messages[topic] = RetainedApplicationMessage(None, topic, payload, qos)
+        elif retain:
+            self._retained_messages.pop(topic, None)
+
     async def _broadcast_message(
         self, session: Session | None, topic: str | None, data: bytes | None, force_qos: int | None = None
     ) -> None:
-        if topic is None:
-            return
+        if topic is not None:
+            self._deliver(topic, bytes(data or b""), force_qos)
+
+    def _deliver(self, topic: str, payload: bytes, most_qos: int | None) -> None:
         targets: dict[str, tuple[Session, int]] = {}
         for pattern, subscriptions in self._subscriptions.items():
             if _matches(topic, pattern):
@@ -70,7 +94,7 @@ class LoopbackBroker(Broker):  # type: ignore[misc]
                         targets[target.client_id] = (target, qos)
         for target, qos in targets.values():
             if target.transitions.state == "connected":
-                self._send(target, topic, bytes(data or b""), qos if force_qos is None else min(qos, force_qos), False)
+                self._send(target, topic, payload, qos if most_qos is None else min(qos, most_qos), False)
 
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
@@ -113,6 +137,97 @@ class LoopbackBroker(Broker):  # type: ignore[misc]
                 handler.writer._writer.transport.abort()
         await asyncio.sleep(0)
         await super().shutdown()
+
+
+class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
+    """One client's connection. What is published and acknowledged is read here; the rest is amqtt's."""
+
+    def __init__(self, broker: LoopbackBroker) -> None:
+        super().__init__(broker.plugins_manager)
+        self._broker = broker
+        self._end: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def wait_disconnect(self) -> Any:
+        """The goodbye, or None when there was none. amqtt forgets one that comes before it is waited for."""
+        return await self._end
+
+    async def handle_disconnect(self, disconnect: Any) -> None:
+        if not self._end.done():
+            self._end.set_result(disconnect)
+
+    async def _reader_loop(self) -> None:
+        """Reads until the client goes. Replaces amqtt's, which makes a task for every packet."""
+        self._reader_ready.set()
+        try:
+            await self._read()
+        except (ConnectionError, asyncio.CancelledError):
+            LOG.debug("%s: its connection ended", self.session.client_id)
+        except (AMQTTError, MQTTError, NoDataError, ValueError, struct.error) as error:
+            LOG.warning("%s speaks no MQTT 3.1.1, its connection is closed: %r", self.session.client_id, error)
+        await self.handle_connection_closed()
+        self._reader_stopped.set()
+        await self.stop()
+
+    async def _read(self) -> None:
+        stream: asyncio.StreamReader = self.reader._reader
+        buffer = bytearray()
+        while data := await stream.read(READ_BYTES):
+            buffer += data
+            start = 0
+            while (frame := _frame(buffer, start)) is not None:
+                body, end = frame
+                if await self._packet(buffer[start], bytes(memoryview(buffer)[body:end])):
+                    return
+                start = end
+            del buffer[:start]
+
+    async def _packet(self, first: int, body: bytes) -> bool:
+        """Whether the client said goodbye."""
+        kind, flags = first >> 4, first & 0x0F
+        if kind == PUBLISH:
+            self._publication(flags, body)
+        elif kind == DISCONNECT:
+            await self.handle_disconnect(await self._decoded(kind, flags, body))
+            return True
+        elif kind == SUBSCRIBE:
+            await self.handle_subscribe(await self._decoded(kind, flags, body))
+        elif kind == UNSUBSCRIBE:
+            await self.handle_unsubscribe(await self._decoded(kind, flags, body))
+        elif kind == PINGREQ:
+            await self.handle_pingreq(await self._decoded(kind, flags, body))
+        elif kind != PUBACK:  # what was sent is not kept, so its acknowledgement says nothing
+            raise MQTTError(f"a packet of type {kind}")
+        return False
+
+    @staticmethod
+    async def _decoded(kind: int, flags: int, body: bytes) -> Any:
+        header = MQTTFixedHeader(kind, flags, len(body))
+        return await packet_class(header).from_stream(BufferReader(body), fixed_header=header)
+
+    def _publication(self, flags: int, body: bytes) -> None:
+        """MQTT 3.1.1, 3.3: flags DUP, QoS, QoS, RETAIN; topic, identifier for QoS 1, payload."""
+        qos, start = (flags >> 1) & 3, 2 + int.from_bytes(body[:2], "big")
+        topic = body[2:start].decode()
+        if not topic or "+" in topic or "#" in topic or topic.startswith("$") or qos > 1 or len(body) < start + 2 * qos:
+            raise MQTTError(f"a publication on {topic!r} with QoS {qos}")
+        if qos:
+            self.writer.write(bytes([PUBACK << 4, 2]) + body[start : start + 2])
+        self._broker.accept(topic, body[start + 2 * qos :], qos, bool(flags & 1))
+
+
+def _frame(buffer: bytearray, start: int) -> tuple[int, int] | None:
+    """Where the packet at ``start`` has its body, and its end; None: not all of it is there. MQTT 3.1.1, 2.2.3."""
+    length = 0
+    for i in range(4):
+        at = start + 1 + i
+        if at >= len(buffer):
+            return None
+        length |= (buffer[at] & 0x7F) << 7 * i
+        if buffer[at] < 0x80:
+            if length > PACKET_MOST_BYTES:
+                raise MQTTError(f"a packet of {length} bytes; at most {PACKET_MOST_BYTES} are allowed")
+            return (at + 1, at + 1 + length) if at + 1 + length <= len(buffer) else None
+    raise MQTTError("a packet's length of more than four bytes")
 
 
 async def _take_over(handler: BrokerProtocolHandler) -> None:

@@ -87,6 +87,8 @@ class MqttTransport:
         self._kept: deque[tuple[str, bytes, bool]] = deque()
         self._under_way: set[int] = set()
         self._retained: dict[str, bytes] = {}
+        self._to_repeat = False
+        """What is retained is to be sent again once the connection stands."""
         self._client = self._build(credentials or Credentials(), persistent)
 
     def _build(self, credentials: Credentials, persistent: bool) -> paho.Client:
@@ -135,6 +137,7 @@ class MqttTransport:
         self._subscription_refused = False
         self._retained.clear()
         self._kept.clear()
+        self._to_repeat = False
         try:
             self._dial()
             deadline = time.monotonic() + ANSWER_TIMEOUT_S
@@ -180,7 +183,7 @@ class MqttTransport:
 
     def flush(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
-        while self._kept or self._under_way:
+        while self._kept or self._under_way or self._to_repeat:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -345,7 +348,8 @@ class MqttTransport:
 
     def _become_ready(self) -> None:
         self._ready = True
-        if self._connection > 1:
+        if self._to_repeat:
+            self._to_repeat = False
             for topic, payload in self._retained.items():
                 self._keep(topic, payload, True)
 
@@ -366,6 +370,7 @@ class MqttTransport:
         was_ready, self._ready = self._ready, False
         if not self._open:
             return
+        self._to_repeat = self._to_repeat or (was_ready and bool(self._retained))
         if was_ready and time.monotonic() - self._since >= STEADY_S:
             self._retry_delay = RETRY_FIRST_S
         self._back_off()

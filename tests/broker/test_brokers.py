@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from broker.address import BrokerAddress
 from broker.embedded import EmbeddedBroker
 from broker.memory import MemoryBroker, MemoryTransport
 from broker.mosquitto import LocalMosquitto, configuration, find_mosquitto
@@ -72,6 +73,39 @@ def test_the_embedded_broker_ends_within_two_seconds_though_clients_are_connecte
     assert not psutil.pid_exists(pid)
     for client in clients:
         client.close()
+
+
+CONNECT = bytes([0x10, 13, 0, 4]) + b"MQTT" + bytes([4, 2, 0, 60, 0, 1]) + b"p"
+"""MQTT 3.1.1, 3.1: protocol level 4, clean session, keepalive 60 s, client identifier p."""
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        bytes([0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),  # a length of five bytes
+        bytes([0x30, 0xFF, 0xFF, 0xFF, 0x7F]),  # 256 MB announced
+        bytes([0x30, 3, 0, 1]) + b"+",  # a publication on a wildcard
+        bytes([0x32, 3, 0, 1]) + b"x",  # QoS 1 without its identifier
+        bytes([0x30, 2, 0, 9]),  # a topic longer than its packet
+        bytes([0x82, 1, 0]),  # a subscription of one byte
+        bytes([0xF0, 0]),  # a packet of no type
+    ],
+)
+def test_the_embedded_broker_closes_the_connection_of_who_speaks_no_mqtt_and_serves_the_others(
+    amqtt: BrokerAddress, rubbish: bytes
+) -> None:
+    with socket.create_connection((amqtt.host, amqtt.port), timeout=5.0) as peer:
+        peer.sendall(CONNECT)
+        assert peer.recv(4) == bytes([0x20, 2, 0, 0])
+        peer.sendall(rubbish)
+        assert peer.recv(1) == b""
+    transport = MqttTransport(amqtt, "other")
+    transport.connect(["x"])
+    transport.publish("x", b"alive")
+    delivery = transport.receive(5.0)
+    assert delivery is not None
+    assert delivery.payload == b"alive"
+    transport.close()
 
 
 def test_an_embedded_broker_without_its_port_says_so_and_where_its_log_is(tmp_path: Path) -> None:
