@@ -106,7 +106,8 @@ class _TimeAxis:
         time = self.start.replace(minute=0, second=0, microsecond=0)
         while time <= self.end:
             clock = time.astimezone(self.zone)
-            if time >= self.start and clock.hour % every == 0 and clock.minute == 0:
+            # Of the hour that exists twice the first is labelled: two labels would lie on one another.
+            if time >= self.start and clock.hour % every == 0 and clock.minute == 0 and not clock.fold:
                 ticks.append(self._hours(time))
                 end_of_day = clock.hour == 0 and time == self.end
                 labels.append("24:00" if end_of_day else f"{clock:%H:%M}")

@@ -157,7 +157,8 @@ def _energy(result: RunResult) -> list[Line]:
             Line(
                 "… where every device told",
                 scientific(result.energy_residual_undisturbed_kwh_max, "kWh"),
-                f"{len(result.energy_causes)} disturbances, see below",
+                f"{len(result.energy_causes)} {'disturbance' if len(result.energy_causes) == 1 else 'disturbances'}, "
+                "see below",
             )
         )
     return lines

@@ -3,7 +3,8 @@
 import dataclasses
 import io
 import re
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from services.analysis.figures import pictures
 from services.analysis.report import render_report, write_report
 from services.analysis.run_result import RunResult
 from services.analysis.tables import device_table, disturbance_table, summary_table
+from tests.recorder.tape import Tape
 
 PNG = b"\x89PNG\r\n"
 
@@ -120,6 +122,22 @@ def test_every_figure_has_labelled_axes_with_units_and_a_legend(day: RunResult) 
         assert [label.get_text() for label in axes.get_xticklabels()][::6] == ["00:00", "12:00", "24:00"]
         assert axes.get_legend() is not None
         assert picture.png().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("on", "labels", "hours"),
+    [
+        (date(2024, 3, 31), ["00:00", "04:00"], [0, 3]),
+        (date(2024, 10, 27), ["00:00", "02:00", "04:00"], [0, 2, 5]),
+    ],
+)
+def test_axis_tells_the_local_clock_on_days_that_change_it(
+    analysed: Callable[..., RunResult], on: date, labels: list[str], hours: list[int]
+) -> None:
+    axes = pictures(analysed(Tape(day=on)))[0].figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()][: len(labels)] == labels
+    assert axes.get_xticks().tolist()[: len(hours)] == hours
+    assert axes.get_xticklabels()[-1].get_text() == "24:00"
 
 
 def test_stacked_components_add_up_to_the_pcc(day: RunResult) -> None:
