@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _FRAMES_PER_S = 8
+_PANEL_MOST = 110
+"""Columns; a longer bar says no more."""
+_ECHO = 3
+"""Columns left free: the terminal's echo of Ctrl-C must not wrap, or the panel would be erased a line too low."""
 _PLAIN_LINES = 12
 """So many lines tell of a run where there is no terminal."""
 _SOC_CELLS = 8
@@ -40,7 +44,7 @@ class Show:
 
         with Live(
             console=self._console,
-            get_renderable=lambda: panel(self.view, self._title),
+            get_renderable=lambda: panel(self.view, self._title, min(self._console.width - _ECHO, _PANEL_MOST)),
             refresh_per_second=_FRAMES_PER_S,
             transient=True,
         ):
@@ -76,8 +80,8 @@ def line(view: View) -> str:
     )
 
 
-def panel(view: View, title: str) -> "RenderableType":
-    """What is known, as a panel; legible from 60 columns on."""
+def panel(view: View, title: str, width: int) -> "RenderableType":
+    """What is known, as a panel so many columns wide; legible from 60 on."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
@@ -88,7 +92,7 @@ def panel(view: View, title: str) -> "RenderableType":
     head.add_column(no_wrap=True)
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
-    bar = ProgressBar(total=1.0, completed=view.fraction)
+    bar = ProgressBar(total=1.0, completed=view.fraction, complete_style="cyan", finished_style="green")
     head.add_row(Text(_local(view), style="bold"), bar, f"{view.fraction:.0%}")
     figures = Table.grid(padding=(0, 2), expand=True)
     for _ in range(4):
@@ -104,7 +108,7 @@ def panel(view: View, title: str) -> "RenderableType":
     if view.soc_frac:
         parts += [Text(), _socs(view)]
     parts += [Text(), Text(_status(view), style="dim", overflow="ellipsis", no_wrap=True)]
-    return Panel(Group(*parts), title=Text(title, style="bold"), title_align="left", padding=(0, 1))
+    return Panel(Group(*parts), title=Text(title, style="bold"), title_align="left", padding=(0, 1), width=width)
 
 
 def _socs(view: View) -> "RenderableType":

@@ -217,11 +217,14 @@ def variant(site: str, case: str | None, storage: StorageChoice, reference: Refe
 
 def course(site: Site, date: str | None, length: str | None) -> Course:
     """Raises InputError."""
-    return course_of(
-        site,
-        None if date is None else parse_date(date),
-        None if length is None else parse_duration(length),
-    )
+    day = None if date is None else parse_date(date)
+    if length is None:
+        return course_of(site, day)
+    span = parse_duration(length)
+    try:
+        return course_of(site, day, span)
+    except InputError as error:
+        raise InputError.one("--for", error.faults[0].what, length) from None
 
 
 def history_file(url: str) -> Path:

@@ -66,28 +66,30 @@ def _devices(site: Site) -> "Table":
 def nameplate(device: AnyDevice) -> str:
     """What a device can do, in a few words."""
     if isinstance(device, Charger):
-        way = f"±{device.max_charge_kw:g} kW" if device.max_discharge_kw == device.max_charge_kw else None
+        way = f"±{device.max_charge_kw:.4g} kW" if device.max_discharge_kw == device.max_charge_kw else None
         if way is None:
-            way = f"{device.max_charge_kw:g} kW"
-            way += f", back {device.max_discharge_kw:g} kW" if device.max_discharge_kw else ", one-way"
+            way = f"{device.max_charge_kw:.4g} kW"
+            way += f", back {device.max_discharge_kw:.4g} kW" if device.max_discharge_kw else ", one-way"
         return f"{way}, {device.current.upper()}" + ("" if device.controllable else ", uncontrolled")
     if isinstance(device, Bess):
         return (
-            f"{device.capacity_kwh:g} kWh, charges {device.max_charge_kw:g} kW, discharges "
-            f"{device.max_discharge_kw:g} kW, SOC {device.soc_min_frac:.0%} to {device.soc_max_frac:.0%}"
+            f"{device.capacity_kwh:g} kWh, charges {device.max_charge_kw:.4g} kW, discharges "
+            f"{device.max_discharge_kw:.4g} kW, SOC {device.soc_min_frac:.0%} to {device.soc_max_frac:.0%}"
         )
     if isinstance(device, Pv):
-        return f"{device.rated_kw:g} kW" + (", curtailable" if device.curtailable else "")
+        return f"{device.rated_kw:.4g} kW" + (", curtailable" if device.curtailable else "")
     return f"role {device.role}"
 
 
 def _plant(device: AnyDevice) -> str:
     if isinstance(device, Charger):
         stays = [f"{len(device.sessions)} stays"] if device.sessions else []
-        stays += [f"{d.vehicle} {d.arrival:%H:%M} to {d.departure:%H:%M}, {d.capacity_kwh:g} kWh" for d in device.daily]
+        stays += [
+            f"{d.vehicle} {d.arrival:%H:%M} to {d.departure:%H:%M}, {d.capacity_kwh:.4g} kWh" for d in device.daily
+        ]
         return "; ".join(stays) or "no vehicles"
     if isinstance(device, Bess):
-        return f"begins at {device.initial_soc_frac:.1%}"
+        return f"begins at {device.initial_soc_frac:.0%}"
     if isinstance(device, Pv):
         return device.source.profile if isinstance(device.source, PowerProfile) else device.source.type
     return device.profile or ("the network twin measures instead" if isinstance(device, Meter) else "")

@@ -45,6 +45,14 @@ def up(
     report: options.ReportOption = None,
     no_report: options.NoReportOption = False,
     json: options.JsonOption = None,
+    one_process: Annotated[
+        bool,
+        typer.Option(
+            "--one-process",
+            help="All participants in this process, each with its own connection, instead of a process each.",
+            rich_help_panel="Broker",
+        ),
+    ] = False,
     cafile: options.CafileOption = None,
     cert: options.CertOption = None,
     key: options.KeyOption = None,
@@ -70,15 +78,16 @@ def up(
     parse_broker(broker)
     credentials = Credentials(cafile, cert, key, username, password_file)
     factor = options.parse_speed(speed)
-    if attach and broker == LocalBroker.EMBEDDED:
+    if attach and broker in tuple(LocalBroker):
         what = "a device of your own has to know the broker: give --broker mqtt://host:port"
         raise InputError.one("--attach", what, ", ".join(attach))
     order = _order(site, case, storage, reference, date, length, history)
+    _prepare(order.history, report)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
         from services.swarm.up import How, conduct_swarm
 
-        how = How(broker, credentials, order.history.parent, factor, frozenset(attach or ()))
+        how = How(broker, credentials, order.history.parent, factor, frozenset(attach or ()), one_process)
         return conduct_swarm(order, how, show.on_message, show.on_news)
 
     task = _Task(order, _title(order, case, f"{broker}, {speed}"), output, not no_report, report)
@@ -108,6 +117,7 @@ def run(
     """
     output = Output.to(json)
     order = _order(site, case, storage, reference, date, length, history)
+    _prepare(order.history, report)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
         from services.swarm.pipeline import conduct_in_memory
@@ -142,6 +152,18 @@ def _order(
     file = options.history_file(history)
     chosen = options.variant(site, case, storage, reference)
     return Order(chosen.site, options.course(chosen.site, date, length), storage, reference, file)
+
+
+def _prepare(history: Path, report: Path | None) -> None:
+    """Raises InputError now for what could not be written when the day is over."""
+    from services.recorder.store import HistoryStore
+
+    HistoryStore(history).close()
+    if report is not None:
+        try:
+            report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError.one("--report", f"cannot be made: {error.strerror}", str(report)) from None
 
 
 def _title(order: "Order", case: str | None, how: str) -> str:

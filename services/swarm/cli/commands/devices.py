@@ -110,7 +110,7 @@ def _row(heard: "Heard", age_s: float | None) -> tuple[str, ...]:
     birth = heard.birth
     state = "\N{EN DASH}" if heard.state is None else str(heard.state.state)
     colour = {"online": "green", "fault": "red"}.get(state, "dim")
-    age = "\N{EN DASH}" if age_s is None else f"{age_s:.1f} s ago"
+    age = "\N{EN DASH}" if age_s is None else f"{_spoken(age_s)} ago"
     return (
         heard.device,
         str(heard.kind),
@@ -122,12 +122,19 @@ def _row(heard: "Heard", age_s: float | None) -> tuple[str, ...]:
     )
 
 
+def _spoken(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def _nameplate(nameplate: "Nameplate") -> str:
     if isinstance(nameplate, ChargerNameplate):
-        way = f"back {nameplate.max_discharge_kw:g} kW" if nameplate.bidirectional else "one-way"
-        return f"{nameplate.max_charge_kw:g} kW, {way}, {nameplate.current.upper()}"
+        way = f"back {nameplate.max_discharge_kw:.4g} kW" if nameplate.bidirectional else "one-way"
+        return f"{nameplate.max_charge_kw:.4g} kW, {way}, {nameplate.current.upper()}"
     if isinstance(nameplate, BessNameplate):
-        return f"{nameplate.capacity_kwh:g} kWh, {nameplate.max_charge_kw:g} / {nameplate.max_discharge_kw:g} kW"
+        return f"{nameplate.capacity_kwh:g} kWh, {nameplate.max_charge_kw:.4g} / {nameplate.max_discharge_kw:.4g} kW"
     if isinstance(nameplate, PvNameplate):
-        return f"{nameplate.rated_kw:g} kW" + (", curtailable" if nameplate.curtailable else "")
+        return f"{nameplate.rated_kw:.4g} kW" + (", curtailable" if nameplate.curtailable else "")
     return f"role {nameplate.role}" if isinstance(nameplate, MeterNameplate) else "service"

@@ -55,10 +55,10 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a recorded run as tables: **CSV or Parquet**, units in the column names, times in UTC.
+    """Write a recorded run as tables: **CSV or Parquet**, units in the column names.
 
     devices: a row per time and device. site: a row per time. sessions: a row per stay of a vehicle.
-    setpoints: a row per message. messages: everything, contents as JSON.
+    setpoints: a row per message. messages: everything, contents as JSON. Times are UTC.
 
     Examples:
         twinswarm export --out tables

@@ -94,7 +94,7 @@ ems = _service(
 )
 grid = _service(
     FEEDER,
-    "Run the **network twin**: solves the low-voltage network, measures PCC power, losses and voltages.",
+    "Run the **network twin**: solves the network, measures PCC power, losses and voltages.",
     "twinswarm grid --site fit_g2v --broker mqtt://127.0.0.1:1883",
 )
 forecast = _service(
@@ -124,7 +124,7 @@ def recorder(
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
 ) -> None:
-    """Run the **recorder**: everything on the site's topics goes to disk before it is acknowledged.
+    """Run the **recorder**: everything on the topics goes to disk, then it is acknowledged.
 
     Examples:
         twinswarm recorder --history sqlite:site.sqlite --broker mqtt://127.0.0.1:1883
@@ -159,7 +159,6 @@ def clock(
         twinswarm clock --site fit_g2v --for 24h --broker mqtt://127.0.0.1:1883
         twinswarm clock --site fit_g2v --speed 60
     """
-    from services.swarm.cli.wall_clock import run_wall_clock
     from services.swarm.clock_process import ClockOrder, run_clock
     from services.swarm.compose import members
     from services.swarm.runs import new_run_id
@@ -170,25 +169,25 @@ def clock(
         run=new_run_id(utc_now()),
         t0=course.t0,
         t_end=course.t_end,
+        speed=options.parse_speed(speed),
         allowed=frozenset(members(chosen)),
     )
-    factor = options.parse_speed(speed)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    _log()
-    if factor is None:
-        run_clock(chosen, order, connection, checkpoints, Life())
-    else:
-        run_wall_clock(chosen, order, factor, connection)
+    _log("clock", chosen, connection)
+    run_clock(chosen, order, connection, checkpoints, Life())
 
 
 def _serve(
     site: Site, device: str, connection: Connection, checkpoints: Path | None, history: Path | None, once: bool
 ) -> None:
-    _log()
+    _log(device, site, connection)
     run_member(site, device, connection, checkpoints, history, Life(once=once))
 
 
-def _log() -> None:
+def _log(device: str, site: Site, connection: Connection) -> None:
     """A service tells of its work on standard error, times in UTC."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.Formatter.converter = time.gmtime
+    for ours in ("twinswarm", "broker", "services", "twin_devices"):
+        logging.getLogger(ours).setLevel(logging.INFO)
+    logging.getLogger("twinswarm").info("%s of site %s, on %s; Ctrl-C ends it", device, site.site, connection.address)

@@ -26,7 +26,7 @@ def plan(
     date: options.DateOption = None,
     json: options.JsonOption = None,
 ) -> None:
-    """Optimise a site **once**, and show the plan: status, objective, every power and SOC, shortfalls.
+    """Optimise a site **once**, and show the plan: objective, every power and SOC, shortfalls.
 
     A plan needs measurements. So the site lives through its day in memory from local midnight, as `run` does but
     unrecorded, and what the EMS plans at `--at` is shown. Powers in kW, positive when drawn from the

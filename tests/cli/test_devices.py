@@ -1,0 +1,136 @@
+"""devices and twin, against a real broker."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from broker.embedded import EmbeddedBroker
+from broker.mqtt import MqttTransport
+from broker.transport import Delivery
+from schemas.examples import examples
+from schemas.topics import Channel, topic_filter
+from schemas.wire import encode
+from services.swarm.cli.listening import Roster
+from tests.cli.calling import COMMAND, call, plain_environment
+
+HEAVY = ("numpy", "pandas", "xarray", "linopy", "highspy", "matplotlib", "scipy", "rich")
+MOST_BYTES = 50 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with EmbeddedBroker() as running:
+        yield str(running.address)
+
+
+@pytest.fixture(scope="module")
+def twin(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+    """A charger's process, once it is online."""
+    from broker.address import BrokerAddress, parse_broker
+
+    address = parse_broker(broker)
+    assert isinstance(address, BrokerAddress)
+    observer = MqttTransport(address, "test")
+    observer.connect([topic_filter("fit-g2v", device="ev2", channel=Channel.STATE)])
+    process = subprocess.Popen(
+        [*COMMAND, "twin", "ev2", "--broker", broker],
+        cwd=tmp_path_factory.mktemp("twin"),
+        env=plain_environment(),
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert observer.receive(20.0) is not None
+        yield process
+    finally:
+        observer.close()
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+@pytest.mark.usefixtures("twin")
+def test_a_twin_is_seen_with_birth_state_and_age(broker: str, tmp_path: Path) -> None:
+    done = call("devices", "--broker", broker, "--site", "fit_g2v", "--wait", "0.5", "--json", "-", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (device,) = json.loads(done.stdout)["devices"]
+    assert (device["device"], device["kind"], device["state"]) == ("ev2", "charger", "online")
+    assert device["time_modes"] == ["lockstep", "wall"]
+    assert device["nameplate"]["max_charge_kw"] == 23.240405
+    assert 0 <= device["age_s"] < 60
+    assert re.search(r"ev2 .* charger .* online .* 23.24 kW, back 23.24 kW, DC .* s ago", done.stderr)
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.usefixtures("twin")
+def test_another_site_is_empty(broker: str, tmp_path: Path) -> None:
+    done = call("devices", "--broker", broker, "--site", "elsewhere", "--wait", "0.3", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == f"nobody was heard of on {broker}\n"
+
+
+def test_a_charger_is_a_small_process(twin: subprocess.Popen[bytes]) -> None:
+    process = psutil.Process(twin.pid)
+    assert process.memory_info().rss < MOST_BYTES
+    loaded = {part for mapped in process.memory_maps() for part in Path(mapped.path).parts}
+    assert not loaded & set(HEAVY)
+
+
+def test_a_twin_says_goodbye_and_ends_well(twin: subprocess.Popen[bytes], broker: str, tmp_path: Path) -> None:
+    twin.terminate()
+    assert twin.wait(10) == 0
+    done = call("devices", "--broker", broker, "--wait", "0.3", "--json", "-", cwd=tmp_path)
+    (device,) = json.loads(done.stdout)["devices"]
+    assert device["state"] == "offline"
+
+
+# ---- what is made of messages
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def _example(channel: Channel, *, retained: bool, run: str | None = None, ago_s: float = 30.0) -> Delivery:
+    topic, stamp, body = next(e for e in examples() if e[0].channel is channel)
+    stamped = stamp.model_copy(update={"run": run, "ts": NOW - timedelta(seconds=ago_s)})
+    return Delivery(str(topic), encode(stamped, body), retained=retained)
+
+
+def test_the_age_of_a_live_message_is_since_it_came() -> None:
+    roster = Roster()
+    roster.note(_example(Channel.TELEMETRY, retained=False, run="20240516T220000.000000Z-5f0c"), NOW)
+    (heard,) = roster
+    assert roster.age_s(heard, NOW + timedelta(seconds=2)) == 2.0
+    assert (heard.power_kw, heard.soc_frac) == (-11.5, 0.7)
+
+
+def test_the_age_of_a_retained_message_is_by_its_stamp_outside_of_runs() -> None:
+    roster = Roster()
+    roster.note(_example(Channel.BIRTH, retained=True), NOW)
+    (heard,) = roster
+    assert roster.age_s(heard, NOW) == 30.0
+
+
+def test_in_lockstep_a_retained_stamp_tells_no_age() -> None:
+    roster = Roster()
+    run = "20240516T220000.000000Z-5f0c"
+    roster.note(_example(Channel.SESSION, retained=True, run=run), NOW)
+    roster.note(_example(Channel.BIRTH, retained=True, run=run), NOW)
+    assert [roster.age_s(heard, NOW) for heard in roster] == [None, None]
+    assert roster.sessions["fit-g2v"][0] == run
+
+
+def test_a_set_point_is_no_sign_of_its_device() -> None:
+    roster = Roster()
+    roster.note(_example(Channel.SETPOINT, retained=False), NOW)
+    assert list(roster) == []
+
+
+def test_what_is_not_of_the_contract_is_counted() -> None:
+    roster = Roster()
+    roster.note(Delivery("twin/v1/fit-g2v/charger/ev1/state", b"{"), NOW)
+    roster.note(Delivery("twin/v1/fit-g2v/charger/ev1/state", b"", retained=True), NOW)
+    assert roster.rejected == 1
