@@ -1,7 +1,7 @@
 """Message to bytes and back: JSON, one flat object of the stamp's and the body's fields."""
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import ValidationError, create_model
 
@@ -77,8 +77,8 @@ def wire_type(body: type[Body]) -> type[Body]:
     # The last base's configuration wins: the body decides whether unknown fields are refused.
     bases: Any = (Stamp, body)
     version: Any = (Literal[1], ...)  # required on the wire, though a default in the stamp
-    model: type[Body] = create_model(f"{body.__name__}Message", __base__=bases, __doc__=body.__doc__, contract=version)
-    return model
+    create: Any = create_model
+    return cast(type[Body], create(f"{body.__name__}Message", __base__=bases, __doc__=body.__doc__, contract=version))
 
 
 def encode(stamp: Stamp, body: Body) -> bytes:

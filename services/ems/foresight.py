@@ -245,7 +245,12 @@ def _charger(name: str, known: Known, knowledge: Knowledge, window: Window) -> C
     plate = known.birth.nameplate
     if not (isinstance(plate, ChargerNameplate) and isinstance(known.telemetry, ChargerTelemetry)):
         return None
-    expected = [s for series in knowledge.series() for s in series.sessions if s.charger == name]
+    expected = [
+        session
+        for series in knowledge.series()
+        for session in series.sessions
+        if session.charger == name and not (known.departed is not None and known.departed.ends(session))
+    ]
     stays = stays_of(plate, known.telemetry.vehicle, expected, window)
     if not plate.controllable:
         return FixedUnit(name, uncontrolled_power(plate, stays, window))

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from schemas.messages import (
     Birth,
+    ChargerTelemetry,
+    ExpectedSession,
     MeterNameplate,
     Presence,
     Series,
@@ -25,6 +27,20 @@ STALE_PERIODS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Departed:
+    """The vehicle that was at the plug last and is gone, whatever time it had announced."""
+
+    vehicle: str
+    arrival: datetime
+    gone: datetime
+    """First telemetry without it."""
+
+    def ends(self, session: ExpectedSession) -> bool:
+        """Whether an expected session is over with this: its vehicle was there, or it was due when this one came."""
+        return session.arrival <= self.arrival or (session.vehicle == self.vehicle and session.arrival <= self.gone)
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """A device with power, as its messages tell."""
 
@@ -35,6 +51,8 @@ class Known:
     telemetry_ts: datetime | None = None
     telemetry_n: int = -1
     """Lock-step cycle in which it was handed over."""
+    departed: Departed | None = None
+    """Chargers only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +111,7 @@ class Knowledge:
             telemetry=body.model_copy(update={"segments": None}),
             telemetry_ts=received.stamp.ts,
             telemetry_n=turn.n,
+            departed=_departed(known, received.stamp.ts, body),
         )
 
     def present(self, turn: Turn) -> dict[str, Known]:
@@ -129,6 +148,9 @@ class Knowledge:
                     "telemetry": None if known.telemetry is None else json.loads(known.telemetry.model_dump_json()),
                     "ts": None if known.telemetry_ts is None else known.telemetry_ts.isoformat(),
                     "n": known.telemetry_n,
+                    "departed": None
+                    if (left := known.departed) is None
+                    else [left.vehicle, left.arrival.isoformat(), left.gone.isoformat()],
                 }
                 for name, known in self._devices.items()
             },
@@ -157,7 +179,19 @@ def _known(item: Json) -> Known:
         telemetry=telemetry,
         telemetry_ts=None if item["ts"] is None else datetime.fromisoformat(item["ts"]),
         telemetry_n=item["n"],
+        departed=None
+        if (left := item["departed"]) is None
+        else Departed(left[0], datetime.fromisoformat(left[1]), datetime.fromisoformat(left[2])),
     )
+
+
+def _departed(known: Known, ts: datetime, telemetry: Telemetry) -> Departed | None:
+    """Who left, seen from the telemetry before and this one."""
+    before = known.telemetry.vehicle if isinstance(known.telemetry, ChargerTelemetry) else None
+    now = telemetry.vehicle if isinstance(telemetry, ChargerTelemetry) else None
+    if before is None or (now is not None and (now.vehicle, now.arrival) == (before.vehicle, before.arrival)):
+        return known.departed
+    return Departed(before.vehicle, before.arrival, ts)
 
 
 def meter_role(known: Known) -> str | None:

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.site import Site
+from schemas.site import OnSilence, Site
 from services.clock.lockstep import CLOCK
 from services.swarm.clock_process import ClockOrder
 from services.swarm.process import Connection
@@ -23,7 +23,8 @@ class ProcessSwarm:
     supervisor: Supervisor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.supervisor = Supervisor(self.folder / "logs")
+        dropped = frozenset(self.site.devices) if self.site.time.on_silence is OnSilence.DROP else frozenset()
+        self.supervisor = Supervisor(self.folder / "logs", expendable=dropped)
         self._site_file.write_text(self.site.model_dump_json(), encoding="utf-8")
 
     @property

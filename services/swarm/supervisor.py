@@ -47,10 +47,11 @@ class _Child:
 class Supervisor:
     """Starts each process with standard input as its lifeline: when the supervisor dies, however, they end.
 
-    ``logs``: folder of one file per process.
+    ``logs``: folder of one file per process. ``expendable``: whose end for good does not end the run.
     """
 
     logs: Path
+    expendable: frozenset[str] = frozenset()
     children: dict[str, _Child] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
 
@@ -98,7 +99,10 @@ class Supervisor:
         failed_run = child.name == CLOCK and code > 0
         if failed_run or code in (WRONG_INPUT, NOT_AGAIN) or child.restarts >= _RESTARTS_MOST:
             child.finished = True
-            raise RunFailedError(f"{child.name} {how}: {self._last_words(child)} (log: {child.log})")
+            how = f"{how}: {self._last_words(child)} (log: {child.log})"
+            if child.name in self.expendable:
+                return Death(child.name, how, restarted=False)
+            raise RunFailedError(f"{child.name} {how}")
         delay = min(_BACK_OFF_FIRST_S * 2**child.restarts, _BACK_OFF_MOST_S)
         child.restarts += 1
         child.start_at = time.monotonic() + delay

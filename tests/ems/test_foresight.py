@@ -238,6 +238,26 @@ def test_a_session_that_should_have_begun_is_expected_for_the_next_step() -> Non
     assert stays_of(charger_plate(), None, [session("ev1", NINE, SIX)], at(17.75)) == ()
 
 
+def test_a_car_that_left_early_is_not_expected_back() -> None:
+    """It says nothing any more, and its expected session would only be a shortfall that nobody can mend."""
+    session_of_the_day = Series(sessions=(session("ev1", NINE, SIX), session("ev1", SIX, SIX + timedelta(hours=2))))
+    ems = Ems(site())
+    plug = [
+        prices(),
+        received(Kind.FORECAST, "forecast", Channel.SERIES, session_of_the_day),
+        birth(Kind.CHARGER, "ev1", charger_plate()),
+    ]
+    car = vehicle(0.7, NINE + timedelta(minutes=3), SIX)
+    for n, plugged in enumerate([car, None]):
+        body = ChargerTelemetry(power_kw=0.0, vehicle=plugged)
+        time = T0 + timedelta(hours=12, minutes=15 * n)
+        ems.plan_at(turn(time, n=n), [*plug, received(Kind.CHARGER, "ev1", Channel.TELEMETRY, body, ts=time)])
+        plug = []
+    found = ems.problem_at(turn(T0 + timedelta(hours=12, minutes=15), n=1))
+    assert isinstance(found, Problem)
+    assert [stay.arrival for stay in found.chargers[0].stays] == [SIX], "the evening's car still comes"
+
+
 def test_a_car_that_stays_on_is_expected_to_leave_at_the_end_of_the_step() -> None:
     (stay,) = stays_of(charger_plate(), vehicle(0.7, NINE, SIX), [], at(19))
     assert stay.departure == T0 + timedelta(hours=19, minutes=15)
