@@ -92,7 +92,7 @@ SpeedOption = Annotated[
         "--speed",
         metavar="lockstep|NUMBER",
         help="lockstep: barrier by barrier, as fast as the machine goes, bit-identical. A number: along the wall "
-        "clock so many times faster; 1 is real time.",
+        "clock so many times faster; 1 is real time. Devices that the machine cannot keep up with count as absent.",
         rich_help_panel=_WHEN,
     ),
 ]
