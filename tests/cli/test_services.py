@@ -1,0 +1,59 @@
+"""The services alone: what `up` starts, started one by one."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from broker.embedded import EmbeddedBroker
+from services.recorder.history import History
+from tests.cli.calling import COMMAND, call, plain_environment
+
+VARIANT = ("--storage", "none", "--reference", "no-cars")
+"""Few processes: no BESS, no cars."""
+MEMBERS = (
+    ("twin", "pv"),
+    ("twin", "building"),
+    ("grid",),
+    ("ems",),
+    ("forecast",),
+    ("tariff",),
+    ("recorder", "--history", "sqlite:alone.sqlite"),
+)
+
+
+@contextlib.contextmanager
+def _started(broker: str, folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for member in MEMBERS:
+            processes.append(
+                subprocess.Popen(
+                    [*COMMAND, *member, *VARIANT, "--broker", broker, "--checkpoints", "state", "--once"],
+                    cwd=folder,
+                    env=plain_environment(),
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_services_started_one_by_one_live_through_a_run_and_end_with_it(tmp_path: Path) -> None:
+    with EmbeddedBroker() as broker, _started(str(broker.address), tmp_path) as processes:
+        address = str(broker.address)
+        clock = call("clock", *VARIANT, "--for", "1h", "--broker", address, cwd=tmp_path)
+        assert clock.returncode == 0, clock.stderr
+        assert [process.wait(20) for process in processes] == [0] * len(MEMBERS)
+    with closing(History(tmp_path / "alone.sqlite")) as history:
+        info = history.latest()
+        assert info.complete
+        assert info.t_end is not None
+        assert (info.t_end - info.t0).total_seconds() == 3600
+        counts = history.counts(info.run)
+        assert counts.missing == 0
+        assert history.births(info.run).keys() == {"pv", "building", "grid", "ems", "forecast", "tariff"}
