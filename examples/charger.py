@@ -12,7 +12,7 @@ import secrets
 import socket
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import paho.mqtt.client as mqtt
 from v2g import BIRTH, Charger
@@ -78,7 +78,8 @@ class Attachment:
     def tell_when_due(self):
         if self.session and self.session_time() >= self.due:
             self.charger.advance(self.session_time())
-            self.due = self.charger.now + timedelta(seconds=BIRTH["telemetry_period_s"])
+            period = BIRTH["telemetry_period_s"]
+            self.due = datetime.fromtimestamp((self.charger.now.timestamp() // period + 1) * period, UTC)
             self.publish(self.message("telemetry", self.charger.telemetry(lockstep=False), self.charger.now))
 
     def on_setpoint(self, order, _run):

@@ -11,7 +11,7 @@ import pytest
 from broker.address import BrokerAddress
 from broker.embedded import EmbeddedBroker
 from broker.mosquitto import LocalMosquitto, find_mosquitto
-from tests.broker.conftest import skip_without
+from tests.parts import skip_without
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 StartCharger = Callable[[BrokerAddress], subprocess.Popen[bytes]]

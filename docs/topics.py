@@ -1,0 +1,92 @@
+"""Writes docs/topics.md from the contract in schemas/, with an example of every message.
+
+python docs/topics.py
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from schemas.examples import examples
+from schemas.topics import Channel, Kind
+from schemas.wire import MAX_PAYLOAD_BYTES, body_type, encode
+
+PAGE = Path(__file__).with_suffix(".md")
+
+# Who writes a channel, and when; the one thing that the models do not know.
+WRITERS = {
+    Channel.BIRTH: "everybody, of itself, on joining",
+    Channel.STATE: "everybody, of itself; the broker, as its last will",
+    Channel.SESSION: "the clock",
+    Channel.TELEMETRY: "devices, the network twin, real meters",
+    Channel.SERIES: "tariff (prices) and forecast (load, PV, sessions)",
+    Channel.SETPOINT: "the EMS, on the topic of the device that is to obey",
+    Channel.ACK: "the device that was given a set-point",
+    Channel.PLAN: "the EMS",
+    Channel.TICK: "the clock, in lock-step",
+    Channel.DONE: "everybody, in lock-step: the answer to a tick",
+    Channel.RECEIPT: "the recorder",
+    Channel.ALARM: "the network twin: voltage or current out of bounds",
+    Channel.METRIC: "a service, about itself; nothing in this project sends it yet",
+    Channel.REJECT: "who ignored a message; nothing in this project sends it yet",
+}
+
+HEAD = f"""<!-- Written by docs/topics.py; edit that. -->
+# Topics and messages
+
+    twin/v1/{{site}}/{{kind}}/{{device}}/{{channel}}
+
+`site` is 1 to 32, `device` 1 to 31 of `a-z 0-9 -`; a device's name is unique in its site. Kinds:
+{", ".join(f"`{kind}`" for kind in Kind)}.
+
+A message is one flat JSON object of at most {MAX_PAYLOAD_BYTES // 1024} KiB, published with QoS 1. It carries
+
+| field | meaning |
+|---|---|
+| `contract` | version of the contract, 1 |
+| `ts` | the time it is about, with its zone |
+| `run` | the run or session it belongs to; a device in wall time may leave it out |
+| `boot` | the life of its sender; a new one begins with a new run or after a restart without a checkpoint |
+| `seq` | counts from 1 per boot and topic, without gaps; a last will carries 0 |
+
+(`boot`, topic, `seq`) is its identity: the same identity means the same bytes, however often it arrives. Power is in
+kW, positive when drawn from the building; only the PCC meter counts import as positive. Energies are in kWh, a state
+of charge is a fraction, a time has a zone. Unknown fields are tolerated, save in `session`, `setpoint`, `tick` and
+`done`, where they might change what is meant. What is not of the contract becomes a dead letter of the recorder and
+stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message; every field is explained there.
+
+| channel | retained | written by |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """The text of docs/topics.md."""
+    first = {topic.channel: topic for topic, _, _ in reversed(examples())}
+    rows = [
+        f"| [`{channel}`](#{channel}) | {'yes' if first[channel].retained else 'no'} | {WRITERS[channel]} |"
+        for channel in Channel
+    ]
+    parts = [HEAD + "\n".join(rows) + "\n"]
+    told: set[Channel] = set()
+    for topic, stamp, body in examples():
+        if topic.channel not in told:
+            parts.append(f"\n## {topic.channel}\n")
+        if topic.channel not in told or topic.channel is Channel.TELEMETRY:
+            told.add(topic.channel)
+            doc = (body_type(topic.kind, topic.channel).__doc__ or "").split("\n\n")[0]
+            about = " ".join(doc.split()).replace("``", "`")
+            parts.append(f"\n{about}\n" if about else "")
+        parts.append(f"\n`{topic}`\n\n```json\n{_json(json.loads(encode(stamp, body)))}\n```\n")
+    return "".join(parts)
+
+
+def _json(value: Any) -> str:
+    """Indented, but lists of plain values, such as the steps of a plan, on one line."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: "[" + " ".join(found[1].split()) + "]", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
