@@ -1,9 +1,12 @@
 """The help texts read like documentation."""
 
+import re
+
 import pytest
 
 from services.swarm.cli import main
 from services.swarm.cli.documentation import help_text
+from sites.loading import builtin_sites
 
 AT_A_BROKER = ["up", "devices", "twin", "grid", "ems", "forecast", "tariff", "recorder", "clock"]
 COMMANDS = [*AT_A_BROKER, "run", "plan", "check", "init", "schema", "report", "export"]
@@ -52,6 +55,11 @@ def test_defaults_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     text = _help(capsys, "up")
     for default in ("fit_g2v", "both", "smart", "lockstep", "embedded", "sqlite:runs/history.sqlite", "(runs/RUN)"):
         assert f"[default: {default}]" in text
+
+
+def test_the_sites_in_the_box_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = set(re.findall(r"\w+", _help(capsys, "up")))
+    assert set(builtin_sites()) <= words
 
 
 def test_a_docstring_becomes_flowing_text_with_aligned_examples() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from schemas.messages import Phase
 from schemas.participant import Received
+from services.swarm.cli.output import on_terminal
 from services.swarm.progress import View
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Show:
     def __init__(self, view: View, console: "Console", title: str) -> None:
         self.view = view
         self._console, self._title = console, title
-        self._live = console.is_terminal and not console.is_dumb_terminal
+        self._live = on_terminal(console)
         self._told = 0
 
     @contextmanager

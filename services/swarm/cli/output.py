@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,21 @@ def console(*, stderr: bool = False) -> "Console":
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_COLUMNS
     return Console(stderr=stderr, highlight=False, width=wide)
+
+
+def on_terminal(console: "Console") -> bool:
+    """Whether what moves may be shown: FORCE_COLOR makes a pipe colourful, but no terminal."""
+    return console.file.isatty() and not console.is_dumb_terminal
+
+
+@contextmanager
+def busy(console: "Console", text: str) -> Iterator[None]:
+    """While this lasts a terminal shows that something is done; elsewhere nothing is said."""
+    if not on_terminal(console):
+        yield
+        return
+    with console.status(text):
+        yield
 
 
 def complain(error: TwinswarmError) -> int:

@@ -11,7 +11,7 @@ import typer
 from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, PvNameplate
 from schemas.topics import SITE_PATTERN, everything
 from services.swarm.cli import options
-from services.swarm.cli.output import Output
+from services.swarm.cli.output import Output, busy
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,8 @@ def devices(
     transport = MqttTransport(connection.address, name, connection.credentials)
     try:
         transport.connect([everything(wanted)])
-        roster = listen(transport, wait, time.monotonic, lambda: datetime.now(UTC))
+        with busy(output.console, f"listening for {wait:g} s …"):
+            roster = listen(transport, wait, time.monotonic, lambda: datetime.now(UTC))
     finally:
         transport.close()
     now = datetime.now(UTC)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from services.swarm.cli import options
-from services.swarm.cli.output import Output
+from services.swarm.cli.output import Output, busy
 from services.swarm.variants import Reference
 
 
@@ -33,7 +33,8 @@ def report(
 
     output = Output.to(json)
     file, found = _run(history, run)
-    result = review(file, found, reference)
+    with busy(output.console, "living through the reference …"):
+        result = review(file, found, reference)
     folder = report or file.parent / found
     tell_result(result, file, None if no_report else folder, output)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services.swarm.cli import options
-from services.swarm.cli.output import Output
+from services.swarm.cli.output import Output, busy
 from services.swarm.variants import Reference, StorageChoice
 
 
@@ -44,6 +44,8 @@ def plan(
     chosen = options.variant(site, case, storage, reference)
     course = options.course(chosen.site, date, None)
     moment = options.parse_local_time(at, day_start(course.t0, chosen.site.zone), chosen.site)
-    found = plan_at(chosen.taking_part, course, moment)
+    console = output.console
+    with busy(console, f"living through the day until {at} …"):
+        found = plan_at(chosen.taking_part, course, moment)
     output.write(plan_json(found, chosen.taking_part))
-    tell_plan(found, chosen.taking_part, output.console)
+    tell_plan(found, chosen.taking_part, console)
