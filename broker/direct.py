@@ -18,12 +18,12 @@ from schemas.wire import encode
 class _Seat:
     """A participant with its inbox and its numbering of messages."""
 
-    def __init__(self, participant: Participant) -> None:
+    def __init__(self, participant: Participant, boot: str) -> None:
         self.participant = participant
         own: Inbox | None = getattr(participant, "inbox", None)
         self.inbox: Inbox = own or MemoryInbox()
         self.keeps_bytes = own is not None
-        self.boot = f"{participant.device}-1"
+        self.boot = boot
         self.seen = 0
         self.seqs: dict[str, int] = defaultdict(int)
         self._matching: dict[str, bool] = {}
@@ -47,7 +47,9 @@ def run_direct(
     ``session``: the clock's message and its topic, recorded as over a broker. ``on_phase`` is told what was done,
     ``on_message`` of every message that was sent. Raises what a participant raises.
     """
-    seats = [_Seat(participant) for participant in sorted(participants, key=lambda p: p.device)]
+    lives = run.replace(".", "").replace("Z", "")  # no other run has these boots
+    ordered = sorted(participants, key=lambda p: p.device)
+    seats = [_Seat(participant, f"{lives}-{place}") for place, participant in enumerate(ordered, 1)]
     cycle: list[Received] = []
     for n, phase in course:
         turn = Turn(phase, course.time(n), course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
@@ -57,7 +59,7 @@ def run_direct(
                 seat.seen = 0
         if phase is Phase.ROLLCALL:
             topic, body = session
-            cycle.append(Received(topic, Stamp(ts=turn.t, run=run, boot=f"{topic.device}-1", seq=1), body))
+            cycle.append(Received(topic, Stamp(ts=turn.t, run=run, boot=f"{lives}-0", seq=1), body))
         sent: list[Received] = []
         for seat in seats:
             outgoing = _introduction(seat.participant) if phase is Phase.ROLLCALL else []
