@@ -93,9 +93,10 @@ def test_a_twin_says_goodbye_and_ends_well(twin: subprocess.Popen[bytes], broker
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def _example(channel: Channel, *, retained: bool, run: str | None = None, ago_s: float = 30.0) -> Delivery:
+def _example(channel: Channel, *, retained: bool, run: str | None = None, seq: int = 1) -> Delivery:
+    """Stamped 30 s ago."""
     topic, stamp, body = next(e for e in examples() if e[0].channel is channel)
-    stamped = stamp.model_copy(update={"run": run, "ts": NOW - timedelta(seconds=ago_s)})
+    stamped = stamp.model_copy(update={"run": run, "ts": NOW - timedelta(seconds=30), "seq": seq})
     return Delivery(str(topic), encode(stamped, body), retained=retained)
 
 
@@ -121,6 +122,14 @@ def test_in_lockstep_a_retained_stamp_tells_no_age() -> None:
     roster.note(_example(Channel.BIRTH, retained=True, run=run), NOW)
     assert [roster.age_s(heard, NOW) for heard in roster] == [None, None]
     assert roster.sessions["fit-g2v"][0] == run
+
+
+def test_a_goodbye_is_stamped_with_the_time_of_the_machine() -> None:
+    roster = Roster()
+    run = "20240516T220000.000000Z-5f0c"
+    roster.note(_example(Channel.STATE, retained=True, run=run, seq=0), NOW)
+    (heard,) = roster
+    assert roster.age_s(heard, NOW) == 30.0
 
 
 def test_a_set_point_is_no_sign_of_its_device() -> None:

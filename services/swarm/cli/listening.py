@@ -32,15 +32,17 @@ class Heard:
         """Machine seconds since its last message.
 
         Of a retained message only the stamp tells, in the time that held when it was sent: the machine's outside a
-        run, the session's in wall time. In lock-step the stamp says nothing of it: None.
+        run, the session's in wall time. In lock-step it says nothing of it, save that of a goodbye or last will,
+        which are outside the run's counts (seq 0): None.
         """
         if self.arrived is not None:
             return (now - self.arrived).total_seconds()
         if self.stamp is None:
             return None
-        if self.stamp.run is None:
+        lockstep = session is None or session.mode is TimeMode.LOCKSTEP
+        if self.stamp.run is None or (lockstep and self.stamp.seq == 0):
             return (now - self.stamp.ts).total_seconds()
-        if session is None or session.mode is TimeMode.LOCKSTEP:
+        if session is None or lockstep:
             return None
         return (session.time_at(now) - self.stamp.ts).total_seconds() / (session.speed or 1.0)
 

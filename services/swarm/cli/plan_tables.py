@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-_TIME_WIDTH, _WIDTH = 10, 11
+_TIME_WIDTH, _WIDTH = 9, 10
 """Characters that the time and any other column take, padding included."""
 
 Cell = Callable[[int], str]

@@ -1,5 +1,6 @@
 """``devices``: who is on the broker?"""
 
+import logging
 import re
 import secrets
 import time
@@ -61,6 +62,7 @@ def devices(
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     wanted = "+" if site is None else _site_id(site)
     name = f"{'observer' if wanted == '+' else wanted}.devices-{secrets.token_hex(3)}"
+    logging.getLogger(MqttTransport.__module__).addHandler(logging.NullHandler())  # what it warns of is raised, too
     transport = MqttTransport(connection.address, name, connection.credentials)
     try:
         transport.connect([everything(wanted)])
