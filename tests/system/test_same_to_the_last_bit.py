@@ -1,4 +1,4 @@
-"""The same day gives the same numbers to the last bit: in memory, over amqtt, over Mosquitto; as one process or many."""
+"""The same day gives the same numbers to the last bit: in memory or over a broker, as one process or as many."""
 
 from pathlib import Path
 

@@ -1,0 +1,66 @@
+"""The same attack on a real site: twins, network twin, the EMS with its solver, the recorder with its database."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from broker.direct import run_direct
+from schemas.cycle import Course
+from schemas.site import OnSilence, Site, TimeOptions
+from schemas.topics import Channel, Kind, Topic
+from services.clock.lockstep import lockstep_session
+from services.recorder.history import History
+from services.recorder.store import HistoryStore
+from services.swarm.compose import Recording, maker, members, required
+from sites.loading import load_site
+from tests.lockstep.attack import RUN, Attack
+from tests.lockstep.bus import ChaosBus, Faults
+from tests.system.days import contents
+
+SEEDS = int(os.environ.get("TWINSWARM_ATTACK_SEEDS", "40")) // 2
+MORNING = datetime(2024, 5, 17, 6, 30, tzinfo=UTC)
+"""Half an hour before the cars come."""
+COURSE = Course(MORNING, MORNING + timedelta(hours=1.5), 900)
+SESSION = lockstep_session(COURSE, datetime(2026, 1, 1, tzinfo=UTC))
+AWAITING = TimeOptions(on_silence=OnSilence.AWAIT, rollcall_timeout_s=3600)
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return load_site("fit_g2v")
+
+
+@pytest.fixture(scope="module")
+def loss_free(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], str]:
+    file = tmp_path_factory.mktemp("loss-free") / "history.sqlite"
+    with closing(HistoryStore(file, durable=False)) as store:
+        participants = [maker(site, device, Recording(store))() for device in members(site)]
+        run_direct(participants, COURSE, RUN, (Topic(site.site, Kind.CLOCK, "clock", Channel.SESSION), SESSION))
+    return contents(file, RUN)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[HistoryStore]:
+    with closing(HistoryStore(tmp_path / "history.sqlite", durable=False)) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_real_site_under_attack_has_the_history_of_the_loss_free_run(
+    seed: int, site: Site, loss_free: dict[tuple[str, int], str], store: HistoryStore, tmp_path: Path
+) -> None:
+    faults = Faults(loss=0.1, repeat=0.1, delay=0.1, disconnect=0.003, kill=0.01, kills_left=40)
+    bus = ChaosBus(seed, faults)
+    attack = Attack(site.site, COURSE, bus, AWAITING, required(site))
+    for device in members(site):
+        attack.add(device, maker(site, device, Recording(store)), starts_at=bus.random.uniform(0, 2))
+    attack.run()
+    assert sum(process.deaths for process in attack.processes) > 5
+    assert contents(tmp_path / "history.sqlite", RUN) == loss_free
+    with closing(History(tmp_path / "history.sqlite")) as history:
+        assert history.latest().complete
+        assert history.counts(RUN).missing == 0
