@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class ThreadedSwarm:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def start(self, device: str) -> None:
-        run = self._run_clock if device == CLOCK else lambda: self._host(device)
+        # Built here: threads that import at the same time can lock each other out.
+        run = self._run_clock if device == CLOCK else self._host(device)
         started = _Thread(threading.Thread(target=lambda: self._guard(device, run), name=device, daemon=True))
         self._threads[device] = started
         started.thread.start()
@@ -51,23 +53,25 @@ class ThreadedSwarm:
         else:
             self._threads[device].finished = True
 
-    def _host(self, device: str) -> None:
+    def _host(self, device: str) -> Callable[[], None]:
         from services.recorder.store import HistoryStore
 
         store = HistoryStore(self.history) if device == "recorder" else None
-        try:
-            Host(
-                make=maker(self.site, device, None if store is None else Recording(store)),
-                transport=lambda: self._connect(device),
-                lockstep_store=MemoryCheckpoint(),
-                wall_store=MemoryCheckpoint(),
-                zone=self.site.zone,
-                stop=self._stop,
-                now=utc_now,
-            ).serve()
-        finally:
-            if store is not None:
-                store.close()
+        host = Host(
+            make=maker(self.site, device, None if store is None else Recording(store)),
+            transport=lambda: self._connect(device),
+            lockstep_store=MemoryCheckpoint(),
+            wall_store=MemoryCheckpoint(),
+            zone=self.site.zone,
+            stop=self._stop,
+            now=utc_now,
+        )
+
+        def serve() -> None:
+            with closing(store) if store is not None else nullcontext():
+                host.serve()
+
+        return serve
 
     def _run_clock(self) -> None:
         drive_clock(self.site, self.order, self._connect(CLOCK), MemoryCheckpoint(), self._stop)
