@@ -11,7 +11,7 @@ from broker.lockstep import Member
 from broker.pump import Pump
 from broker.transport import Transport, Will
 from broker.wall import WallLoop, drive
-from schemas.messages import Presence, Stamp, State
+from schemas.messages import Presence, Stamp, State, TimeMode
 from schemas.participant import Participant, own_topic
 from schemas.topics import Channel
 from schemas.wire import encode
@@ -27,13 +27,15 @@ def new_boot() -> str:
 
 @dataclass(frozen=True)
 class Host:
-    """Serves a participant. ``transport`` makes a connection; the two time modes keep their checkpoints apart.
+    """Serves a participant. ``transport`` makes a connection for a time mode: only in wall time is there a reason for
+    the broker to keep a session while its owner is away; in lock-step silence makes everybody repeat. The two modes
+    keep their checkpoints apart.
 
     ``once``: to end with the session that it took part in. ``zone``: of the site's midnights.
     """
 
     make: Callable[[], Participant]
-    transport: Callable[[], Transport]
+    transport: Callable[[TimeMode], Transport]
     lockstep_store: CheckpointStore
     wall_store: CheckpointStore
     zone: tzinfo
@@ -53,13 +55,13 @@ class Host:
                 return
 
     def _serve_wall(self) -> None:
-        transport = self.transport()
+        transport = self.transport(TimeMode.WALL)
         loop = WallLoop(self.make(), transport, self.wall_store, new_boot=new_boot, zone=self.zone, once=True)
         drive(loop, transport, self.stop, self.now)
 
     def _serve_lockstep(self) -> bool:
         """Returns whether it ended because the live session is in wall time."""
-        transport = self.transport()
+        transport = self.transport(TimeMode.LOCKSTEP)
         member = Member(self.make, self.lockstep_store, transport.publish, new_boot)
         state_topic = str(own_topic(member.participant, Channel.STATE))
 

@@ -107,7 +107,7 @@ class TimeOptions(SitePart):
     step_s: Annotated[int, Field(gt=0, le=3600)] = 900
     tick_timeout_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """Silence after which a tick is repeated."""
-    silent_attempts: Annotated[int, Field(ge=2, le=1000)] = 20
+    silent_attempts: Annotated[int, Field(ge=2, le=1000)] = 60
     """Repetitions after which the policy below applies."""
     on_silence: OnSilence = OnSilence.FATAL
     rollcall_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0

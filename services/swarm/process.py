@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from broker.address import BrokerAddress, Credentials
 from schemas.errors import InputError, LocalStateError, TwinswarmError
+from schemas.messages import TimeMode
 from schemas.site import Site
 
 if TYPE_CHECKING:
@@ -86,8 +87,11 @@ def run_member(
 
     Host(
         make=maker(site, device, None if history is None else _recording(history)),
-        transport=lambda: MqttTransport(
-            connection.address, f"{site.site}.{device}", connection.credentials, persistent=device == "recorder"
+        transport=lambda mode: MqttTransport(
+            connection.address,
+            f"{site.site}.{device}",
+            connection.credentials,
+            persistent=device == "recorder" and mode is TimeMode.WALL,
         ),
         lockstep_store=store(device),
         wall_store=store(f"{device}-wall"),

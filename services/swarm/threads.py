@@ -11,6 +11,7 @@ from broker.checkpoint import MemoryCheckpoint
 from broker.host import Host
 from broker.mqtt import MqttTransport
 from schemas.errors import RunFailedError, TwinswarmError
+from schemas.messages import TimeMode
 from schemas.site import Site
 from services.clock.lockstep import CLOCK
 from services.swarm.clock_process import ClockOrder, drive_clock
@@ -59,7 +60,7 @@ class ThreadedSwarm:
         store = HistoryStore(self.history) if device == "recorder" else None
         host = Host(
             make=maker(self.site, device, None if store is None else Recording(store)),
-            transport=lambda: self._connect(device),
+            transport=lambda mode: self._connect(device, persistent=device == "recorder" and mode is TimeMode.WALL),
             lockstep_store=MemoryCheckpoint(),
             wall_store=MemoryCheckpoint(),
             zone=self.site.zone,
@@ -76,8 +77,7 @@ class ThreadedSwarm:
     def _run_clock(self) -> None:
         drive_clock(self.site, self.order, self._connect(CLOCK), MemoryCheckpoint(), self._stop)
 
-    def _connect(self, device: str) -> MqttTransport:
-        persistent = device == "recorder"
+    def _connect(self, device: str, *, persistent: bool = False) -> MqttTransport:
         name = f"{self.site.site}.{device}"
         return MqttTransport(self.connection.address, name, self.connection.credentials, persistent=persistent)
 
