@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from broker.inbox import MemoryInbox
 from schemas.cycle import Course
 from schemas.messages import Phase, Presence, Session, Stamp, State, TimeMode
 from schemas.participant import Inbox, Outgoing, Participant, Received, Turn, Wanted, own_topic
@@ -20,18 +19,24 @@ class _Seat:
 
     def __init__(self, participant: Participant, boot: str) -> None:
         self.participant = participant
-        own: Inbox | None = getattr(participant, "inbox", None)
-        self.inbox: Inbox = own or MemoryInbox()
-        self.keeps_bytes = own is not None
+        self.inbox: Inbox | None = getattr(participant, "inbox", None)
+        """Its own, if it keeps one. The others are handed what is new to them: nothing is lost or repeated here."""
         self.boot = boot
         self.seen = 0
+        """So many messages of the cycle were handed over."""
         self.seqs: dict[str, int] = defaultdict(int)
         self._matching: dict[str, bool] = {}
 
     def wants(self, topic: str) -> bool:
-        if topic not in self._matching:
-            self._matching[topic] = any(matches(pattern, topic) for pattern in self.participant.subscriptions)
-        return self._matching[topic]
+        wanted = self._matching.get(topic)
+        if wanted is None:
+            wanted = any(matches(pattern, topic) for pattern in self.participant.subscriptions)
+            self._matching[topic] = wanted
+        return wanted
+
+
+_Sent = tuple[str, Received]
+"""A message and its topic as text, which is built once."""
 
 
 def run_direct(
@@ -50,7 +55,8 @@ def run_direct(
     lives = run.replace(".", "").replace("Z", "")  # no other run has these boots
     ordered = sorted(participants, key=lambda p: p.device)
     seats = [_Seat(participant, f"{lives}-{place}") for place, participant in enumerate(ordered, 1)]
-    cycle: list[Received] = []
+    texts: dict[Topic, str] = {}
+    cycle: list[_Sent] = []
     for n, phase in course:
         turn = Turn(phase, course.time(n), course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
         if course.opens(n, phase):
@@ -59,17 +65,19 @@ def run_direct(
                 seat.seen = 0
         if phase is Phase.ROLLCALL:
             topic, body = session
-            cycle.append(Received(topic, Stamp(ts=turn.t, run=run, boot=f"{lives}-0", seq=1), body))
-        sent: list[Received] = []
+            stamp = Stamp(ts=turn.t, run=run, boot=f"{lives}-0", seq=1)
+            cycle.append((str(topic), Received(topic, stamp, body)))
+        sent: list[_Sent] = []
         for seat in seats:
             outgoing = _introduction(seat.participant) if phase is Phase.ROLLCALL else []
             outgoing += seat.participant.act(turn, _hand_over(seat, cycle, run, turn))
             for message in outgoing:
-                seat.seqs[str(message.topic)] += 1
-                stamp = Stamp(ts=turn.t, run=run, boot=seat.boot, seq=seat.seqs[str(message.topic)])
-                sent.append(Received(message.topic, stamp, message.body))
-        for received in sent:
-            if on_message is not None:
+                text = texts.get(message.topic) or texts.setdefault(message.topic, str(message.topic))
+                seat.seqs[text] += 1
+                stamp = Stamp(ts=turn.t, run=run, boot=seat.boot, seq=seat.seqs[text])
+                sent.append((text, Received(message.topic, stamp, message.body)))
+        if on_message is not None:
+            for _, received in sent:
                 on_message(received)
         cycle += sent
         if on_phase is not None:
@@ -83,16 +91,28 @@ def _introduction(participant: Participant) -> list[Outgoing]:
     ]
 
 
-def _hand_over(seat: _Seat, cycle: Sequence[Received], run: str, turn: Turn) -> list[Received]:
+def _hand_over(seat: _Seat, cycle: Sequence[_Sent], run: str, turn: Turn) -> list[Received]:
     """What was sent in earlier phases of this cycle on the seat's subscriptions, each message once."""
+    if seat.inbox is not None:
+        return _through_inbox(seat, seat.inbox, cycle, run, turn)
+    new = [
+        (text, received)
+        for text, received in cycle[seat.seen :]
+        if seat.wants(text) and received.stamp.boot != seat.boot
+    ]
+    seat.seen = len(cycle)
+    new.sort(key=lambda sent: (sent[0], sent[1].stamp.boot, sent[1].stamp.seq))
+    return [received for _, received in new]
+
+
+def _through_inbox(seat: _Seat, inbox: Inbox, cycle: Sequence[_Sent], run: str, turn: Turn) -> list[Received]:
     wanted = []
-    for place, received in enumerate(cycle):
-        topic = str(received.topic)
-        if received.stamp.boot == seat.boot or not seat.wants(topic):
+    for place, (text, received) in enumerate(cycle):
+        if received.stamp.boot == seat.boot or not seat.wants(text):
             continue
         if place >= seat.seen:
-            seat.inbox.add(received, encode(received.stamp, received.body) if seat.keeps_bytes else b"")
-        wanted.append(Wanted(topic, received.stamp.boot, received.stamp.seq, received.stamp.seq))
+            inbox.add(received, encode(received.stamp, received.body))
+        wanted.append(Wanted(text, received.stamp.boot, received.stamp.seq, received.stamp.seq))
     seat.seen = len(cycle)
-    seat.inbox.flush()
-    return seat.inbox.take(run, turn, wanted)
+    inbox.flush()
+    return inbox.take(run, turn, wanted)

@@ -27,6 +27,9 @@ RULES: dict[str, set[str]] = {
     "services.recorder": {"schemas", EVERYTHING_ELSE},
     "services.analysis": {"schemas", "services.recorder", EVERYTHING_ELSE},
     "services.gateway": {"schemas", EVERYTHING_ELSE},
+    # A study composes whole days and settles them as the analysis does; what the recorder would have read back, it
+    # takes from memory, so it needs the recorder's tracks, but no history.
+    "services.study": {"schemas", "services.analysis", "services.recorder", "services.swarm", EVERYTHING_ELSE},
     "services.swarm": {"schemas", "sites", "broker", "twin_devices", "services", EVERYTHING_ELSE},
     "services": set(),
 }
@@ -140,6 +143,8 @@ def test_every_module_imports_only_what_its_part_may() -> None:
         ("services.clock.refusal", "broker.transport.Transport", True),
         ("services.clock.refusal", "broker.mqtt", False),
         ("services.ems.participant", "broker.transport", False),
+        ("services.study.day", "services.swarm.in_memory", True),
+        ("services.study.day", "services.ems.solve", False),
     ],
 )
 def test_the_rules_say_what_the_design_says(module: str, imported: str, allowed: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.swarm.cli.commands import checks, days, devices, files, histories, members, plans
+from services.swarm.cli.commands import checks, days, devices, files, histories, members, plans, study
 from services.swarm.cli.documentation import help_text
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
 _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what was recorded", "The services alone"
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    _DAY: (days.up, days.run, plans.plan),
+    _DAY: (days.up, days.run, plans.plan, study.study),
     _SITE: (checks.check, files.init, files.schema, devices.devices),
     _RECORD: (histories.report, histories.export),
 }
