@@ -44,6 +44,7 @@ AT_HOME: dict[str, set[str]] = {
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},
     "yaml": {"sites"},
+    "cryptography": {"broker.provision"},
 }
 
 # Module of a process that must stay small -> what running it must not load.

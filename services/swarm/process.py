@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from broker.address import BrokerAddress, Credentials
+from broker.provision.layout import Folder
 from schemas.errors import InputError, LocalStateError, TwinswarmError
 from schemas.messages import TimeMode
 from schemas.site import Site
@@ -37,6 +38,12 @@ class Connection:
 
     address: BrokerAddress
     credentials: Credentials = field(default_factory=Credentials)
+    certificates: Path | None = None
+    """Folder that ``twinswarm provision`` made: everybody uses the certificate in its own name. None: `credentials`."""
+
+    def credentials_of(self, name: str) -> Credentials:
+        """Raises InputError when the folder has no certificate for ``name``, a device, a service or ``observer``."""
+        return self.credentials if self.certificates is None else Folder(self.certificates).credentials(name)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class ProcessSwarm:
         self.supervisor.start(device, self._command(device))
 
     def _command(self, device: str) -> list[str]:
-        credentials = self.connection.credentials
+        credentials = self.connection.credentials_of(device)
         options = {
             "--site": self._site_file,
             "--broker": self.connection.address,

@@ -79,7 +79,9 @@ class ThreadedSwarm:
 
     def _connect(self, device: str, *, persistent: bool = False) -> MqttTransport:
         name = f"{self.site.site}.{device}"
-        return MqttTransport(self.connection.address, name, self.connection.credentials, persistent=persistent)
+        return MqttTransport(
+            self.connection.address, name, self.connection.credentials_of(device), persistent=persistent
+        )
 
     def watch(self) -> list[Death]:
         """Raises what a participant raised: an error of ours as it is, another as RunFailedError."""

@@ -15,6 +15,7 @@ from broker.wall import LINGER_S
 from schemas.errors import InputError, RemoteMessageError
 from schemas.messages import TimeMode
 from schemas.participant import Received
+from schemas.roles import OBSERVER
 from schemas.site import Site
 from schemas.topics import Channel, Topic, topic_filter
 from schemas.wire import decode
@@ -47,6 +48,8 @@ class How:
     """Devices that the user runs: no twin is started for them."""
     one_process: bool = False
     """All participants as threads of this process, each with its connection; else a process each."""
+    certificates: Path | None = None
+    """Folder that ``twinswarm provision`` made: everybody proves by a certificate who it is. None: `credentials`."""
 
     @property
     def mode(self) -> TimeMode:
@@ -68,8 +71,9 @@ def broker_for(how: How, logs: Path) -> Iterator[Connection]:
         elif address is LocalBroker.MOSQUITTO:
             address = stack.enter_context(LocalMosquitto(directory=logs / "mosquitto")).address
         assert isinstance(address, BrokerAddress)
-        how.credentials.check_for(address)
-        yield Connection(address, how.credentials)
+        connection = Connection(address, how.credentials, how.certificates)
+        connection.credentials_of(OBSERVER).check_for(address)
+        yield connection
 
 
 def conduct_swarm(
@@ -86,7 +90,7 @@ def conduct_swarm(
     folder = how.workdir / run
     folder.mkdir(parents=True, exist_ok=True)
     with broker_for(how, folder / "logs") as connection:
-        observer = MqttTransport(connection.address, f"{site.site}.observer", connection.credentials)
+        observer = MqttTransport(connection.address, f"{site.site}.{OBSERVER}", connection.credentials_of(OBSERVER))
         if how.external:
             check_site_is_free(observer, site.site, how.mode, how.attach)
         clock = ClockOrder(run=run, t0=order.course.t0, t_end=order.course.t_end, allowed=None, speed=how.speed)

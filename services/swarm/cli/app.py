@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.swarm.cli.commands import checks, days, devices, files, histories, members, plans, study
+from services.swarm.cli.commands import checks, days, devices, files, histories, members, plans, provision, study
 from services.swarm.cli.documentation import help_text
 
 app = typer.Typer(
@@ -29,6 +29,8 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in _GROUPS.items():
     for command in commands:
         app.command(help=help_text(command.__doc__), rich_help_panel=panel)(command)
+
+app.add_typer(provision.app, name="provision", help=help_text(provision.site.__doc__), rich_help_panel=_SITE)
 
 _ALONE: dict[str, Callable[..., None]] = {
     "twin": members.twin,

@@ -180,6 +180,15 @@ KeyOption = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="PEM: its key, without a pass phrase.", rich_help_panel=_BROKER),
 ]
+CertificatesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificates",
+        metavar="DIR",
+        help="Folder that `provision` made: every participant uses the certificate in its own name.",
+        rich_help_panel=_BROKER,
+    ),
+]
 UsernameOption = Annotated[
     str | None, typer.Option("--username", metavar="NAME", help="For the broker.", rich_help_panel=_BROKER)
 ]
@@ -298,3 +307,19 @@ def connection(
     assert isinstance(address, BrokerAddress)
     assert credentials is not None
     return Connection(address, credentials)
+
+
+def check_certificates(folder: Path | None, credentials: Credentials, broker: str) -> None:
+    """Of ``--certificates``. Raises InputError for a folder that provisioning did not make, and beside other proofs."""
+    if folder is None:
+        return
+    from broker.provision.layout import Folder
+
+    if credentials != Credentials():
+        raise InputError.one("--certificates", "is everybody's proof: leave --cafile, --cert, --key, --username out")
+    if not Folder(folder).ca_certificate.is_file():
+        raise InputError.one("--certificates", "was not made by `twinswarm provision`: it has no ca.crt", str(folder))
+    address = parse_broker(broker)
+    if not isinstance(address, BrokerAddress) or not address.tls:
+        what = "certificates need an encrypted broker that runs: give --broker mqtts://host:port"
+        raise InputError.one("--certificates", what, broker)

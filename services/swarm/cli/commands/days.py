@@ -56,6 +56,7 @@ def up(
     cafile: options.CafileOption = None,
     cert: options.CertOption = None,
     key: options.KeyOption = None,
+    certificates: options.CertificatesOption = None,
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
 ) -> None:
@@ -77,6 +78,7 @@ def up(
     output = Output.to(json)
     parse_broker(broker)
     credentials = Credentials(cafile, cert, key, username, password_file)
+    options.check_certificates(certificates, credentials, broker)
     factor = options.parse_speed(speed)
     if attach and broker in tuple(LocalBroker):
         what = "a device of your own has to know the broker: give --broker mqtt://host:port"
@@ -87,7 +89,8 @@ def up(
     def conduct(order: "Order", show: "Show") -> "RunResult":
         from services.swarm.up import How, conduct_swarm
 
-        how = How(broker, credentials, order.history.parent, factor, frozenset(attach or ()), one_process)
+        attached = frozenset(attach or ())
+        how = How(broker, credentials, order.history.parent, factor, attached, one_process, certificates)
         return conduct_swarm(order, how, show.on_message, show.on_news)
 
     task = _Task(order, _title(order, case, f"{broker}, {speed}"), output, not no_report, report)

@@ -1,0 +1,1 @@
+"""Certificates, access list and configuration of a site's Mosquitto, from the site description."""

@@ -1,0 +1,32 @@
+"""Mosquitto's access list, from the table of rights in `schemas.roles`. Who is not named in it may do nothing."""
+
+from collections.abc import Mapping
+
+from schemas.roles import read_filters, write_filters
+from schemas.topics import Channel, Kind, topic_filter
+
+PROVISIONER = "provision"
+"""Identity of `broker.provision.eviction`, which declares a revoked device offline. It exists for seconds at a time."""
+
+
+def access_list(site: str, clients: Mapping[str, Kind | None]) -> str:
+    """The text of the ``acl_file``: a block per user, default deny. Kind None: an observer."""
+    blocks = [
+        "# Written by twinswarm provision, which writes it anew; user name = CN of the certificate = client id.\n"
+        "# What is not granted here is denied. A running Mosquitto takes changes on SIGHUP.\n"
+    ]
+    for name, kind in sorted(clients.items()):
+        writes = () if kind is None else write_filters(site, kind, name)
+        blocks.append(_block(site, name, writes, read_filters(site, kind, name)))
+    states = (topic_filter(site, channel=Channel.STATE),)
+    blocks.append(_block(site, PROVISIONER, states, states))
+    return "\n".join(blocks)
+
+
+def _block(site: str, name: str, writes: tuple[str, ...], reads: tuple[str, ...]) -> str:
+    both = [text for text in writes if text in reads]
+    lines = [f"user {site}.{name}"]
+    lines += [f"topic readwrite {text}" for text in both]
+    lines += [f"topic write {text}" for text in writes if text not in both]
+    lines += [f"topic read {text}" for text in reads if text not in both]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,100 @@
+"""What provisioning remembers of a site: who has a certificate, whose was revoked, which files it wrote."""
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from broker.provision import files
+from broker.provision.authority import Revocation
+from broker.provision.layout import Folder
+from schemas.errors import InputError, faults_of
+from schemas.messages import DeviceId
+from schemas.roles import OBSERVER
+from schemas.topics import SITE_PATTERN, Kind
+from schemas.units import UtcTime
+
+Role = Kind | Literal["observer"]
+
+
+class Revoked(BaseModel):
+    """A certificate that holds no longer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: DeviceId
+    serial: str
+    """Decimal: JSON's numbers end at 2^53 in many programs, serial numbers at 2^159."""
+    at: UtcTime
+
+
+class Register(BaseModel):
+    """``provision.json``. No secret is in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    site: Annotated[str, Field(pattern=f"^{SITE_PATTERN}$")]
+    clients: dict[DeviceId, Role] = Field(default_factory=dict)
+    issued: dict[DeviceId, tuple[str, ...]] = Field(default_factory=dict)
+    """Serial numbers (decimal) of all certificates in a name: revoking it revokes every one, renewed ones included."""
+    revoked: tuple[Revoked, ...] = ()
+    written: dict[str, str] = Field(default_factory=dict)
+    """Of each text file that provisioning writes anew when the site changes: its SHA-256 when it was written."""
+
+    @property
+    def kinds(self) -> dict[str, Kind | None]:
+        """Every client's kind; None: an observer."""
+        return {name: None if role == OBSERVER else Kind(role) for name, role in self.clients.items()}
+
+    @property
+    def barred(self) -> frozenset[str]:
+        """Whose certificate was revoked, and who got no new one."""
+        return frozenset(one.name for one in self.revoked) - self.clients.keys()
+
+    def with_client(self, name: str, kind: Kind | None) -> "Register":
+        return self._with(clients={**self.clients, name: OBSERVER if kind is None else kind})
+
+    def with_certificate(self, name: str, serial: int) -> "Register":
+        return self._with(issued={**self.issued, name: (*self.issued.get(name, ()), str(serial))})
+
+    def without(self, name: str, at: datetime) -> "Register":
+        """``name`` is no client any more; every certificate that was issued in its name is revoked."""
+        known = {one.serial for one in self.revoked}
+        new = (Revoked(name=name, serial=serial, at=at) for serial in self.issued.get(name, ()) if serial not in known)
+        clients = {other: role for other, role in self.clients.items() if other != name}
+        return self._with(clients=clients, revoked=(*self.revoked, *new))
+
+    def holds(self, serial: int) -> bool:
+        """Whether no certificate of this number was revoked."""
+        return str(serial) not in {one.serial for one in self.revoked}
+
+    def revocations(self) -> list[Revocation]:
+        return [Revocation(int(one.serial), one.at) for one in self.revoked]
+
+    def wrote(self, relative: str, content: bytes) -> "Register":
+        return self._with(written={**self.written, relative: hashlib.sha256(content).hexdigest()})
+
+    def wrote_exactly(self, relative: str, content: bytes) -> bool:
+        return self.written.get(relative) == hashlib.sha256(content).hexdigest()
+
+    def _with(self, **changes: object) -> "Register":
+        return self.model_copy(update=changes)
+
+    def save(self, folder: Folder) -> None:
+        """Leaves an equal file alone. Raises InputError."""
+        content = f"{self.model_dump_json(indent=2)}\n".encode()
+        if files.read(folder.register) != content:
+            files.write(folder.register, content)
+
+
+def load_register(folder: Folder) -> Register:
+    """Raises InputError when there is none, or when it is damaged."""
+    content = files.read(folder.register)
+    if content is None:
+        raise InputError.one(str(folder.root), "was not made by twinswarm provision: it has no authority")
+    try:
+        return Register.model_validate_json(content)
+    except ValidationError as error:
+        raise InputError(faults_of(error, str(folder.register))) from None

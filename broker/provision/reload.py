@@ -1,0 +1,23 @@
+"""Tells a Mosquitto on this machine to read its files anew."""
+
+import os
+import signal
+from pathlib import Path
+
+from schemas.errors import InputError
+
+
+def reload_mosquitto(pid: int) -> None:
+    """SIGHUP. Raises InputError for a process that is no Mosquitto: to most others this signal means to end."""
+    command = Path(f"/proc/{pid}/cmdline")
+    if Path("/proc/self").exists():
+        try:
+            program = command.read_bytes().split(b"\0")[0].decode(errors="replace")
+        except OSError:
+            raise InputError.one("--pid", "there is no process of this number", pid) from None
+        if Path(program).name != "mosquitto":
+            raise InputError.one("--pid", f"is no Mosquitto but {program}", pid)
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except OSError as error:
+        raise InputError.one("--pid", f"cannot be told: {error.strerror}", pid) from None

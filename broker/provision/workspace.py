@@ -1,0 +1,291 @@
+"""Makes and keeps a site's provisioning folder: what is there and right is left alone, what is not ours is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from broker.provision import files
+from broker.provision.acl import PROVISIONER, access_list
+from broker.provision.authority import Authority, issue_time
+from broker.provision.identity import BROKER_NAMES, Identity, broker_identity, client_identity
+from broker.provision.layout import Folder
+from broker.provision.mosquitto_conf import BrokerPlace, configuration
+from broker.provision.register import Register, load_register
+from schemas.errors import InputError
+from schemas.roles import OBSERVER
+from schemas.site import FEEDER, SERVICES, Site
+from schemas.topics import Kind
+
+_ACL, _CONFIGURATION = "broker/acl", "broker/mosquitto.conf"
+_CANARY_LIFE = timedelta(hours=1)
+
+
+@dataclass
+class Changes:
+    """What a command did. ``written``: files, relative to the folder; ``notes``: what its user should know besides."""
+
+    written: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def clients_of(site: Site) -> dict[str, Kind | None]:
+    """Everybody who may connect at this site, and as what; None: an observer."""
+    devices = {name: Kind(device.kind) for name, device in site.devices.items()}
+    return {**devices, FEEDER: Kind.FEEDER, **SERVICES, OBSERVER: None}
+
+
+def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) -> Changes:
+    """Authority, certificates, list of the revoked, access list and configuration of a site, as far as they lack.
+
+    A device that was revoked stays so. Raises InputError: for a folder with files of somebody else, for files in it
+    that were changed by hand, for names that are reserved.
+    """
+    work = _Workspace.opened(root, site.site, now)
+    wanted = clients_of(site)
+    for name in wanted.keys() & {PROVISIONER}:
+        raise InputError.one(f"site {site.site}", "no device may have this name: provisioning uses it", name)
+    barred = work.register.barred
+    for name, kind in wanted.items():
+        if name not in barred:
+            work.admit(name, kind)
+        else:
+            work.changes.notes.append(f"{name} stays revoked; `provision add {name}` would give it a new certificate")
+    for name in sorted(work.register.clients.keys() - wanted.keys()):
+        work.changes.notes.append(
+            f"{name} is not in the site's description and keeps its access; see `provision revoke`"
+        )
+    for name in work.register.clients:
+        work.certify(name)
+    work.certify_broker(place)
+    work.list_revoked()
+    work.write_text(_ACL, access_list(work.register.site, work.register.kinds))
+    work.write_text(_CONFIGURATION, configuration(place))
+    work.save()
+    return work.changes
+
+
+def add_client(root: Path, name: str, kind: Kind | None, now: datetime) -> Changes:
+    """A certificate and the rights of ``kind`` (None: an observer) for one more, or again for one that was revoked.
+
+    Nobody else's files change, save the access list. Raises InputError for a name that is taken or reserved.
+    """
+    work = _Workspace.existing(root, now)
+    fixed: Mapping[str, Kind | None] = {**SERVICES, FEEDER: Kind.FEEDER, OBSERVER: None}
+    if name == PROVISIONER or (name in fixed and fixed[name] is not kind):
+        raise InputError.one("DEVICE", f"the name is reserved for the {name}", name)
+    if name in work.register.clients and work.register.kinds[name] is not kind:
+        raise InputError.one("DEVICE", f"there is a {work.register.clients[name]} of this name; revoke it first", name)
+    work.admit(name, kind)
+    work.certify(name)
+    work.write_text(_ACL, access_list(work.register.site, work.register.kinds))
+    work.save()
+    return work.changes
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """``canary``: a certificate in the revoked name and on the same list: who refuses it has read the list."""
+
+    changes: Changes
+    canary: Identity
+
+
+def revoke_client(root: Path, name: str, now: datetime) -> Revoked:
+    """Puts all certificates of a name on the list of the revoked, takes its rights and its key file away.
+
+    May be repeated. A broker that runs has to read both files anew, and a session that is open goes on without
+    rights until it ends: see `broker.provision.eviction`. Raises InputError for a name that never was there.
+    """
+    work = _Workspace.existing(root, now)
+    if name not in work.register.clients and name not in work.register.barred:
+        known = ", ".join(sorted(work.register.clients))
+        raise InputError.one("DEVICE", f"site {work.register.site} has given a certificate to {known}", name)
+    canary = client_identity(work.authority, f"{work.register.site}.{name}", now, life=_CANARY_LIFE)
+    work.register = work.register.with_certificate(name, canary.serial).without(name, now)
+    work.save()  # first, so that nothing that follows can fail into a certificate that holds
+    work.list_revoked(anew=True)
+    work.write_text(_ACL, access_list(work.register.site, work.register.kinds))
+    for path in (work.folder.key(name), work.folder.certificate(name)):
+        if files.delete(path):
+            work.changes.deleted.append(str(path.relative_to(root)))
+    work.save()
+    return Revoked(work.changes, canary)
+
+
+def open_authority(folder: Folder) -> Authority:
+    """Raises InputError when it is not there or damaged."""
+    certificate, key = files.read(folder.ca_certificate), files.read(folder.ca_key)
+    if certificate is None or key is None:
+        lacks = folder.ca_certificate if certificate is None else folder.ca_key
+        raise InputError.one(str(lacks), "is missing; without it nothing can be signed")
+    return Authority.load(certificate, key, f"{folder.ca_certificate}, {folder.ca_key}")
+
+
+@dataclass
+class _Workspace:
+    folder: Folder
+    authority: Authority
+    register: Register
+    now: datetime
+    changes: Changes
+
+    @classmethod
+    def opened(cls, root: Path, site: str, now: datetime) -> "_Workspace":
+        """Of this site; a new one where there is nothing yet."""
+        folder = Folder(root)
+        if files.read(folder.register) is None:
+            return cls._new(folder, site, now)
+        work = cls.existing(root, now)
+        if work.register.site != site:
+            raise InputError.one("--out", f"is the folder of site {work.register.site}, not of {site}", str(root))
+        return work
+
+    @classmethod
+    def existing(cls, root: Path, now: datetime) -> "_Workspace":
+        folder = Folder(root)
+        register, changes = load_register(folder), Changes()
+        if files.read(folder.ca_certificate) is None and not register.issued:  # killed before it had an authority
+            authority = _new_authority(folder, register.site, now, changes)
+        else:
+            authority = open_authority(folder)
+        work = cls(folder, authority, register, now, changes)
+        work._copy_authority()
+        return work
+
+    @classmethod
+    def _new(cls, folder: Folder, site: str, now: datetime) -> "_Workspace":
+        files.make_folder(folder.root)
+        foreign = sorted(path.name for path in folder.root.iterdir())
+        if foreign:
+            told = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
+            raise InputError.one("--out", f"has files that are not of twinswarm provision: {told}", str(folder.root))
+        Register(site=site).save(folder)  # first: from now on the folder is known as ours
+        return cls.existing(folder.root, now)
+
+    def _copy_authority(self) -> None:
+        """Beside the broker's files: they are all that the broker's machine gets."""
+        self._put(self.folder.broker / "ca.crt", self.authority.certificate_pem, files.PUBLIC)
+
+    def _put(self, path: Path, content: bytes, mode: int) -> None:
+        """Writes what is missing. Raises InputError when something else is there."""
+        there = files.read(path)
+        if there is None:
+            self._write(path, content, mode)
+        elif there != content:
+            raise InputError.one(str(path), "is not the authority's certificate; move it away")
+
+    def _write(self, path: Path, content: bytes, mode: int) -> None:
+        files.write(path, content, mode)
+        self.changes.written.append(str(path.relative_to(self.folder.root)))
+
+    def admit(self, name: str, kind: Kind | None) -> None:
+        self.register = self.register.with_client(name, kind)
+
+    def save(self) -> None:
+        self.register.save(self.folder)
+
+    def certify(self, name: str) -> None:
+        """A certificate that is missing or ends soon. Raises InputError for one that is not ours."""
+        full = f"{self.register.site}.{name}"
+
+        def issue(key: ec.EllipticCurvePrivateKey | None) -> Identity:
+            identity = client_identity(self.authority, full, self.now, key=key)
+            self.register = self.register.with_certificate(name, identity.serial)
+            self.save()  # before it exists, so that it can be revoked whatever happens
+            return identity
+
+        certificate, key = self.folder.certificate(name), self.folder.key(name)
+        there = files.read(certificate)
+        if there is not None and files.read(key) is None:
+            # The key was handed over to where the device runs; that is what it is for.
+            if self._is_ours(certificate, there, full).not_valid_after_utc < self.now:
+                self.changes.notes.append(f"{name}: its certificate has expired and its key is not here to renew it")
+            return
+        identity = self._loaded(certificate, key, full)
+        if isinstance(identity, Identity) and not identity.ends_soon(self.now):
+            return
+        self._store(certificate, key, issue(identity.key if isinstance(identity, Identity) else identity))
+
+    def certify_broker(self, place: BrokerPlace) -> None:
+        """The broker's, anew when it lacks a name. Raises InputError for one that is not ours."""
+        certificate, key = self.folder.broker / "server.crt", self.folder.broker / "server.key"
+        name = f"{self.register.site}.broker"
+        identity = self._loaded(certificate, key, name)
+        if isinstance(identity, Identity):
+            lacks = {*BROKER_NAMES, *place.names} - identity.hosts
+            if not lacks and not identity.ends_soon(self.now):
+                return
+        reused = identity.key if isinstance(identity, Identity) else identity
+        self._store(certificate, key, broker_identity(self.authority, name, place.names, self.now, key=reused))
+
+    def _loaded(self, certificate: Path, key: Path, name: str) -> Identity | ec.EllipticCurvePrivateKey | None:
+        """What is there: both, the key alone (a run was killed in between), or nothing."""
+        signed, private = files.read(certificate), files.read(key)
+        if private is None:
+            if signed is not None:
+                raise InputError.one(str(key), "is missing beside its certificate")
+            return None
+        if signed is None:
+            try:
+                alone = load_pem_private_key(private, None)
+            except (ValueError, TypeError) as error:
+                raise InputError.one(str(key), f"is no private key: {error}") from None
+            if not isinstance(alone, ec.EllipticCurvePrivateKey):
+                raise InputError.one(str(key), "is not a key that twinswarm provision made; move it away")
+            return alone
+        self._is_ours(certificate, signed, name)
+        return Identity.load(signed, private, f"{certificate}, {key}")
+
+    def _is_ours(self, path: Path, content: bytes, name: str) -> x509.Certificate:
+        try:
+            certificate = x509.load_pem_x509_certificate(content)
+        except ValueError as error:
+            raise InputError.one(str(path), f"is no certificate: {error}") from None
+        wanted = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        if not self.authority.signed(certificate) or certificate.subject != wanted:
+            raise InputError.one(str(path), f"is not a certificate of this authority for {name}; move it away")
+        if not self.register.holds(certificate.serial_number):
+            raise InputError.one(str(path), "is revoked; move it away")
+        return certificate
+
+    def _store(self, certificate: Path, key: Path, identity: Identity) -> None:
+        if files.read(key) != identity.key_pem:
+            self._write(key, identity.key_pem, files.SECRET)
+        self._write(certificate, identity.certificate_pem, files.PUBLIC)
+
+    def list_revoked(self, *, anew: bool = False) -> None:
+        """The list of the revoked, if it is missing, or ``anew``."""
+        path = self.folder.broker / "crl.pem"
+        before = files.read(path)
+        if before is None or anew:
+            after = None if before is None else issue_time(before)
+            content = self.authority.revocation_list(self.register.revocations(), after, self.now)
+            self._write(path, content, files.PUBLIC)
+
+    def write_text(self, relative: str, text: str) -> None:
+        """Raises InputError when the file was changed by somebody else since it was written."""
+        path, content = self.folder.root / relative, text.encode()
+        there = files.read(path)
+        if there != content:
+            if there is not None and not self.register.wrote_exactly(relative, there):
+                raise InputError.one(str(path), "was changed by hand and would be overwritten; move it away")
+            self._write(path, content, files.SECRET if relative == _ACL else files.PUBLIC)
+        self.register = self.register.wrote(relative, content)
+
+
+def _new_authority(folder: Folder, site: str, now: datetime, changes: Changes) -> Authority:
+    authority = Authority.new(site, now)
+    # The certificate last: without it the folder counts as one without an authority.
+    for path, content, mode in (
+        (folder.ca_key, authority.key_pem, files.SECRET),
+        (folder.ca_certificate, authority.certificate_pem, files.PUBLIC),
+    ):
+        files.write(path, content, mode)
+        changes.written.append(str(path.relative_to(folder.root)))
+    return authority

@@ -1,0 +1,87 @@
+"""Who may write and read what: the part of the contract from which access lists and the AsyncAPI document are made.
+
+A participant's rights follow from its kind. Everything that is not named here is denied.
+"""
+
+from dataclasses import dataclass
+
+from schemas.topics import Channel, Kind, Topic, everything, topic_filter
+
+DEVICE_KINDS = (Kind.BESS, Kind.CHARGER, Kind.METER, Kind.PV)
+CONTROLLED_KINDS = (Kind.BESS, Kind.CHARGER, Kind.PV)
+"""Devices that a set-point can be sent to."""
+OBSERVER = "observer"
+"""Identity of those who only look: a dashboard, a notebook, ``twinswarm up`` as it shows the day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """To write or to read a channel: on one's own topic, or on those of every device of ``kinds`` (empty: any kind)."""
+
+    channel: Channel
+    own: bool = False
+    kinds: tuple[Kind, ...] = ()
+
+    def filters(self, site: str, kind: Kind, device: str) -> tuple[str, ...]:
+        """As MQTT filters, for the participant ``device`` of ``kind``."""
+        if self.own:
+            return (str(Topic(site, kind, device, self.channel)),)
+        return tuple(topic_filter(site, one, channel=self.channel) for one in self.kinds or ("+",))
+
+
+def _own(*channels: Channel) -> tuple[Right, ...]:
+    return tuple(Right(channel, own=True) for channel in channels)
+
+
+def _any(*channels: Channel, kinds: tuple[Kind, ...] = ()) -> tuple[Right, ...]:
+    return tuple(Right(channel, kinds=kinds) for channel in channels)
+
+
+_OF_ITSELF = _own(Channel.BIRTH, Channel.STATE, Channel.DONE, Channel.ALARM, Channel.METRIC, Channel.REJECT)
+_TIME = (*_any(Channel.SESSION, Channel.TICK, kinds=(Kind.CLOCK,)), *_own(Channel.STATE))
+"""The clock's messages, and one's own state: a last will may have come in between."""
+
+WRITES: dict[Kind, tuple[Right, ...]] = {
+    Kind.CHARGER: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)),
+    Kind.BESS: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)),
+    Kind.PV: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)),
+    Kind.METER: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
+    Kind.FEEDER: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
+    Kind.EMS: (*_OF_ITSELF, *_own(Channel.PLAN), *_any(Channel.SETPOINT, kinds=CONTROLLED_KINDS)),
+    Kind.CLOCK: (*_OF_ITSELF, *_own(Channel.SESSION, Channel.TICK)),
+    Kind.RECORDER: (*_OF_ITSELF, *_own(Channel.RECEIPT)),
+    Kind.FORECAST: (*_OF_ITSELF, *_own(Channel.SERIES)),
+    Kind.TARIFF: (*_OF_ITSELF, *_own(Channel.SERIES)),
+}
+
+READS: dict[Kind, tuple[Right, ...]] = {
+    Kind.CHARGER: (*_TIME, *_own(Channel.SETPOINT)),
+    Kind.BESS: (*_TIME, *_own(Channel.SETPOINT)),
+    Kind.PV: (*_TIME, *_own(Channel.SETPOINT)),
+    Kind.METER: (*_TIME, *_own(Channel.SETPOINT)),
+    Kind.FEEDER: (*_TIME, *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
+    Kind.EMS: (*_TIME, *_any(Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES)),
+    # Births and answers to drive the barrier; the others to see, before it begins, whether somebody lives there.
+    Kind.CLOCK: (
+        *_any(Channel.SESSION, Channel.TICK, kinds=(Kind.CLOCK,)),
+        *_any(Channel.BIRTH, Channel.STATE, Channel.DONE, Channel.TELEMETRY, Channel.SETPOINT),
+    ),
+    Kind.RECORDER: _any(*Channel),
+    Kind.FORECAST: _TIME,
+    Kind.TARIFF: _TIME,
+}
+
+
+def write_filters(site: str, kind: Kind, device: str) -> tuple[str, ...]:
+    """Where a participant may publish."""
+    return tuple(text for right in WRITES[kind] for text in right.filters(site, kind, device))
+
+
+def read_filters(site: str, kind: Kind | None, device: str) -> tuple[str, ...]:
+    """What a participant is given; ``kind`` None: an observer.
+
+    The recorder and an observer get all of the site, wrong topics below it included: those are dead letters.
+    """
+    if kind is None or kind is Kind.RECORDER:
+        return (everything(site),)
+    return tuple(text for right in READS[kind] for text in right.filters(site, kind, device))
