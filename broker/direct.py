@@ -5,6 +5,7 @@ Every participant is handed exactly what `broker.lockstep` would hand it, so the
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.cycle import Course
@@ -15,28 +16,64 @@ from schemas.wire import encode
 
 
 class _Seat:
-    """A participant with its inbox and its numbering of messages."""
+    """A participant with what waits for it and its numbering of messages."""
 
     def __init__(self, participant: Participant, boot: str) -> None:
         self.participant = participant
         self.inbox: Inbox | None = getattr(participant, "inbox", None)
-        """Its own, if it keeps one. The others are handed what is new to them: nothing is lost or repeated here."""
+        """Its own, if it keeps one. The others are handed what waits: nothing is lost or repeated here."""
         self.boot = boot
-        self.seen = 0
-        """So many messages of the cycle were handed over."""
+        self.waiting: list[_Sent] = []
+        self.wanted: list[Wanted] = []
+        """Of this cycle, for a seat with an inbox of its own."""
         self.seqs: dict[str, int] = defaultdict(int)
-        self._matching: dict[str, bool] = {}
 
     def wants(self, topic: str) -> bool:
-        wanted = self._matching.get(topic)
-        if wanted is None:
-            wanted = any(matches(pattern, topic) for pattern in self.participant.subscriptions)
-            self._matching[topic] = wanted
-        return wanted
+        return any(matches(pattern, topic) for pattern in self.participant.subscriptions)
+
+    def hand_over(self, run: str, turn: Turn) -> list[Received]:
+        """What was sent in earlier phases of this cycle on the subscriptions, each message once."""
+        waiting, self.waiting = self.waiting, []
+        if self.inbox is not None:
+            return self._through_inbox(self.inbox, waiting, run, turn)
+        waiting.sort(key=lambda sent: (sent.text, sent.received.stamp.boot, sent.received.stamp.seq))
+        return [sent.received for sent in waiting]
+
+    def _through_inbox(self, inbox: Inbox, waiting: Sequence["_Sent"], run: str, turn: Turn) -> list[Received]:
+        for sent in waiting:
+            stamp = sent.received.stamp
+            inbox.add(sent.received, encode(stamp, sent.received.body))
+            self.wanted.append(Wanted(sent.text, stamp.boot, stamp.seq, stamp.seq))
+        inbox.flush()
+        return inbox.take(run, turn, self.wanted)
 
 
-_Sent = tuple[str, Received]
-"""A message and its topic as text, which is built once."""
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A message, and its topic as text, which is built once."""
+
+    text: str
+    received: Received
+
+
+class _Exchange:
+    """Who gets what: each message waits at every other seat that subscribes to its topic."""
+
+    def __init__(self, seats: Sequence[_Seat]) -> None:
+        self._seats = seats
+        self._texts: dict[Topic, str] = {}
+        self._takers: dict[str, list[_Seat]] = {}
+
+    def text(self, topic: Topic) -> str:
+        return self._texts.get(topic) or self._texts.setdefault(topic, str(topic))
+
+    def deliver(self, sent: _Sent) -> None:
+        takers = self._takers.get(sent.text)
+        if takers is None:
+            takers = self._takers[sent.text] = [seat for seat in self._seats if seat.wants(sent.text)]
+        for seat in takers:
+            if sent.received.stamp.boot != seat.boot:
+                seat.waiting.append(sent)
 
 
 def run_direct(
@@ -55,31 +92,30 @@ def run_direct(
     lives = run.replace(".", "").replace("Z", "")  # no other run has these boots
     ordered = sorted(participants, key=lambda p: p.device)
     seats = [_Seat(participant, f"{lives}-{place}") for place, participant in enumerate(ordered, 1)]
-    texts: dict[Topic, str] = {}
-    cycle: list[_Sent] = []
+    exchange = _Exchange(seats)
     for n, phase in course:
         turn = Turn(phase, course.time(n), course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
         if course.opens(n, phase):
-            cycle = []
             for seat in seats:
-                seat.seen = 0
+                # What came after the last phase is of a cycle that is over.
+                seat.waiting, seat.wanted = [], []
         if phase is Phase.ROLLCALL:
             topic, body = session
             stamp = Stamp(ts=turn.t, run=run, boot=f"{lives}-0", seq=1)
-            cycle.append((str(topic), Received(topic, stamp, body)))
+            exchange.deliver(_Sent(exchange.text(topic), Received(topic, stamp, body)))
         sent: list[_Sent] = []
         for seat in seats:
             outgoing = _introduction(seat.participant) if phase is Phase.ROLLCALL else []
-            outgoing += seat.participant.act(turn, _hand_over(seat, cycle, run, turn))
+            outgoing += seat.participant.act(turn, seat.hand_over(run, turn))
             for message in outgoing:
-                text = texts.get(message.topic) or texts.setdefault(message.topic, str(message.topic))
+                text = exchange.text(message.topic)
                 seat.seqs[text] += 1
                 stamp = Stamp(ts=turn.t, run=run, boot=seat.boot, seq=seat.seqs[text])
-                sent.append((text, Received(message.topic, stamp, message.body)))
-        if on_message is not None:
-            for _, received in sent:
-                on_message(received)
-        cycle += sent
+                sent.append(_Sent(text, Received(message.topic, stamp, message.body)))
+        for item in sent:
+            exchange.deliver(item)
+            if on_message is not None:
+                on_message(item.received)
         if on_phase is not None:
             on_phase(n, phase, turn.t)
 
@@ -89,30 +125,3 @@ def _introduction(participant: Participant) -> list[Outgoing]:
         Outgoing(own_topic(participant, Channel.BIRTH), participant.birth()),
         Outgoing(own_topic(participant, Channel.STATE), State(state=Presence.ONLINE)),
     ]
-
-
-def _hand_over(seat: _Seat, cycle: Sequence[_Sent], run: str, turn: Turn) -> list[Received]:
-    """What was sent in earlier phases of this cycle on the seat's subscriptions, each message once."""
-    if seat.inbox is not None:
-        return _through_inbox(seat, seat.inbox, cycle, run, turn)
-    new = [
-        (text, received)
-        for text, received in cycle[seat.seen :]
-        if seat.wants(text) and received.stamp.boot != seat.boot
-    ]
-    seat.seen = len(cycle)
-    new.sort(key=lambda sent: (sent[0], sent[1].stamp.boot, sent[1].stamp.seq))
-    return [received for _, received in new]
-
-
-def _through_inbox(seat: _Seat, inbox: Inbox, cycle: Sequence[_Sent], run: str, turn: Turn) -> list[Received]:
-    wanted = []
-    for place, (text, received) in enumerate(cycle):
-        if received.stamp.boot == seat.boot or not seat.wants(text):
-            continue
-        if place >= seat.seen:
-            inbox.add(received, encode(received.stamp, received.body))
-        wanted.append(Wanted(text, received.stamp.boot, received.stamp.seq, received.stamp.seq))
-    seat.seen = len(cycle)
-    inbox.flush()
-    return inbox.take(run, turn, wanted)

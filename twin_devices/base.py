@@ -123,6 +123,8 @@ class Twin(ABC):
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         wall = turn.mode is TimeMode.WALL
+        if not wall and not inbox and turn.phase is not Phase.SENSE and turn.t == self._now:
+            return []  # Everything that happens at this instant has happened.
         at = self._advance(turn.t, away=turn.gap and turn.phase is Phase.SENSE)
         self._settle(at, expire=wall)
         sent: list[Outgoing] = []
