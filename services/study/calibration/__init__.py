@@ -1,0 +1,1 @@
+"""Fitting a site to a published table, on the loop itself."""
