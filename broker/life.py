@@ -18,10 +18,10 @@ class Life:
     seqs: dict[str, int] = field(default_factory=dict)
 
     def encode(self, outgoing: Outgoing, ts: datetime) -> bytes:
-        """The next message of its topic, at session time ``ts``."""
+        """The next message of its topic, at session time ``ts`` if it names no other."""
         topic = str(outgoing.topic)
         seq = self.seqs[topic] = self.seqs.get(topic, 0) + 1
-        return encode(Stamp(ts=ts, run=self.run, boot=self.boot, seq=seq), outgoing.body)
+        return encode(Stamp(ts=outgoing.ts or ts, run=self.run, boot=self.boot, seq=seq), outgoing.body)
 
     def encode_will(self, outgoing: Outgoing, ts: datetime) -> bytes:
         """A last will: number 0, outside all counts of gaps."""

@@ -37,7 +37,7 @@ EARLY_MOST = 1000
 BURST = 256
 """Messages handled before the phases that are due are looked at again."""
 LINGER_S = 2.0
-"""A participant with its own inbox listens for so much quiet machine time after a session's end."""
+"""A participant that records or measures what others tell listens for so much quiet machine time after the end."""
 PATIENCE_S = 0.5
 """Longest wait, so that a request to stop is noticed."""
 REST_S = 0.05
@@ -117,6 +117,8 @@ class WallLoop:
         self._cadence = dict(participant.cadence)
         self._schedule = Schedule(self._cadence, zone)
         self._own_inbox: Inbox | None = getattr(participant, "inbox", None)
+        measures = Phase.MEASURE in self._cadence and self._cadence[Phase.MEASURE].on_message
+        self._lingers = self._own_inbox is not None or measures
         self._state_topic = own_topic(participant, Channel.STATE)
         self._blank = participant.snapshot()
         self._saved_state: object = None
@@ -423,7 +425,7 @@ class WallLoop:
             machine.append(self._saved_at + timedelta(seconds=SAVE_PERIOD_S))
         if session.ended is not None and self._once and not upcoming:
             assert self._last_arrival is not None
-            quiet = self._last_arrival + timedelta(seconds=0.0 if self._own_inbox is None else LINGER_S)
+            quiet = self._last_arrival + timedelta(seconds=LINGER_S if self._lingers else 0.0)
             self._finished = now >= quiet
             machine.append(quiet)
         return min(machine, default=None)

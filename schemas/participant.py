@@ -27,10 +27,14 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to send. The run loop stamps it with time, run, boot and seq."""
+    """A message to send. The run loop stamps it with time, run, boot and seq.
+
+    ``ts``: in wall time, the instant that the body is about where that is not the turn's; in lock-step there is none.
+    """
 
     topic: Topic
     body: Body
+    ts: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from schemas.errors import InputError
@@ -20,19 +20,29 @@ from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_top
 from schemas.site import FEEDER, Meter, Site
 from schemas.topics import Channel, Kind, topic_filter
 from twin_devices.base import software
-from twin_devices.bookkeeping import Account, Booking, Report, Span, report_of
+from twin_devices.bookkeeping import Account, Booking, Span, report_of
+from twin_devices.feeder_network import SiteNetwork
+from twin_devices.feeder_registers import Late, Registers
+from twin_devices.feeder_wall import PERIODS_UNTIL_MISSING, Told, absent, watermark
 from twin_devices.ledger import HOUR
-from twin_devices.physics.feeder import Cable, Injection, PowerFlow, Solution, Transformer
-from twin_devices.physics.load import reactive_kvar
+from twin_devices.physics.feeder import Injection, Solution
 from twin_devices.watch import Watch
 
 DEVICE_KINDS = (Kind.BESS, Kind.CHARGER, Kind.METER, Kind.PV)
 PERIOD_S = 10.0
-DELAY_S = 1.0
-"""Wall time: after the devices' aligned instants, for their telemetry to arrive."""
 
-TRANSFORMER = "transformer"
-_GREATEST_KW = 1e6
+
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    """What the devices did in [start, end), and what they do at its end."""
+
+    start: datetime
+    end: datetime
+    spans: Mapping[str, Sequence[Span]]
+    now_kw: Mapping[str, float]
+    missing: tuple[str, ...]
+    devices_kwh: float
+    """By their registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,9 @@ class Feeder:
 
     A meter with the role ``submeter`` measures a part of what another meter tells, and one with the role ``pcc`` the
     sum; both load no node. A device that the site does not know hangs at the main node, with an alarm.
+
+    Lock-step: each cycle is settled as the devices' segments tell it. Wall time: what it publishes is about the
+    *watermark*, the instant up to which all have told (`twin_devices.feeder_wall`), which is its message's ``ts``.
     """
 
     kind = Kind.FEEDER
@@ -59,20 +72,27 @@ class Feeder:
         self.site = site.site
         self._description = site
         try:
-            self._flow = power_flow_of(site)
+            self._network = SiteNetwork(site)
         except ValueError as error:
             raise InputError.one("network", str(error)) from None
-        self._node = {node: i for i, node in enumerate(self._flow.nodes)}
         self._accounts: dict[str, Account] = {}
+        """Lock-step."""
+        self._told: dict[str, Told] = {}
+        """Wall time."""
+        self._expected: dict[str, datetime] = {}
+        """Wall time: devices that were born and have not told yet, and when we met them."""
+        self._late = Late()
+        """Wall time."""
         self._roles: dict[str, MeterRole] = {
             name: device.role for name, device in site.devices.items() if isinstance(device, Meter)
         }
         self._periods: dict[str, float] = {name: device.telemetry_period_s for name, device in site.devices.items()}
         self._watch = Watch(site.network.voltage_min_pu, site.network.voltage_max_pu)
+        self._begin: datetime | None = None
         self._at: datetime | None = None
-        self._import_kwh = 0.0
-        self._export_kwh = 0.0
-        self._losses_kwh = 0.0
+        """Up to which it has settled."""
+        self._spoke = False
+        self._registers = Registers()
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -84,7 +104,7 @@ class Feeder:
 
     @property
     def cadence(self) -> Mapping[Phase, Cadence]:
-        return {Phase.MEASURE: Cadence(period_s=PERIOD_S, delay_s=DELAY_S)}
+        return {Phase.MEASURE: Cadence(period_s=PERIOD_S, on_message=True)}
 
     def birth(self) -> Birth:
         return Birth(
@@ -96,168 +116,234 @@ class Feeder:
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         if self._at is None:
-            self._at = turn.t
+            self._begin = self._at = turn.t
         for received in inbox:
             if isinstance(received.body, Birth):
-                self._meet(received.topic.device, received.body)
+                self._meet(received.topic.device, received.body, turn.t)
         if turn.phase is not Phase.MEASURE:
             return []
-        reports = self._reports(inbox)
-        return self._measure(reports, self._at, max(turn.t, self._at), wall=turn.mode is TimeMode.WALL)
+        told = self._telemetry_in(inbox)
+        if turn.mode is TimeMode.WALL:
+            return self._measure_wall(told, turn)
+        return self._measure(told, self._at, max(turn.t, self._at))
 
     def snapshot(self) -> Json:
         return {
+            "begin": None if self._begin is None else self._begin.isoformat(),
             "at": None if self._at is None else self._at.isoformat(),
-            "import_kwh": self._import_kwh,
-            "export_kwh": self._export_kwh,
-            "losses_kwh": self._losses_kwh,
+            "spoke": self._spoke,
+            "registers": self._registers.snapshot(),
             "accounts": {name: account.snapshot() for name, account in sorted(self._accounts.items())},
+            "told": {name: told.snapshot() for name, told in sorted(self._told.items())},
+            "expected": {name: met.isoformat() for name, met in sorted(self._expected.items())},
+            "late": self._late.snapshot(),
             "roles": {name: role.value for name, role in sorted(self._roles.items())},
             "periods": dict(sorted(self._periods.items())),
             "watch": self._watch.snapshot(),
         }
 
     def restore(self, state: Json) -> None:
+        self._begin = None if state["begin"] is None else datetime.fromisoformat(state["begin"])
         self._at = None if state["at"] is None else datetime.fromisoformat(state["at"])
-        self._import_kwh = state["import_kwh"]
-        self._export_kwh = state["export_kwh"]
-        self._losses_kwh = state["losses_kwh"]
+        self._spoke = state["spoke"]
+        self._registers.restore(state["registers"])
         self._accounts = {name: Account.restored(account) for name, account in state["accounts"].items()}
+        self._told = {name: Told.restored(told) for name, told in state["told"].items()}
+        self._expected = {name: datetime.fromisoformat(met) for name, met in state["expected"].items()}
+        self._late = Late.restored(state["late"])
         self._roles = {name: MeterRole(role) for name, role in state["roles"].items()}
         self._periods = dict(state["periods"])
         self._watch.restore(state["watch"])
 
     # Messages.
 
-    def _meet(self, device: str, birth: Birth) -> None:
+    def _meet(self, device: str, birth: Birth, at: datetime) -> None:
         if isinstance(birth.nameplate, MeterNameplate):
             self._roles[device] = birth.nameplate.role
         if birth.telemetry_period_s is not None:
             self._periods[device] = birth.telemetry_period_s
-            if device in self._accounts:
-                self._accounts[device].period_s = birth.telemetry_period_s
+            if device in self._told:
+                self._told[device].period_s = birth.telemetry_period_s
+        if self._loads_the_network(device) and device not in self._told:
+            self._expected.setdefault(device, at)
 
-    def _reports(self, inbox: Sequence[Received]) -> dict[str, list[Report]]:
-        """Telemetry of devices that load the network, by device."""
-        reports: dict[str, list[Report]] = {}
+    def _loads_the_network(self, device: str) -> bool:
+        return self._roles.get(device, MeterRole.LOAD) is MeterRole.LOAD
+
+    def _telemetry_in(self, inbox: Sequence[Received]) -> dict[str, list[Received]]:
+        """Telemetry of devices that load the network, by device in order."""
+        told: dict[str, list[Received]] = {}
         for received in inbox:
             device = received.topic.device
-            if not isinstance(received.body, Telemetry) or received.topic.kind not in DEVICE_KINDS:
-                continue
-            if self._roles.get(device, MeterRole.LOAD) is not MeterRole.LOAD:
-                continue
-            reports.setdefault(device, []).append(report_of(received))
-        return reports
+            of_device = isinstance(received.body, Telemetry) and received.topic.kind in DEVICE_KINDS
+            if of_device and self._loads_the_network(device):
+                told.setdefault(device, []).append(received)
+        return dict(sorted(told.items()))
 
-    # Measuring.
+    # Lock-step.
 
-    def _measure(
-        self, reports: dict[str, list[Report]], start: datetime, end: datetime, *, wall: bool
-    ) -> list[Outgoing]:
-        for device in sorted(reports):
-            if device not in self._accounts:
-                self._accounts[device] = Account(self._periods.get(device, PERIOD_S))
+    def _measure(self, told: Mapping[str, Sequence[Received]], start: datetime, end: datetime) -> list[Outgoing]:
+        for device in told:
+            self._accounts.setdefault(device, Account())
+        accounts = sorted(self._accounts.items())
         bookings: dict[str, Booking] = {}
-        missing: list[str] = []
-        for device, account in sorted(self._accounts.items()):
-            told = reports.get(device, [])
-            bookings[device] = account.book_wall(told, start, end) if wall else account.book(told, start, end)
-            if account.missing(end) if wall else not told:
-                missing.append(device)
-        stray_kwh = sum(booking.stray_kwh for booking in bookings.values()) if wall else 0.0
-        spans = {
-            device: booking.spans if wall else _with_stray(booking, start, end) for device, booking in bookings.items()
-        }
-        now = {
-            device: 0.0 if device in missing else account.power_kw for device, account in sorted(self._accounts.items())
-        }
-        parts = list(self._parts(spans, start, end))
-        injections = [*(part.injection for part in parts), self._injection(now)]
-        solutions = self._solve(injections)
+        for device, account in accounts:
+            bookings[device] = account.book([report_of(each) for each in told.get(device, ())], start, end)
+        missing = tuple(device for device, _ in accounts if device not in told)
+        interval = _Interval(
+            start,
+            end,
+            spans={device: _with_stray(booking, start, end) for device, booking in bookings.items()},
+            now_kw={device: 0.0 if device in missing else account.power_kw for device, account in accounts},
+            missing=missing,
+            devices_kwh=sum(booking.net_kwh for booking in bookings.values()),
+        )
+        return self._settle(interval, lockstep=True)
 
-        before_kwh, losses_before_kwh = self._import_kwh - self._export_kwh, self._losses_kwh
-        self._register(stray_kwh)
+    # Wall time.
+
+    def _measure_wall(self, told: Mapping[str, Sequence[Received]], turn: Turn) -> list[Outgoing]:
+        self._hear(told)
+        reached, missing = self._reached(turn)
+        if reached is None:
+            return []
+        assert self._at is not None
+        ends = {reached}
+        if not self._spoke:
+            ends.add(self._at)  # the first word is about the beginning: registers count from there for everybody
+        self._spoke = True
+        # An absence begins with an instant of its own, so that what is booked without the device is known.
+        ends |= {self._told[name].newest for name in missing if self._at < self._told[name].newest < reached}
+        return [message for end in sorted(ends) for message in self._settle_wall(end, missing)]
+
+    def _settle_wall(self, end: datetime, missing: tuple[str, ...]) -> list[Outgoing]:
+        assert self._at is not None
+        devices = sorted(self._told.items())
+        booked = self._registers.booked
+        for name, device in devices:
+            if name in missing and device.absent_since is None and device.newest < end:
+                device.absent_since = booked
+        spans = {name: device.spans(self._at, end) for name, device in devices}
+        interval = _Interval(
+            self._at,
+            end,
+            spans,
+            now_kw={name: device.power_kw(end) for name, device in devices},
+            missing=missing,
+            devices_kwh=sum(span.energy_kwh for each in spans.values() for span in each),
+        )
+        sent = self._settle(interval, lockstep=False)
+        for _, device in devices:
+            device.forget(end)
+        return sent
+
+    def _hear(self, told: Mapping[str, Sequence[Received]]) -> None:
+        assert self._begin is not None and self._at is not None
+        for name, messages in told.items():
+            for received in messages:
+                device = self._told.get(name)
+                if device is None:
+                    self._told[name] = Told.first(self._periods.get(name, PERIOD_S), received)
+                    self._expected.pop(name, None)
+                    continue
+                energy_kwh = device.hear(received, self._begin, self._at)
+                self._late.add(energy_kwh, device.absent_since or self._registers.booked)
+                if device.newest >= self._at:
+                    device.absent_since = None
+
+    def _reached(self, turn: Turn) -> tuple[datetime | None, tuple[str, ...]]:
+        """The watermark, if it lies further than what is settled; and who is absent."""
+        assert self._at is not None
+        self._expected = {
+            name: met
+            for name, met in self._expected.items()
+            if turn.t - met <= PERIODS_UNTIL_MISSING * timedelta(seconds=self._periods.get(name, PERIOD_S))
+        }
+        missing = absent(self._told, turn.t)
+        if self._expected:
+            return None, missing
+        present = [device.newest for name, device in self._told.items() if name not in missing]
+        end = watermark(present, turn.t, self._at, turn.t_end)
+        return (end if end > self._at or not self._spoke else None), missing
+
+    # Both.
+
+    def _settle(self, interval: _Interval, *, lockstep: bool) -> list[Outgoing]:
+        parts = list(self._parts(interval))
+        instant = self._network.injection(interval.now_kw)
+        solutions = self._network.solve([*(part.injection for part in parts), instant])
+        registers = self._registers
+        before_kwh, losses_before_kwh = registers.import_kwh - registers.export_kwh, registers.losses_kwh
+        late_kwh = self._late.book(registers)
         for part, solution in zip(parts, solutions[:-1], strict=True):
             hours = (part.end - part.start) / HOUR
-            self._register(solution.pcc_kw * hours)
-            self._losses_kwh = max(0.0, self._losses_kwh + solution.losses_kw * hours)
-        self._at = end
-        pcc_kwh = self._import_kwh - self._export_kwh - before_kwh
-        devices_kwh = sum(booking.net_kwh for booking in bookings.values())
+            registers.book(solution.pcc_kw * hours)
+            registers.lose(solution.losses_kw * hours)
+        self._at = interval.end
+        pcc_kwh = registers.import_kwh - registers.export_kwh - before_kwh
+        losses_kwh = registers.losses_kwh - losses_before_kwh
         telemetry = self._telemetry(
             solutions[-1],
-            residual_kwh=pcc_kwh - devices_kwh - (self._losses_kwh - losses_before_kwh),
-            segments=None if wall else _segments(parts, solutions),
-            missing=tuple(missing),
+            residual_kwh=pcc_kwh - (interval.devices_kwh + late_kwh) - losses_kwh,
+            segments=_segments(parts, solutions) if lockstep else None,
+            missing=interval.missing,
         )
-        unknown = [device for device in self._accounts if device not in self._description.devices]
+        known = self._accounts if lockstep else self._told
+        unknown = [device for device in known if device not in self._description.devices]
+        flow = self._network.flow
         alarms = [
             *self._watch.devices(sorted(unknown), self._description.network.main_node),
-            *self._watch.network(solutions, self._flow.nodes, self._flow.branches),
+            *self._watch.network(solutions, flow.nodes, flow.branches),
         ]
+        ts = None if lockstep else interval.end
         return [
-            Outgoing(own_topic(self, Channel.TELEMETRY), telemetry),
-            *(Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in alarms),
+            Outgoing(own_topic(self, Channel.TELEMETRY), telemetry, ts),
+            *(Outgoing(own_topic(self, Channel.ALARM), alarm, ts) for alarm in alarms),
         ]
-
-    def _register(self, energy_kwh: float) -> None:
-        self._import_kwh += max(energy_kwh, 0.0)
-        self._export_kwh += max(-energy_kwh, 0.0)
 
     def _telemetry(
         self, now: Solution, residual_kwh: float, segments: tuple[Segment, ...] | None, missing: tuple[str, ...]
     ) -> FeederTelemetry:
+        flow = self._network.flow
         loadings: dict[str, float] = {}
-        for name, loading in zip(self._flow.branches, now.loadings_frac, strict=False):
-            # Cables in parallel between the same nodes share a name; the most loaded one counts.
+        losses: dict[str, float] = {}
+        for name, loading, lost in zip(flow.branches, now.loadings_frac, now.branch_losses_kw, strict=False):
+            # Cables in parallel between the same nodes share a name; the most loaded one counts, losses add up.
             loadings[name] = max(loading, loadings.get(name, 0.0))
+            losses[name] = losses.get(name, 0.0) + lost
+        phases = dict(zip(flow.nodes, now.phase_voltages_pu, strict=False))
         return FeederTelemetry(
             power_kw=now.pcc_kw,
-            energy_import_kwh=self._import_kwh,
-            energy_export_kwh=self._export_kwh,
+            energy_import_kwh=self._registers.import_kwh,
+            energy_export_kwh=self._registers.export_kwh,
+            reactive_kvar=now.pcc_kvar,
+            phase_power_kw=now.phase_pcc_kw or None,
             segments=segments,
             losses_kw=now.losses_kw,
-            losses_kwh=self._losses_kwh,
+            losses_kwh=self._registers.losses_kwh,
             residual_kwh=residual_kwh,
-            voltages_pu=dict(zip(self._flow.nodes, now.voltages_pu, strict=False)),
+            voltages_pu=dict(zip(flow.nodes, now.voltages_pu, strict=False)),
             loadings_frac=loadings,
+            element_losses_kw=losses,
+            phase_voltages_pu=phases or None,
             missing=missing,
         )
 
-    # The network.
-
-    def _parts(self, spans: Mapping[str, Sequence[Span]], start: datetime, end: datetime) -> Iterable[_Part]:
+    def _parts(self, interval: _Interval) -> Iterable[_Part]:
         """The interval, cut wherever the power of a device changes."""
+        start, end = interval.start, interval.end
         if end <= start:
             return
         changes: dict[datetime, dict[str, float]] = {start: {}, end: {}}
-        for device, told in spans.items():
+        for device, told in interval.spans.items():
             for span in told:
                 changes.setdefault(span.start, {})[device] = span.power_kw
                 # Between its spans nothing flows; a span that follows at once has the last word.
                 changes.setdefault(span.end, {}).setdefault(device, 0.0)
-        power_kw = dict.fromkeys(spans, 0.0)
+        power_kw = dict.fromkeys(interval.spans, 0.0)
         for begin, until in pairwise(sorted(changes)):
             power_kw.update(changes[begin])
-            yield _Part(begin, until, self._injection(power_kw))
-
-    def _injection(self, power_kw: Mapping[str, float]) -> Injection:
-        active = [0.0] * len(self._node)
-        reactive = [0.0] * len(self._node)
-        for device, power in power_kw.items():
-            spec = self._description.devices.get(device)
-            network = self._description.network
-            node = self._node[network.main_node if spec is None or spec.node is None else spec.node]
-            active[node] += power
-            if isinstance(spec, Meter):
-                reactive[node] += reactive_kvar(power, spec.power_factor)
-        return Injection(tuple(active), tuple(reactive))
-
-    def _solve(self, injections: Sequence[Injection]) -> list[Solution]:
-        """Equal injections are solved once. Where no voltages carry the load the losses are unknown and left out."""
-        distinct = list(dict.fromkeys(injections))
-        flows = dict(zip(distinct, self._flow.solve(distinct), strict=True))
-        return [flows[injection] or _without_network(injection) for injection in injections]
+            yield _Part(begin, until, self._network.injection(power_kw))
 
 
 def _with_stray(booking: Booking, start: datetime, end: datetime) -> tuple[Span, ...]:
@@ -284,32 +370,3 @@ def _segments(parts: Sequence[_Part], solutions: Sequence[Solution]) -> tuple[Se
         if not segments or segments[-1].power_kw != solution.pcc_kw:
             segments.append(Segment(part.start, solution.pcc_kw))
     return tuple(segments)
-
-
-def _without_network(injection: Injection) -> Solution:
-    total_kw = sum(injection.active_kw)
-    return Solution(min(max(total_kw, -_GREATEST_KW), _GREATEST_KW), 0.0, (), ())
-
-
-def power_flow_of(site: Site) -> PowerFlow:
-    """The site's network, ready to be solved. Raises ValueError when it makes no sense electrically."""
-    network = site.network
-    given = network.transformer
-    transformer = Transformer(
-        name=TRANSFORMER,
-        from_node=given.from_node,
-        to_node=given.to_node,
-        rated_kva=given.rated_kva,
-        high_kv=given.high_kv,
-        low_kv=given.low_kv,
-        vk_frac=given.vk_frac,
-        vkr_frac=given.vkr_frac,
-        iron_loss_kw=given.iron_loss_kw,
-        no_load_current_frac=given.no_load_current_frac,
-        clock=given.clock,
-    )
-    cables = [
-        Cable(cable.name, cable.from_node, cable.to_node, cable.r_mohm / 1e3, cable.x_mohm / 1e3, cable.ampacity_a)
-        for cable in network.cables
-    ]
-    return PowerFlow(transformer, cables, network.source_voltage_pu)

@@ -76,7 +76,11 @@ class MeterTelemetry(Telemetry):
 
 
 class FeederTelemetry(Telemetry):
-    """The PCC meter of the simulated network. ``power_kw`` is positive on import."""
+    """The PCC meter of the simulated network. ``power_kw`` is positive on import.
+
+    Power factor at the PCC: ``power_kw / hypot(power_kw, reactive_kvar)``. In wall time ``ts`` is the instant up to
+    which every device that is present has told; all values and registers are of that instant.
+    """
 
     losses_kw: Kw
     """Cables and transformer at ``ts``."""
@@ -85,8 +89,15 @@ class FeederTelemetry(Telemetry):
     residual_kwh: Annotated[float, Field(ge=-1e9, le=1e9)]
     """PCC register difference minus devices' register differences minus losses, of the interval before ``ts``."""
     voltages_pu: Annotated[dict[str, float], Field(max_length=10_000)]
-    """Per node of the network."""
+    """Per node of the network; where phases differ, of the phase that is farthest from 1."""
     loadings_frac: Annotated[dict[str, float], Field(max_length=10_000)]
-    """Per cable and transformer, of its rated current or power."""
+    """Per cable and transformer, of its rated current or power; of the worst phase where phases differ."""
+    element_losses_kw: Annotated[dict[str, float], Field(max_length=10_000)] | None = None
+    """Per cable and transformer at ``ts``; their sum is ``losses_kw``."""
+    phase_voltages_pu: (
+        Annotated[dict[str, Annotated[tuple[float, ...], Field(max_length=3, strict=False)]], Field(max_length=10_000)]
+        | None
+    ) = None
+    """Per node, phases a, b, c to the neutral; on sites with single-phase devices."""
     missing: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Devices that were there before and did not tell of this interval."""

@@ -138,6 +138,9 @@ class Charger(Device):
     discharge_efficiency: Efficiency = 0.95
     current: Literal["dc", "ac"] = "dc"
     phases: Literal[1, 3] = 3
+    phase: Literal["a", "b", "c"] | None = None
+    """Where a single-phase charger is connected. None: the single-phase chargers that name none take a, b, c in turn,
+    in the order of their identifiers."""
     dead_time_s: Seconds = 0.0
     ramp_kw_per_s: Annotated[float, Field(gt=0)] | None = None
     """None: power follows at once (after the dead time)."""
@@ -154,6 +157,8 @@ class Charger(Device):
     def _consistent(self) -> Self:
         if self.min_power_kw > self.max_charge_kw:
             raise ValueError(f"min_power_kw {self.min_power_kw} is above max_charge_kw {self.max_charge_kw}")
+        if self.phase is not None and self.phases != 1:
+            raise ValueError(f"phase {self.phase} is given, but the charger has {self.phases} phases")
         if self.current == "ac" and self.max_discharge_kw > 0 and self.phases == 1 and self.max_discharge_kw > 7.4:
             raise ValueError(f"max_discharge_kw {self.max_discharge_kw} is above 7.4 kW, the most of one phase at 32 A")
         ordered = sorted(self.sessions, key=lambda session: session.arrival)

@@ -40,6 +40,11 @@ class Cable(SitePart):
     r_mohm: Annotated[float, Field(gt=0, le=1e7)]
     x_mohm: Annotated[float, Field(ge=0, le=1e7)]
     ampacity_a: Annotated[float, Field(gt=0, le=1e5)]
+    r0_factor: Annotated[float, Field(ge=1, le=20)] = 4.0
+    """Zero-sequence resistance over ``r_mohm``, for sites with single-phase devices. 4: four conductors of one
+    cross-section, all return current through the neutral (R + 3 R_N)."""
+    x0_factor: Annotated[float, Field(ge=0, le=20)] = 4.0
+    """Zero-sequence reactance over ``x_mohm``."""
 
     @property
     def name(self) -> str:

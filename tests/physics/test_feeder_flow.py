@@ -23,7 +23,7 @@ def transformer(**changes: float) -> Transformer:
     return Transformer(name="transformer", from_node="PCC", to_node="LV", clock=5, **(given | changes))
 
 
-TWO_NODES = PowerFlow(transformer(), [Cable("LV-A", "LV", "A", 0.05, 0.0, 250.0)])
+TWO_NODES = PowerFlow(transformer(), [Cable("LV-A", "LV", "A", 0.05, 0.0, 250.0, 0.2, 0.0)])
 
 
 def at_a(power_kw: float) -> Injection:
@@ -86,7 +86,7 @@ def test_a_batch_equals_single_flows_to_the_last_bit() -> None:
 
 def test_a_cable_around_the_transformer_is_refused() -> None:
     with pytest.raises(ValueError, match="both sides"):
-        PowerFlow(transformer(), [Cable("LV-PCC", "LV", "PCC", 0.1, 0.0, 100.0)])
+        PowerFlow(transformer(), [Cable("LV-PCC", "LV", "PCC", 0.1, 0.0, 100.0, 0.4, 0.0)])
 
 
 def test_a_power_that_is_hardly_a_number_is_nothing() -> None:

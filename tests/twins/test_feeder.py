@@ -232,56 +232,6 @@ def test_a_network_that_makes_no_sense_is_the_users_fault() -> None:
         two_nodes(cables=[CABLE, CABLE | {"to_node": "PCC"}])
 
 
-# Wall time: no segments.
-
-
-def wall(bench: Bench) -> Bench:
-    bench.mode = TimeMode.WALL
-    return bench
-
-
-def test_in_wall_time_the_interval_is_the_mean_by_the_registers() -> None:
-    bench = wall(two_nodes())
-    measure(bench, T0 + seconds(1), load(T0, 40.0, 7.0))
-    told = measure(bench, T0 + seconds(11), load(T0 + seconds(10), 20.0, 7.0 + 36 / 360))
-    assert told.segments is None
-    assert told.power_kw == approx(20 + losses_kw(20), rel=1e-9)
-    assert told.energy_import_kwh == approx((36 + losses_kw(36)) / 360, rel=1e-9)
-    assert abs(told.residual_kwh) < 1e-10
-
-
-def test_in_wall_time_a_slow_device_is_estimated_and_then_put_right() -> None:
-    bench = wall(two_nodes())
-    bench.turn(Phase.MEASURE, T0, [load(T0, 40.0, 0.0)])
-    for i in range(1, 3):
-        told = measure(bench, T0 + seconds(10 * i))
-        assert told.energy_import_kwh - told.losses_kwh == approx(40 * i / 360, abs=1e-9)
-    told = measure(bench, T0 + seconds(30), load(T0 + seconds(30), 10.0, 0.25))
-    assert told.energy_import_kwh - told.energy_export_kwh - told.losses_kwh == approx(0.25, abs=1e-9)
-    assert abs(told.residual_kwh) < 1e-10
-    assert told.missing == ()
-
-
-def test_in_wall_time_three_silent_periods_are_an_absence() -> None:
-    bench = wall(two_nodes())
-    measure(bench, T0, load(T0, 40.0, 0.0))
-    assert measure(bench, T0 + seconds(30)).missing == ()
-    told = measure(bench, T0 + seconds(31))
-    assert told.missing == ("load",)
-    assert told.power_kw == approx(0, abs=1e-9)
-
-
-def test_in_wall_time_what_flowed_unheard_is_booked_on_return_without_a_peak() -> None:
-    bench = wall(two_nodes())
-    measure(bench, T0, load(T0, 40.0, 0.0))
-    for i in range(1, 7):
-        measure(bench, T0 + seconds(20 * i))
-    told = measure(bench, T0 + seconds(130), load(T0 + seconds(130), 40.0, 40 * 130 / 3600))
-    assert told.energy_import_kwh - told.losses_kwh == approx(40 * 130 / 3600, abs=1e-9)
-    assert told.power_kw == approx(40 + losses_kw(40), rel=1e-9)
-    assert abs(told.residual_kwh) < 1e-10
-
-
 # The whole plant.
 
 

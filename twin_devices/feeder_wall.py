@@ -1,0 +1,149 @@
+"""Wall time: what the devices told, as far as all have told it. Lateness shifts the booking, and does not falsify it.
+
+An interval is settled up to the *watermark*: the oldest of the newest telemetries of the devices that are present. Up
+to there every device's energy is known by its registers, which are taken to rise linearly between two telemetries; so
+what is booked is a function of what was told, and not of when it arrived. A device that is silent for three of its
+periods, by what the others have told meanwhile, is absent: the settlement goes on without it. What flowed meanwhile by
+its registers is booked when it is heard again, first against what was booked in the other direction since then.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from schemas.messages import Telemetry
+from schemas.participant import Json, Received
+from twin_devices.bookkeeping import Span
+from twin_devices.ledger import HOUR
+
+PERIODS_UNTIL_MISSING = 3
+"""A device that was silent for so many of its telemetry periods counts as absent."""
+
+QUIET = timedelta(seconds=120)
+"""While nobody tells anything, nothing is settled for so long; then the clock says who is absent."""
+
+GRID_S = 10
+"""The watermark is rounded down to multiples of this since the epoch, so that quarters are met exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One telemetry. Registers [kWh] are None where the device has none."""
+
+    ts: datetime
+    boot: str
+    power_kw: float
+    import_kwh: float | None
+    export_kwh: float | None
+
+    def energy_until(self, later: "Sample") -> float:
+        """Net energy [kWh] drawn until a later sample, by the registers; without registers the power holds.
+
+        Registers of another life, and such as went back, are not compared: nothing is known, and 0 is booked.
+        """
+        if self.import_kwh is None or self.export_kwh is None:
+            return self.power_kw * ((later.ts - self.ts) / HOUR)
+        if later.import_kwh is None or later.export_kwh is None or self.boot != later.boot:
+            return 0.0
+        drawn, given = later.import_kwh - self.import_kwh, later.export_kwh - self.export_kwh
+        return 0.0 if drawn < 0 or given < 0 else drawn - given
+
+
+def sample_of(received: Received) -> Sample:
+    body, stamp = received.body, received.stamp
+    assert isinstance(body, Telemetry)
+    return Sample(stamp.ts, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh)
+
+
+class Told:
+    """Of one device: its samples from the last one that is settled on."""
+
+    def __init__(self, period_s: float, samples: Sequence[Sample]) -> None:
+        self.period_s = period_s
+        self.samples = list(samples)
+        self.absent_since: tuple[float, float] | None = None
+        """The PCC's registers (import, export) [kWh] when the settlement went on without it."""
+
+    @property
+    def newest(self) -> datetime:
+        return self.samples[-1].ts
+
+    @classmethod
+    def first(cls, period_s: float, received: Received) -> "Told":
+        return cls(period_s, [sample_of(received)])
+
+    def hear(self, received: Received, begin: datetime, settled: datetime) -> float:
+        """Takes a telemetry in. Returns the energy [kWh] of it that flowed in [begin, settled): too late for its time.
+
+        One that is not newer than the newest is not taken: its energy is in the registers of that one.
+        """
+        sample, last = sample_of(received), self.samples[-1]
+        if sample.ts <= last.ts:
+            return 0.0
+        self.samples.append(sample)
+        overlap = min(sample.ts, settled) - max(last.ts, begin)
+        if overlap <= timedelta():
+            return 0.0
+        return last.energy_until(sample) * (overlap / (sample.ts - last.ts))
+
+    def spans(self, start: datetime, end: datetime) -> tuple[Span, ...]:
+        """Its mean power from sample to sample, within [start, end)."""
+        spans = []
+        for a, b in pairwise(self.samples):
+            if a.ts < end and b.ts > start:
+                power_kw = a.energy_until(b) / ((b.ts - a.ts) / HOUR)
+                spans.append(Span(max(a.ts, start), min(b.ts, end), power_kw))
+        return tuple(spans)
+
+    def power_kw(self, at: datetime) -> float:
+        """Just after ``at``: as told then, else the mean between the samples around it; 0 beyond the newest."""
+        for a, b in pairwise(self.samples):
+            if a.ts < at < b.ts:
+                return a.energy_until(b) / ((b.ts - a.ts) / HOUR)
+        return next((sample.power_kw for sample in self.samples if sample.ts == at), 0.0)
+
+    def forget(self, settled: datetime) -> None:
+        """Drops what is not needed any more after ``settled``."""
+        while len(self.samples) > 1 and self.samples[1].ts <= settled:
+            self.samples.pop(0)
+
+    def snapshot(self) -> Json:
+        return {
+            "period_s": self.period_s,
+            "absent_since": None if self.absent_since is None else list(self.absent_since),
+            "samples": [[s.ts.isoformat(), s.boot, s.power_kw, s.import_kwh, s.export_kwh] for s in self.samples],
+        }
+
+    @classmethod
+    def restored(cls, state: Json) -> "Told":
+        told = cls(
+            state["period_s"],
+            [Sample(datetime.fromisoformat(ts), *rest) for ts, *rest in state["samples"]],
+        )
+        since = state["absent_since"]
+        told.absent_since = None if since is None else (since[0], since[1])
+        return told
+
+
+def absent(told: Mapping[str, Told], now: datetime) -> tuple[str, ...]:
+    """Devices that were silent for three periods while others told, or while nobody did for `QUIET`; sorted."""
+    newest = max((device.newest for device in told.values()), default=now)
+    reached = min(newest, now) if now - newest <= QUIET else now
+    return tuple(
+        name
+        for name, device in sorted(told.items())
+        if reached - device.newest > PERIODS_UNTIL_MISSING * timedelta(seconds=device.period_s)
+    )
+
+
+def watermark(present: Iterable[datetime], now: datetime, settled: datetime, end: datetime | None) -> datetime:
+    """The instant up to which may be settled. ``present``: the newest telemetry of each device that is present.
+
+    ``end`` of the session, if it has one, is on the grid whatever it is.
+    """
+    reached = min([now, *present])
+    if reached == end:
+        return max(reached, settled)
+    seconds = reached.timestamp()
+    return max(datetime.fromtimestamp(seconds - seconds % GRID_S, UTC), settled)
