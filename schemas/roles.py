@@ -62,9 +62,14 @@ READS: dict[Kind, tuple[Right, ...]] = {
     Kind.FEEDER: (*_TIME, *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
     Kind.EMS: (*_TIME, *_any(Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES)),
     # Births and answers to drive the barrier; the others to see, before it begins, whether somebody lives there.
-    Kind.CLOCK: (
-        *_any(Channel.SESSION, Channel.TICK, kinds=(Kind.CLOCK,)),
-        *_any(Channel.BIRTH, Channel.STATE, Channel.DONE, Channel.TELEMETRY, Channel.SETPOINT),
+    Kind.CLOCK: _any(
+        Channel.BIRTH,
+        Channel.STATE,
+        Channel.DONE,
+        Channel.SESSION,
+        Channel.TICK,
+        Channel.TELEMETRY,
+        Channel.SETPOINT,
     ),
     Kind.RECORDER: _any(*Channel),
     Kind.FORECAST: _TIME,

@@ -7,6 +7,8 @@ from broker.mosquitto import IN_FLIGHT_MOST, QUEUE_MOST_BYTES
 from schemas.wire import MAX_PAYLOAD_BYTES
 
 PORT = 8883
+QUEUE_MOST_MESSAGES = 2_000_000
+"""More than messages of this contract fit into `QUEUE_MOST_BYTES`: none is shorter than 150 bytes."""
 AUTOSAVE_S = 10
 """At most so much of what is retained and queued is lost when the broker's machine fails."""
 
@@ -48,9 +50,10 @@ def configuration(place: BrokerPlace) -> str:
         "# Without it every tick of a lock-step run waits 40 ms for TCP.",
         "set_tcp_nodelay true",
         "",
-        "# The recorder may be away for long: its queue is bounded by bytes, not by a count of messages.",
+        "# The recorder may be away for long: its queue is bounded by bytes. The count is out of reach, but not 0,",
+        "# no limit: with that, Mosquitto 2.0.11 ends the connection of a client that writes what it may not.",
         f"message_size_limit {MAX_PAYLOAD_BYTES}",
-        "max_queued_messages 0",
+        f"max_queued_messages {QUEUE_MOST_MESSAGES}",
         f"max_queued_bytes {QUEUE_MOST_BYTES}",
         f"max_inflight_messages {IN_FLIGHT_MOST}",
         "",

@@ -1,0 +1,199 @@
+"""Who has no valid certificate gets nowhere, and who has one only where its rights reach. Against a real Mosquitto.
+
+MQTT 3.1.1 acknowledges what it forbids, so the tests look at what arrives: a marker that is allowed arrives at an
+allowed reader, and nothing of what was sent before it.
+"""
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from broker.address import BrokerAddress, Credentials
+from broker.mqtt import MqttTransport
+from broker.provision.authority import Authority
+from broker.provision.identity import Identity, client_identity
+from broker.provision.workspace import open_authority
+from broker.transport import Will
+from schemas.errors import BrokerUnreachableError
+from schemas.messages import BessTelemetry, Fallback, Presence, Setpoint, State
+from schemas.topics import Channel, Kind, topic_filter
+from tests.provision.secured import ALL, HOST, NOW, SITE, Secured, message, send_marker, topic, until
+
+EV1_STATE = topic(Kind.CHARGER, "ev1", Channel.STATE)
+OFFLINE = Will(EV1_STATE, message(State(state=Presence.OFFLINE)))
+
+
+def on_disk(folder: Path, identity: Identity, ca: Path) -> Credentials:
+    (folder / "x.crt").write_bytes(identity.certificate_pem)
+    (folder / "x.key").write_bytes(identity.key_pem)
+    return Credentials(ca, folder / "x.crt", folder / "x.key")
+
+
+def foreign(secured: Secured, folder: Path) -> Credentials:
+    """Of an authority of the same name."""
+    authority = Authority.new(SITE, NOW)
+    return on_disk(folder, client_identity(authority, f"{SITE}.ev1", NOW), secured.folder.ca_certificate)
+
+
+def expired(secured: Secured, folder: Path) -> Credentials:
+    authority = open_authority(secured.folder)
+    identity = client_identity(authority, f"{SITE}.ev1", NOW - timedelta(days=3), life=timedelta(days=2))
+    return on_disk(folder, identity, secured.folder.ca_certificate)
+
+
+def not_yet_valid(secured: Secured, folder: Path) -> Credentials:
+    authority = open_authority(secured.folder)
+    identity = client_identity(authority, f"{SITE}.ev1", NOW + timedelta(days=3))
+    return on_disk(folder, identity, secured.folder.ca_certificate)
+
+
+def signed_by_a_device(secured: Secured, folder: Path) -> Credentials:
+    """A device's certificate is no authority's."""
+    ev2 = secured.folder
+    device = Authority.load(ev2.certificate("ev2").read_bytes(), ev2.key("ev2").read_bytes(), "ev2")
+    identity = client_identity(device, f"{SITE}.ems", NOW)
+    (folder / "x.crt").write_bytes(identity.certificate_pem + device.certificate_pem)
+    (folder / "x.key").write_bytes(identity.key_pem)
+    return Credentials(ev2.ca_certificate, folder / "x.crt", folder / "x.key")
+
+
+def the_brokers_own(secured: Secured, folder: Path) -> Credentials:
+    broker = secured.folder.broker
+    return Credentials(secured.folder.ca_certificate, broker / "server.crt", broker / "server.key")
+
+
+def none_at_all(secured: Secured, folder: Path) -> Credentials:
+    return Credentials(secured.folder.ca_certificate)
+
+
+INTRUDERS = [foreign, expired, not_yet_valid, signed_by_a_device, the_brokers_own, none_at_all]
+
+
+@pytest.mark.parametrize("proof", INTRUDERS, ids=lambda proof: proof.__name__)
+def test_without_a_valid_certificate_nobody_gets_in_and_nobody_is_disturbed(
+    proof, shared: Secured, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ev1 = shared.client("ev1")
+    observer = shared.client("observer", ALL)
+    intruder = MqttTransport(shared.address, f"{SITE}.ev1", proof(shared, tmp_path))
+    with caplog.at_level(logging.WARNING), pytest.raises(BrokerUnreachableError):
+        intruder.connect([ALL], OFFLINE)
+    assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []
+    assert ev1.connected
+    assert observer.connected
+    assert "asked by honest-" not in caplog.text  # who was there keeps its connection
+
+
+def test_plain_mqtt_on_the_tls_port_gets_nowhere(shared: Secured) -> None:
+    ev1, observer = shared.client("ev1"), shared.client("observer", ALL)
+    plain = MqttTransport(BrokerAddress(HOST, shared.address.port), f"{SITE}.ev1")
+    with pytest.raises(BrokerUnreachableError, match="TLS"):
+        plain.connect([ALL], OFFLINE)
+    assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []
+
+
+def test_a_client_trusts_only_the_sites_authority(shared: Secured, tmp_path: Path) -> None:
+    other = tmp_path / "ca.crt"
+    other.write_bytes(Authority.new(SITE, NOW).certificate_pem)
+    own = shared.folder
+    transport = MqttTransport(shared.address, "x", Credentials(other, own.certificate("ev1"), own.key("ev1")))
+    with pytest.raises(BrokerUnreachableError, match="not trusted"):
+        transport.connect([])
+
+
+def test_a_device_cannot_write_as_another(shared: Secured, caplog: pytest.LogCaptureFixture) -> None:
+    observer = shared.client("observer", ALL)
+    ev1 = shared.client("ev1")
+    telemetry = message(BessTelemetry(power_kw=0.0, soc_frac=0.5))
+    setpoint = message(_setpoint("1"))
+    for kind, device, channel, payload in [
+        (Kind.CHARGER, "ev2", Channel.STATE, message(State(state=Presence.OFFLINE))),
+        (Kind.BESS, "bess", Channel.TELEMETRY, telemetry),
+        (Kind.BESS, "ev1", Channel.TELEMETRY, telemetry),
+        (Kind.CHARGER, "ev1", Channel.SETPOINT, setpoint),
+        (Kind.CHARGER, "ev1", Channel.SESSION, b"{}"),
+        (Kind.CLOCK, "clock", Channel.TICK, b"{}"),
+        (Kind.EMS, "ems", Channel.PLAN, b"{}"),
+    ]:
+        ev1.publish(topic(kind, device, channel), payload, retain=True)
+    for elsewhere in ("twin/v1/other-site/charger/ev1/state", f"twin/v1/{SITE}/charger/ev1", "$SYS/broker/x", "x"):
+        ev1.publish(elsewhere, b"1", retain=True)
+    assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []
+    late = shared.client("recorder", ALL)  # and nothing of it was retained
+    assert until(late, send_marker(ev1, Kind.CHARGER, "ev1")) == []
+    assert "connection lost" not in caplog.text  # its mistake costs it nothing else
+
+
+def test_a_last_will_on_anothers_topic_is_never_sent(secured: Secured) -> None:
+    observer, ev2 = secured.client("observer", ALL), secured.client("ev2")
+    forged = MqttTransport(secured.address, "x", secured.folder.credentials("ev1"))
+    try:
+        forged.connect([], Will(topic(Kind.CHARGER, "ev2", Channel.STATE), message(State(state=Presence.OFFLINE))))
+        forged.drop()
+        forged.receive(0.2)  # it comes back, so the broker has noticed that it was gone
+    except BrokerUnreachableError:
+        pass  # it was refused at the door: as good
+    finally:
+        forged.close()
+    assert until(observer, send_marker(ev2, Kind.CHARGER, "ev2")) == []
+
+
+def test_no_wildcard_gives_a_device_more_than_its_own_set_points_and_the_clock(shared: Secured) -> None:
+    ems = shared.client("ems")
+    curious = shared.client("ev1", "#", "+/+/+/+/+/+", topic_filter(SITE, channel=Channel.SETPOINT), "$SYS/#")
+    ems.publish(topic(Kind.EMS, "ems", Channel.BIRTH), b"{}", retain=True)
+    for device in ("ev2", "ev3", "ev1", "ev4"):
+        ems.publish(topic(Kind.CHARGER, device, Channel.SETPOINT), message(_setpoint(device)))
+    ems.publish(topic(Kind.CHARGER, "ev1", Channel.SETPOINT), message(_setpoint("last"), seq=2))
+    assert ems.flush(5.0)
+    own = topic(Kind.CHARGER, "ev1", Channel.SETPOINT)
+    first = curious.receive(5.0)
+    second = curious.receive(5.0)
+    assert first is not None
+    assert second is not None
+    # Overlapping subscriptions: the broker may give a message once per subscription (3.3.5).
+    assert {first.topic, second.topic} == {own}
+    while (more := curious.receive(0.0)) is not None:
+        assert more.topic == own
+    ems.publish(topic(Kind.EMS, "ems", Channel.BIRTH), b"", retain=True)
+    assert ems.flush(5.0)
+
+
+def test_an_observer_reads_everything_and_writes_nothing(shared: Secured) -> None:
+    recorder = shared.client("recorder", ALL)
+    observer = shared.client("observer", ALL)
+    ems = shared.client("ems")
+    observer.publish(topic(Kind.CHARGER, "ev1", Channel.SETPOINT), message(_setpoint("1")))
+    observer.publish(topic(Kind.METER, "observer", Channel.METRIC), b"{}")
+    assert observer.flush(5.0)
+    marker = send_marker(ems, Kind.EMS, "ems")
+    assert until(recorder, marker) == []
+    assert until(observer, marker) == []
+
+
+def test_a_client_is_who_its_certificate_says_whatever_it_calls_itself(shared: Secured) -> None:
+    """A client id that it chose would let it take over another's session."""
+    ev2 = shared.client("ev2", topic(Kind.CHARGER, "ev2", Channel.SETPOINT))
+    impostor = MqttTransport(shared.address, f"{SITE}.ev2", shared.folder.credentials("ev1"))
+    impostor.connect([topic(Kind.CHARGER, "ev2", Channel.SETPOINT)])
+    ems = shared.client("ems")
+    ems.publish(topic(Kind.CHARGER, "ev2", Channel.SETPOINT), message(_setpoint("1")))
+    assert ems.flush(5.0)
+    delivery = ev2.receive(5.0)
+    assert delivery is not None
+    assert ev2.connected
+    assert impostor.receive(0.0) is None
+    impostor.close()
+
+
+def _setpoint(name: str) -> Setpoint:
+    return Setpoint(
+        id=name,
+        epoch=1,
+        valid_from=NOW,
+        valid_until=NOW + timedelta(minutes=15),
+        power_kw=1.0,
+        fallback=Fallback.IDLE,
+    )

@@ -1,0 +1,158 @@
+"""One device more, one device less, at a Mosquitto that runs: by reload, and nobody else notices."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from broker.address import Credentials
+from broker.mqtt import MqttTransport
+from broker.provision.eviction import end_session
+from broker.provision.reload import reload_mosquitto
+from broker.provision.workspace import add_client, open_authority, revoke_client
+from broker.transport import Will
+from schemas.errors import BrokerUnreachableError, InputError
+from schemas.messages import Metric, Presence, State
+from schemas.topics import Channel, Kind, Topic
+from schemas.wire import decode
+from tests.provision.secured import ALL, NOW, SITE, Secured, message, send_marker, topic, until
+
+EV1_STATE = topic(Kind.CHARGER, "ev1", Channel.STATE)
+
+
+def revoke(secured: Secured, device: str, *, told: bool = True, wait_s: float = 10.0) -> list[str]:
+    """As the command does; returns what its user was reminded of."""
+    reminded: list[str] = []
+    canary = revoke_client(secured.folder.root, device, NOW).canary
+    if told:
+        reload_mosquitto(secured.pid)
+
+    def remind() -> None:
+        reminded.append("SIGHUP")
+        if wait_s:
+            reload_mosquitto(secured.pid)
+
+    end_session(
+        secured.address,
+        open_authority(secured.folder),
+        SITE,
+        device,
+        canary,
+        NOW,
+        wait_s=wait_s,
+        remind=remind,
+    )
+    return reminded
+
+
+def show(transport: MqttTransport) -> None:
+    transport.publish(EV1_STATE, message(State(state=Presence.ONLINE)), retain=True)
+    assert transport.flush(5.0)
+
+
+def test_a_revoked_device_loses_its_session_and_never_comes_back(
+    secured: Secured, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, key = secured.folder.certificate("ev1").read_bytes(), secured.folder.key("ev1").read_bytes()
+    ev1 = secured.client("ev1", will=Will(EV1_STATE, message(State(state=Presence.OFFLINE), seq=0)))
+    show(ev1)
+    ev2, observer = secured.client("ev2"), secured.client("observer", ALL)
+    before = send_marker(ev1, Kind.CHARGER, "ev1")
+    assert [delivery.topic for delivery in until(observer, before)] == [EV1_STATE]
+
+    caplog.set_level(logging.WARNING)
+    revoke(secured, "ev1")
+
+    # It goes on as if nothing were: its connection is gone, and made anew it is refused.
+    ev1.publish(EV1_STATE, message(State(state=Presence.ONLINE), seq=2), retain=True)
+    assert not ev1.flush(0.5)
+    assert not ev1.connected
+    # With the files that were deleted here, but not there.
+    kept = secured.folder.root / "kept"
+    kept.mkdir()
+    (kept / "ev1.crt").write_bytes(certificate)
+    (kept / "ev1.key").write_bytes(key)
+    stolen = Credentials(secured.folder.ca_certificate, kept / "ev1.crt", kept / "ev1.key")
+    again = MqttTransport(secured.address, "x", stolen)
+    with pytest.raises(BrokerUnreachableError):
+        again.connect([ALL])
+
+    (gone,) = until(observer, send_marker(ev2, Kind.CHARGER, "ev2"))
+    stamp, body = decode(Topic.parse(gone.topic), gone.payload)
+    assert isinstance(body, State)
+    assert (gone.topic, body.state, stamp.boot, stamp.seq) == (EV1_STATE, Presence.OFFLINE, "b1", 0)
+    assert ev2.connected
+    assert observer.connected
+    assert "asked by honest-ev1: connection lost" in caplog.text
+    assert "asked by honest-ev2" not in caplog.text
+    assert "asked by honest-observer" not in caplog.text
+    late = secured.client("recorder", ALL)
+    marker = send_marker(ev2, Kind.CHARGER, "ev2")
+    (retained,) = until(late, marker)
+    assert retained.payload == gone.payload
+
+
+def test_who_was_revoked_and_added_again_comes_in_with_the_new_certificate_only(secured: Secured) -> None:
+    revoke(secured, "ev1")
+    add_client(secured.folder.root, "ev1", Kind.CHARGER, NOW)
+    reload_mosquitto(secured.pid)
+    observer, ev1 = secured.client("observer", ALL), secured.client("ev1")
+    assert arrives(ev1, observer, "ev1")
+
+
+def test_one_device_more_comes_in_after_a_reload(secured: Secured) -> None:
+    observer = secured.client("observer", ALL)
+    add_client(secured.folder.root, "ev9", Kind.CHARGER, NOW)
+    ev9 = secured.client("ev9")
+    assert until_denied(ev9, secured, observer) == []
+    reload_mosquitto(secured.pid)
+    assert arrives(ev9, observer, "ev9")
+    assert observer.connected
+
+
+def until_denied(ev9: MqttTransport, secured: Secured, observer: MqttTransport) -> list[object]:
+    """What the observer gets of a device that the broker's list does not name yet."""
+    ev9.publish(topic(Kind.CHARGER, "ev9", Channel.METRIC), message(Metric(values={})))
+    assert ev9.flush(5.0)
+    return list(until(observer, send_marker(secured.client("ev2"), Kind.CHARGER, "ev2")))
+
+
+def arrives(sender: MqttTransport, reader: MqttTransport, device: str) -> bool:
+    """Whether a message gets through as soon as the broker has read its list anew."""
+    where = topic(Kind.CHARGER, device, Channel.METRIC)
+    for seq in range(1, 50):
+        sender.publish(where, message(Metric(values={}), seq=seq))
+        assert sender.flush(5.0)
+        delivery = reader.receive(0.2)
+        if delivery is not None:
+            return delivery.topic == where
+    return False
+
+
+def test_a_broker_that_was_not_told_is_waited_for(secured: Secured) -> None:
+    assert revoke(secured, "ev1", told=False) == ["SIGHUP"]
+    assert revoke(secured, "ev1", told=True) in ([], ["SIGHUP"])  # and it may be repeated
+
+
+def test_a_broker_that_does_not_read_its_files_anew_is_reported(secured: Secured) -> None:
+    ev1, observer = secured.client("ev1"), secured.client("observer", ALL)
+    with pytest.raises(BrokerUnreachableError, match="SIGHUP"):
+        revoke(secured, "ev1", told=False, wait_s=0.0)
+    assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []  # the session goes on, as the error says
+    assert revoke(secured, "ev1") in ([], ["SIGHUP"])
+    ev1.receive(0.2)
+    assert not ev1.connected
+
+
+def test_only_a_mosquitto_is_sent_the_signal() -> None:
+    with pytest.raises(InputError, match="is no Mosquitto"):
+        reload_mosquitto(os.getpid())
+    with pytest.raises(InputError, match="no process"):
+        reload_mosquitto(2**22 + 1)
+
+
+def test_no_short_lived_key_is_left_behind(secured: Secured) -> None:
+    before = set(Path("/dev/shm").glob("twinswarm-*"))
+    revoke(secured, "ev1")
+    assert set(Path("/dev/shm").glob("twinswarm-*")) <= before

@@ -1,0 +1,117 @@
+"""The table of rights fits what participants do: all that they want, and no more than their kind needs."""
+
+import pytest
+
+from broker.provision.acl import access_list
+from broker.provision.workspace import clients_of
+from broker.pump import ClockPump
+from schemas.roles import READS, WRITES, read_filters, write_filters
+from schemas.site import Site
+from schemas.topics import Channel, Kind, Topic, matches, topic_filter
+from services.clock.refusal import WATCHED
+from services.recorder.store import HistoryStore
+from services.swarm.compose import Recording, maker, members
+from sites.loading import builtin_sites, load_site
+
+SITES = {name: load_site(name) for name in builtin_sites()}
+
+
+def covers(granted: str, wanted: str) -> bool:
+    """Whether every topic that ``wanted`` matches is matched by ``granted``, too."""
+    have, want = granted.split("/"), wanted.split("/")
+    for place, level in enumerate(have):
+        if level == "#":
+            return True
+        if place >= len(want) or want[place] == "#" or (level != "+" and level != want[place]):
+            return False
+    return len(have) == len(want)
+
+
+@pytest.mark.parametrize(
+    ("granted", "wanted", "whole"),
+    [
+        ("a/+/c", "a/b/c", True),
+        ("a/+/c", "a/+/c", True),
+        ("a/b/c", "a/+/c", False),
+        ("a/#", "a/+/c/#", True),
+        ("a/+", "a/#", False),
+        ("a/+", "a/b/c", False),
+    ],
+)
+def test_one_filter_covers_another(granted: str, wanted: str, whole: bool) -> None:
+    assert covers(granted, wanted) == whole
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_everybody_may_read_what_it_subscribes_to(name: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    site = SITES[name]
+    store = HistoryStore(tmp_path / "history.sqlite")
+    for device in members(site):
+        participant = maker(site, device, Recording(store))()
+        run_loops = (
+            topic_filter(site.site, Kind.CLOCK, channel=Channel.TICK),
+            topic_filter(site.site, Kind.CLOCK, channel=Channel.SESSION),
+            str(Topic(site.site, participant.kind, device, Channel.STATE)),
+        )
+        granted = read_filters(site.site, participant.kind, device)
+        for wanted in (*participant.subscriptions, *run_loops):
+            assert any(covers(one, wanted) for one in granted), (device, wanted)
+    store.close()
+
+
+def test_the_clock_may_read_what_it_drives_and_what_it_looks_for_beforehand() -> None:
+    granted = read_filters("s", Kind.CLOCK, "clock")
+    own = (Topic("s", Kind.CLOCK, "clock", Channel.STATE), Topic("s", Kind.CLOCK, "clock", Channel.SESSION))
+    looks = (topic_filter("s", channel=channel) for channel in WATCHED)
+    for wanted in (*ClockPump.subscriptions("s"), *looks, *map(str, own)):
+        assert any(covers(one, wanted) for one in granted), wanted
+
+
+def test_only_the_ems_writes_set_points_and_only_their_device_the_recorder_clock_and_observers_read_them() -> None:
+    setpoint = str(Topic("s", Kind.CHARGER, "ev1", Channel.SETPOINT))
+    clients: dict[str, Kind | None] = {str(kind): kind for kind in Kind}
+    clients |= {"ev1": Kind.CHARGER, "ev2": Kind.CHARGER, "observer": None}
+    writers = {
+        name
+        for name, kind in clients.items()
+        if kind is not None and any(matches(one, setpoint) for one in write_filters("s", kind, name))
+    }
+    readers = {
+        name for name, kind in clients.items() if any(matches(one, setpoint) for one in read_filters("s", kind, name))
+    }
+    assert writers == {"ems"}
+    assert readers == {"ev1", "clock", "recorder", "observer"}
+
+
+def test_every_kind_has_rights_and_every_channel_a_writer_and_a_reader() -> None:
+    assert set(WRITES) == set(READS) == set(Kind)
+    assert {right.channel for rights in WRITES.values() for right in rights} == set(Channel)
+    assert {right.channel for rights in READS.values() for right in rights} == set(Channel)
+
+
+def test_a_device_writes_below_its_own_name_only() -> None:
+    for kind in set(Kind) - {Kind.EMS}:
+        assert all(one.startswith(f"twin/v1/s/{kind}/x/") for one in write_filters("s", kind, "x"))
+
+
+def test_the_access_list_of_one_charger_is_this() -> None:
+    """By hand, from the design's words: own channels written, own set-points, state and the clock's time read."""
+    _, charger, provisioner = access_list("s", {"ev1": Kind.CHARGER}).split("\nuser ")
+    assert charger.splitlines() == [
+        "s.ev1",
+        "topic readwrite twin/v1/s/charger/ev1/state",
+        *(
+            f"topic write twin/v1/s/charger/ev1/{channel}"
+            for channel in ("birth", "done", "alarm", "metric", "reject", "telemetry", "ack")
+        ),
+        "topic read twin/v1/s/clock/+/session",
+        "topic read twin/v1/s/clock/+/tick",
+        "topic read twin/v1/s/charger/ev1/setpoint",
+    ]
+    assert provisioner.splitlines() == ["s.provision", "topic readwrite twin/v1/s/+/+/state"]
+
+
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
+def test_devices_services_network_twin_and_an_observer_get_certificates(site: Site) -> None:
+    services = {"grid", "clock", "ems", "recorder", "forecast", "tariff", "observer"}
+    assert set(clients_of(site)) == set(site.devices) | services
