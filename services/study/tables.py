@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from services.analysis.summary import REFERENCES, number
 from services.study.facts import FITTED, NOT_KNOWN, PUBLISHED
 from services.study.published import DOI, published
+from services.study.robustness import Robustness
 from services.study.study import StudyResult
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def table_ii(result: StudyResult) -> "Table":
         for place, cell in enumerate(cell for cell in result.table.cells if cell.case == case):
             wrong = cell.sign_matches is False
             table.add_row(
-                _case(case) if place == 0 else "",
+                case_name(case) if place == 0 else "",
                 STORAGE_NAMES[cell.storage],
                 change(cell.published_eur_per_day),
                 f"[bold red]{change(cell.change_eur_per_day)}[/]" if wrong else change(cell.change_eur_per_day),
@@ -49,7 +50,8 @@ def table_ii(result: StudyResult) -> "Table":
     return table
 
 
-def _case(case: str) -> str:
+def case_name(case: str) -> str:
+    """The case with its price, its sky and its spread."""
     known = published().get(case)
     if known is None:
         return case
@@ -85,6 +87,20 @@ def verdict(result: StudyResult) -> list[str]:
 
 def _counts(values: list[int]) -> str:
     return f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def spread_table(robustness: Robustness) -> "Table":
+    """The numbers over other load profiles."""
+    from rich.table import Table
+
+    table = Table(title="With another measured load", title_style="bold", title_justify="left")
+    table.add_column("number")
+    for head in ("the site's\nload", "without\nnoise", "mean of ten\nseeds", "least", "most"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for spread in robustness.spreads():
+        values = (spread.own, spread.quiet, spread.mean, spread.least, spread.most)
+        table.add_row(spread.name, *(number(value, 3) for value in values))
+    return table
 
 
 def honesty() -> list[tuple[str, str]]:

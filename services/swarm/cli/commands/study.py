@@ -1,5 +1,7 @@
 """``study`` and ``calibrate``: the published study, and the fit of a site to it."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,8 @@ from services.swarm.variants import Reference
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from services.study.robustness import Robustness
+    from services.study.sensitivity import Sensitivity
     from services.study.study import StudyOrder, StudyResult
 
 
@@ -39,9 +43,32 @@ def study(
         typer.Option("--out", metavar="DIR", help="Folder for the figures and the report.", rich_help_panel="Results"),
     ] = options.RUNS / "study",
     json: options.JsonOption = None,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Also without load noise, and with ten other measured loads (deterministic seeds): 11 times as long.",
+            rich_help_panel="More",
+        ),
+    ] = False,
+    sensitivities: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivities",
+            help="Also over cloud length, dead time, BESS size, number of cars and forecast error.",
+            rich_help_panel="More",
+        ),
+    ] = False,
     processes: Annotated[
         int | None,
-        typer.Option("--processes", min=1, max=256, help="Days that run at once.", show_default="one per core"),
+        typer.Option(
+            "--processes",
+            min=1,
+            max=256,
+            help="Days that run at once.",
+            show_default="one per core",
+            rich_help_panel="More",
+        ),
     ] = None,
 ) -> None:
     """Reproduce the **published study**: six cases, each as reference, with BESS, with V2G and with both.
@@ -53,6 +80,7 @@ def study(
         twinswarm study
         twinswarm study --cases 6 --json result.json
         twinswarm study --reference no-cars --out out
+        twinswarm study --robustness --sensitivities  all that is to be known of the fit, in some minutes
     """
     from services.study.study import SITES, StudyOrder
     from sites.loading import load_site
@@ -62,8 +90,16 @@ def study(
     order = StudyOrder.of(load_site(site or SITES[reference]), reference, chosen)
     _make(out)
     result = _conduct(order, processes, output.console)
-    output.write(result.to_json())
-    _tell(result, output.console)
+    robust = _conduct_robustness(result, processes, output.console) if robustness else None
+    swept = _conduct_sensitivities(order, processes, output.console) if sensitivities else []
+    told = result.to_json()
+    if robust is not None:
+        told["robustness"] = robust.to_json()
+    if swept:
+        told["sensitivities"] = [one.to_json() for one in swept]
+    output.write(told)
+    _tell(result, robust, output.console)
+    _write(result, robust, swept, out, output.console)
 
 
 def _make(folder: Path) -> None:
@@ -74,28 +110,66 @@ def _make(folder: Path) -> None:
         raise InputError.one("--out", f"cannot be made: {error.strerror}", str(folder)) from None
 
 
-def _conduct(order: "StudyOrder", processes: int | None, console: "Console") -> "StudyResult":
+@contextmanager
+def _progress(console: "Console", what: str) -> Iterator[tuple[Callable[[int], None], Callable[[object], None]]]:
+    """A bar of days: to be told how many there are, and of each that is over."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from services.study.study import conduct_study
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
-        return conduct_study(
-            order,
-            processes,
-            on_start=lambda days: progress.update(task, description="days", total=days),
-            on_day=lambda _: progress.advance(task),
+        yield (
+            lambda days: progress.update(task, description=what, total=days),
+            lambda _: progress.advance(task),
         )
 
 
-def _tell(result: "StudyResult", console: "Console") -> None:
-    from services.study.tables import effort, honesty, table_ii, verdict
+def _conduct(order: "StudyOrder", processes: int | None, console: "Console") -> "StudyResult":
+    from services.study.study import conduct_study
+
+    with _progress(console, "days of the study") as (on_start, on_day):
+        return conduct_study(order, processes, on_start, on_day)
+
+
+def _conduct_robustness(result: "StudyResult", processes: int | None, console: "Console") -> "Robustness":
+    from services.study.robustness import conduct_robustness
+
+    with _progress(console, "days with other loads") as (on_start, on_day):
+        return conduct_robustness(result.order, result.table, processes, on_start, on_day)
+
+
+def _conduct_sensitivities(order: "StudyOrder", processes: int | None, console: "Console") -> "list[Sensitivity]":
+    from services.study.sensitivity import conduct_sensitivities
+
+    with _progress(console, "days of the sensitivities") as (on_start, on_day):
+        return conduct_sensitivities(order, processes, on_start, on_day)
+
+
+def _tell(result: "StudyResult", robust: "Robustness | None", console: "Console") -> None:
+    from services.study.tables import effort, honesty, spread_table, table_ii, verdict
 
     console.print(table_ii(result))
     for line in verdict(result):
         console.print(line)
+    if robust is not None:
+        console.print(spread_table(robust))
     for heading, text in honesty():
         console.print(f"[bold]{heading}:[/bold] {text}")
     console.print(effort(result))
+
+
+def _write(
+    result: "StudyResult",
+    robust: "Robustness | None",
+    swept: "list[Sensitivity]",
+    folder: Path,
+    console: "Console",
+) -> None:
+    from services.study.figures import figures, sensitivity_figures, write_figures
+    from services.study.report import render_study, write_study
+
+    drawn, more = figures(result), sensitivity_figures(swept)
+    files = write_figures([*drawn, *more], folder)
+    report = write_study(render_study(result, drawn, robust, more), folder)
+    console.print(f"Report   {report}", markup=False, soft_wrap=True)
+    console.print(f"Figures  {len(files)} files in {folder}", markup=False, soft_wrap=True)
