@@ -37,7 +37,8 @@ def _any(*channels: Channel, kinds: tuple[Kind, ...] = ()) -> tuple[Right, ...]:
     return tuple(Right(channel, kinds=kinds) for channel in channels)
 
 
-_OF_ITSELF = _own(Channel.BIRTH, Channel.STATE, Channel.DONE, Channel.ALARM, Channel.METRIC, Channel.REJECT)
+_PRESENCE = _own(Channel.BIRTH, Channel.STATE, Channel.ALARM, Channel.METRIC, Channel.REJECT)
+_OF_ITSELF = (*_PRESENCE, *_own(Channel.DONE))
 _TIME = (*_any(Channel.SESSION, Channel.TICK, kinds=(Kind.CLOCK,)), *_own(Channel.STATE))
 """The clock's messages, and one's own state: a last will may have come in between."""
 
@@ -48,7 +49,7 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
     Kind.METER: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
     Kind.FEEDER: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
     Kind.EMS: (*_OF_ITSELF, *_own(Channel.PLAN), *_any(Channel.SETPOINT, kinds=CONTROLLED_KINDS)),
-    Kind.CLOCK: (*_OF_ITSELF, *_own(Channel.SESSION, Channel.TICK)),
+    Kind.CLOCK: (*_PRESENCE, *_own(Channel.SESSION, Channel.TICK)),
     Kind.RECORDER: (*_OF_ITSELF, *_own(Channel.RECEIPT)),
     Kind.FORECAST: (*_OF_ITSELF, *_own(Channel.SERIES)),
     Kind.TARIFF: (*_OF_ITSELF, *_own(Channel.SERIES)),

@@ -37,8 +37,10 @@ def test_the_schemas_are_json_schemas_of_messages_and_site(tmp_path: Path) -> No
     assert _run("schema", str(tmp_path / "out")) == 0
     names = {path.stem for path in (tmp_path / "out").iterdir()}
     assert {"birth", "setpoint", "telemetry.charger", "site"} <= names
-    for path in (tmp_path / "out").iterdir():
-        assert json.loads(path.read_text(encoding="utf-8"))["$schema"].startswith("https://json-schema.org/")
+    assert json.loads((tmp_path / "out" / "asyncapi.json").read_text(encoding="utf-8"))["asyncapi"] == "3.0.0"
+    for name in names - {"asyncapi"}:
+        schema = json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))
+        assert schema["$schema"].startswith("https://json-schema.org/")
 
 
 def test_check_tells_faults_of_all_files_and_sums_up_the_valid_ones(

@@ -102,7 +102,7 @@ def test_the_access_list_of_one_charger_is_this() -> None:
         "topic readwrite twin/v1/s/charger/ev1/state",
         *(
             f"topic write twin/v1/s/charger/ev1/{channel}"
-            for channel in ("birth", "done", "alarm", "metric", "reject", "telemetry", "ack")
+            for channel in ("birth", "alarm", "metric", "reject", "done", "telemetry", "ack")
         ),
         "topic read twin/v1/s/clock/+/session",
         "topic read twin/v1/s/clock/+/tick",

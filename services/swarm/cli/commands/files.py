@@ -26,14 +26,16 @@ def init(
 def schema(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; made if need be.")],
 ) -> None:
-    """Write the **JSON Schemas** of every message and of the site description.
+    """Write the **JSON Schemas** of every message and of the site description, and the bus as AsyncAPI 3.
 
-    A device or a consumer in any language needs these and an MQTT client, nothing of this program.
+    A device or a consumer in any language needs these and an MQTT client, nothing of this program. asyncapi.json says
+    besides which channels there are, and who sends and receives what.
 
     Examples:
         twinswarm schema schemas-json
     """
+    from schemas.asyncapi import write_asyncapi
     from schemas.export import write_schemas
 
-    for path in write_schemas(directory):
+    for path in (*write_schemas(directory), write_asyncapi(directory)):
         typer.echo(path)
