@@ -123,7 +123,7 @@ def pcc_exclusion(m: Model, s: Structure) -> None:
 
 
 def group_limit(m: Model, s: Structure) -> None:
-    """−limit ≤ Σ_group (charge − discharge − pv) − over_up + over_down ≤ limit: one cable feeds several devices."""
+    """−limit ≤ load + Σ_group (charge − discharge − pv) − over_up + over_down ≤ limit: one cable feeds many."""
     v = m.variables
     for index, group in enumerate(s.groups):
         total = -v["group_up"].isel(group=index, drop=True) + v["group_down"].isel(group=index, drop=True)

@@ -1,6 +1,7 @@
 """From knowledge to problem: measurement for the current step, series for the future, nameplates from births."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +26,7 @@ from schemas.site import Horizon, Site, next_midnight
 from schemas.topics import Kind
 from services.ems.future import extended, latest, on_steps
 from services.ems.knowledge import Knowledge, Known, meter_role
+from services.ems.network import UNKNOWN_METER, NetworkLimits
 from services.ems.problem import (
     BessUnit,
     ChargerUnit,
@@ -68,7 +70,12 @@ def window_start(time: datetime, step_s: int) -> datetime:
 
 
 def problem_of(
-    knowledge: Knowledge, site: Site, turn: Turn, month_peak_kw: float, flat_reference_kw: float | None
+    knowledge: Knowledge,
+    site: Site,
+    limits: NetworkLimits,
+    turn: Turn,
+    month_peak_kw: float,
+    flat_reference_kw: float | None,
 ) -> Problem | Unplannable:
     """The problem at ``turn.t``. ``flat_reference_kw``: of this local day, if it was seen before.
 
@@ -83,7 +90,8 @@ def problem_of(
     purchase, sale = prices
     window = Window(window.start, window.step_s, len(purchase))
     losses = _losses(present)
-    load = _load(knowledge, present, site, window, losses)
+    loads = _loads(knowledge, present, site, window, losses)
+    load = _sum(loads.values(), window)
     inverters = [_pv(name, known, knowledge, site, window) for name, known in present.items()]
     pv = tuple(unit for unit in inverters if unit is not None)
     batteries = [_bess(name, known, site, window) for name, known in present.items()]
@@ -104,11 +112,7 @@ def problem_of(
         chargers=tuple(unit for unit in chargers if isinstance(unit, ChargerUnit)),
         fixed=tuple(unit for unit in chargers if isinstance(unit, FixedUnit)),
         pv=pv,
-        groups=tuple(
-            Group(devices, group.limit_kw)
-            for group in options.cable_limits
-            if (devices := tuple(device for device in group.devices if device in present))
-        ),
+        groups=(*_groups(site, present), *_network(limits, present, loads, window)),
         month_peak_kw=month_peak_kw,
         prices=Prices(
             shortfall_eur_per_kwh=options.shortfall_price_eur_per_kwh,
@@ -156,28 +160,58 @@ def _losses(present: dict[str, Known]) -> float:
     )
 
 
-def _load(knowledge: Knowledge, present: dict[str, Known], site: Site, window: Window, losses: float) -> Values:
-    """Load [kW]: each meter's measurement now, its forecast later; without a forecast its measurement persists.
+def _groups(site: Site, present: dict[str, Known]) -> list[Group]:
+    """Limits that the site names."""
+    groups = []
+    for group in site.ems.cable_limits:
+        if devices := tuple(device for device in group.devices if device in present):
+            groups.append(Group(devices, group.limit_kw))
+    return groups
 
-    Without a load meter the measurement is PCC minus devices minus losses.
+
+def _network(limits: NetworkLimits, present: dict[str, Known], loads: dict[str, Array], window: Window) -> list[Group]:
+    """Limits of the site's cables and transformer, where they could bind."""
+    return [
+        Group(
+            bottleneck.devices,
+            bottleneck.limit_kw,
+            _sum([loads[name] for name in bottleneck.meters if name in loads], window),
+        )
+        for bottleneck in limits.bottlenecks(present)
+    ]
+
+
+def _loads(
+    knowledge: Knowledge, present: dict[str, Known], site: Site, window: Window, losses: float
+) -> dict[str, Array]:
+    """Load [kW] by meter: each meter's measurement now, its forecast later; without a forecast it persists.
+
+    Without a load meter the measurement is PCC minus devices minus losses, and nobody's by name.
     """
     forecasts: dict[str, list[ValueSeries]] = {}
     for series in knowledge.values():
         if series.quantity is Quantity.LOAD and series.start <= window.start:
-            forecasts.setdefault(series.device or "", []).append(series)
+            forecasts.setdefault(series.device or UNKNOWN_METER, []).append(series)
     meters = {
         name: known.telemetry.power_kw
         for name, known in present.items()
         if meter_role(known) == MeterRole.LOAD.value and known.telemetry is not None
     }
+    loads = {
+        name: _expected(latest(forecasts.get(name, ())), meters.get(name), site, window)
+        for name in sorted(forecasts.keys() | meters.keys())
+    }
+    if meters or (rest := _load_by_difference(present, losses)) is None:
+        return loads
+    total = np.array(_sum(loads.values(), window)) if forecasts else np.full(window.steps, rest)
+    total[0] = rest
+    return {UNKNOWN_METER: total}
+
+
+def _sum(loads: Iterable[Array], window: Window) -> Values:
     total = np.zeros(window.steps)
-    for name in sorted(forecasts.keys() | meters.keys()):
-        total = total + _expected(latest(forecasts.get(name, ())), meters.get(name), site, window)
-    if not meters:
-        rest = _load_by_difference(present, losses)
-        if rest is not None:
-            total = total if forecasts else np.full(window.steps, rest)
-            total[0] = rest
+    for values in loads:
+        total = total + values
     return _tuple(total)
 
 

@@ -11,6 +11,7 @@ from schemas.topics import Channel, Kind, topic_filter
 from services.ems.dispatch import Decision, decision_of, quarter_end, safe_rule, setpoints, shifted
 from services.ems.foresight import Unplannable, problem_of, window_start
 from services.ems.knowledge import Knowledge
+from services.ems.network import NetworkLimits
 from services.ems.peak import MonthPeak
 from services.ems.problem import Problem
 from services.ems.solve import Budget, NoSolution, Solver
@@ -27,6 +28,7 @@ class Ems:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._limits = NetworkLimits(site)
         self._knowledge = Knowledge()
         options = site.ems
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
@@ -80,7 +82,7 @@ class Ems:
         """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""
         day = turn.t.astimezone(self._site.zone).date().isoformat()
         flat = self._flat[1] if self._flat is not None and self._flat[0] == day else None
-        return problem_of(self._knowledge, self._site, turn, self._peak.at(turn.t), flat)
+        return problem_of(self._knowledge, self._site, self._limits, turn, self._peak.at(turn.t), flat)
 
     @property
     def _grace_s(self) -> float:

@@ -87,10 +87,12 @@ class PvUnit:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Devices behind one cable, limited to ``limit_kw`` of summed power in both directions."""
+    """Devices behind one cable or transformer, limited to ``limit_kw`` of summed power in both directions."""
 
     devices: tuple[str, ...]
     limit_kw: float
+    load_kw: Values = ()
+    """Load behind it, which counts along; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,7 @@ class _Fill:
             for name in ("group_up", "group_down"):
                 self.upper[self.columns(name)[index]] = OVER_LIMIT_KW
                 self.cost[self.columns(name)[index]] = self.scale * problem.prices.limit_eur_per_kwh
-            fixed = np.zeros(problem.steps)
+            fixed = np.array(group.load_kw) if group.load_kw else np.zeros(problem.steps)
             for unit in problem.fixed:
                 if unit.device in group.devices:
                     fixed = fixed + np.array(unit.power_kw)

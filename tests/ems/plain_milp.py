@@ -175,6 +175,7 @@ class _Plain:
         for group in p.groups:
             for t in range(p.steps):
                 terms, constant = self.net(group.devices, t)
+                constant += group.load_kw[t] if group.load_kw else 0.0
                 over = h.addVariable(lb=0)
                 if terms:
                     h.addConstr(sum(terms) - over <= group.limit_kw - constant)

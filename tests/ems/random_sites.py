@@ -44,7 +44,8 @@ def problems(draw: st.DrawFn) -> Problem:
     groups = ()
     if names and draw(st.booleans()):
         members = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
-        groups = (Group(tuple(members), draw(numbers(1, 60))),)
+        behind = series(0, 20) if draw(st.booleans()) else ()
+        groups = (Group(tuple(members), draw(numbers(1, 60)), behind),)
     load = series(0, 50)
     return Problem(
         start=START,
