@@ -64,7 +64,7 @@ def test_a_charger_that_comes_late_is_in_the_next_plan(broker: BrokerAddress, tm
 def test_a_device_that_dies_for_good_is_dropped_and_the_rest_goes_on(broker: BrokerAddress, tmp_path: Path) -> None:
     site = load_site("fit_g2v")
     time_options = site.time.model_copy(
-        update={"on_silence": OnSilence.DROP, "silent_attempts": 3, "tick_timeout_s": 0.3}
+        update={"on_silence": OnSilence.DROP, "silent_attempts": 8, "tick_timeout_s": 1.0}
     )
     order = order_of(tmp_path, timedelta(hours=12), site.model_copy(update={"time": time_options}))
     dies_at = order.course.t0 + timedelta(hours=10)
