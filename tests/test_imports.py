@@ -40,7 +40,7 @@ AT_HOME: dict[str, set[str]] = {
     "highspy": {"services.ems"},
     "paho": {"broker.mqtt"},
     "amqtt": {"broker"},
-    "influxdb_client": {"services.recorder"},
+    "influxdb_client": {"services.recorder.influx"},
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},
     "yaml": {"sites"},
@@ -145,6 +145,8 @@ def test_every_module_imports_only_what_its_part_may() -> None:
         ("services.clock.refusal", "broker.mqtt", False),
         ("services.ems.participant", "broker.transport", False),
         ("services.study.day", "services.swarm.in_memory", True),
+        ("services.recorder.influx", "influxdb_client", True),
+        ("services.recorder.forward", "influxdb_client", False),
         ("services.study.day", "services.ems.solve", False),
     ],
 )

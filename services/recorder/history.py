@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _SCHEME = "sqlite:"
+INFLUX_SCHEMES = ("influxdb://", "influxdb+https://")
 _BodyT = TypeVar("_BodyT", bound=Body)
 
 _HISTORY = "run = :run AND (:up_to IS NULL OR cycle <= :up_to)"
@@ -106,21 +107,36 @@ class DeadLetter:
 def history_path(url: str) -> Path:
     """The file of ``sqlite:PATH``. Raises InputError for anything else."""
     if not url.startswith(_SCHEME) or not url.removeprefix(_SCHEME):
-        raise InputError.one("history", f"is to be {_SCHEME}PATH", url)
+        raise InputError.one("history", f"is to be {_SCHEME}PATH or influxdb://host:port/org/bucket", url)
     return Path(url.removeprefix(_SCHEME))
 
 
 def open_history(url: str) -> "History":
-    """A history for reading. Raises InputError when there is none, or the file is something else."""
+    """A history for reading, ``sqlite:PATH`` or ``influxdb://host:port/org/bucket`` (see `influx_history`).
+
+    Raises InputError when there is none, or the file is something else, InfluxError when the server does not answer.
+    """
+    if is_influx(url):
+        from services.recorder.influx_history import open_influx_history
+
+        return open_influx_history(url)
     return History(history_path(url))
+
+
+def is_influx(url: str) -> bool:
+    return url.startswith(INFLUX_SCHEMES)
 
 
 class History:
     """Reads one file. Nothing is kept between calls, so that each sees what is on disk by then."""
 
+    path: Path | str
+    """Where it is, for whoever reads an error."""
+
     def __init__(self, path: Path) -> None:
         """Raises InputError naming the file."""
         self.path = path
+        self._file = path
         if not path.is_file():
             raise InputError.one(str(path), "there is no history here")
         try:
@@ -129,7 +145,7 @@ class History:
             raise InputError.one(str(path), f"cannot be read as a history: {error}") from None
 
     def _open(self) -> sqlite3.Connection:
-        name = f"file:{quote(str(self.path.absolute()))}?mode=ro"
+        name = f"file:{quote(str(self._file.absolute()))}?mode=ro"
         connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0)
         try:
             self._check(connection)
@@ -144,7 +160,7 @@ class History:
         try:
             if is_empty(connection):
                 raise InputError.one(str(self.path), "holds no history yet")
-            require_ours(connection, self.path)
+            require_ours(connection, self._file)
         except InputError:
             connection.close()
             raise
@@ -185,11 +201,18 @@ class History:
         return found[-1]
 
     def info(self, run: str) -> RunInfo:
-        """Raises InputError naming the runs that there are."""
+        """Raises InputError naming the runs that there are, and when part of this one is in InfluxDB alone."""
         runs = {info.run: info for info in self.runs()}
         if run not in runs:
             raise InputError.one(str(self.path), f"there is no such run; there are {', '.join(runs) or 'none'}", run)
+        if self._is_pruned(run):
+            what = "of this run older messages were deleted here after they had been forwarded: read it from InfluxDB"
+            raise InputError.one(str(self.path), what, run)
         return runs[run]
+
+    def _is_pruned(self, run: str) -> bool:
+        ((version,),) = self._rows("PRAGMA user_version")
+        return version > 1 and bool(self._rows("SELECT 1 FROM run WHERE run = :run AND pruned", run=run))
 
     def site(self, run: str) -> Site:
         """The site description with which the run was made."""
@@ -332,11 +355,7 @@ class History:
             f"WHERE {_HISTORY} GROUP BY topic, boot",
             **_scope(info),
         )
-        ((stray,),) = self._rows(
-            "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run AND channel != 'session') "
-            "OR (run = :run AND :up_to IS NOT NULL AND cycle > :up_to)",
-            **_scope(info),
-        )
+        stray = self._stray(info)
         ((letters,),) = self._rows("SELECT count(*) FROM dead_letter WHERE run = :run", run=run)
         sent, changed = 0, 0
         last: dict[str, tuple[float | None, float | None]] = {}
@@ -353,6 +372,14 @@ class History:
             setpoints_sent=sent,
             setpoints_changed=changed,
         )
+
+    def _stray(self, info: RunInfo) -> int:
+        ((stray,),) = self._rows(
+            "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run AND channel != 'session') "
+            "OR (run = :run AND :up_to IS NOT NULL AND cycle > :up_to)",
+            **_scope(info),
+        )
+        return int(stray)
 
     def dataset(self, run: str) -> "xr.Dataset":
         """The run as an xarray Dataset; see `services.recorder.dataset` for its variables."""

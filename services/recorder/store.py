@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x74776E73
 """Marks our files in the SQLite header: ``twns``."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: what the forwarder to InfluxDB keeps. A file of version 1 becomes one of version 2 when it is opened to write."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -73,6 +74,38 @@ CREATE TABLE dead_letter (
 """
 
 
+_FORWARDING = """
+-- forwarded: the row as it stands in InfluxDB; NULL: it does not. pruned: 1 once rows of the run were deleted here.
+ALTER TABLE run ADD COLUMN forwarded TEXT;
+ALTER TABLE run ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+-- point_ns: time of its point, fixed before it is first sent. forwarded: 1 in InfluxDB, 2 (partly) in quarantine.
+ALTER TABLE message ADD COLUMN point_ns INTEGER;
+ALTER TABLE message ADD COLUMN forwarded INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX message_to_forward ON message (id) WHERE run IS NOT NULL AND forwarded = 0;
+CREATE UNIQUE INDEX message_point ON message (run, topic, point_ns) WHERE point_ns IS NOT NULL;
+CREATE TABLE letter_forwarded (
+    letter INTEGER PRIMARY KEY,   -- dead_letter.id
+    times INTEGER NOT NULL        -- as it stands in InfluxDB
+);
+CREATE TABLE quarantine (
+    id INTEGER PRIMARY KEY,
+    message INTEGER,              -- message.id; NULL: the point of a run or of a dead letter
+    bucket TEXT NOT NULL,
+    point TEXT NOT NULL,          -- line protocol, as it was refused
+    reason TEXT NOT NULL,         -- the server's
+    refused_us INTEGER NOT NULL,  -- machine time of the first
+    UNIQUE (bucket, point)
+);
+"""
+RUN_COLUMNS = (
+    *("run", "site", "site_json", "label", "mode", "step_s"),
+    *("t0_us", "t_end_us", "cycle", "up_to_us", "started_us", "ended_us"),
+)
+"""What is known of a run; the rest is the forwarder's."""
+_STEPS = (_TABLES, _FORWARDING)
+"""What makes a file of version n from one of version n - 1; an empty file is version 0."""
+
+
 def to_us(time: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exactly."""
     return (time - _EPOCH) // _MICROSECOND
@@ -109,11 +142,8 @@ class HistoryStore:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         with self.transaction() as connection:
-            if is_empty(connection):
-                for statement in filter(str.strip, _TABLES.split(";\n")):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            create(connection, version)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -150,6 +180,15 @@ class HistoryStore:
         except sqlite3.OperationalError as error:
             log.warning("%s: the write-ahead log stays beside the file: %s", self.path, error)
         self._connection.close()
+
+
+def create(connection: sqlite3.Connection, version: int = 0) -> None:
+    """Brings a database of ``version`` (0: empty) to the schema of this program."""
+    for step in _STEPS[version:]:
+        for statement in filter(str.strip, step.split(";\n")):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:

@@ -109,7 +109,13 @@ HistoryOption = Annotated[
     ),
 ]
 RecordedOption = Annotated[
-    str, typer.Option("--history", metavar="sqlite:PATH", help="History file to read.", rich_help_panel=_OUT)
+    str,
+    typer.Option(
+        "--history",
+        metavar="sqlite:PATH|influxdb://HOST:PORT/ORG/BUCKET",
+        help="History to read. InfluxDB's token comes from the file named by TWINSWARM_INFLUX_TOKEN_FILE.",
+        rich_help_panel=_OUT,
+    ),
 ]
 RunOption = Annotated[
     str,

@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from services.analysis.run_result import RunResult
 
 
-def tell_result(result: "RunResult", history: Path, report: Path | None, output: Output) -> None:
-    """``report``: its folder; None: none is written. Raises InputError when something cannot be written."""
+def tell_result(result: "RunResult", history: str, report: Path | None, output: Output) -> None:
+    """``history``: its address. ``report``: its folder; None: none is written.
+
+    Raises InputError when something cannot be written.
+    """
     from services.analysis.tables import device_table, disturbance_table, summary_table
 
     console = output.console
@@ -22,4 +25,4 @@ def tell_result(result: "RunResult", history: Path, report: Path | None, output:
         from services.analysis.report import write_report
 
         console.print(f"Report   {write_report(result, report)}", markup=False, soft_wrap=True)
-    console.print(f"History  sqlite:{history}, run {result.run}", markup=False, soft_wrap=True)
+    console.print(f"History  {history.partition('?')[0]}, run {result.run}", markup=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from services.analysis.result import RunResult, analyse
-from services.recorder.history import History
+from services.recorder.history import History, open_history
 from services.recorder.store import HistoryStore
 from services.swarm.compose import Recording
 from services.swarm.counterfactual import reference_of
@@ -13,9 +13,9 @@ from services.swarm.in_memory import run_in_memory
 from services.swarm.variants import Reference
 
 
-def review(history_file: Path, run: str, reference: Reference) -> RunResult:
+def review(history_url: str, run: str, reference: Reference) -> RunResult:
     """Replays the reference into a history that is thrown away, and compares. Raises TwinswarmError."""
-    with closing(History(history_file)) as history, TemporaryDirectory(prefix="twinswarm-") as folder:
+    with closing(open_history(history_url)) as history, TemporaryDirectory(prefix="twinswarm-") as folder:
         info = history.info(run)
         replay = reference_of(history, run, reference)
         replayed = Path(folder) / "reference.sqlite"

@@ -186,7 +186,7 @@ def _live_through(task: _Task, conduct: _Conduct) -> None:
         with show.running():
             result = conduct(task.order, show)
         folder = (task.report or history.parent / result.run) if task.wants_report else None
-        tell_result(result, history, folder, task.output)
+        tell_result(result, f"sqlite:{history}", folder, task.output)
 
 
 @contextmanager

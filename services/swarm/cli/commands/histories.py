@@ -32,11 +32,11 @@ def report(
     from services.swarm.cli.review import review
 
     output = Output.to(json)
-    file, found = _run(history, run)
+    found = _run(history, run)
     with busy(output.console, "living through the reference …"):
-        result = review(file, found, reference)
-    folder = report or file.parent / found
-    tell_result(result, file, None if no_report else folder, output)
+        result = review(history, found, reference)
+    folder = report or _beside(history) / found
+    tell_result(result, history, None if no_report else folder, output)
 
 
 def export(
@@ -66,18 +66,26 @@ def export(
         twinswarm export --history sqlite:year.sqlite --run 20240516T220000.000000Z-5f0c --format parquet
     """
     from services.recorder.export import export_run
-    from services.recorder.history import History
+    from services.recorder.history import open_history
 
-    file, found = _run(history, run)
-    with closing(History(file)) as opened:
-        for path in export_run(opened, found, out or file.parent / found, form):
+    found = _run(history, run)
+    with closing(open_history(history)) as opened:
+        for path in export_run(opened, found, out or _beside(history) / found, form):
             typer.echo(path)
 
 
-def _run(url: str, run: str) -> tuple[Path, str]:
-    """File and identifier. Raises InputError naming the runs that there are."""
-    from services.recorder.history import History
+def _run(url: str, run: str) -> str:
+    """Its identifier. Raises InputError naming the runs that there are."""
+    from services.recorder.history import is_influx, open_history
 
-    file = options.history_file(url)
-    with closing(History(file)) as history:
-        return file, history.latest().run if run == "latest" else history.info(run).run
+    if not is_influx(url):
+        options.history_file(url)  # names the option when this is no address of a history
+    with closing(open_history(url)) as history:
+        return history.latest().run if run == "latest" else history.info(run).run
+
+
+def _beside(url: str) -> Path:
+    """Folder for what is made of a history: the file's own, or the usual one."""
+    from services.recorder.history import is_influx
+
+    return options.RUNS if is_influx(url) else options.history_file(url).parent

@@ -1,0 +1,234 @@
+"""InfluxDB 2 by its client library: the one module that knows it. What the server answers becomes an error that says
+what is to be done about it."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import influxdb_client
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.rest import ApiException
+from urllib3.exceptions import HTTPError
+
+from schemas.errors import TwinswarmError
+
+TIMEOUT_S = 30.0
+"""Of one request. A server that takes longer for a batch counts as one that did not answer."""
+ALL_TIME = "range(start: 1970-01-01T00:00:00Z, stop: 2262-01-01T00:00:00Z)"
+"""Of a Flux query; without a stop it ends now, and simulated days lie anywhere."""
+
+_library: Any = influxdb_client  # it calls itself typed and is not
+_DROPPED = re.compile(r"dropped=(\d+)")
+_FIELD_CHARACTERS = 1 << 21
+"""More than InfluxDB stores in one field (1 MiB), quotes doubled."""
+
+
+def flux_text(text: str) -> str:
+    """A string of Flux, quoted."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
+    return f'"{escaped}"'
+
+
+class InfluxError(TwinswarmError):
+    """InfluxDB did not do what it was asked."""
+
+
+class InfluxAwayError(InfluxError):
+    """Nobody answers there, too late, or the server has a fault (5xx)."""
+
+    retryable = True
+
+
+class InfluxBusyError(InfluxAwayError):
+    """429 or 503: later. ``after_s`` is the server's wish, None when it has none."""
+
+    def __init__(self, reason: str, after_s: float | None) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+class InfluxDeniedError(InfluxError):
+    """401 or 403: the token is wrong, or may not do this. Until somebody changes that it will stay so."""
+
+
+class InfluxMissingError(InfluxError):
+    """404: no such organisation or bucket."""
+
+
+class InfluxTooLargeError(InfluxError):
+    """413: the request, not any single point."""
+
+
+class InfluxRefusedError(InfluxError):
+    """400 or 422: what was sent cannot be stored. ``dropped``: how many points were left out while the others were
+    stored; None: unknown, perhaps nothing was stored."""
+
+    def __init__(self, reason: str, dropped: int | None) -> None:
+        super().__init__(reason)
+        self.dropped = dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    name: str
+    id: str
+    retention_s: int
+    """0: kept for ever."""
+
+
+class InfluxServer:
+    """One server as one organisation sees it. Every call raises an InfluxError; nothing is repeated in here."""
+
+    def __init__(self, url: str, org: str, token: str, timeout_s: float = TIMEOUT_S) -> None:
+        self.url = url
+        self.org = org
+        self._client: Any = _library.InfluxDBClient(
+            url=url, token=token, org=org, timeout=round(timeout_s * 1000), enable_gzip=True, retries=False
+        )
+        self._write = self._client.write_api(write_options=SYNCHRONOUS)
+
+    def close(self) -> None:
+        self._write.close()
+        self._client.close()
+
+    def write(self, bucket: str, lines: Sequence[str]) -> None:
+        """Returns once the points are stored."""
+        with _answers(f"{self.url}: bucket {bucket} of {self.org}"):
+            # Bytes go as they are; of text the client would make batches of its own.
+            self._write.write(bucket, self.org, "\n".join(lines).encode(), write_precision=_library.WritePrecision.NS)
+
+    def query(self, flux: str) -> Iterator[dict[str, str]]:
+        """Rows of a Flux query, values as the server's CSV writes them, streamed."""
+        with _answers(f"{self.url}: query of {self.org}"):
+            response = self._client.query_api().query_raw(flux, org=self.org)
+            # The client's own reader stops at values of 128 KiB; a message may have 512.
+            csv.field_size_limit(_FIELD_CHARACTERS)
+            header: list[str] | None = None
+            for row in csv.reader(io.TextIOWrapper(response, encoding="utf-8", newline="")):
+                if not row:
+                    header = None
+                elif row[0].startswith("#"):
+                    continue  # types of the columns; every field's type is known here
+                elif header is None:
+                    header = row
+                elif "error" in header:
+                    raise InfluxRefusedError(f"{self.url}: {dict(zip(header, row, strict=False))['error']}", None)
+                else:
+                    yield dict(zip(header, row, strict=False))
+
+    # -- what init-history makes
+
+    def bucket(self, name: str) -> Bucket | None:
+        """None: there is none of that name."""
+        try:
+            with _answers(f"{self.url}: buckets of {self.org}"):
+                found = self._client.buckets_api().find_buckets(name=name, org=self.org).buckets
+        except InfluxMissingError as error:
+            if "bucket" in str(error).rpartition(" 404 ")[2]:
+                return None
+            raise  # the organisation
+        return next((_bucket(bucket) for bucket in found), None)
+
+    def create_bucket(self, name: str, retention_s: int, description: str) -> Bucket:
+        with _answers(f"{self.url}: bucket {name} of {self.org}"):
+            made = self._client.buckets_api().create_bucket(
+                bucket_name=name, retention_rules=_retention(retention_s), description=description, org=self.org
+            )
+        return _bucket(made)
+
+    def keep_for(self, bucket: Bucket, retention_s: int) -> None:
+        with _answers(f"{self.url}: bucket {bucket.name} of {self.org}"):
+            api = self._client.buckets_api()
+            found = api.find_bucket_by_id(bucket.id)
+            found.retention_rules = _retention(retention_s)
+            api.update_bucket(found)
+
+    def task(self, name: str) -> tuple[str, str] | None:
+        """Identifier and Flux text of a task; None: there is none of that name."""
+        with _answers(f"{self.url}: tasks of {self.org}"):
+            found = self._client.tasks_api().find_tasks(name=name, org=self.org)
+        return next(((task.id, task.flux) for task in found), None)
+
+    def put_task(self, name: str, flux: str) -> None:
+        """Makes the task, or gives the one of that name this text."""
+        found = self.task(name)
+        with _answers(f"{self.url}: task {name} of {self.org}"):
+            api = self._client.tasks_api()
+            if found is None:
+                api.create_task(
+                    task_create_request=_library.TaskCreateRequest(org=self.org, flux=flux, status="active")
+                )
+                return
+            task = api.find_task_by_id(found[0])
+            task.flux = flux
+            task.every = task.cron = task.offset = None  # they stand in the text
+            api.update_task(task)
+
+    def run(self, flux: str) -> None:
+        """A query for its effect."""
+        for _ in self.query(flux):
+            pass
+
+
+class _answers:  # noqa: N801 - reads as a statement
+    """Makes of what the client raises what is to be done about it."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ApiException):
+            raise _error_of(self._where, error) from None
+        if isinstance(error, HTTPError | OSError):
+            raise InfluxAwayError(f"{self._where}: {error}") from None
+
+
+def _error_of(where: str, error: Any) -> InfluxError:
+    status = error.status or 0
+    reason = f"{where}: {status} {_reason(error)}"
+    if status in (400, 422):
+        dropped = _DROPPED.search(reason)
+        return InfluxRefusedError(reason, int(dropped[1]) if dropped else None)
+    if status in (401, 403):
+        return InfluxDeniedError(reason)
+    if status == 404:
+        return InfluxMissingError(reason)
+    if status == 413:
+        return InfluxTooLargeError(reason)
+    if status in (429, 503):
+        return InfluxBusyError(reason, _retry_after_s(error.headers))
+    return InfluxAwayError(reason) if status >= 500 or status == 0 else InfluxError(reason)
+
+
+def _reason(error: Any) -> str:
+    text = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
+    return text.strip()[:2000]
+
+
+def _retry_after_s(headers: Any) -> float | None:
+    """``Retry-After`` in seconds or as a date (RFC 9110, 10.2.3)."""
+    text = (headers or {}).get("Retry-After")
+    if text is None:
+        return None
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _bucket(found: Any) -> Bucket:
+    return Bucket(found.name, found.id, sum(rule.every_seconds for rule in found.retention_rules))
+
+
+def _retention(seconds: int) -> list[Any]:
+    return [_library.BucketRetentionRules(type="expire", every_seconds=seconds)]

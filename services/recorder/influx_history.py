@@ -1,0 +1,191 @@
+"""A history in InfluxDB, read with the same result to the last bit as from the file that was forwarded to it.
+
+InfluxDB holds every message whole (field ``json``), and every run's row. What is asked for is fetched once and put into
+an SQLite database of its own, in the schema of the file, on which the same reads work. So there is one set of them.
+"""
+
+import base64
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from schemas.errors import InputError
+from schemas.topics import Channel, Kind, Topic
+from services.recorder.history import INFLUX_SCHEMES, History, RunInfo
+from services.recorder.influx import ALL_TIME, InfluxServer, flux_text
+from services.recorder.points import DEAD_LETTER, RUN
+from services.recorder.store import RUN_COLUMNS, create, to_us
+
+TOKEN, TOKEN_FILE = "TWINSWARM_INFLUX_TOKEN", "TWINSWARM_INFLUX_TOKEN_FILE"
+
+_CHANNELS = {f"{kind}_{channel}": (kind, channel) for kind in Kind for channel in Channel}
+_MESSAGE = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload,
+              run, point_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+def open_influx_history(url: str) -> "InfluxHistory":
+    """``influxdb://host:port/org/bucket``, with TLS ``influxdb+https://…``.
+
+    The token is the first line of the file named by ``?token-file=PATH`` or the variable TWINSWARM_INFLUX_TOKEN_FILE,
+    or the value of TWINSWARM_INFLUX_TOKEN. Raises InputError, and InfluxError when the server does not answer.
+    """
+    parts = urlsplit(url)
+    names = parts.path.strip("/").split("/")
+    try:
+        port = parts.port or 8086
+    except ValueError:
+        port = 0
+    if f"{parts.scheme}://" not in INFLUX_SCHEMES or not parts.hostname or not port or len(names) != 2 or "" in names:
+        raise InputError.one("history", "is to be influxdb://host:port/org/bucket", _without_secrets(url))
+    if parts.username is not None or parts.password is not None:
+        raise InputError.one("history", "a token is given by a file, never in the address", _without_secrets(url))
+    told = parse_qs(parts.query).get("token-file")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    scheme = "https" if parts.scheme.endswith("https") else "http"
+    server = InfluxServer(f"{scheme}://{host}:{port}", names[0], read_token(Path(told[0]) if told else None))
+    return InfluxHistory(server, names[1])
+
+
+def read_token(file: Path | None) -> str:
+    """From the file, or else from the environment. Raises InputError; never tells the token."""
+    named = os.environ.get(TOKEN_FILE)
+    if file is None and named:
+        file = Path(named)
+    if file is None:
+        token = os.environ.get(TOKEN, "").strip()
+        if not token:
+            raise InputError.one("InfluxDB", f"needs a token: a file, or {TOKEN_FILE}, or {TOKEN}")
+        return token
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError.one(str(file), f"the token cannot be read: {error}") from None
+    if not lines or not lines[0].strip():
+        raise InputError.one(str(file), "is to hold InfluxDB's token in its first line")
+    return lines[0].strip()
+
+
+class InfluxHistory(History):
+    """One bucket. The runs are those that there were when it was opened; a run is fetched when it is first read."""
+
+    def __init__(self, server: InfluxServer, bucket: str) -> None:
+        """Raises InfluxError, InputError when there is no such bucket."""
+        self.path = f"{server.url.replace('http', 'influxdb', 1)}/{server.org}/{bucket}"
+        self._server = server
+        self._bucket = bucket
+        # A database without a name lives in memory and, as it grows, in a temporary file.
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        create(self._connection)
+        self._fetched: set[str] = set()
+        self._rows_of_runs = self._fetch_runs()
+
+    def close(self) -> None:
+        super().close()
+        self._server.close()
+
+    def info(self, run: str) -> RunInfo:
+        found = super().info(run)
+        if run not in self._fetched:
+            self._fetched.add(run)
+            self._connection.execute("BEGIN")
+            self._fetch(run)
+            self._connection.execute("COMMIT")
+        return found
+
+    def _stray(self, info: RunInfo) -> int:
+        # What is no history was not forwarded, only how much of it there was.
+        return int(self._rows_of_runs[info.run]["stray"])
+
+    def _fetch_runs(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for row in self._query(f'r._measurement == "{RUN}" and r._field == "json"', "|> last()"):
+            told = json.loads(row["_value"])
+            found[told["run"]] = told
+            columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
+            self._connection.execute(
+                f"INSERT INTO run ({columns}) VALUES ({places})",  # noqa: S608 - names only
+                [told[column] for column in RUN_COLUMNS],
+            )
+        return found
+
+    def _fetch(self, run: str) -> None:
+        self._connection.execute("CREATE TEMP TABLE told (topic TEXT, point TEXT, cycle INTEGER)")
+        of_run = f'r.run == "{run}" and r._measurement != "{RUN}"'
+        for row in self._query(f'{of_run} and r._field == "cycle" and r._measurement != "{DEAD_LETTER}"'):
+            if row["_measurement"] in _CHANNELS:
+                self._connection.execute(
+                    "INSERT INTO told VALUES (?, ?, ?)", (str(_topic(row)), row["_time"], int(row["_value"]))
+                )
+        for row in self._query(f'{of_run} and r._field == "json"'):
+            if row["_measurement"] in _CHANNELS:
+                self._insert(_topic(row), row["_value"], run, row["_time"])
+        # point_ns holds the server's text of the time here; all it is for is to find the cycle.
+        self._connection.execute("CREATE INDEX temp.told_of ON told (topic, point)")
+        self._connection.execute(
+            "UPDATE message SET cycle = (SELECT cycle FROM told WHERE told.topic = message.topic "
+            "AND told.point = message.point_ns) WHERE run = ?",
+            (run,),
+        )
+        self._connection.execute("DROP TABLE told")
+        for topic, payload in self._rows_of_runs[run].get("births", ()):
+            self._insert(Topic.parse(topic), payload, None, None)
+        self._fetch_letters(run)
+
+    def _insert(self, topic: Topic, payload: str, run: str | None, point: str | None) -> None:
+        stamp = json.loads(payload)
+        self._connection.execute(
+            _MESSAGE,
+            (
+                topic.site,
+                topic.kind,
+                topic.device,
+                topic.channel,
+                str(topic),
+                stamp["boot"],
+                stamp["seq"],
+                to_us(datetime.fromisoformat(stamp["ts"])),
+                stamp.get("run") or "",
+                payload,
+                run,
+                point,
+            ),
+        )
+
+    def _fetch_letters(self, run: str) -> None:
+        letters: dict[str, dict[str, str]] = {}
+        for row in self._query(f'r._measurement == "{DEAD_LETTER}" and r.run == "{run}"'):
+            letters.setdefault(row["_time"], {})[row["_field"]] = row["_value"]
+        for letter in letters.values():
+            self._connection.execute(
+                "INSERT INTO dead_letter (run, topic, digest, bytes, payload, reason, received_us, times) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run,
+                    letter["topic"],
+                    letter["digest"],
+                    int(letter["bytes"]),
+                    base64.b64decode(letter["payload_base64"]),
+                    letter["reason"],
+                    int(letter["received_us"]),
+                    int(letter["times"]),
+                ),
+            )
+
+    def _query(self, predicate: str, then: str = "") -> Iterator[dict[str, str]]:
+        source = f"from(bucket: {flux_text(self._bucket)}) |> {ALL_TIME}"
+        return self._server.query(f"{source} |> filter(fn: (r) => {predicate}) {then}")
+
+
+def _topic(row: dict[str, str]) -> Topic:
+    kind, channel = _CHANNELS[row["_measurement"]]
+    return Topic(row["site"], kind, row["device"], channel)
+
+
+def _without_secrets(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"

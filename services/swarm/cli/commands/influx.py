@@ -1,0 +1,170 @@
+"""``forward``, ``init-history`` and ``downsample``: the history in InfluxDB."""
+
+import logging
+import math
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.errors import InputError
+from services.swarm.cli import options
+
+if TYPE_CHECKING:
+    from services.recorder.influx import InfluxServer
+
+_INFLUX = "InfluxDB"
+UrlOption = Annotated[
+    str, typer.Option("--influx", metavar="URL", help="http://host:port or https://…", rich_help_panel=_INFLUX)
+]
+OrgOption = Annotated[str, typer.Option("--org", metavar="NAME", help="Organisation.", rich_help_panel=_INFLUX)]
+BucketOption = Annotated[
+    str,
+    typer.Option(
+        "--bucket",
+        metavar="NAME",
+        help="Bucket of the live site. Simulated runs go to NAME-simulated, quarter-hours to NAME-quarters.",
+        rich_help_panel=_INFLUX,
+    ),
+]
+TokenOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="Its first line is the token. There is no --token: command lines are public.",
+        show_default="TWINSWARM_INFLUX_TOKEN_FILE, TWINSWARM_INFLUX_TOKEN",
+        rich_help_panel=_INFLUX,
+    ),
+]
+URL, ORG, BUCKET = "http://127.0.0.1:8086", "twinswarm", "twinswarm"
+_LEAST_RETENTION_DAYS = 2.0
+
+
+def forward(
+    history: Annotated[
+        str, typer.Option("--history", metavar="sqlite:PATH", help="What the recorder writes.", rich_help_panel=_INFLUX)
+    ] = options.HISTORY,
+    influx: UrlOption = URL,
+    org: OrgOption = ORG,
+    bucket: BucketOption = BUCKET,
+    token_file: TokenOption = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            "--keep",
+            metavar="DAYS",
+            help="Delete from the file what was forwarded and is older; never what was not.",
+            show_default="everything is kept",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End as soon as everything is forwarded.", rich_help_panel=_INFLUX)
+    ] = False,
+) -> None:
+    """Forward the history to **InfluxDB**: beside the recorder, whose file is the spool.
+
+    Starts and works while InfluxDB is away. A point that the server refuses goes to quarantine in the file, with the
+    server's reason. Buckets are made by `init-history`.
+
+    Examples:
+        twinswarm forward --history sqlite:site.sqlite --influx http://127.0.0.1:8086 --token-file token --keep 30
+    """
+    from services.recorder.forward import Forwarder
+    from services.recorder.spool import Spool
+    from services.recorder.store import HistoryStore
+    from services.swarm.process import Life, stop_event, utc_now
+
+    if keep is not None and not 0 < keep <= 36_500:
+        raise InputError.one("--keep", "more than 0 and at most 36500 days", keep)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.Formatter.converter = time.gmtime
+    logging.getLogger("services").setLevel(logging.INFO)
+    stop = stop_event(Life())
+    with (
+        closing(HistoryStore(options.history_file(history))) as store,
+        closing(_server(influx, org, token_file)) as server,
+    ):
+        forwarder = Forwarder(
+            Spool(store),
+            server,
+            bucket,
+            now=utc_now,
+            wait=stop.wait,
+            keep=None if keep is None else timedelta(days=keep),
+        )
+        forwarder.serve(until_empty=once)
+
+
+def init_history(
+    influx: UrlOption = URL,
+    org: OrgOption = ORG,
+    bucket: BucketOption = BUCKET,
+    token_file: TokenOption = None,
+    retention: Annotated[
+        float,
+        typer.Option(
+            "--retention",
+            metavar="DAYS",
+            help="Of the live bucket, at least 2; 0: for ever, as quarter-hours and simulated runs are kept.",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = 90.0,
+) -> None:
+    """Make InfluxDB's **buckets** and the task that makes quarter-hours. Once or again: nothing is lost by it.
+
+    Examples:
+        twinswarm init-history --influx http://127.0.0.1:8086 --org twinswarm --retention 90 --token-file token
+    """
+    from services.recorder import downsample as made
+
+    if not math.isfinite(retention) or (retention and not _LEAST_RETENTION_DAYS <= retention <= 36_500):
+        raise InputError.one("--retention", "0, or 2 to 36500 days", retention)
+    with closing(_server(influx, org, token_file)) as server:
+        for told in made.init_history(server, bucket, round(retention * 86_400)) or ["everything is there"]:
+            typer.echo(told)
+
+
+def downsample(
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="2024-05-17 or with a time, UTC.")],
+    stop: Annotated[str, typer.Option("--to", metavar="TIME", help="Not included.")],
+    influx: UrlOption = URL,
+    org: OrgOption = ORG,
+    bucket: BucketOption = BUCKET,
+    token_file: TokenOption = None,
+    live: Annotated[bool, typer.Option("--live", help="Of the live bucket, not of the simulated runs.")] = False,
+) -> None:
+    """Make **quarter-hours** of simulated runs in InfluxDB: means and energies. The live bucket has a task for it.
+
+    Examples:
+        twinswarm downsample --from 2024-05-16T22:00 --to 2024-05-17T22:00 --token-file token
+    """
+    from services.recorder import downsample as made
+
+    begin, end = _time("--from", start), _time("--to", stop)
+    if begin >= end:
+        raise InputError.one("--to", "is to be after --from", stop)
+    with closing(_server(influx, org, token_file)) as server:
+        made.downsample(server, bucket, begin, end, simulated=not live)
+
+
+def _server(url: str, org: str, token_file: Path | None) -> "InfluxServer":
+    from services.recorder.influx import InfluxServer
+    from services.recorder.influx_history import read_token
+
+    if not url.startswith(("http://", "https://")):
+        raise InputError.one("--influx", "http://host:port or https://host:port", url)
+    return InfluxServer(url, org, read_token(token_file))
+
+
+def _time(option: str, text: str) -> datetime:
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError.one(option, "a time is written 2024-05-17 or 2024-05-17T22:00, UTC", text) from None
+    return told.replace(tzinfo=UTC) if told.tzinfo is None else told
