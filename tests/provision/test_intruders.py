@@ -5,6 +5,9 @@ allowed reader, and nothing of what was sent before it.
 """
 
 import logging
+import socket
+import ssl
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -101,6 +104,39 @@ def test_a_client_trusts_only_the_sites_authority(shared: Secured, tmp_path: Pat
     transport = MqttTransport(shared.address, "x", Credentials(other, own.certificate("ev1"), own.key("ev1")))
     with pytest.raises(BrokerUnreachableError, match="not trusted"):
         transport.connect([])
+
+
+def test_a_device_cannot_play_the_broker(shared: Secured) -> None:
+    """It has a certificate of the site's authority, but for clients only."""
+    ev2, ev1 = shared.folder.credentials("ev2"), shared.folder.credentials("ev1")
+    assert ev2.cert is not None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ev2.cert, ev2.key)
+    with socket.create_server((HOST, 0)) as server:
+        rogue = Rogue(server, context)
+        rogue.start()
+        port = server.getsockname()[1]
+        with pytest.raises(BrokerUnreachableError, match="not trusted"):
+            MqttTransport(BrokerAddress(HOST, port, tls=True), "x", ev1).connect([])
+        rogue.join(5.0)
+    assert rogue.heard == b""
+
+
+class Rogue(threading.Thread):
+    """Takes one connection and listens."""
+
+    def __init__(self, server: socket.socket, context: ssl.SSLContext) -> None:
+        super().__init__(daemon=True)
+        self.server, self.context, self.heard = server, context, b""
+
+    def run(self) -> None:
+        connection, _ = self.server.accept()
+        connection.settimeout(5.0)
+        try:
+            with self.context.wrap_socket(connection, server_side=True) as session:
+                self.heard = session.recv(1)
+        except ssl.SSLError:
+            connection.close()  # the client broke off, as it should
 
 
 def test_a_device_cannot_write_as_another(shared: Secured, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,11 @@
 """One device more, one device less, at a Mosquitto that runs: by reload, and nobody else notices."""
 
+import dataclasses
 import logging
 import os
+import socket
+import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -10,13 +14,13 @@ from broker.address import Credentials
 from broker.mqtt import MqttTransport
 from broker.provision.eviction import end_session
 from broker.provision.reload import reload_mosquitto
-from broker.provision.workspace import add_client, open_authority, revoke_client
+from broker.provision.workspace import add_client, open_authority, provision_site, revoke_client
 from broker.transport import Will
 from schemas.errors import BrokerUnreachableError, InputError
 from schemas.messages import Metric, Presence, State
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
-from tests.provision.secured import ALL, NOW, SITE, Secured, message, send_marker, topic, until
+from tests.provision.secured import ALL, NOW, SITE, Secured, default_site, message, place_of, send_marker, topic, until
 
 EV1_STATE = topic(Kind.CHARGER, "ev1", Channel.STATE)
 
@@ -143,6 +147,55 @@ def test_a_broker_that_does_not_read_its_files_anew_is_reported(secured: Secured
     assert revoke(secured, "ev1") in ([], ["SIGHUP"])
     ev1.receive(0.2)
     assert not ev1.connected
+
+
+def test_a_reload_alone_takes_the_rights_of_an_open_session_but_leaves_it_open(secured: Secured) -> None:
+    """What docs/security.md says of Mosquitto, and why `end_session` exists."""
+    setpoint = topic(Kind.CHARGER, "ev1", Channel.SETPOINT)
+    ev1 = secured.client("ev1", setpoint, will=Will(EV1_STATE, message(State(state=Presence.OFFLINE), seq=0)))
+    ems, observer = secured.client("ems"), secured.client("observer", ALL)
+    revoke_client(secured.folder.root, "ev1", NOW)
+    reload_mosquitto(secured.pid)
+    add_client(secured.folder.root, "ev9", Kind.CHARGER, NOW)
+    reload_mosquitto(secured.pid)
+    assert arrives(secured.client("ev9"), observer, "ev9")  # so it has read the lists
+    ems.publish(setpoint, b"{}")
+    ev1.publish(EV1_STATE, message(State(state=Presence.ONLINE)), retain=True)
+    assert ev1.flush(5.0)
+    marker = send_marker(ems, Kind.EMS, "ems")
+    assert [delivery.topic for delivery in until(observer, marker)] == [setpoint]
+    assert ev1.receive(0.0) is None
+    assert ev1.connected
+    ev1.drop()
+    ev1.receive(0.2)  # the broker has noticed: it refuses the next connection, and sends no last will
+    assert not ev1.connected
+    assert until(observer, send_marker(ems, Kind.EMS, "ems")) == []
+
+
+def test_the_brokers_certificate_is_taken_by_reload_too(secured: Secured) -> None:
+    observer = secured.client("observer", ALL)
+    old = presented(secured)
+    place = place_of(secured.folder.root, secured.address.port)
+    wider = dataclasses.replace(place, names=("broker.example.org",))
+    provision_site(default_site(), secured.folder.root, wider, NOW)
+    reload_mosquitto(secured.pid)
+    deadline = time.monotonic() + 5.0
+    while (new := presented(secured)) == old and time.monotonic() < deadline:
+        pass
+    assert new != old
+    assert until(observer, send_marker(secured.client("ems"), Kind.EMS, "ems")) == []
+    assert observer.connected
+
+
+def presented(secured: Secured) -> bytes | None:
+    """The certificate that the broker shows."""
+    context = ssl.create_default_context(cafile=str(secured.folder.ca_certificate))
+    context.load_cert_chain(secured.folder.certificate("ev2"), secured.folder.key("ev2"))
+    with (
+        socket.create_connection((secured.address.host, secured.address.port), timeout=5.0) as connection,
+        context.wrap_socket(connection, server_hostname=secured.address.host) as session,
+    ):
+        return session.getpeercert(binary_form=True)
 
 
 def test_only_a_mosquitto_is_sent_the_signal() -> None:
