@@ -312,7 +312,7 @@ def _sensitivity(found: Sensitivity) -> Picture:
             "markersize": 5,
         }
         money.plot(sweep.values, [cell.change_eur_per_day for cell in cells], label=STORAGE_NAMES[storage], **style)
-        factors = [float("nan") if cell.psf.psf is None else cell.psf.psf for cell in cells]
+        factors = [float("nan") if cell.psf_2kw.psf is None else cell.psf_2kw.psf for cell in cells]
         factor.plot(sweep.values, factors, label=STORAGE_NAMES[storage], **style)
     money.axhline(0.0, color=BLACK, linewidth=0.8)
     money.set_ylabel("change against\nthe reference [€/day]")
@@ -324,7 +324,8 @@ def _sensitivity(found: Sensitivity) -> Picture:
     factor.set_xlabel(sweep.axis)
     return Picture(
         f"{sweep.title}, case {sweep.case}",
-        f"Change of the daily cost (negative is money saved) and peak-shaving factor over the {sweep.axis}. "
+        f"Change of the daily cost (negative is money saved) and peak-shaving factor (references "
+        f"above 2 kW: with 0.5 kW single quarters decide) over the {sweep.axis}. "
         f"{sweep.note} Each value has a reference of its own.",
         figure,
     )

@@ -31,6 +31,9 @@ class Sensitivity:
             "change_eur_per_day": {
                 str(storage): [cell.change_eur_per_day for cell in self.cells(storage)] for storage in ALL_STORAGES[1:]
             },
+            "psf_2kw": {
+                str(storage): [cell.psf_2kw.psf for cell in self.cells(storage)] for storage in ALL_STORAGES[1:]
+            },
             "psf": {str(storage): [cell.psf.psf for cell in self.cells(storage)] for storage in ALL_STORAGES[1:]},
         }
 

@@ -73,9 +73,9 @@ def sweeps() -> tuple[Sweep, ...]:
             "Length of the cloud",
             "length of the unforeseen cloud [h]",
             "2",
-            (0.5, 1.0, 1.5, 2.0, 3.0),
+            (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0),
             with_cloud_of,
-            "From the fitted cloud's beginning, as deep as the fitted one.",
+            "From the fitted cloud's beginning, as deep as its deepest; the fitted one is as 0.25 to 0.5 h.",
         ),
         Sweep(
             "dead_time",
@@ -98,7 +98,7 @@ def sweeps() -> tuple[Sweep, ...]:
         Sweep(
             "cars",
             "Number of cars",
-            "cars",
+            "number of cars",
             "6",
             (1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
             with_cars,

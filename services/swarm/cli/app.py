@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from services.swarm.cli.commands import checks, days, devices, files, histories, members, plans, provision, study
+from services.swarm.cli.commands import (
+    checks,
+    days,
+    devices,
+    files,
+    histories,
+    influx,
+    members,
+    plans,
+    provision,
+    study,
+)
 from services.swarm.cli.documentation import help_text
 
 app = typer.Typer(
@@ -22,9 +33,9 @@ app = typer.Typer(
 _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what was recorded", "The services alone"
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    _DAY: (days.up, days.run, plans.plan, study.study),
+    _DAY: (days.up, days.run, plans.plan, study.study, study.calibrate),
     _SITE: (checks.check, files.init, files.schema, devices.devices),
-    _RECORD: (histories.report, histories.export),
+    _RECORD: (histories.report, histories.export, influx.init_history, influx.downsample),
 }
 for panel, commands in _GROUPS.items():
     for command in commands:
@@ -40,6 +51,7 @@ _ALONE: dict[str, Callable[..., None]] = {
     "tariff": members.tariff,
     "recorder": members.recorder,
     "clock": members.clock,
+    "forward": influx.forward,
 }
 for name, service in _ALONE.items():
     app.command(name, help=help_text(service.__doc__), rich_help_panel=_SERVICES)(service)

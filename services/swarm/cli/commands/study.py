@@ -102,6 +102,76 @@ def study(
     _write(result, robust, swept, out, output.console)
 
 
+def calibrate(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="A site with the study's cases: file, folder or name.")],
+    target: Annotated[
+        Path,
+        typer.Option(
+            "--target",
+            metavar="FILE",
+            help="TOML: the reference, the scales, and the parameters with their bounds. "
+            "That of the fitted site is services/study/calibration/smart.toml.",
+        ),
+    ],
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state", metavar="FILE", help="Keeps every point: the same command goes on where it was stopped."
+        ),
+    ] = None,
+    points: Annotated[int, typer.Option("--points", min=1, help="At most; those of the state included.")] = 200,
+    processes: Annotated[int, typer.Option("--processes", min=1, max=256, help="Days that run at once.")] = 1,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", metavar="FILE", help="Writes the fitted site as resolved JSON.", rich_help_panel="Results"
+        ),
+    ] = None,
+    json: options.JsonOption = None,
+) -> None:
+    """Fit a site to the published table: bounded least squares **on the loop itself**.
+
+    Every point is all days of the study with twins, network and EMS. Tells the residuals, the parameters at their
+    bounds, and the combinations of parameters that the table cannot tell.
+
+    Examples:
+        twinswarm calibrate fit_g2v --target target.toml --state calibration.json
+        twinswarm calibrate mysite --target target.toml --write fitted.json --points 50
+    """
+    from services.study.calibration.fit import calibrate as fit
+    from services.study.calibration.state import State
+    from services.study.calibration.tables import parameter_table, residual_table, to_json, verdict
+    from services.study.calibration.target import read_target
+    from sites.loading import load_site
+
+    output = Output.to(json)
+    loaded, wanted = load_site(site), read_target(target)
+    console = output.console
+    fitted = fit(
+        loaded,
+        wanted,
+        State.open(state, loaded, wanted),
+        points,
+        processes,
+        lambda point, number: console.print(
+            f"point {number}: cost {point.cost:.2f}, RMSE {point.rmse_eur_per_day:.3f} €/day, "
+            f"{point.signs_matched} signs",
+            highlight=False,
+        ),
+    )
+    output.write(to_json(fitted))
+    for table in (parameter_table(fitted), residual_table(fitted)):
+        console.print(table)
+    for line in verdict(fitted):
+        console.print(line)
+    if write is not None:
+        try:
+            write.write_text(fitted.site.model_dump_json(indent=1), encoding="utf-8")
+        except OSError as error:
+            raise InputError.one("--write", f"cannot be written: {error.strerror}", str(write)) from None
+        console.print(f"Site     {write}", markup=False, soft_wrap=True)
+
+
 def _make(folder: Path) -> None:
     """Raises InputError now for what could not be written in the end."""
     try:

@@ -1,0 +1,130 @@
+"""Parameters reach what their paths name; a calibration that was stopped goes on where it was."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import InputError
+from schemas.site import Charger, Site
+from services.study.calibration.fit import Fitted, calibrate
+from services.study.calibration.state import Point, State
+from services.study.calibration.target import Fitting, How, Parameter, Target, read_target
+from services.swarm.variants import Reference
+from sites.loading import load_site
+
+SHIPPED = Path(__file__).parents[2] / "services" / "study" / "calibration" / "smart.toml"
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return load_site("fit_g2v")
+
+
+def parameter(how: How, *paths: str, hours: tuple[float, float] | None = None) -> Parameter:
+    return Parameter(name="p", how=how, paths=paths, start=1.0, least=0.5, most=2.0, hours=hours)
+
+
+def test_a_scale_group_reaches_every_charger(site: Site) -> None:
+    scaled = Fitting(site, (parameter(How.SCALE, "devices.{charger}.max_charge_kw"),)).with_values([2.0])
+    found = {device.max_charge_kw for device in scaled.devices.values() if isinstance(device, Charger)}
+    assert found == {2 * 23.240405}
+    assert scaled.devices["bess"] == site.devices["bess"]
+
+
+def test_a_path_leads_into_lists(site: Site) -> None:
+    fitting = Fitting(site, (parameter(How.SET, "devices.ev1.daily.*.arrival_soc_frac"),))
+    charger = fitting.with_values([0.6]).devices["ev1"]
+    assert isinstance(charger, Charger)
+    assert charger.daily[0].arrival_soc_frac == 0.6
+
+
+def test_hours_choose_the_steps_of_a_day(site: Site) -> None:
+    fitting = Fitting(site, (parameter(How.SHIFT, "profiles.load_measured.values", hours=(9.0, 9.5)),))
+    before, after = site.profiles["load_measured"].values, fitting.with_values([1.5]).profiles["load_measured"].values
+    moved = [place for place, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    assert moved == [36, 37]
+    assert after[36] == before[36] + 1.5
+
+
+def test_values_that_change_nothing_give_the_same_site(site: Site) -> None:
+    fitting = Fitting(site, (parameter(How.SCALE, "profiles.price_italian.values"),))
+    assert fitting.with_values([1.0]) == site
+
+
+@pytest.mark.parametrize("path", ["devices.ev9.max_charge_kw", "devices.{heatpump}.power", "profiles.load.values"])
+def test_a_path_that_leads_nowhere_is_named(site: Site, path: str) -> None:
+    with pytest.raises(InputError, match="parameter p: this path leads nowhere"):
+        Fitting(site, (parameter(How.SCALE, path),)).with_values([1.0])
+
+
+def test_a_path_to_something_else_than_numbers_is_refused(site: Site) -> None:
+    with pytest.raises(InputError, match="is to lead to a number"):
+        Fitting(site, (parameter(How.SCALE, "devices.ev1.kind"),)).with_values([1.0])
+
+
+def test_a_site_that_is_none_any_more_is_refused(site: Site) -> None:
+    with pytest.raises(InputError, match="soc_max_frac"):
+        Fitting(site, (parameter(How.SET, "devices.{bess}.initial_soc_frac"),)).with_values([0.99])
+
+
+def test_every_fault_of_a_target_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "target.toml"
+    file.write_text(
+        'reference = "clever"\n[[parameter]]\nname = "x"\nhow = "scale"\npaths = []\nstart = 3\nleast = 0\nmost = 1\n'
+    )
+    with pytest.raises(InputError) as error:
+        read_target(file)
+    assert len(error.value.faults) >= 2
+
+
+def test_the_shipped_target_fits_the_shipped_site(site: Site) -> None:
+    target = read_target(SHIPPED)
+    assert target.reference is Reference.SMART
+    Fitting(site, target.parameter).with_values([one.start for one in target.parameter])
+
+
+def one_case(site: Site) -> Site:
+    return site.model_copy(update={"cases": {"6": site.cases["6"]}})
+
+
+TARGET = Target(
+    reference=Reference.SMART,
+    parameter=(
+        Parameter(name="pv", how=How.SCALE, paths=("profiles.pv_clear.values",), start=1.0, least=0.9, most=1.1),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def stopped(site: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fitted]:
+    """One parameter, one case, three points: the start, its difference, and one step."""
+    file = tmp_path_factory.mktemp("calibration") / "state.json"
+    small = one_case(site)
+    return file, calibrate(small, TARGET, State.open(file, small, TARGET), most_points=3)
+
+
+def test_a_calibration_is_never_worse_than_its_start(stopped: tuple[Path, Fitted]) -> None:
+    _, fitted = stopped
+    assert fitted.points == 3
+    assert fitted.best.cost <= fitted.start.cost
+    assert fitted.start.values == [1.0]
+    assert fitted.jacobian is not None
+    assert fitted.jacobian.shape == (3 + 3, 1)
+
+
+def test_it_goes_on_through_the_points_that_are_known(site: Site, stopped: tuple[Path, Fitted]) -> None:
+    file, before = stopped
+    small = one_case(site)
+    new: list[Point] = []
+    again = calibrate(
+        small, TARGET, State.open(file, small, TARGET), most_points=3, on_point=lambda point, _: new.append(point)
+    )
+    assert new == []
+    assert again.best == before.best
+
+
+def test_a_state_of_another_target_is_refused(site: Site, stopped: tuple[Path, Fitted]) -> None:
+    file, _ = stopped
+    other = TARGET.model_copy(update={"scale_psf": 0.01})
+    with pytest.raises(InputError, match="another site or target"):
+        State.open(file, one_case(site), other)

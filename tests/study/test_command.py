@@ -1,0 +1,71 @@
+"""The command as a user meets it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.study.orders import TIES
+from tests.cli.calling import call
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str, Any]]:
+    """Case 6 only, in one process."""
+    folder = tmp_path_factory.mktemp("study")
+    done = call("study", "--cases", "6", "--processes", "1", "--out", "out", "--json", "study.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout, json.loads((folder / "study.json").read_text())
+
+
+def test_the_json_holds_the_table_the_factors_with_their_ranges_and_the_effort(
+    told: tuple[Path, str, dict[str, Any]],
+) -> None:
+    _, _, study = told
+    assert study["signs_matched"] == study["signs"] == 3
+    assert study["rmse_eur_per_day"] >= 0
+    assert [(row["case"], row["storage"]) for row in study["table"]] == [("6", s) for s in ("bess", "v2g", "both")]
+    for row in study["table"]:
+        assert row["difference"] == pytest.approx(row["ours"] - row["published"])
+    for storage in ("bess", "v2g", "both"):
+        found = study["psf_case_6"][storage]
+        assert found["range"][0] <= found["psf"] <= found["range"][1]
+        assert set(found["by_tie_break"]) == set(TIES)
+    assert study["optimisations"] == 4 * 96
+    assert study["wall_s"] > 0
+    assert study["parameters"]["devices"]["bess"]["capacity_kwh"] == 40
+
+
+def test_with_the_table_stand_the_reference_and_what_is_fitted_and_not_known(
+    told: tuple[Path, str, dict[str, Any]],
+) -> None:
+    folder, text, _ = told
+    page = (folder / "out" / "report.html").read_text()
+    for words in ("Published", "Fitted", "Not known", "smart"):
+        assert words in text
+        assert words in page
+    assert "Table II" in page
+
+
+def test_figures_are_files_and_in_the_page(told: tuple[Path, str, dict[str, Any]]) -> None:
+    folder, _, _ = told
+    names = {path.name for path in (folder / "out").iterdir()}
+    for figure in ("figure_3_pv_and_load", "figure_4_prices", "figure_5_profiles", "figure_6_costs"):
+        assert {f"{figure}.png", f"{figure}.svg"} <= names
+    page = (folder / "out" / "report.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 4
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_cases_that_there_are_not_are_a_fault_of_the_input(tmp_path: Path) -> None:
+    done = call("study", "--cases", "6,9", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "1, 2, 3, 4, 5, 6" in done.stderr
+
+
+def test_a_target_that_is_not_there_is_a_fault_of_the_input(tmp_path: Path) -> None:
+    done = call("calibrate", "fit_g2v", "--target", "missing.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "missing.toml" in done.stderr
