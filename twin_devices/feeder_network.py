@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from schemas.site import Charger, Meter, Site
+from schemas.site import Charger, Meter, Network, Site
 from twin_devices.physics.feeder import PHASES, Array, Cable, Flows, Injection, PowerFlow, Solution, Transformer
 from twin_devices.physics.load import reactive_kvar
 
@@ -23,7 +23,7 @@ class SiteNetwork:
         """Raises ValueError when the network makes no sense electrically."""
         self._site = site
         self._phases = phases_of(site)
-        self.flow = power_flow_of(site, unbalanced=bool(self._phases))
+        self.flow = power_flow_of(site.network, unbalanced=bool(self._phases))
         self._node = {node: i for i, node in enumerate(self.flow.nodes)}
 
     def injection(self, power_kw: Mapping[str, float]) -> Injection:
@@ -92,9 +92,8 @@ def phases_of(site: Site) -> dict[str, int]:
     }
 
 
-def power_flow_of(site: Site, *, unbalanced: bool = False) -> PowerFlow:
-    """The site's network, ready to be solved. Raises ValueError when it makes no sense electrically."""
-    network = site.network
+def power_flow_of(network: Network, *, unbalanced: bool = False) -> PowerFlow:
+    """A site's network, ready to be solved. Raises ValueError when it makes no sense electrically."""
     given = network.transformer
     transformer = Transformer(
         name=TRANSFORMER,

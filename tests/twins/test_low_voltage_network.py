@@ -13,7 +13,7 @@ TEN_CHARGERS = {f"EV{i:02d}": 22.0 for i in range(1, 11)}
 
 
 def network() -> PowerFlow:
-    return power_flow_of(site({"load": {"kind": "meter", "profile": "base"}}))
+    return power_flow_of(site({"load": {"kind": "meter", "profile": "base"}}).network)
 
 
 def solve(flow: PowerFlow, loads: dict[str, complex]) -> Solution:
