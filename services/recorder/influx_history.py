@@ -132,8 +132,8 @@ class InfluxHistory(History):
             (run,),
         )
         self._connection.execute("DROP TABLE told")
-        for topic, payload in self._rows_of_runs[run].get("births", ()):
-            self._insert(Topic.parse(topic), payload, None, None)
+        for topic, payload, mine in self._rows_of_runs[run].get("births", ()):
+            self._insert(Topic.parse(topic), payload, run if mine else None, None)
         self._fetch_letters(run)
 
     def _insert(self, topic: Topic, payload: str, run: str | None, point: str | None) -> None:

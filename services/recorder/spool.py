@@ -138,7 +138,7 @@ class Spool:
             run, site = str(row["run"]), str(row["site"])
             up_to_us = row["up_to_us"] if isinstance(row["up_to_us"], int) else values[RUN_COLUMNS.index("t0_us")]
             if row["mode"] == TimeMode.WALL:
-                row["births"] = self._births(site)
+                row["births"] = self._births(run, site)
             text = json.dumps(row, sort_keys=True)
             if text != before:
                 items.append(Item(run, (run_point(run, site, row, up_to_us - up_to_us % _DAY_US),), row=text))
@@ -229,12 +229,12 @@ class Spool:
                 times[id_] = time
         return times
 
-    def _births(self, site: str) -> list[list[str]]:
-        """Topic and payload of the site's newest births: a life in wall time tells of itself once, perhaps before the
-        run, and outlasts what a bucket keeps."""
+    def _births(self, run: str, site: str) -> list[list[object]]:
+        """Topic and payload of the site's newest births, and whether they are of this run's history: a life in wall
+        time tells of itself once, perhaps before the run, and outlasts what a bucket keeps."""
         found = self._store.read(
-            "SELECT topic, payload FROM message WHERE site = ? AND channel = 'birth' "
+            "SELECT topic, payload, coalesce(run = ?, 0) FROM message WHERE site = ? AND channel = 'birth' "
             "ORDER BY ts_us DESC, id DESC LIMIT ?",
-            [site, _BIRTHS],
+            [run, site, _BIRTHS],
         )
-        return [[topic, payload] for topic, payload in found]
+        return [list(row) for row in found]

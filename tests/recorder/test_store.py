@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,34 @@ def test_closed_history_is_one_file_even_while_somebody_has_it_open(tmp_path: Pa
 def test_times_are_kept_to_the_microsecond() -> None:
     time = at_noon().replace(microsecond=123457)
     assert from_us(to_us(time)) == time
+
+
+def _as_version_1(path: Path) -> None:
+    """What a history was before it could be forwarded."""
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in (
+            "DROP TABLE quarantine",
+            "DROP TABLE letter_forwarded",
+            "DROP INDEX message_point",
+            "DROP INDEX message_to_forward",
+            "ALTER TABLE message DROP COLUMN point_ns",
+            "ALTER TABLE message DROP COLUMN forwarded",
+            "ALTER TABLE run DROP COLUMN forwarded",
+            "ALTER TABLE run DROP COLUMN pruned",
+            "PRAGMA user_version=1",
+        ):
+            connection.execute(statement)
+
+
+def test_history_of_version_1_is_read_as_it_is_and_goes_on_when_it_is_written(tmp_path: Path) -> None:
+    path, fresh = tmp_path / "h.sqlite", tmp_path / "fresh.sqlite"
+    record(Tape(), path, last=3)
+    _as_version_1(path)
+    assert History(path).info(RUN).cycle == 3
+    record(Tape(), path)
+    record(Tape(), fresh)
+    assert list(History(path).messages(RUN)) == list(History(fresh).messages(RUN))
+    with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(fresh)) as new:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        tables = "SELECT name FROM sqlite_schema ORDER BY name"
+        assert connection.execute(tables).fetchall() == new.execute(tables).fetchall()
