@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from twin_devices.physics.feeder import Cable, Injection, PowerFlow, Transformer
+from twin_devices.physics.feeder import Cable, Injection, PowerFlow, Solution, Transformer
 
 
 def transformer(**changes: float) -> Transformer:
@@ -93,3 +94,79 @@ def test_a_power_that_is_hardly_a_number_is_nothing() -> None:
     # Found by the property above: the solver fails for reactive powers of 1e-306 kvar.
     tiny = Injection((0.0, 0.0, 1e-308), (0.0, 0.0, 1.2e-308))
     assert TWO_NODES.solve([tiny]) == TWO_NODES.solve([at_a(0.0)])
+
+
+# Unbalanced.
+
+BY_PHASE = PowerFlow(transformer(), [Cable("LV-A", "LV", "A", 0.05, 0.0, 250.0, 0.2, 0.0)], unbalanced=True)
+
+
+def single(power_kw: float, phase: int = 0) -> Solution:
+    nothing = (0.0, 0.0, 0.0)
+    (solution,) = BY_PHASE.solve([Injection(nothing, nothing, ((2, phase, power_kw),))])
+    assert solution is not None
+    return solution
+
+
+def test_one_phase_by_hand() -> None:
+    # Loop of one phase: its impedance (2 Z1 + Z0) / 3. Cable (2 · 50 + 200) / 3 = 100 mΩ, transformer 4 mΩ in all
+    # sequences (Dyn). With phase voltages U₂² - U₁ U₂ + P R = 0, losses P² R / U₂².
+    resistance, voltage, watts = 0.104, 400 / math.sqrt(3), 7400.0
+    end_voltage = (voltage + math.sqrt(voltage**2 - 4 * watts * resistance)) / 2
+    solution = single(7.4)
+    assert solution.phase_voltages_pu[2][0] == approx(end_voltage / voltage, abs=1e-9)
+    assert solution.losses_kw == approx(watts**2 * resistance / end_voltage**2 / 1e3, rel=1e-7)
+    assert solution.voltages_pu[2] == solution.phase_voltages_pu[2][0]
+    # 32 A or so of 250 A; the transformer's winding 7.7 kVA of a third of 400.
+    assert solution.loadings_frac[0] == approx(watts / end_voltage / 250, rel=1e-7)
+    assert solution.loadings_frac[1] == approx((7.4 + solution.losses_kw) / (400 / 3), rel=0.01)
+
+
+def test_a_phase_that_delivers_is_seen_by_its_high_voltage() -> None:
+    solution = single(-7.4)
+    assert solution.voltages_pu[2] == max(solution.phase_voltages_pu[2]) > 1.01
+    assert solution.pcc_kw == approx(-7.4 + solution.losses_kw, abs=1e-8)
+
+
+def test_single_phase_power_loses_more_than_the_same_power_on_three_phases() -> None:
+    (balanced,) = TWO_NODES.solve([at_a(7.4)])
+    assert balanced is not None
+    # Six times in the cable if the neutral were as the phases; here R0 = 4 R.
+    assert single(7.4).branch_losses_kw[0] == approx(6 * balanced.branch_losses_kw[0], rel=0.05)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(-80, 80), st.floats(-20, 20))
+def test_balanced_power_is_the_same_flow_by_phase(power_kw: float, kvar: float) -> None:
+    injection = Injection((0.0, 1.0, power_kw), (0.0, 0.0, kvar))
+    (one,), (three,) = TWO_NODES.solve([injection]), BY_PHASE.solve([injection])
+    assert one is not None and three is not None
+    assert three.losses_kw == approx(one.losses_kw, abs=1e-8)
+    assert three.pcc_kvar == approx(one.pcc_kvar, abs=1e-8)
+    assert three.voltages_pu == approx(one.voltages_pu, abs=1e-10)
+    assert three.loadings_frac == approx(one.loadings_frac, abs=1e-9)
+    assert sum(three.branch_losses_kw) == approx(three.losses_kw, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 2), st.floats(-8, 8)), max_size=5))
+def test_by_phase_the_source_delivers_the_loads_and_the_losses(loads: list[tuple[int, int, float]]) -> None:
+    (solution,) = BY_PHASE.solve([Injection((0.0, 3.0, -2.0), (0.0, 0.5, 0.0), tuple(loads))])
+    assert solution is not None
+    assert solution.pcc_kw == approx(1.0 + sum(power for _, _, power in loads) + solution.losses_kw, abs=1e-8)
+    assert sum(solution.phase_pcc_kw) == approx(solution.pcc_kw, abs=1e-9)
+
+
+def test_single_phase_power_in_a_balanced_network_is_refused() -> None:
+    nothing = (0.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match="unbalanced"):
+        TWO_NODES.solve([Injection(nothing, nothing, ((2, 0, 1.0),))])
+
+
+def test_arrays_give_what_single_injections_give() -> None:
+    active = np.array([[0.0, 2.0, 1.7 * i] for i in range(20)])
+    flows = TWO_NODES.flows(active, np.zeros_like(active))
+    alone = TWO_NODES.solve([Injection((0.0, 2.0, 1.7 * i), (0.0, 0.0, 0.0)) for i in range(20)])
+    assert flows.losses_kw.tolist() == [solution.losses_kw for solution in alone if solution is not None]
+    assert flows.voltages_pu.shape == (20, 3, 1)
+    assert flows.branch_losses_kw.shape == flows.loadings_frac.shape == (20, 2)

@@ -1,0 +1,95 @@
+"""A site's network: who is on which phase, what is told of it, and the batch mode."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pytest import approx
+
+from schemas.messages import ChargerTelemetry, FeederTelemetry, MeterTelemetry, Phase, Telemetry
+from schemas.participant import Received
+from schemas.topics import Kind
+from tests.twins.builders import T0, Bench, charger, device_topic, pv, received, site
+from twin_devices.build import build_feeder
+from twin_devices.feeder_network import SiteNetwork, phases_of
+
+ONE_PHASE = {"phases": 1, "max_charge_kw": 7.4, "max_discharge_kw": 0.0, "current": "ac"}
+
+
+def told(kind: Kind, name: str, power_kw: float) -> Received:
+    body: Telemetry = (ChargerTelemetry if kind is Kind.CHARGER else MeterTelemetry)(power_kw=power_kw)
+    return received(device_topic(kind, name), T0, 1, body)
+
+
+def measured(devices: dict[str, Any], *inbox: Received) -> FeederTelemetry:
+    first = Bench(build_feeder(site(devices))).turn(Phase.MEASURE, T0, inbox)[0]
+    assert isinstance(first.body, FeederTelemetry)
+    return first.body
+
+
+def test_single_phase_chargers_take_the_phases_in_turn_unless_they_name_one() -> None:
+    devices = {f"ev{i}": charger(node=f"EV0{i}", **ONE_PHASE) for i in (3, 1, 2, 5)}
+    devices["ev4"] = charger(phase="a", **ONE_PHASE)
+    devices["ev6"] = charger()
+    assert phases_of(site(devices)) == {"ev1": 0, "ev2": 1, "ev3": 2, "ev4": 0, "ev5": 0}
+
+
+def test_a_phase_is_for_chargers_with_one() -> None:
+    with pytest.raises(ValidationError, match="has 3 phases"):
+        site({"ev": charger(phase="b")})
+
+
+def test_a_single_phase_charger_loads_its_phase() -> None:
+    devices = {"ev": charger(node="EV01", phase="b", **ONE_PHASE)}
+    telemetry = measured(devices, told(Kind.CHARGER, "ev", 7.4))
+    assert telemetry.phase_voltages_pu is not None and telemetry.phase_power_kw is not None
+    voltages = telemetry.phase_voltages_pu["EV01"]
+    assert voltages[1] == min(voltages) == telemetry.voltages_pu["EV01"]
+    assert sum(telemetry.phase_power_kw) == approx(telemetry.power_kw, abs=1e-9)
+    # The phase's current: 7.4 kW at its voltage, of 75 A.
+    assert telemetry.loadings_frac["CPB-EV01"] == approx(7400 / (voltages[1] * 400 / 3**0.5) / 75, rel=1e-9)
+
+
+def test_a_site_of_three_phase_devices_is_solved_balanced() -> None:
+    telemetry = measured({"ev": charger(node="EV01")}, told(Kind.CHARGER, "ev", 20.0))
+    assert (telemetry.phase_voltages_pu, telemetry.phase_power_kw) == (None, None)
+
+
+def test_losses_by_element_and_the_power_factor_are_told() -> None:
+    devices = {"load": {"kind": "meter", "node": "OFF1", "profile": "base", "power_factor": 0.8}}
+    telemetry = measured(devices, told(Kind.METER, "load", 40.0))
+    assert telemetry.element_losses_kw is not None and telemetry.reactive_kvar is not None
+    assert sum(telemetry.element_losses_kw.values()) == approx(telemetry.losses_kw, abs=1e-12)
+    assert telemetry.element_losses_kw["transformer"] > 1.35  # its iron loss
+    assert telemetry.element_losses_kw["CPB-EV01"] == approx(0, abs=1e-12)
+    # 30 kvar of the load, and what cable and transformer take.
+    assert telemetry.reactive_kvar == approx(30 + 0.6, abs=0.5)
+
+
+DEVICES: dict[str, Any] = {
+    "ev1": charger(node="EV01"),
+    "ev2": charger(node="EV02"),
+    "pv": pv(node="PV"),
+    "load": {"kind": "meter", "profile": "base", "power_factor": 0.9},
+}
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.booleans(), st.lists(st.lists(st.floats(-20, 20), min_size=4, max_size=4), min_size=1, max_size=6))
+def test_a_batch_gives_what_the_meter_tells(single: bool, rows: list[list[float]]) -> None:
+    devices = DEVICES | ({"ev2": charger(node="EV02", **ONE_PHASE)} if single else {})
+    network = SiteNetwork(site(devices))
+    names = ["load", "ev2", "pv", "ev1"]
+    flows = network.flows(names, np.array(rows))
+    solutions = network.solve([network.injection(dict(zip(names, row, strict=True))) for row in rows])
+    assert flows.losses_kw == approx(np.array([solution.losses_kw for solution in solutions]), abs=1e-10)
+    assert flows.pcc_kw.sum(axis=1) == approx(np.array([solution.pcc_kw for solution in solutions]), abs=1e-9)
+    assert flows.voltages_pu.shape[2] == (3 if single else 1)
+
+
+def test_a_batch_wants_a_column_for_each_device() -> None:
+    with pytest.raises(ValueError, match="devices"):
+        SiteNetwork(site(DEVICES)).flows(["ev1", "ev2"], np.zeros((4, 3)))
