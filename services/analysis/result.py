@@ -63,6 +63,7 @@ def analyse(
     psf = peak_shaving_factor(pcc_kw, reference_kw)
     strict = peak_shaving_factor(pcc_kw, reference_kw, STRICT_THRESHOLD_KW)
     counts = history.counts(run)
+    alarms = Counter(alarm.code for _, alarm in history.alarms(run) if alarm.active)
     plans = _plans(history, run, quarters)
     price = settlement.mean_purchase_price_eur_per_kwh
     difference = None if reference is None else stored.total_kwh - reference.stored.total_kwh
@@ -109,7 +110,8 @@ def analyse(
         messages_missing=counts.missing,
         messages_stray=counts.stray,
         dead_letters=counts.dead_letters,
-        alarms=sum(alarm.active for _, alarm in history.alarms(run)),
+        alarms=alarms.total(),
+        alarms_by_code=dict(sorted(alarms.items())),
         plan_statuses=plans.statuses,
         departure_shortfall_kwh=departure_shortfall_kwh(tracks),
         wall_s=wall_s,

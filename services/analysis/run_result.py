@@ -120,6 +120,9 @@ class RunResult:
     messages_stray: int
     dead_letters: int
     alarms: int
+    """How many began."""
+    alarms_by_code: dict[str, int]
+    """The same by what they tell: ``overload``, ``voltage_low``, ``voltage_high``, ``power_flow_diverged``, …"""
     plan_statuses: dict[str, int]
     """How many plans of each status."""
     departure_shortfall_kwh: float

@@ -176,7 +176,8 @@ def _messages(result: RunResult) -> list[Line]:
         told = ", ".join(f"{count} {status}" for status, count in result.plan_statuses.items())
         lines.append(Line("Plans", number(sum(result.plan_statuses.values()), 0), told))
     if result.alarms:
-        lines.append(Line("Alarms", number(result.alarms, 0)))
+        told = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in result.alarms_by_code.items())
+        lines.append(Line("Alarms", number(result.alarms, 0), told))
     if result.wall_s is not None:
         lines.append(Line("Wall time", number(result.wall_s, 1, "s")))
     return lines
