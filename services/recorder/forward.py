@@ -89,9 +89,9 @@ class Forwarder:
             if not idle or self._spool.changed():
                 self.trouble = self._tried()
                 idle = self.trouble is None
-                if idle and until_empty:
-                    return
             self._housekeeping()
+            if idle and until_empty:
+                return
             if self._wait(LOOK_S if self.trouble is None else self.trouble.again_s):
                 return
 

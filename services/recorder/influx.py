@@ -141,6 +141,11 @@ class InfluxServer:
             )
         return _bucket(made)
 
+    def remove_bucket(self, bucket: Bucket) -> None:
+        """And all that is in it."""
+        with _answers(f"{self.url}: bucket {bucket.name} of {self.org}"):
+            self._client.buckets_api().delete_bucket(bucket.id)
+
     def keep_for(self, bucket: Bucket, retention_s: int) -> None:
         with _answers(f"{self.url}: bucket {bucket.name} of {self.org}"):
             api = self._client.buckets_api()

@@ -2,7 +2,7 @@
 
 Every message becomes one point: measurement ``{kind}_{channel}``, tags site, device, kind and run, its content as typed
 fields for whoever looks, and the whole payload in the field ``json``, from which it reads back to the last bit. A plan
-becomes points at the steps that it is about, besides.
+and a series become points at the steps that they are about, besides.
 """
 
 import json
@@ -14,12 +14,13 @@ from functools import cache
 
 from pydantic import BaseModel
 
-from schemas.messages import Plan, Stamp
+from schemas.messages import Plan, Series, Stamp
 from schemas.participant import Received
 from schemas.topics import Channel, Kind
 from services.recorder.store import to_us
 
 PLAN_STEP = "plan_step"
+SERIES_STEP = "series_step"
 RUN = "run"
 DEAD_LETTER = "dead_letter"
 SPOOL = "recorder_spool"
@@ -39,7 +40,7 @@ def measurement(kind: Kind | str, channel: Channel | str) -> str:
 
 
 def message_points(received: Received, payload: str, run: str, cycle: int | None, point_ns: int) -> Iterator[str]:
-    """The points of a message of ``run``: its own at ``point_ns`` [ns since 1970] first, then a plan's steps.
+    """The points of a message of ``run``: its own at ``point_ns`` [ns since 1970], then a plan's or series' steps.
 
     ``payload`` is the message verbatim.
     """
@@ -56,6 +57,19 @@ def message_points(received: Received, payload: str, run: str, cycle: int | None
     yield line(measurement(topic.kind, topic.channel), (topic.device, topic.kind, run, topic.site), fields, point_ns)
     if isinstance(body, Plan):
         yield from _plan_steps(received, body, run)
+    if isinstance(body, Series):
+        yield from _series_steps(received, body, run)
+
+
+def _series_steps(received: Received, body: Series, run: str) -> Iterator[str]:
+    """At each step's start what is announced for it, under the device that it is about, or the sender's."""
+    topic = received.topic
+    for series in body.series:
+        tags = (series.device or topic.device, topic.kind, run, topic.site)
+        start_us = to_us(series.start)
+        for index, value in enumerate(series.values):
+            fields: dict[str, Scalar] = {str(series.quantity): value, "step_s": series.step_s}
+            yield line(SERIES_STEP, tags, fields, (start_us + index * series.step_s * 1_000_000) * 1000)
 
 
 def _plan_steps(received: Received, plan: Plan, run: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from services.recorder.influx import InfluxServer
 from tests.parts import skip_without
@@ -63,6 +64,14 @@ class Influx:
         body = json.dumps(order).encode()
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/v2/setup", body, method="POST")):
             pass
+
+    def ask(self, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+        """The server's HTTP interface itself: a GET, or with a body a POST."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, {"Authorization": f"Token {TOKEN}"})
+        with urllib.request.urlopen(request) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
 
     def kill(self) -> None:
         """SIGKILL."""

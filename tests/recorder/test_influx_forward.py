@@ -122,6 +122,25 @@ def test_forwarding_begins_before_the_server_is_there(tmp_path: Path, own_influx
     assert waited == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+def test_what_is_recorded_meanwhile_is_forwarded_too(tmp_path: Path, influx: Influx, bucket: str, address: str) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=1)
+    recording = threading.Thread(target=record, args=(Tape(), path))
+    recording.start()
+    pause = threading.Event()
+
+    def wait(_: float) -> bool:
+        ending = not recording.is_alive()
+        pause.wait(0.05)
+        return ending
+
+    with forwarder(path, influx.server(), bucket, wait) as running:
+        running.serve()
+        running.drain()
+    recording.join()
+    same_history(path, address)
+
+
 def test_messages_of_one_time_become_points_of_their_own(
     tmp_path: Path, influx: Influx, bucket: str, address: str
 ) -> None:

@@ -77,6 +77,23 @@ def test_report_and_export_read_from_influxdb(
     assert (tmp_path / "out" / "messages.csv").stat().st_size > 100_000
 
 
+def test_cost_by_the_documented_flux_query_is_the_reports(
+    lived: Path, influx: Influx, bucket: str, address: str
+) -> None:
+    forwarded(lived, influx, bucket)
+    with closing(History(lived)) as told:
+        info = told.latest()
+        cost_eur = analyse(told, info.run).cost_eur
+    page = (Path(__file__).parents[2] / "docs" / "history.md").read_text(encoding="utf-8")
+    _, _, query = page.partition("```flux\n")[2].partition("```")[0].partition("\n\n")
+    bounds = {"bucket": f'"{bucket}-simulated"', "run": f'"{info.run}"'}
+    bounds |= {"start": f"{info.t0:%Y-%m-%dT%H:%M:%SZ}", "stop": f"{info.t_end:%Y-%m-%dT%H:%M:%SZ}"}
+    flux = "".join(f"{name} = {value}\n" for name, value in bounds.items()) + query
+    with closing(influx.server()) as server:
+        (row,) = server.query(flux)
+    assert float(row["cost_eur"]) == pytest.approx(cost_eur, abs=1e-9)
+
+
 def test_run_that_was_cut_off_reads_back_as_far_as_it_was_committed(
     tmp_path: Path, influx: Influx, bucket: str, address: str
 ) -> None:

@@ -1,5 +1,6 @@
 """Buckets and quarter-hours, made by a real server."""
 
+import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,6 +109,33 @@ def test_task_of_the_live_bucket_computes_the_quarters_that_have_passed(influx: 
         energies = quarters(server, "tasked-quarters", "b", "import_kwh")
         assert [round(energy, 9) for _, energy in energies] == [1.0] * 4
         assert [kw for _, kw in quarters(server, "tasked-quarters", "b", "power_kw")] == [4.0] * 4
+
+
+def test_server_runs_the_task_at_its_time(influx: Influx) -> None:
+    with closing(influx.server()) as server:
+        init_history(server, "timed", 90 * _DAY_S)
+        stop = int(datetime.now(UTC).timestamp()) // 900 * 900
+        # A register that gains 2 kWh a quarter, told at each quarter's start; the task's time is the last of them.
+        server.write(
+            "timed",
+            [
+                f"pv_telemetry,device=pv,kind=pv,run={RUN},site=s energy_export_kwh={2.0 * n} "
+                f"{(stop - 4 * 900 + n * 900) * 10**9}"
+                for n in range(5)
+            ],
+        )
+        task = server.task("twinswarm quarter-hours of timed")
+        assert task is not None
+        at = datetime.fromtimestamp(stop, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        run = influx.ask(f"/api/v2/tasks/{task[0]}/runs", {"scheduledFor": at})
+        patience = threading.Event()
+        for _ in range(200):
+            state = influx.ask(f"/api/v2/tasks/{task[0]}/runs/{run['id']}")["status"]
+            if state in ("success", "failed"):
+                break
+            patience.wait(0.1)
+        assert state == "success"
+        assert [kwh for _, kwh in quarters(server, "timed-quarters", "pv", "export_kwh")] == [2.0] * 4
 
 
 def test_init_history_by_command_says_what_it_did(
