@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 
 from broker.provision import files
+from broker.provision.identity import certified_hosts
 from broker.provision.layout import Folder
 from broker.provision.register import load_register
 from schemas.errors import InputError
@@ -13,7 +14,8 @@ from schemas.topics import PREFIX, Kind
 _README = """\
 {name} of site {site}: how to connect
 
-Broker      mqtts://HOST:8883 (MQTT 3.1.1, TLS 1.2 or newer), HOST as its certificate names it
+Broker      mqtts://HOST:8883, unless it was given another port; MQTT 3.1.1, TLS 1.2 or newer
+HOST        as its certificate names it: {hosts}
 Trusted     ca.crt: check the broker's certificate with it, and trust nothing else
 Certificate {name}.crt, with its key {name}.key: keep the key where only this device can read it
 Identity    the broker takes the user name and the client id {site}.{name} from the certificate
@@ -39,7 +41,7 @@ def export_client(root: Path, name: str, out: Path) -> None:
         raise InputError.one("DEVICE", f"has no certificate; `provision add` makes one. There are {known}", name)
     if out.exists():
         raise InputError.one("--out", "is there already and is not overwritten", str(out))
-    contents = {"README.txt": _readme(register.site, name, register.kinds[name]).encode()}
+    contents = {"README.txt": _readme(folder, register.site, name, register.kinds[name]).encode()}
     for file, path in (
         ("ca.crt", folder.ca_certificate),
         (f"{name}.crt", folder.certificate(name)),
@@ -52,9 +54,15 @@ def export_client(root: Path, name: str, out: Path) -> None:
     files.write(out.absolute(), _tar(name, contents))
 
 
-def _readme(site: str, name: str, kind: Kind | None) -> str:
+def _readme(folder: Folder, site: str, name: str, kind: Kind | None) -> str:
+    path = folder.broker / "server.crt"
+    server = files.read(path)
+    if server is None:
+        raise InputError.one(str(path), "is missing; `provision SITE` makes it")
     topics = f"reads {PREFIX}/{site}/#" if kind is None else f"{PREFIX}/{site}/{kind}/{name}/…"
-    return _README.format(name=name, site=site, topics=topics, prefix=PREFIX)
+    return _README.format(
+        hosts=", ".join(certified_hosts(server, str(path))), name=name, site=site, topics=topics, prefix=PREFIX
+    )
 
 
 def _tar(name: str, contents: dict[str, bytes]) -> bytes:

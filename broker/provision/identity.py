@@ -58,18 +58,19 @@ class Identity:
     def serial(self) -> int:
         return self.certificate.serial_number
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        """Host names and addresses that it stands for."""
-        try:
-            names = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except x509.ExtensionNotFound:
-            return frozenset()
-        addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
-        return frozenset({*names.get_values_for_type(x509.DNSName), *addresses})
-
     def ends_soon(self, now: datetime) -> bool:
         return self.certificate.not_valid_after_utc - now < RENEWED_BEFORE_END
+
+
+def certified_hosts(certificate: bytes, where: str) -> list[str]:
+    """Host names and addresses that a broker's certificate (PEM) stands for. Raises InputError for what is none."""
+    try:
+        extensions = x509.load_pem_x509_certificate(certificate).extensions
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise InputError.one(where, f"is no certificate of a broker: {error}") from None
+    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return [*names.get_values_for_type(x509.DNSName), *addresses]
 
 
 def client_identity(

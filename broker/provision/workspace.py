@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from broker.provision import files
 from broker.provision.acl import PROVISIONER, access_list
 from broker.provision.authority import Authority, issue_time
-from broker.provision.identity import BROKER_NAMES, Identity, broker_identity, client_identity
+from broker.provision.identity import BROKER_NAMES, Identity, broker_identity, certified_hosts, client_identity
 from broker.provision.layout import Folder
 from broker.provision.mosquitto_conf import BrokerPlace, configuration
 from broker.provision.register import Register, load_register
@@ -110,10 +110,10 @@ def revoke_client(root: Path, name: str, now: datetime) -> Revoked:
     work.register = work.register.with_certificate(name, canary.serial).without(name, now)
     work.save()  # first, so that nothing that follows can fail into a certificate that holds
     work.list_revoked(anew=True)
-    work.write_text(_ACL, access_list(work.register.site, work.register.kinds))
     for path in (work.folder.key(name), work.folder.certificate(name)):
         if files.delete(path):
             work.changes.deleted.append(str(path.relative_to(root)))
+    work.write_text(_ACL, access_list(work.register.site, work.register.kinds))
     work.save()
     return Revoked(work.changes, canary)
 
@@ -218,7 +218,8 @@ class _Workspace:
         name = f"{self.register.site}.broker"
         identity = self._loaded(certificate, key, name)
         if isinstance(identity, Identity):
-            lacks = {*BROKER_NAMES, *place.names} - identity.hosts
+            hosts = certified_hosts(identity.certificate_pem, str(certificate))
+            lacks = {*BROKER_NAMES, *place.names} - {*hosts}
             if not lacks and not identity.ends_soon(self.now):
                 return
         reused = identity.key if isinstance(identity, Identity) else identity

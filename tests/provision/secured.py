@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from broker.address import BrokerAddress
-from broker.mosquitto import _accepts, _free_port, find_mosquitto
+from broker.mosquitto import _free_port, find_mosquitto
 from broker.mqtt import MqttTransport
 from broker.provision.layout import Folder
 from broker.provision.mosquitto_conf import BrokerPlace
@@ -51,13 +51,18 @@ class Secured:
         binary = find_mosquitto()
         assert binary is not None
         log = self.folder.root / "mosquitto.log"
+        talkative = self.folder.root / "talkative.conf"
+        talkative.write_text(
+            (self.folder.broker / "mosquitto.conf").read_text() + "log_type debug\nlog_type information\n"
+        )
         with log.open("wb") as output:
-            command = [str(binary), "-c", str(self.folder.broker / "mosquitto.conf")]
+            command = [str(binary), "-c", str(talkative)]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self.pid = process.pid
         try:
             deadline = time.monotonic() + PATIENCE_S
-            while not _accepts(self.address.port):
+            # Not as soon as it accepts connections: it reads the list of the revoked after that.
+            while b" running\n" not in log.read_bytes():
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline
             with self._clients:
@@ -65,6 +70,12 @@ class Secured:
         finally:
             process.terminate()
             process.wait(PATIENCE_S)
+
+    @property
+    def denied(self) -> list[str]:
+        """What the broker says that it forbade so far."""
+        lines = (self.folder.root / "mosquitto.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line for line in lines if "Denied" in line]
 
     def client(self, name: str, *subscriptions: str, will: Will | None = None) -> MqttTransport:
         """Connected with the certificate of ``name`` until the broker ends."""

@@ -1,16 +1,11 @@
 """A day through mutual TLS: everybody has a name and no more than its rights, and the numbers are those in memory."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
-from broker.mosquitto import find_mosquitto
-from services.analysis.result import RunResult
+from schemas.topics import Channel
 from services.swarm.pipeline import conduct_in_memory
 from services.swarm.up import conduct_swarm
-from tests.parts import skip_without
 from tests.provision.secured import Secured
 from tests.system.days import contents, how_of, numbers, order_of
 
@@ -18,27 +13,22 @@ LENGTH = timedelta(hours=10)
 """From midnight: into the day's sun and sessions."""
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """A broker on which no test has left anything."""
-    skip_without("Mosquitto", present=find_mosquitto() is not None)
-    with Secured(tmp_path_factory.mktemp("day") / "provisioned").running() as secured:
-        yield secured
-
-
-@pytest.fixture(scope="module")
-def in_memory(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[tuple[str, int], str], RunResult]:
-    order = order_of(tmp_path_factory.mktemp("memory"), LENGTH)
-    result = conduct_in_memory(order)
-    return contents(order.history, result.run), result
-
-
-@pytest.mark.parametrize("one_process", [False, True], ids=["many processes", "one process"])
-def test_a_day_through_mutual_tls_equals_the_day_in_memory(
-    one_process: bool, fresh: Secured, in_memory: tuple[dict[tuple[str, int], str], RunResult], tmp_path: Path
-) -> None:
-    order = order_of(tmp_path, LENGTH)
-    how = how_of(tmp_path, str(fresh.address), one_process=one_process, certificates=fresh.folder.root)
+def test_a_day_through_mutual_tls_equals_the_day_in_memory(secured: Secured, tmp_path: Path) -> None:
+    in_memory = order_of(tmp_path / "memory", LENGTH)
+    expected = conduct_in_memory(in_memory)
+    order = order_of(tmp_path / "tls", LENGTH)
+    how = how_of(tmp_path / "tls", str(secured.address), certificates=secured.folder.root)
     result = conduct_swarm(order, how)
-    assert contents(order.history, result.run) == in_memory[0]
-    assert numbers(result) == numbers(in_memory[1])
+    assert contents(order.history, result.run) == contents(in_memory.history, expected.run)
+    assert numbers(result) == numbers(expected)
+    assert secured.denied == []
+
+
+def test_in_wall_time_nobody_needs_a_right_that_it_has_not(secured: Secured, tmp_path: Path) -> None:
+    order = order_of(tmp_path, timedelta(minutes=15))
+    how = how_of(tmp_path, str(secured.address), one_process=True, certificates=secured.folder.root, speed=450.0)
+    told: set[Channel] = set()
+    result = conduct_swarm(order, how, lambda received: told.add(received.topic.channel))
+    assert told >= {Channel.TELEMETRY, Channel.SERIES, Channel.PLAN, Channel.RECEIPT}
+    assert result.dead_letters == 0
+    assert secured.denied == []

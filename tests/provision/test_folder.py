@@ -230,7 +230,9 @@ def test_an_export_has_all_that_one_device_needs_and_no_more(root: Path, tmp_pat
         assert {entry.mode for entry in archive} == {0o600}
     assert files.keys() == {f"ev1/{name}" for name in ("ca.crt", "ev1.crt", "ev1.key", "README.txt")}
     assert files["ev1/ev1.key"] == (root / "clients" / "ev1.key").read_bytes()
-    assert f"{SITE}.ev1" in files["ev1/README.txt"].decode()
+    readme = files["ev1/README.txt"].decode()
+    assert f"{SITE}.ev1" in readme
+    assert "localhost, mosquitto, 127.0.0.1" in readme
     with pytest.raises(InputError, match="not overwritten"):
         export_client(root, "ev1", out)
     with pytest.raises(InputError, match="has no certificate"):
