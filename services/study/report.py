@@ -126,9 +126,7 @@ def _spreads(robustness: Robustness | None) -> list[_Spread]:
         return []
     rows = []
     for spread in robustness.spreads():
-        digits = 0 if spread.name == "signs matched" else 3
-        exact = (spread.own, spread.quiet)
-        told = [number(value, digits) for value in exact]
-        told += [number(spread.mean, max(1, digits)), number(spread.least, digits), number(spread.most, digits)]
+        values = (spread.own, spread.quiet, spread.mean, spread.least, spread.most)
+        told = [number(value, spread.digits) for value in values]
         rows.append(_Spread(spread.name, tuple(told)))
     return rows

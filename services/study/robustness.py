@@ -13,6 +13,7 @@ from services.study.study import StudyOrder, structures
 from services.study.variations import SEEDS, with_other_noise, without_noise
 
 QUIET = "without noise"
+SIGNS = "signs matched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Spread:
     least: float
     most: float
 
+    @property
+    def digits(self) -> int:
+        """To print it with: signs are counted."""
+        return 1 if self.name == SIGNS else 3
+
 
 @dataclass(frozen=True)
 class Robustness:
@@ -40,7 +46,7 @@ class Robustness:
         """RMSE, signs and the factors of case 6."""
         found = [
             self._spread("RMSE [€/day]", lambda table: table.rmse_eur_per_day),
-            self._spread("signs matched", lambda table: float(table.signs_matched)),
+            self._spread(SIGNS, lambda table: float(table.signs_matched)),
         ]
         for storage in STORAGES:
 

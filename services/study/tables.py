@@ -99,17 +99,22 @@ def spread_table(robustness: Robustness) -> "Table":
         table.add_column(head, justify="right", no_wrap=True)
     for spread in robustness.spreads():
         values = (spread.own, spread.quiet, spread.mean, spread.least, spread.most)
-        table.add_row(spread.name, *(number(value, 3) for value in values))
+        table.add_row(spread.name, *(number(value, spread.digits) for value in values))
     return table
 
 
 def honesty() -> list[tuple[str, str]]:
     """What stands with every table: (heading, text)."""
     return [
-        ("Published", f"{'; '.join(PUBLISHED)} (doi {DOI})."),
-        ("Fitted", f"{'; '.join(FITTED)}. Other sites fit as well."),
-        ("Not known", f"{'; '.join(NOT_KNOWN)}."),
+        ("Published", f"{_listed(PUBLISHED)} (doi {DOI})."),
+        ("Fitted", f"{_listed(FITTED)}. Other sites fit as well."),
+        ("Not known", f"{_listed(NOT_KNOWN)}."),
     ]
+
+
+def _listed(facts: tuple[str, ...]) -> str:
+    text = "; ".join(facts)
+    return text[0].upper() + text[1:]
 
 
 def effort(result: StudyResult) -> str:
