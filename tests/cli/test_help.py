@@ -9,7 +9,19 @@ from services.swarm.cli.documentation import help_text
 from sites.loading import builtin_sites
 
 AT_A_BROKER = ["up", "devices", "twin", "grid", "ems", "forecast", "tariff", "recorder", "clock"]
-COMMANDS = [*AT_A_BROKER, "run", "plan", "check", "init", "schema", "report", "export"]
+COMMANDS = [
+    *AT_A_BROKER,
+    "run",
+    "plan",
+    "check",
+    "init",
+    "schema",
+    "report",
+    "export",
+    "forward",
+    "init-history",
+    "downsample",
+]
 
 
 def _help(capsys: pytest.CaptureFixture[str], *command: str) -> str:
