@@ -3,8 +3,9 @@
 An interval is settled up to the *watermark*: the oldest of the newest telemetries of the devices that are present. Up
 to there every device's energy is known by its registers, which are taken to rise linearly between two telemetries; so
 what is booked is a function of what was told, and not of when it arrived. A device that is silent for three of its
-periods, by what the others have told meanwhile, is absent: the settlement goes on without it. What flowed meanwhile by
-its registers is booked when it is heard again, first against what was booked in the other direction since then.
+periods (as it keeps them), by what the others have told meanwhile, is absent: the settlement goes on without it. What
+flowed meanwhile by its registers is booked when it is heard again, first against what was booked in the other direction
+since then.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,13 @@ from twin_devices.ledger import HOUR
 
 PERIODS_UNTIL_MISSING = 3
 """A device that was silent for so many of its telemetry periods counts as absent."""
+
+SLOWEST_PACE = 4.0
+"""A device that keeps telling at a slower pace than its period is waited for at that pace, up to so many periods: on a
+busy machine, in a session that runs many times faster than the clock, everybody skips instants."""
+
+SMOOTHING = 0.2
+"""Weight of the newest interval between two telemetries in the pace."""
 
 QUIET = timedelta(seconds=120)
 """While nobody tells anything, nothing is settled for so long; then the clock says who is absent."""
@@ -61,6 +69,7 @@ class Told:
 
     def __init__(self, period_s: float, samples: Sequence[Sample]) -> None:
         self.period_s = period_s
+        self._pace_s = period_s
         self.samples = list(samples)
         self.absent_since: tuple[float, float] | None = None
         """The PCC's registers (import, export) [kWh] when the settlement went on without it."""
@@ -68,6 +77,11 @@ class Told:
     @property
     def newest(self) -> datetime:
         return self.samples[-1].ts
+
+    @property
+    def patience(self) -> timedelta:
+        """Silence after which it is absent."""
+        return PERIODS_UNTIL_MISSING * timedelta(seconds=max(self._pace_s, self.period_s))
 
     @classmethod
     def first(cls, period_s: float, received: Received) -> "Told":
@@ -82,6 +96,8 @@ class Told:
         if sample.ts <= last.ts:
             return 0.0
         self.samples.append(sample)
+        self._pace_s += SMOOTHING * ((sample.ts - last.ts).total_seconds() - self._pace_s)
+        self._pace_s = min(self._pace_s, SLOWEST_PACE * self.period_s)
         overlap = min(sample.ts, settled) - max(last.ts, begin)
         if overlap <= timedelta():
             return 0.0
@@ -111,6 +127,7 @@ class Told:
     def snapshot(self) -> Json:
         return {
             "period_s": self.period_s,
+            "pace_s": self._pace_s,
             "absent_since": None if self.absent_since is None else list(self.absent_since),
             "samples": [[s.ts.isoformat(), s.boot, s.power_kw, s.import_kwh, s.export_kwh] for s in self.samples],
         }
@@ -121,6 +138,7 @@ class Told:
             state["period_s"],
             [Sample(datetime.fromisoformat(ts), *rest) for ts, *rest in state["samples"]],
         )
+        told._pace_s = state["pace_s"]
         since = state["absent_since"]
         told.absent_since = None if since is None else (since[0], since[1])
         return told
@@ -130,11 +148,7 @@ def absent(told: Mapping[str, Told], now: datetime) -> tuple[str, ...]:
     """Devices that were silent for three periods while others told, or while nobody did for `QUIET`; sorted."""
     newest = max((device.newest for device in told.values()), default=now)
     reached = min(newest, now) if now - newest <= QUIET else now
-    return tuple(
-        name
-        for name, device in sorted(told.items())
-        if reached - device.newest > PERIODS_UNTIL_MISSING * timedelta(seconds=device.period_s)
-    )
+    return tuple(name for name, device in sorted(told.items()) if reached - device.newest > device.patience)
 
 
 def watermark(present: Iterable[datetime], now: datetime, settled: datetime, end: datetime | None) -> datetime:

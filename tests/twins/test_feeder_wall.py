@@ -132,6 +132,17 @@ def test_three_silent_periods_while_others_tell_are_an_absence() -> None:
     assert told.energy_import_kwh - told.losses_kwh == approx(30 / 90, abs=1e-9)
 
 
+def test_a_device_that_keeps_a_slower_pace_is_waited_for_at_that_pace() -> None:
+    wall = Wall(("a", "b"))
+    steps = list(range(0, 410, 10))
+    for t in steps:
+        b = [telemetry(t, 5.0, 5 * t / 3600, name="b")] if t % 40 == 0 else []
+        wall.measure(t, telemetry(t, 30.0, 30 * t / 3600, name="a"), *b)
+    # 40 s are more than three periods, yet less than three of its own.
+    assert [body.missing for ts, body in wall.told if ts > T0 + seconds(200)] == [()] * 5
+    assert wall.registers()[0] - wall.registers()[2] == approx(35 * 400 / 3600, abs=1e-9)
+
+
 def test_two_minutes_in_which_nobody_tells_are_everybodys_absence() -> None:
     wall = Wall()
     wall.measure(0, telemetry(0, 40.0, 0.0))
