@@ -10,6 +10,11 @@ _Condition = tuple[str, str]
 """(code, element or device)"""
 
 
+def _phases(solution: Solution, node: int) -> tuple[float, ...]:
+    """The node's voltages [pu]: one that stands for all, or each phase's."""
+    return solution.phase_voltages_pu[node] if solution.phase_voltages_pu else (solution.voltages_pu[node],)
+
+
 class Watch:
     def __init__(self, voltage_min_pu: float, voltage_max_pu: float) -> None:
         self._voltage_min_pu = voltage_min_pu
@@ -39,8 +44,8 @@ class Watch:
         if not solved:
             return alarms
         for i, node in enumerate(nodes):
-            low = min(solution.voltages_pu[i] for solution in solved)
-            high = max(solution.voltages_pu[i] for solution in solved)
+            low = min(min(_phases(solution, i)) for solution in solved)
+            high = max(max(_phases(solution, i)) for solution in solved)
             minimum, maximum = self._voltage_min_pu, self._voltage_max_pu
             alarms += self._change("voltage_low", node, low < minimum, Severity.WARNING, low, minimum)
             alarms += self._change("voltage_high", node, high > maximum, Severity.WARNING, high, maximum)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pytest import approx
 
-from schemas.messages import ChargerTelemetry, FeederTelemetry, MeterTelemetry, Phase, Telemetry
+from schemas.messages import Alarm, ChargerTelemetry, FeederTelemetry, MeterTelemetry, Phase, Telemetry
 from schemas.participant import Received
 from schemas.topics import Kind
 from tests.twins.builders import T0, Bench, charger, device_topic, pv, received, site
@@ -56,6 +56,17 @@ def test_a_single_phase_charger_loads_its_phase() -> None:
 def test_a_site_of_three_phase_devices_is_solved_balanced() -> None:
     telemetry = measured({"ev": charger(node="EV01")}, told(Kind.CHARGER, "ev", 20.0))
     assert (telemetry.phase_voltages_pu, telemetry.phase_power_kw) == (None, None)
+
+
+def test_one_phase_may_be_too_low_while_another_is_too_high() -> None:
+    weak = [{"from_node": "TR_LV", "to_node": "MB", "r_mohm": 150.0, "x_mohm": 0.0, "ampacity_a": 250.0}]
+    devices = {"ev": charger(phase="a", **(ONE_PHASE | {"max_charge_kw": 22.0}))}
+    described = site(devices, cables=weak)
+    narrow = described.network.model_copy(update={"voltage_min_pu": 0.95, "voltage_max_pu": 1.02})
+    described = described.model_copy(update={"network": narrow})
+    sent = Bench(build_feeder(described)).turn(Phase.MEASURE, T0, [told(Kind.CHARGER, "ev", 18.0)])
+    alarms = [(message.body.code, message.body.element) for message in sent if isinstance(message.body, Alarm)]
+    assert ("voltage_low", "MB") in alarms and ("voltage_high", "MB") in alarms
 
 
 def test_losses_by_element_and_the_power_factor_are_told() -> None:
