@@ -157,10 +157,8 @@ class InfluxHistory(History):
         )
 
     def _fetch_letters(self, run: str) -> None:
-        letters: dict[str, dict[str, str]] = {}
-        for row in self._query(f'r._measurement == "{DEAD_LETTER}" and r.run == "{run}"'):
-            letters.setdefault(row["_time"], {})[row["_field"]] = row["_value"]
-        for letter in letters.values():
+        for row in self._query(f'r._measurement == "{DEAD_LETTER}" and r.run == "{run}" and r._field == "json"'):
+            letter = json.loads(row["_value"])
             self._connection.execute(
                 "INSERT INTO dead_letter (run, topic, digest, bytes, payload, reason, received_us, times) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -168,11 +166,11 @@ class InfluxHistory(History):
                     run,
                     letter["topic"],
                     letter["digest"],
-                    int(letter["bytes"]),
+                    letter["bytes"],
                     base64.b64decode(letter["payload_base64"]),
                     letter["reason"],
-                    int(letter["received_us"]),
-                    int(letter["times"]),
+                    letter["received_us"],
+                    letter["times"],
                 ),
             )
 

@@ -108,7 +108,8 @@ def run_point(run: str, site: str, row: dict[str, object], at_us: int) -> str:
 
 
 def dead_letter_point(run: str, site: str, letter: dict[str, Scalar], point_ns: int) -> str:
-    return line(DEAD_LETTER, ("recorder", Kind.RECORDER, run, site), letter, point_ns)
+    whole = json.dumps(letter, ensure_ascii=False, sort_keys=True)
+    return line(DEAD_LETTER, ("recorder", Kind.RECORDER, run, site), {**letter, "json": whole}, point_ns)
 
 
 def spool_point(site: str, waiting: int, quarantined: int, now: datetime) -> str:

@@ -29,6 +29,9 @@ _RUNS = """SELECT r.run, r.site, r.site_json, r.label, r.mode, r.step_s, r.t0_us
            FROM run r ORDER BY r.started_us, r.run"""
 _PENDING = """SELECT id, run, topic, boot, ts_us, cycle, payload, point_ns FROM message
               WHERE run IS NOT NULL AND forwarded = 0 ORDER BY id LIMIT ?"""
+_SESSION = """SELECT payload FROM message WHERE run = ? AND channel = 'session'
+              UNION ALL
+              SELECT payload FROM message WHERE run IS NULL AND stamped_run = ? AND channel = 'session' LIMIT 1"""
 _LETTERS = """SELECT l.id, l.run, r.site, l.topic, l.digest, l.bytes, l.payload, l.reason, l.received_us, l.times
               FROM dead_letter l JOIN run r ON r.run = l.run LEFT JOIN letter_forwarded f ON f.letter = l.id
               WHERE f.times IS NULL OR f.times != l.times ORDER BY l.id LIMIT ?"""
@@ -138,7 +141,7 @@ class Spool:
             run, site = str(row["run"]), str(row["site"])
             up_to_us = row["up_to_us"] if isinstance(row["up_to_us"], int) else values[RUN_COLUMNS.index("t0_us")]
             if row["mode"] == TimeMode.WALL:
-                row["births"] = self._births(run, site)
+                row["births"] = self._births(run, site, up_to_us)
             text = json.dumps(row, sort_keys=True)
             if text != before:
                 items.append(Item(run, (run_point(run, site, row, up_to_us - up_to_us % _DAY_US),), row=text))
@@ -148,9 +151,7 @@ class Spool:
         """Whether no real device took part. A session in wall time says it of itself; lock-step always is."""
         if run not in self._simulated:
             ((mode,),) = self._store.read("SELECT mode FROM run WHERE run = ?", [run])
-            told = self._store.read(
-                "SELECT payload FROM message WHERE channel = 'session' AND stamped_run = ? ORDER BY id LIMIT 1", [run]
-            )
+            told = self._store.read(_SESSION, [run, run])
             if mode == TimeMode.WALL and not told:
                 return False
             self._simulated[run] = mode == TimeMode.LOCKSTEP or json.loads(told[0][0]).get("simulated", True)
@@ -229,12 +230,15 @@ class Spool:
                 times[id_] = time
         return times
 
-    def _births(self, run: str, site: str) -> list[list[object]]:
+    def _births(self, run: str, site: str, up_to_us: int) -> list[list[object]]:
         """Topic and payload of the site's newest births, and whether they are of this run's history: a life in wall
-        time tells of itself once, perhaps before the run, and outlasts what a bucket keeps."""
+        time tells of itself once, perhaps before the run, and outlasts what a bucket keeps.
+
+        Of the time up to which the run goes, so that the row of a run that is over stays as it is.
+        """
         found = self._store.read(
-            "SELECT topic, payload, coalesce(run = ?, 0) FROM message WHERE site = ? AND channel = 'birth' "
-            "ORDER BY ts_us DESC, id DESC LIMIT ?",
-            [run, site, _BIRTHS],
+            "SELECT topic, payload, coalesce(run = ?, 0) FROM message "
+            "WHERE site = ? AND channel = 'birth' AND ts_us <= ? ORDER BY ts_us DESC, id DESC LIMIT ?",
+            [run, site, up_to_us, _BIRTHS],
         )
         return [list(row) for row in found]

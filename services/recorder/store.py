@@ -83,6 +83,7 @@ ALTER TABLE message ADD COLUMN point_ns INTEGER;
 ALTER TABLE message ADD COLUMN forwarded INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX message_to_forward ON message (id) WHERE run IS NOT NULL AND forwarded = 0;
 CREATE UNIQUE INDEX message_point ON message (run, topic, point_ns) WHERE point_ns IS NOT NULL;
+CREATE INDEX message_birth ON message (site, ts_us) WHERE channel = 'birth';
 CREATE TABLE letter_forwarded (
     letter INTEGER PRIMARY KEY,   -- dead_letter.id
     times INTEGER NOT NULL        -- as it stands in InfluxDB

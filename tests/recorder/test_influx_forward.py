@@ -16,7 +16,7 @@ from services.recorder.forward import Forwarder
 from services.recorder.history import History, open_history
 from services.recorder.influx import ALL_TIME, InfluxServer, flux_text
 from services.recorder.spool import Spool
-from services.recorder.store import HistoryStore
+from services.recorder.store import HistoryStore, to_us
 from tests.recorder.influx_lab import ORG, TOKEN, Answer, Influx, Proxy
 from tests.recorder.tape import Tape, record
 
@@ -364,3 +364,20 @@ def test_only_what_is_in_influxdb_is_deleted_here_and_then_the_file_says_so(
         with pytest.raises(Exception, match="read it from InfluxDB"):
             history.counts(run)
         assert found.counts(run).recorded > 1000
+
+
+def test_of_a_live_session_only_the_days_before_are_deleted(tmp_path: Path, influx: Influx, bucket: str) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path)
+    evening = Tape().course.t_end - timedelta(hours=6)
+    with closing(HistoryStore(path, durable=False)) as store, closing(influx.server()) as server:
+        # Without a session that says otherwise, wall time is live.
+        with store.transaction() as connection:
+            connection.execute("UPDATE run SET mode = 'wall'")
+        server.create_bucket(bucket, 0, "a test's")
+        Forwarder(Spool(store), server, bucket, now=machine_time, wait=lambda _: True).drain()
+        pruned = Spool(store).prune(timedelta(days=1), evening + timedelta(days=1))
+        oldest = store.read("SELECT min(ts_us), count(*) FROM message WHERE channel = 'telemetry'")
+    # 18 hours of four telemetries and a set-point a quarter, and of plans.
+    assert pruned == 72 * 6
+    assert oldest == [(to_us(evening), 25 * 4)]

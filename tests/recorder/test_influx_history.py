@@ -119,7 +119,7 @@ def _record_raw(path: Path, messages: Sequence[tuple[Topic, bytes]], letters: Se
             received.append(Received(topic, *decode(topic, payload)))
             recorder.inbox.add(received[-1], payload)
         for payload in letters:
-            recorder.inbox.reject("twin/v1/house/charger/x/telemetry", payload, f'broken "{payload[:3]!r}"\\')
+            recorder.inbox.reject("twin/v1/house/charger/x/telemetry", payload, f'broken\n"{payload[:3]!r}"\\')
         recorder.inbox.take(RUN, Tape().turn(0), wanted_of(received))
 
 
@@ -158,9 +158,7 @@ def test_any_text_number_and_name_comes_back_as_it_was_told(
     with closing(open_history(address)) as found, closing(History(folder / "h.sqlite")) as told:
         assert repr(list(found.messages(RUN))) == repr(list(told.messages(RUN)))
         assert found.counts(RUN) == told.counts(RUN)
-        assert [(d.payload, d.times, d.received) for d in found.dead_letters(RUN)] == [
-            (d.payload, d.times, d.received) for d in told.dead_letters(RUN)
-        ]
+        assert found.dead_letters(RUN) == told.dead_letters(RUN)
 
 
 def test_message_of_the_greatest_size_comes_back_whole(

@@ -152,6 +152,7 @@ def _as_version_1(path: Path) -> None:
             "DROP TABLE letter_forwarded",
             "DROP INDEX message_point",
             "DROP INDEX message_to_forward",
+            "DROP INDEX message_birth",
             "ALTER TABLE message DROP COLUMN point_ns",
             "ALTER TABLE message DROP COLUMN forwarded",
             "ALTER TABLE run DROP COLUMN forwarded",
