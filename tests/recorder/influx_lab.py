@@ -65,7 +65,7 @@ class Influx:
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/v2/setup", body, method="POST")):
             pass
 
-    def ask(self, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The server's HTTP interface itself: a GET, or with a body a POST."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, {"Authorization": f"Token {TOKEN}"})

@@ -14,7 +14,7 @@ import pytest
 
 from services.recorder.forward import Forwarder
 from services.recorder.history import History, open_history
-from services.recorder.influx import ALL_TIME, InfluxServer, flux_text
+from services.recorder.influx import ALL_TIME, InfluxDeniedError, InfluxServer, flux_text
 from services.recorder.spool import Spool
 from services.recorder.store import HistoryStore, to_us
 from tests.recorder.influx_lab import ORG, TOKEN, Answer, Influx, Proxy
@@ -271,6 +271,19 @@ def test_wrong_token_or_missing_bucket_stops_forwarding_with_one_alarm_and_loses
     with forwarder(path, influx.server(), bucket) as running:
         running.drain()
     same_history(path, address)
+
+
+def test_token_that_may_only_read_is_told_as_such(tmp_path: Path, influx: Influx, bucket: str) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=1)
+    org = influx.ask("/api/v2/orgs")["orgs"][0]["id"]
+    reads = [{"action": "read", "resource": {"type": "buckets", "orgID": org}}]
+    reader = influx.ask("/api/v2/authorizations", {"orgID": org, "permissions": reads})["token"]
+    with forwarder(path, influx.server(reader), bucket) as running:
+        running.serve()
+        assert running.trouble is not None
+        assert isinstance(running.trouble.error, InfluxDeniedError)
+        assert "403" in str(running.trouble.error)
 
 
 def through_a_proxy(
