@@ -49,8 +49,8 @@ def conduct_in_memory(order: Order, on_phase: OnPhase | None = None, on_message:
 
 def settle(history_file: Path, run: str, reference: Reference, wall_s: float) -> RunResult:
     """Replays the reference of a recorded run and compares. ``wall_s`` is what the run itself took."""
-    with closing(History(history_file)) as history:
+    # The writer is closed last: a reader cannot fold the write-ahead log into the file.
+    with closing(HistoryStore(history_file, durable=False)) as store, closing(History(history_file)) as history:
         replay = reference_of(history, run, reference)
-        with closing(HistoryStore(history_file, durable=False)) as store:
-            reference_run = run_in_memory(replay.site, replay.course, Recording(store, f"reference:{run}"))
+        reference_run = run_in_memory(replay.site, replay.course, Recording(store, f"reference:{run}"))
         return analyse(history, run, history, reference_run, reference.value, wall_s)

@@ -21,6 +21,7 @@ def test_power_and_soc_stay_within_their_limits_in_every_sample(name: str, tmp_p
     result = conduct_in_memory(order)
     assert result.complete
     assert result.energy_residual_kwh_max <= 1e-9
+    assert [file.name for file in tmp_path.iterdir()] == ["history.sqlite"], "one file, to be copied as it is"
     with closing(History(order.history)) as history:
         segments, tracks = history.segments(result.run), history.tracks(result.run)
     for device, described in order.site.devices.items():
