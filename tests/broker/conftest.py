@@ -1,6 +1,5 @@
 """Real brokers for the tests. Where a server is missing the test is skipped, unless all parts are required."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,17 +7,7 @@ import pytest
 from broker.address import BrokerAddress
 from broker.embedded import EmbeddedBroker
 from broker.mosquitto import LocalMosquitto, find_mosquitto
-
-REQUIRE = "TWINSWARM_REQUIRE_ALL_PARTS"
-
-
-def skip_without(part: str, *, present: bool) -> None:
-    """Skips the test when ``part`` is missing; with TWINSWARM_REQUIRE_ALL_PARTS=1 it fails instead."""
-    if present:
-        return
-    if os.environ.get(REQUIRE) == "1":
-        pytest.fail(f"{part} is not on this machine, and {REQUIRE}=1 asks for all parts")
-    pytest.skip(f"{part} is not on this machine")
+from tests.parts import skip_without
 
 
 @pytest.fixture(scope="session")
