@@ -19,7 +19,7 @@ from broker.mqtt import MqttTransport
 from broker.transport import Will
 from schemas.errors import BrokerUnreachableError, InputError
 from schemas.wire import MAX_PAYLOAD_BYTES
-from tests.broker.conftest import skip_without
+from tests.parts import skip_without
 
 OWNER = """
 import sys, time
