@@ -10,7 +10,7 @@ from datetime import datetime
 
 from schemas.cycle import Course
 from schemas.messages import Phase, Presence, Session, Stamp, State, TimeMode
-from schemas.participant import Inbox, Outgoing, Participant, Received, Turn, Wanted, own_topic
+from schemas.participant import Inbox, Outgoing, Participant, Received, Turn, Wanted, own_inbox, own_topic
 from schemas.topics import Channel, Topic, matches
 from schemas.wire import encode
 
@@ -20,7 +20,7 @@ class _Seat:
 
     def __init__(self, participant: Participant, boot: str) -> None:
         self.participant = participant
-        self.inbox: Inbox | None = getattr(participant, "inbox", None)
+        self.inbox = own_inbox(participant)
         """Its own, if it keeps one. The others are handed what waits: nothing is lost or repeated here."""
         self.boot = boot
         self.waiting: list[_Sent] = []

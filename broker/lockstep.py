@@ -19,15 +19,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from broker.checkpoint import CheckpointStore
 from broker.inbox import MemoryInbox
 from broker.outbox import Outbox, Sent
+from broker.transport import Send
 from schemas.cycle import Course
 from schemas.errors import LocalStateError, RemoteMessageError
 from schemas.messages import Done, Phase, Presence, Session, Stamp, State, Tick, TimeMode
-from schemas.participant import Inbox, Json, Outgoing, Participant, Received, Turn, Wanted, own_topic
+from schemas.participant import Inbox, Json, Outgoing, Participant, Received, Turn, Wanted, own_inbox, own_topic
 from schemas.topics import Channel, Kind, Topic, matches, topic_filter
 from schemas.wire import decode, encode
 
@@ -35,10 +35,6 @@ log = logging.getLogger(__name__)
 
 _EARLY = 2_000
 """Messages of a run whose first tick has not come yet are kept, so many at most."""
-
-
-class Send(Protocol):
-    def __call__(self, topic: str, payload: bytes, *, retain: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ class Member:
         if run is not None and self._outbox_run() is not None:
             self.participant = self._make()
         self._outbox = Outbox(run, self._new_boot())
-        self._inbox: Inbox = getattr(self.participant, "inbox", None) or MemoryInbox()
+        self._inbox: Inbox = own_inbox(self.participant) or MemoryInbox()
         self._answered: _Answered | None = None
         self._newest = (0, 0, 0)
         self._away = True
@@ -121,7 +117,7 @@ class Member:
         self._newest = tuple(saved["newest"])
         self._away = saved["away"]
         self.participant.restore(saved["participant"])
-        self._inbox = getattr(self.participant, "inbox", None) or MemoryInbox()
+        self._inbox = own_inbox(self.participant) or MemoryInbox()
         if isinstance(self._inbox, MemoryInbox):
             self._inbox.restore(saved["inbox"])
 

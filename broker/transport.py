@@ -50,3 +50,9 @@ class Transport(Protocol):
     def close(self) -> None:
         """Says goodbye (no last will) and releases everything. Safe to call twice."""
         ...
+
+
+class Send(Protocol):
+    """`Transport.publish` alone, for what only speaks."""
+
+    def __call__(self, topic: str, payload: bytes, *, retain: bool) -> None: ...

@@ -18,7 +18,7 @@ from broker.schedule import Due, Schedule
 from broker.transport import Delivery, Transport, Will
 from schemas.errors import BrokerUnreachableError, RemoteMessageError
 from schemas.messages import BootId, Phase, Presence, Session, Stamp, State, TimeMode
-from schemas.participant import Inbox, Outgoing, Participant, Received, Turn, own_topic
+from schemas.participant import Outgoing, Participant, Received, Turn, own_inbox, own_topic
 from schemas.topics import RETAINED, Channel, Kind, Topic, matches, topic_filter
 from schemas.wire import decode
 
@@ -116,7 +116,7 @@ class WallLoop:
         self._once = once
         self._cadence = dict(participant.cadence)
         self._schedule = Schedule(self._cadence, zone)
-        self._own_inbox: Inbox | None = getattr(participant, "inbox", None)
+        self._own_inbox = own_inbox(participant)
         measures = Phase.MEASURE in self._cadence and self._cadence[Phase.MEASURE].on_message
         self._lingers = self._own_inbox is not None or measures
         self._state_topic = own_topic(participant, Channel.STATE)

@@ -1,6 +1,6 @@
 """The site's certificate authority: X.509 (RFC 5280) on the curve P-256. Signs for one site's broker and clients only.
 
-With `broker.provision.identity` the only modules that know the library ``cryptography``.
+With `broker.provision.identity` and `.key_pair` the only modules that know the library ``cryptography``.
 """
 
 from collections.abc import Iterable
@@ -12,9 +12,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from broker.provision.key_pair import KeyPair
 from schemas.errors import InputError
 
 BACKDATED = timedelta(hours=1)
@@ -28,12 +29,10 @@ class Revocation:
     at: datetime
 
 
-@dataclass(frozen=True)
-class Authority:
-    """Certificate and private key. The key leaves this object in `key_pem` only."""
+class Authority(KeyPair):
+    """The site's authority."""
 
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    what = "authority's certificate and key"
 
     @classmethod
     def new(cls, site: str, now: datetime) -> Self:
@@ -53,26 +52,6 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
         return cls(builder.sign(key, hashes.SHA256()), key)
-
-    @classmethod
-    def load(cls, certificate: bytes, key: bytes, where: str) -> Self:
-        """Raises InputError, with ``where`` they lie, when they are unreadable or do not belong together."""
-        try:
-            signed = x509.load_pem_x509_certificate(certificate)
-            private = load_pem_private_key(key, None)
-        except (ValueError, TypeError) as error:
-            raise InputError.one(where, f"no authority's certificate and key: {error}") from None
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != signed.public_key():
-            raise InputError.one(where, "the key is not that of the certificate")
-        return cls(signed, private)
-
-    @property
-    def certificate_pem(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.PEM)
-
-    @property
-    def key_pem(self) -> bytes:
-        return private_pem(self.key)
 
     def signed(self, certificate: x509.Certificate) -> bool:
         """Whether the certificate is one of this authority."""
@@ -116,11 +95,6 @@ def issue_time(revocation_list: bytes) -> datetime:
 
 def common_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """PKCS #8 without a pass phrase: a service has nobody who could type one. The file's mode protects it."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

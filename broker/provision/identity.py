@@ -2,17 +2,15 @@
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from broker.provision.authority import BACKDATED, Authority, common_name, key_usage, private_pem
+from broker.provision.authority import BACKDATED, Authority, common_name, key_usage
+from broker.provision.key_pair import KeyPair
 from schemas.errors import InputError
 
 LIFE = timedelta(days=5 * 365)
@@ -22,32 +20,8 @@ BROKER_NAMES = ("localhost", "127.0.0.1", "mosquitto")
 """By which clients always may reach the broker; the last is its name in compose."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A certificate with its private key."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @classmethod
-    def load(cls, certificate: bytes, key: bytes, where: str) -> Self:
-        """Raises InputError, with ``where`` they lie, when they are unreadable or do not belong together."""
-        try:
-            signed = x509.load_pem_x509_certificate(certificate)
-            private = load_pem_private_key(key, None)
-        except (ValueError, TypeError) as error:
-            raise InputError.one(where, f"no certificate and key: {error}") from None
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != signed.public_key():
-            raise InputError.one(where, "the key is not that of the certificate")
-        return cls(signed, private)
-
-    @property
-    def certificate_pem(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.PEM)
-
-    @property
-    def key_pem(self) -> bytes:
-        return private_pem(self.key)
+class Identity(KeyPair):
+    """Of the broker, a device or a service."""
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from broker.transport import Send
 from schemas.cycle import Course
 from schemas.errors import LocalStateError, RunFailedError
 from schemas.messages import Announcement, Birth, Body, Done, Phase, Session, Stamp, Tick, TimeMode
@@ -34,10 +35,6 @@ ANSWERING_SERVICES = frozenset(SERVICES) - {CLOCK}
 NEVER_DROPPED = frozenset({"ems", "recorder", FEEDER})
 _GATHER_S = 0.05
 """Births come in a swarm; the tick that admits them waits so long for the next one."""
-
-
-class Send(Protocol):
-    def __call__(self, topic: str, payload: bytes, *, retain: bool) -> None: ...
 
 
 class Store(Protocol):
