@@ -1,28 +1,16 @@
 """The command as a user meets it."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from services.study.orders import TIES
 from tests.cli.calling import call
+from tests.study.conftest import Told
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str, Any]]:
-    """Case 6 only, in one process."""
-    folder = tmp_path_factory.mktemp("study")
-    done = call("study", "--cases", "6", "--processes", "1", "--out", "out", "--json", "study.json", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout, json.loads((folder / "study.json").read_text())
-
-
-def test_the_json_holds_the_table_the_factors_with_their_ranges_and_the_effort(
-    told: tuple[Path, str, dict[str, Any]],
-) -> None:
-    _, _, study = told
+def test_the_json_holds_the_table_the_factors_with_their_ranges_and_the_effort(told: Told) -> None:
+    study = told.study
     assert study["signs_matched"] == study["signs"] == 3
     assert study["rmse_eur_per_day"] >= 0
     assert [(row["case"], row["storage"]) for row in study["table"]] == [("6", s) for s in ("bess", "v2g", "both")]
@@ -37,23 +25,19 @@ def test_the_json_holds_the_table_the_factors_with_their_ranges_and_the_effort(
     assert study["parameters"]["devices"]["bess"]["capacity_kwh"] == 40
 
 
-def test_with_the_table_stand_the_reference_and_what_is_fitted_and_not_known(
-    told: tuple[Path, str, dict[str, Any]],
-) -> None:
-    folder, text, _ = told
-    page = (folder / "out" / "report.html").read_text()
+def test_with_the_table_stand_the_reference_and_what_is_fitted_and_not_known(told: Told) -> None:
+    page = (told.folder / "out" / "report.html").read_text()
     for words in ("Published", "Fitted", "Not known", "smart"):
-        assert words in text
+        assert words in told.stdout
         assert words in page
     assert "Table II" in page
 
 
-def test_figures_are_files_and_in_the_page(told: tuple[Path, str, dict[str, Any]]) -> None:
-    folder, _, _ = told
-    names = {path.name for path in (folder / "out").iterdir()}
+def test_figures_are_files_and_in_the_page(told: Told) -> None:
+    names = {path.name for path in (told.folder / "out").iterdir()}
     for figure in ("figure_3_pv_and_load", "figure_4_prices", "figure_5_profiles", "figure_6_costs"):
         assert {f"{figure}.png", f"{figure}.svg"} <= names
-    page = (folder / "out" / "report.html").read_text()
+    page = (told.folder / "out" / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 4
     assert "http://" not in page
     assert "https://" not in page
