@@ -21,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.address import BrokerAddress, Credentials
+from broker.heartbeat import NOBODY_LOOKS, PERIOD_S, Heartbeat
 from broker.transport import Delivery, Will
 from schemas.errors import BrokerUnreachableError, InputError
 
@@ -62,15 +63,18 @@ class MqttTransport:
         *,
         persistent: bool = False,
         nodelay: bool = True,
+        heartbeat: Heartbeat = NOBODY_LOOKS,
     ) -> None:
         """``persistent``: the broker keeps subscriptions and messages while this client is away (the recorder).
 
         ``nodelay`` False leaves Nagle's algorithm on; only the benchmark wants that.
+        ``heartbeat`` beats while the loop comes here to receive and the connection stands.
         Raises InputError for credentials that do not fit the address or cannot be loaded.
         """
         self._address = address
         self._client_id = client_id
         self._nodelay = nodelay
+        self._heartbeat = heartbeat
         self._subscriptions: tuple[str, ...] = ()
         self._open = False
         self._ready = False
@@ -168,9 +172,11 @@ class MqttTransport:
     def receive(self, timeout_s: float | None) -> Delivery | None:
         """The next message. Raises BrokerUnreachableError when a reconnect finds a subscription refused."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._beat()
         while not self._arrived:
-            left = KEEPALIVE_S / 2 if deadline is None else deadline - time.monotonic()
+            left = PERIOD_S if deadline is None else min(deadline - time.monotonic(), PERIOD_S)
             self._serve(max(left, 0.0))
+            self._beat()
             if not self._arrived and deadline is not None and time.monotonic() >= deadline:
                 return None
         return self._arrived.popleft()
@@ -206,6 +212,10 @@ class MqttTransport:
         sock = self._client.socket()
         if sock is not None:
             _raw(sock).shutdown(socket.SHUT_RDWR)
+
+    def _beat(self) -> None:
+        if self._ready:
+            self._heartbeat.beat()
 
     @property
     def connected(self) -> bool:

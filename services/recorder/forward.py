@@ -56,6 +56,7 @@ class Trouble:
 class Forwarder:
     """``wait`` waits so many seconds and tells whether to stop; ``now`` is the machine's clock.
 
+    ``beat`` is called before every request: a long backlog is not silence.
     ``keep``: forwarded messages older than this are deleted from the file; None: never.
     """
 
@@ -67,6 +68,7 @@ class Forwarder:
         *,
         now: Callable[[], datetime],
         wait: Callable[[float], bool],
+        beat: Callable[[], None] = lambda: None,
         keep: timedelta | None = None,
         batch_lines: int = BATCH_LINES,
     ) -> None:
@@ -75,6 +77,7 @@ class Forwarder:
         self._bucket = bucket
         self._now = now
         self._wait = wait
+        self._beat = beat
         self._keep = keep
         self._most = batch_lines
         self._attempts = 0
@@ -152,6 +155,7 @@ class Forwarder:
         A refusal that does not name its points is answered by halves, which ends at the points themselves. Points
         that were stored already are the same points when they come again.
         """
+        self._beat()
         try:
             self._server.write(bucket, lines)
         except InfluxTooLargeError as error:

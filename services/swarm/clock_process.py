@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from broker.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
+from broker.heartbeat import Heartbeat
 from broker.host import new_boot
 from broker.mqtt import MqttTransport
 from broker.pump import ClockPump
@@ -43,7 +44,9 @@ class ClockOrder(BaseModel):
 def run_clock(site: Site, order: ClockOrder, connection: Connection, checkpoints: Path | None, life: Life) -> None:
     """Drives a run to its end, or goes on with it after a restart. Raises as `drive_clock` does."""
     store = NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / "clock.json")
-    transport = MqttTransport(connection.address, f"{site.site}.{CLOCK}", connection.credentials)
+    transport = MqttTransport(
+        connection.address, f"{site.site}.{CLOCK}", connection.credentials, heartbeat=Heartbeat(life.heartbeat)
+    )
     drive_clock(site, order, transport, store, stop_event(life))
 
 

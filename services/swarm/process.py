@@ -48,11 +48,14 @@ class Connection:
 
 @dataclass(frozen=True)
 class Life:
-    """When a process ends. ``lifeline``: when its standard input does, so that it cannot outlive its supervisor."""
+    """When a process ends, and how it shows that it lives."""
 
     once: bool = False
-    """With the session that it took part in."""
+    """It ends with the session that it took part in."""
     lifeline: bool = False
+    """It ends when its standard input does, so that it cannot outlive its supervisor."""
+    heartbeat: Path | None = None
+    """File that it renews, see `broker.heartbeat`."""
 
 
 def stop_event(life: Life) -> threading.Event:
@@ -85,6 +88,7 @@ def run_member(
 ) -> None:
     """Serves one participant until it is told to stop. Raises TwinswarmError."""
     from broker.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
+    from broker.heartbeat import Heartbeat
     from broker.host import Host
     from broker.mqtt import MqttTransport
     from services.swarm.compose import maker
@@ -92,6 +96,7 @@ def run_member(
     def store(name: str) -> CheckpointStore:
         return NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / f"{name}.json")
 
+    heartbeat = Heartbeat(life.heartbeat)
     Host(
         make=maker(site, device, None if history is None else _recording(history)),
         transport=lambda mode: MqttTransport(
@@ -99,6 +104,7 @@ def run_member(
             f"{site.site}.{device}",
             connection.credentials,
             persistent=device == "recorder" and mode is TimeMode.WALL,
+            heartbeat=heartbeat,
         ),
         lockstep_store=store(device),
         wall_store=store(f"{device}-wall"),

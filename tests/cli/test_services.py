@@ -2,6 +2,8 @@
 
 import contextlib
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -28,9 +30,11 @@ def _started(broker: str, folder: Path) -> Iterator[list[subprocess.Popen[bytes]
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for member in MEMBERS:
+            name = member[1] if member[0] == "twin" else member[0]
+            options = ("--broker", broker, "--checkpoints", "state", "--once", "--heartbeat", f"alive-{name}")
             processes.append(
                 subprocess.Popen(
-                    [*COMMAND, *member, *VARIANT, "--broker", broker, "--checkpoints", "state", "--once"],
+                    [*COMMAND, *member, *VARIANT, *options],
                     cwd=folder,
                     env=plain_environment(),
                     stderr=subprocess.DEVNULL,
@@ -43,12 +47,21 @@ def _started(broker: str, folder: Path) -> Iterator[list[subprocess.Popen[bytes]
             process.wait()
 
 
+def await_file(path: Path) -> None:
+    deadline = time.monotonic() + 20.0
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not come"
+        threading.Event().wait(0.05)
+
+
 def test_services_started_one_by_one_live_through_a_run_and_end_with_it(tmp_path: Path) -> None:
     with EmbeddedBroker() as broker, _started(str(broker.address), tmp_path) as processes:
         address = str(broker.address)
-        clock = call("clock", *VARIANT, "--for", "1h", "--broker", address, cwd=tmp_path)
+        clock = call("clock", *VARIANT, "--for", "1h", "--broker", address, "--heartbeat", "alive-clock", cwd=tmp_path)
         assert clock.returncode == 0, clock.stderr
         assert [process.wait(20) for process in processes] == [0] * len(MEMBERS)
+    members = {"pv", "building", "grid", "ems", "forecast", "tariff", "recorder", "clock"}
+    assert {file.name for file in tmp_path.glob("alive-*")} == {f"alive-{member}" for member in members}
     with closing(History(tmp_path / "alone.sqlite")) as history:
         info = history.latest()
         assert info.complete
@@ -57,3 +70,22 @@ def test_services_started_one_by_one_live_through_a_run_and_end_with_it(tmp_path
         counts = history.counts(info.run)
         assert counts.missing == 0
         assert history.births(info.run).keys() == {"pv", "building", "grid", "ems", "forecast", "tariff"}
+
+
+def test_the_forwarder_is_alive_though_influxdb_is_away(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    nowhere = "http://127.0.0.1:9"
+    forwarder = subprocess.Popen(
+        [*COMMAND, "forward", "--influx", nowhere, "--history", "sqlite:site.sqlite", "--heartbeat", str(alive)],
+        cwd=tmp_path,
+        env=plain_environment() | {"TWINSWARM_INFLUX_TOKEN": "none"},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(3):
+            await_file(alive)
+            alive.unlink()
+        assert forwarder.poll() is None
+    finally:
+        forwarder.kill()
+        forwarder.wait()

@@ -208,6 +208,19 @@ PasswordFileOption = Annotated[
     ),
 ]
 
+# ---- supervision
+
+HeartbeatOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--heartbeat",
+        metavar="FILE",
+        help="Renew this file's modification time at least every 5 s while the work goes on, for a supervisor. "
+        "Who serves on the broker does so only while that connection stands.",
+        rich_help_panel="Supervision",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Variant:

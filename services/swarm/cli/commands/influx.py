@@ -66,6 +66,7 @@ def forward(
     once: Annotated[
         bool, typer.Option("--once", help="End as soon as everything is forwarded.", rich_help_panel=_INFLUX)
     ] = False,
+    heartbeat: options.HeartbeatOption = None,
 ) -> None:
     """Forward the history to **InfluxDB**: beside the recorder, whose file is the spool.
 
@@ -75,6 +76,7 @@ def forward(
     Examples:
         twinswarm forward --history sqlite:site.sqlite --influx http://127.0.0.1:8086 --token-file token --keep 30
     """
+    from broker.heartbeat import Heartbeat
     from services.recorder.forward import Forwarder
     from services.recorder.spool import Spool
     from services.recorder.store import HistoryStore
@@ -85,7 +87,7 @@ def forward(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.Formatter.converter = time.gmtime
     logging.getLogger("services").setLevel(logging.INFO)
-    stop = stop_event(Life())
+    stop, alive = stop_event(Life()), Heartbeat(heartbeat)
     with (
         closing(HistoryStore(options.history_file(history))) as store,
         closing(_server(influx, org, token_file)) as server,
@@ -95,7 +97,8 @@ def forward(
             server,
             bucket,
             now=utc_now,
-            wait=stop.wait,
+            wait=lambda seconds: alive.wait(stop, seconds),
+            beat=alive.beat,
             keep=None if keep is None else timedelta(days=keep),
         )
         forwarder.serve(until_empty=once)

@@ -45,6 +45,7 @@ def twin(
     key: options.KeyOption = None,
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
 ) -> None:
     """Run the twin of **one device**: charger, battery, PV inverter or meter.
 
@@ -58,7 +59,7 @@ def twin(
     if device not in chosen.devices:
         raise InputError.one("DEVICE", f"the site {chosen.site} has {', '.join(chosen.devices)}", device)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    _serve(chosen, device, connection, checkpoints, None, once)
+    _serve(chosen, device, connection, checkpoints, None, Life(once=once, heartbeat=heartbeat))
 
 
 def _service(device: str, told: str, example: str) -> Callable[..., None]:
@@ -77,10 +78,11 @@ def _service(device: str, told: str, example: str) -> Callable[..., None]:
         key: options.KeyOption = None,
         username: options.UsernameOption = None,
         password_file: options.PasswordFileOption = None,
+        heartbeat: options.HeartbeatOption = None,
     ) -> None:
         chosen = options.variant(site, case, storage, reference).taking_part
         connection = options.connection(broker, cafile, cert, key, username, password_file)
-        _serve(chosen, device, connection, checkpoints, None, once)
+        _serve(chosen, device, connection, checkpoints, None, Life(once=once, heartbeat=heartbeat))
 
     serve.__doc__ = f"{told}\n\nExamples:\n    {example}"
     return serve
@@ -123,6 +125,7 @@ def recorder(
     key: options.KeyOption = None,
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
 ) -> None:
     """Run the **recorder**: everything on the topics goes to disk, then it is acknowledged.
 
@@ -131,7 +134,8 @@ def recorder(
     """
     chosen = options.variant(site, case, storage, reference).taking_part
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    _serve(chosen, "recorder", connection, checkpoints, options.history_file(history), once)
+    life = Life(once=once, heartbeat=heartbeat)
+    _serve(chosen, "recorder", connection, checkpoints, options.history_file(history), life)
 
 
 def clock(
@@ -149,6 +153,7 @@ def clock(
     key: options.KeyOption = None,
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
 ) -> None:
     """Run the **clock**: opens a session, carries it to its end, ends with it.
 
@@ -174,14 +179,14 @@ def clock(
     )
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     _log("clock", chosen, connection)
-    run_clock(chosen, order, connection, checkpoints, Life())
+    run_clock(chosen, order, connection, checkpoints, Life(heartbeat=heartbeat))
 
 
 def _serve(
-    site: Site, device: str, connection: Connection, checkpoints: Path | None, history: Path | None, once: bool
+    site: Site, device: str, connection: Connection, checkpoints: Path | None, history: Path | None, life: Life
 ) -> None:
     _log(device, site, connection)
-    run_member(site, device, connection, checkpoints, history, Life(once=once))
+    run_member(site, device, connection, checkpoints, history, life)
 
 
 def _log(device: str, site: Site, connection: Connection) -> None:
