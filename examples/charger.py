@@ -1,20 +1,18 @@
 """Attaches a charger to a site by MQTT. Knows paho-mqtt and the contract's JSON, nothing else of this project.
 
-    python examples/charger.py --host 127.0.0.1 --port 1883 --site fit-g2v --device ev1
+    python examples/charger.py --broker mqtt://127.0.0.1:1883 --site fit-g2v --device ev1
 
-docs/attach-a-device.md walks through it; rules are numbered as in docs/lockstep.md. The device itself is v2g.py.
+docs/attach-a-device.md walks through it; rules are numbered as in docs/lockstep.md. The device itself is v2g.py, the
+way to the broker, through TLS, too, connection.py.
 """
 
-import argparse
 import json
 import os
 import secrets
-import socket
 import sys
-import time
 from datetime import UTC, datetime
 
-import paho.mqtt.client as mqtt
+from connection import new_client, parse_options, serve
 from v2g import BIRTH, Charger
 
 PHASES = ["rollcall", "sense", "measure", "decide", "apply", "commit"]
@@ -48,7 +46,9 @@ class Attachment:
         for topic, _, payload in messages:
             self.client.publish(topic, payload, qos=1, retain=topic.endswith(("/birth", "/state")))
 
-    def on_connect(self, client, *_):
+    def on_connect(self, client, _userdata, _flags, reason, _properties):
+        if reason.is_failure:
+            return  # the connection ends with it
         client.subscribe([(f"{self.clock}/session", 1), (f"{self.clock}/tick", 1), (f"{self.path}/setpoint", 1)])
         self.publish(*self.kept)  # after a broken connection, too: the last will has said that we are gone
 
@@ -136,22 +136,10 @@ class Attachment:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in {"host": "127.0.0.1", "port": 1883, "site": "fit-g2v", "device": "ev1"}.items():
-        parser.add_argument(f"--{name}", default=default, type=type(default))
-    given = parser.parse_args()
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"{given.site}.{given.device}", protocol=mqtt.MQTTv311)
-    # Nagle's algorithm makes a barrier of small messages a hundred times slower.
-    client.on_socket_open = lambda *about: about[2].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.enable_logger()
-    client.suppress_exceptions = True  # a message that is not of the contract goes to the log and stops nothing
+    given = parse_options(__doc__, "ev1")
+    client = new_client(given)
     attachment = Attachment(client, given.site, given.device)
-    client.connect(given.host, given.port)
-    while True:
-        if client.loop(0.05) != mqtt.MQTT_ERR_SUCCESS:
-            time.sleep(1.0)
-            client.reconnect()
-        attachment.tell_when_due()
+    serve(client, given, attachment.tell_when_due)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -14,7 +15,15 @@ from broker.mosquitto import LocalMosquitto, find_mosquitto
 from tests.parts import skip_without
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+LOG = "examples.log"
+"""In the test's folder: what the examples print."""
 StartCharger = Callable[[BrokerAddress], subprocess.Popen[bytes]]
+
+
+class StartScript(Protocol):
+    """Starts a script of examples/ with these options."""
+
+    def __call__(self, script: str, *options: str) -> subprocess.Popen[bytes]: ...
 
 
 @pytest.fixture(params=["amqtt", "mosquitto"])
@@ -36,15 +45,14 @@ def amqtt_address() -> Iterator[BrokerAddress]:
 
 
 @pytest.fixture
-def start_charger(tmp_path: Path) -> Iterator[StartCharger]:
-    """Starts the script as a user does. It may not see this project's packages: it runs from another folder."""
+def start_script(tmp_path: Path) -> Iterator[StartScript]:
+    """Starts an example as a user does. It may not see this project's packages: it runs from another folder."""
     started: list[subprocess.Popen[bytes]] = []
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def start(address: BrokerAddress) -> subprocess.Popen[bytes]:
-        options = ["--host", address.host, "--port", str(address.port), "--site", "fit-g2v", "--device", "ev1"]
-        with (tmp_path / "charger.log").open("ab") as log:
-            command = [sys.executable, str(EXAMPLES / "charger.py"), *options]
+    def start(script: str, *options: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / LOG).open("ab") as log:
+            command = [sys.executable, str(EXAMPLES / script), *options]
             started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log))
         return started[-1]
 
@@ -52,5 +60,10 @@ def start_charger(tmp_path: Path) -> Iterator[StartCharger]:
     for process in started:
         process.kill()
         process.wait()
-    log = (tmp_path / "charger.log").read_text()
+    log = (tmp_path / LOG).read_text()
     assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def start_charger(start_script: StartScript) -> StartCharger:
+    return lambda address: start_script("charger.py", "--broker", str(address), "--site", "fit-g2v", "--device", "ev1")

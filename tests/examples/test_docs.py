@@ -48,6 +48,6 @@ def test_the_example_is_of_about_a_hundred_lines_and_knows_nothing_of_this_proje
     text = (ROOT / "examples" / "charger.py").read_text(encoding="utf-8")
     code = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
     assert len(code) <= 130
-    for name in ("charger.py", "v2g.py", "consumer.py"):
+    for name in ("charger.py", "v2g.py", "connection.py", "consumer.py"):
         imports = re.findall(r"^(?:from|import) (\w+)", (ROOT / "examples" / name).read_text(), flags=re.MULTILINE)
         assert not set(imports) & {"schemas", "broker", "twin_devices", "services", "sites", "pydantic"}
