@@ -34,13 +34,18 @@ def export_client(root: Path, name: str, out: Path) -> None:
 
     Raises InputError: no such device, its key is not here, or ``out`` is there already.
     """
+    if out.exists():
+        raise InputError.one("--out", "is there already and is not overwritten", str(out))
+    files.write(out.absolute(), packed_client(root, name))
+
+
+def packed_client(root: Path, name: str) -> bytes:
+    """The archive itself. Raises InputError: no such device, or its key is not here."""
     folder = Folder(root)
     register = load_register(folder)
     if name not in register.clients:
         known = ", ".join(sorted(register.clients))
         raise InputError.one("DEVICE", f"has no certificate; `provision add` makes one. There are {known}", name)
-    if out.exists():
-        raise InputError.one("--out", "is there already and is not overwritten", str(out))
     contents = {"README.txt": _readme(folder, register.site, name, register.kinds[name]).encode()}
     for file, path in (
         ("ca.crt", folder.ca_certificate),
@@ -51,7 +56,7 @@ def export_client(root: Path, name: str, out: Path) -> None:
         if content is None:
             raise InputError.one(str(path), "is not here: it was moved or handed over")
         contents[file] = content
-    files.write(out.absolute(), _tar(name, contents))
+    return _tar(name, contents)
 
 
 def _readme(folder: Folder, site: str, name: str, kind: Kind | None) -> str:

@@ -1,4 +1,7 @@
-"""Writing secrets: readable by their owner alone from the first byte on, whole or not at all, never over another's."""
+"""Writing secrets: readable by their owner alone from the first byte on, whole or not at all, never over another's.
+
+A file that root writes belongs to the owner of its folder: of Mosquitto's folder, Mosquitto has to be able to read.
+"""
 
 import os
 from pathlib import Path
@@ -7,6 +10,7 @@ from schemas.errors import InputError
 
 SECRET = 0o600
 PUBLIC = 0o644
+ROOT = 0
 _FOLDER = 0o700
 
 
@@ -27,6 +31,9 @@ def write(path: Path, content: bytes, mode: int = SECRET) -> None:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # whatever the umask says
+            if os.geteuid() == ROOT:
+                folder = path.parent.stat()
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
             file.write(content)
             file.flush()
             os.fsync(descriptor)

@@ -3,6 +3,7 @@
 ca.crt                  the authority's certificate; public
 authority/              ca.key and provision.json: to be kept where no service can read it
 clients/{name}.crt|key  one pair per device and service
+secrets/{name}          passwords and tokens of the stack in containers, see `services.swarm.stack.secrets`
 broker/                 all that Mosquitto needs: mosquitto.conf, acl, ca.crt, server.crt|key, crl.pem
 """
 
@@ -39,6 +40,9 @@ class Folder:
 
     def key(self, name: str) -> Path:
         return self.root / "clients" / f"{name}.key"
+
+    def secret(self, name: str) -> Path:
+        return self.root / "secrets" / name
 
     def credentials(self, name: str) -> Credentials:
         """How ``name`` proves who it is. Raises InputError for what is missing or unreadable."""

@@ -143,7 +143,7 @@ class _Workspace:
             return cls._new(folder, site, now)
         work = cls.existing(root, now)
         if work.register.site != site:
-            raise InputError.one("--out", f"is the folder of site {work.register.site}, not of {site}", str(root))
+            raise InputError.one(str(root), f"is the folder of site {work.register.site}, not of {site}")
         return work
 
     @classmethod
@@ -161,10 +161,11 @@ class _Workspace:
     @classmethod
     def _new(cls, folder: Folder, site: str, now: datetime) -> "_Workspace":
         files.make_folder(folder.root)
-        foreign = sorted(path.name for path in folder.root.iterdir())
+        # An empty folder is nobody's: a volume may be mounted there.
+        foreign = sorted(path.name for path in folder.root.iterdir() if not path.is_dir() or any(path.iterdir()))
         if foreign:
             told = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
-            raise InputError.one("--out", f"has files that are not of twinswarm provision: {told}", str(folder.root))
+            raise InputError.one(str(folder.root), f"has files that are not of twinswarm provision: {told}")
         Register(site=site).save(folder)  # first: from now on the folder is known as ours
         return cls.existing(folder.root, now)
 

@@ -1,12 +1,17 @@
 """``twinswarm provision`` as a user meets it."""
 
 import base64
+import io
+import os
+import pty
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from broker.mosquitto import find_mosquitto
-from tests.cli.calling import call
+from tests.cli.calling import COMMAND, call, plain_environment
 from tests.parts import skip_without
 from tests.provision.secured import Secured
 
@@ -77,3 +82,37 @@ def test_up_needs_an_encrypted_broker_and_a_provisioned_folder_for_certificates(
     ):
         done = call("up", "--no-report", *arguments, cwd=tmp_path)
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+def test_folder_and_names_of_the_broker_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINSWARM_PROVISIONED", "elsewhere")
+    monkeypatch.setenv("TWINSWARM_BROKER_NAMES", "broker.example.org,10.0.0.7")
+    assert "wrote elsewhere/ca.crt" in run("fit_g2v", cwd=tmp_path)
+    run("add", "ev9", "--kind", "charger", cwd=tmp_path)
+    run("export", "ev9", "--out", "ev9.tar", cwd=tmp_path)
+    with tarfile.open(tmp_path / "ev9.tar") as archive:
+        readme = archive.extractfile("ev9/README.txt")
+        assert readme is not None
+        assert "localhost, mosquitto, broker.example.org, 127.0.0.1, 10.0.0.7" in readme.read().decode()
+    run("revoke", "ev9", cwd=tmp_path)
+    assert not (tmp_path / "elsewhere" / "clients" / "ev9.key").exists()
+
+
+def test_an_export_to_standard_output_is_the_archive_alone_and_never_goes_to_a_terminal(tmp_path: Path) -> None:
+    run("fit_g2v", "--out", "p", cwd=tmp_path)
+    command = [*COMMAND, "provision", "export", "ev1", "--dir", "p", "--out", "-"]
+    done = subprocess.run(command, cwd=tmp_path, env=plain_environment(), capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        assert "ev1/ev1.key" in archive.getnames()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p"]
+    ours, theirs = pty.openpty()
+    try:
+        shown = subprocess.run(
+            command, cwd=tmp_path, env=plain_environment(), stdout=theirs, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert (shown.returncode, b"terminal" in shown.stderr) == (2, True)

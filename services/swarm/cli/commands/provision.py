@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,11 +20,23 @@ if TYPE_CHECKING:
     from broker.provision.workspace import Changes
 
 OUT = Path("provisioned")
+FOLDER_VARIABLE, NAMES_VARIABLE = "TWINSWARM_PROVISIONED", "TWINSWARM_BROKER_NAMES"
 RELOAD_WAIT_S = 60.0
 
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="Its name, such as ev1.")]
 FolderOption = Annotated[
-    Path, typer.Option("--dir", metavar="DIR", help="The folder that `provision SITE --out` made.")
+    Path,
+    typer.Option("--dir", metavar="DIR", help="The folder that `provision SITE --out` made.", envvar=FOLDER_VARIABLE),
+]
+BrokerNameOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--broker-name",
+        metavar="HOST",
+        help="Host name or address by which clients reach the broker, besides localhost, 127.0.0.1 and mosquitto. "
+        "Repeatable; several may stand in one, with commas between.",
+        envvar=NAMES_VARIABLE,
+    ),
 ]
 PidOption = Annotated[
     int | None,
@@ -55,17 +68,15 @@ app = typer.Typer(cls=_SiteByDefault, no_args_is_help=True)
 def site(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site description: file, folder or name in the box.")],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for all of it; made if need be, then kept up to date.")
-    ] = OUT,
-    broker_name: Annotated[
-        list[str] | None,
+        Path,
         typer.Option(
-            "--broker-name",
-            metavar="HOST",
-            help="Host name or address by which clients reach the broker, besides localhost, 127.0.0.1 and mosquitto. "
-            "Repeatable.",
+            "--out",
+            metavar="DIR",
+            help="Folder for all of it; made if need be, then kept up to date.",
+            envvar=FOLDER_VARIABLE,
         ),
-    ] = None,
+    ] = OUT,
+    broker_name: BrokerNameOption = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Where the broker listens, with TLS.")] = 8883,
     bind: Annotated[str, typer.Option("--bind", metavar="ADDRESS", help="On which of its addresses.")] = "127.0.0.1",
     config_dir: Annotated[
@@ -118,7 +129,7 @@ def site(
     place = BrokerPlace(
         config=PurePosixPath(config_dir) if config_dir else folder / "broker",
         data=PurePosixPath(data_dir) if data_dir else folder / "broker" / "data",
-        names=tuple(broker_name or ()),
+        names=_names(broker_name),
         port=port,
         bind=bind,
         user=broker_user or ("root" if os.geteuid() == 0 else None),
@@ -139,6 +150,37 @@ def site(
     if data_dir is None:
         make_folder(folder / "broker" / "data")
     _tell(changes, out, "everything is there already; nothing was changed")
+
+
+def stack(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site description: file, folder or name in the box.")],
+    secrets: Annotated[
+        Path, typer.Option("--secrets", metavar="DIR", help="Where each service's volume is mounted, as DIR/SERVICE.")
+    ],
+    folder: FolderOption = OUT,
+    broker_name: BrokerNameOption = None,
+) -> None:
+    """Give **each container of the stack** its secrets: what `docker compose run --rm provision` does, as root.
+
+    All of `provision SITE`, for a Mosquitto in a container, and passwords and tokens besides. Every service gets its
+    own, in a volume that belongs to its account. A second run changes nothing; after a change of the site or a new
+    version of the program it makes what lacks or differs.
+
+    Examples:
+        twinswarm provision stack fit_g2v --dir /provisioned --secrets /secrets
+    """
+    from services import grafana
+    from services.swarm.stack.secrets import provision_stack
+    from sites.loading import load_site
+
+    described, names = load_site(site), _names(broker_name)
+    changes = provision_stack(described, folder.absolute(), secrets.absolute(), names, grafana.files(), utc_now())
+    _list(changes.authority, folder)
+    _list(changes.volumes, secrets)
+    if changes.services:
+        typer.echo(f"services to be restarted if they run: {' '.join(changes.services)}")
+    else:
+        typer.echo("everything is there already; nothing was changed")
 
 
 def add(
@@ -223,7 +265,9 @@ def revoke(
 
 def export(
     device: DeviceArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A tar archive; not overwritten.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="A tar archive; not overwritten. - is standard output.")
+    ],
     folder: FolderOption = OUT,
 ) -> None:
     """Pack **one device's** certificate and key, to carry them to where it is.
@@ -233,27 +277,42 @@ def export(
 
     Examples:
         twinswarm provision export ev9 --out ev9.tar
+        docker compose run --rm provision export ev9 --out - > ev9.tar
     """
-    from broker.provision.export import export_client
+    from broker.provision.export import export_client, packed_client
 
     _check_name(device)
+    if out == Path("-"):
+        if sys.stdout.isatty():
+            raise InputError.one("--out", "a terminal would spoil the archive; send standard output to a file", "-")
+        sys.stdout.buffer.write(packed_client(folder.absolute(), device))
+        return
     export_client(folder.absolute(), device, out)
     typer.echo(out)
 
 
-for command in (site, add, revoke, export):
+for command in (site, stack, add, revoke, export):
     app.command(help=help_text(command.__doc__))(command)
 
 
 def _tell(changes: "Changes", folder: Path, unchanged: str) -> None:
+    _list(changes, folder)
+    if not changes.written and not changes.deleted:
+        typer.echo(unchanged)
+
+
+def _list(changes: "Changes", folder: Path) -> None:
     for path in changes.written:
         typer.echo(f"wrote {folder / path}")
     for path in changes.deleted:
         typer.echo(f"deleted {folder / path}")
     for note in changes.notes:
         typer.echo(f"note: {note}", err=True)
-    if not changes.written and not changes.deleted:
-        typer.echo(unchanged)
+
+
+def _names(told: list[str] | None) -> tuple[str, ...]:
+    """Of ``--broker-name``. An empty one is none: compose hands on a variable that nobody set as an empty one."""
+    return tuple(name for text in told or () for one in text.split(",") if (name := one.strip()))
 
 
 def _hang_up(pid: int | None) -> bool:

@@ -1,0 +1,1 @@
+"""The stack in containers: a site's compose file."""
