@@ -1,36 +1,24 @@
 """From one or two recorded runs to a result."""
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.errors import InputError
 from schemas.messages import Plan
 from schemas.topics import Channel, Kind
-from services.analysis.balance import balance
-from services.analysis.quarters import Quarter, quarters_of
+from services.analysis.comparison import compare
+from services.analysis.quarters import Quarter
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
-from services.analysis.settlement import Settlement, demand_charge_eur, settle
-from services.analysis.shaving import STRICT_THRESHOLD_KW, peak_shaving_factor
-from services.analysis.stored import StoredChange, departure_shortfall_kwh, stored_change
-from services.recorder.history import History, pcc_of
-from services.recorder.prices import Prices
+from services.analysis.settlement import demand_charge_eur
+from services.analysis.shaving import STRICT_THRESHOLD_KW
+from services.analysis.stored import departure_shortfall_kwh
+from services.recorder.history import History
 from services.recorder.sessions import sessions_of
 from services.recorder.track import Track, soc_of
 
 __all__ = ["DeviceResult", "QuarterResult", "RunResult", "analyse"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """The counterfactual over the time that was recorded of the run."""
-
-    settlement: Settlement
-    quarters: dict[datetime, Quarter]
-    stored: StoredChange
 
 
 def analyse(
@@ -46,27 +34,15 @@ def analyse(
     A run that was cut off is compared with the same time of its reference. ``wall_s`` is how long it took [s].
     Raises InputError when there is no such run, or no PCC meter told of itself in it.
     """
-    info, site, tracks, times = history.info(run), history.site(run), history.tracks(run), history.grid(run)
-    pcc = pcc_of(tracks)
-    if pcc is None or len(times) < 2:
-        raise InputError.one(str(history.path), "not one step of this run was measured at the PCC", run)
-    prices = history.prices(run)
-    settlement = settle(pcc, prices, times)
-    quarters = quarters_of(tracks, prices, times, info.step)
-    energy = balance(tracks, times)
-    stored = stored_change(tracks)
-    reference = None
-    if reference_history is not None and reference_run is not None:
-        reference = _reference(reference_history, reference_run, prices, times, info.step)
-    reference_kw = _of_reference(reference, quarters)
-    pcc_kw = [quarter.pcc_kw for quarter in quarters]
-    psf = peak_shaving_factor(pcc_kw, reference_kw)
-    strict = peak_shaving_factor(pcc_kw, reference_kw, STRICT_THRESHOLD_KW)
+    info, site = history.info(run), history.site(run)
+    compared = compare(history, run, reference_history, reference_run)
+    tracks, times, quarters = compared.run.tracks, compared.run.times, compared.run.quarters
+    settlement, stored, energy = compared.run.settlement, compared.run.stored, compared.energy
+    reference, reference_kw = compared.reference, compared.reference_kw
+    psf, strict = compared.shaving(), compared.shaving(STRICT_THRESHOLD_KW)
     counts = history.counts(run)
     alarms = Counter(alarm.code for _, alarm in history.alarms(run) if alarm.active)
     plans = _plans(history, run, quarters)
-    price = settlement.mean_purchase_price_eur_per_kwh
-    difference = None if reference is None else stored.total_kwh - reference.stored.total_kwh
     charge = site.tariff.demand_charge_eur_per_kw
     worst = energy.worst
     return RunResult(
@@ -81,12 +57,12 @@ def analyse(
         cost_eur=settlement.cost_eur,
         import_kwh=settlement.import_kwh,
         export_kwh=settlement.export_kwh,
-        demand_charge_eur=demand_charge_eur(pcc_kw, charge),
+        demand_charge_eur=demand_charge_eur(compared.pcc_kw, charge),
         unsettled_steps=settlement.unsettled,
         reference=None if reference is None else reference_name or reference_run,
         reference_cost_eur=None if reference is None else reference.settlement.cost_eur,
         reference_demand_charge_eur=None if reference is None else demand_charge_eur(reference_kw, charge),
-        savings_eur=None if reference is None else reference.settlement.cost_eur - settlement.cost_eur,
+        savings_eur=compared.savings_eur,
         psf=psf.psf,
         psf_samples=psf.samples,
         psf_excluded_samples=psf.excluded,
@@ -101,9 +77,9 @@ def analyse(
         losses_kwh=energy.losses_kwh,
         stored_bess_kwh=stored.bess_kwh,
         stored_vehicles_kwh=stored.vehicles_kwh,
-        stored_energy_difference_kwh=difference,
-        stored_energy_difference_eur=None if difference is None or price is None else difference * price,
-        stored_price_eur_per_kwh=price,
+        stored_energy_difference_kwh=compared.stored_difference_kwh,
+        stored_energy_difference_eur=compared.stored_difference_eur,
+        stored_price_eur_per_kwh=settlement.mean_purchase_price_eur_per_kwh,
         setpoints_sent=counts.setpoints_sent,
         setpoints_changed=counts.setpoints_changed,
         messages_recorded=counts.recorded,
@@ -115,30 +91,9 @@ def analyse(
         plan_statuses=plans.statuses,
         departure_shortfall_kwh=departure_shortfall_kwh(tracks),
         wall_s=wall_s,
-        devices=tuple(_device(track, times, quarters) for track in tracks.values() if track is not pcc),
+        devices=tuple(_device(track, times, quarters) for track in tracks.values() if track is not compared.run.pcc),
         quarters=tuple(_quarters(quarters, reference_kw, plans)),
     )
-
-
-def _reference(history: History, run: str, prices: Prices, times: Sequence[datetime], step: timedelta) -> _Reference:
-    """Settled at the prices of the run that it is compared with."""
-    tracks = {
-        name: dataclasses.replace(track, samples=tuple(s for s in track.samples if s.ts <= times[-1]))
-        for name, track in history.tracks(run).items()
-    }
-    pcc = pcc_of(tracks)
-    if pcc is None:
-        raise InputError.one(str(history.path), "the reference was not measured at the PCC", run)
-    quarters = quarters_of(tracks, prices, times, step)
-    return _Reference(
-        settle(pcc, prices, times), {quarter.time: quarter for quarter in quarters}, stored_change(tracks)
-    )
-
-
-def _of_reference(reference: _Reference | None, quarters: Sequence[Quarter]) -> list[float | None]:
-    if reference is None:
-        return [None] * len(quarters)
-    return [found.pcc_kw if (found := reference.quarters.get(q.time)) is not None else None for q in quarters]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from schemas.messages import (
     MeterRole,
     Plan,
     Series,
+    Session,
     Setpoint,
     Telemetry,
     TimeMode,
@@ -27,7 +28,7 @@ from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
 from services.recorder.prices import Prices, prices_of
 from services.recorder.sessions import RecordedSession, sessions_of
-from services.recorder.store import from_us, is_empty, require_ours
+from services.recorder.store import from_us, is_empty, require_ours, to_us
 from services.recorder.track import Sample, Track
 
 if TYPE_CHECKING:
@@ -40,6 +41,20 @@ _BodyT = TypeVar("_BodyT", bound=Body)
 _HISTORY = "run = :run AND (:up_to IS NULL OR cycle <= :up_to)"
 """Lock-step: whole cycles. Wall time: all."""
 _ORDER = "ORDER BY ts_us, topic, boot, seq"
+STANDING = (Channel.BIRTH, Channel.SESSION, Channel.SERIES)
+"""What they tell holds until the next message: a window has them from the run's beginning."""
+_TOLD_WITHIN = f"(channel IN {tuple(map(str, STANDING))} OR ts_us BETWEEN :start_us AND :end_us)"
+_MEASURED_AROUND = "ts_us BETWEEN :from_us AND :until_us"
+_DEVICE_BY_DEVICE = """device IN (
+    WITH RECURSIVE teller(device) AS (
+        SELECT min(device) FROM message WHERE run = :run AND channel = :channel
+        UNION ALL
+        SELECT (SELECT min(device) FROM message WHERE run = :run AND channel = :channel AND device > teller.device)
+        FROM teller WHERE teller.device IS NOT NULL)
+    SELECT device FROM teller WHERE device IS NOT NULL)"""
+"""Always true; it has a day of a long run found by the index (run, channel, device, ts_us)."""
+NEIGHBOUR = timedelta(hours=1)
+"""How far beyond a window the telemetry next to it is looked for, so that what flowed across its bounds is shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,14 @@ class RunInfo:
     @property
     def step(self) -> timedelta:
         return timedelta(seconds=self.step_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A piece of a run, from ``start`` to ``end``."""
+
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +156,10 @@ class History:
     path: Path | str
     """Where it is, for whoever reads an error."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, window: Window | None = None) -> None:
         """Raises InputError naming the file."""
         self.path = path
+        self.window = window
         self._file = path
         if not path.is_file():
             raise InputError.one(str(path), "there is no history here")
@@ -167,6 +191,15 @@ class History:
 
     def close(self) -> None:
         self._connection.close()
+
+    def within(self, start: datetime, end: datetime) -> "History":
+        """The same history as if only ``start`` to ``end`` of every run had been recorded; to be closed, too.
+
+        Of a run of months a day is read without the rest. Births, sessions and series are there from the run's
+        beginning, for they hold until the next one, and each device's telemetry next to the bounds if it is at most
+        `NEIGHBOUR` beyond: energies of windows that touch sum to that of the whole.
+        """
+        return History(self._file, Window(start, end))
 
     # -- runs
 
@@ -205,14 +238,29 @@ class History:
         runs = {info.run: info for info in self.runs()}
         if run not in runs:
             raise InputError.one(str(self.path), f"there is no such run; there are {', '.join(runs) or 'none'}", run)
-        if self._is_pruned(run):
+        if self._is_pruned(runs[run]):
             what = "of this run older messages were deleted here after they had been forwarded: read it from InfluxDB"
             raise InputError.one(str(self.path), what, run)
         return runs[run]
 
-    def _is_pruned(self, run: str) -> bool:
+    def _is_pruned(self, info: RunInfo) -> bool:
         ((version,),) = self._rows("PRAGMA user_version")
-        return version > 1 and bool(self._rows("SELECT 1 FROM run WHERE run = :run AND pruned", run=run))
+        if version < 2:
+            return False
+        ((before_us,),) = self._rows("SELECT pruned FROM run WHERE run = :run", run=info.run)
+        if before_us <= 1:
+            return bool(before_us)
+        return self.window is None or self.window.start - NEIGHBOUR < from_us(before_us)
+
+    def span(self, run: str) -> tuple[datetime, datetime]:
+        """From where to where the run was recorded; of a window the part within it, in wall time whole steps."""
+        info = self.info(run)
+        start, end = info.t0, info.up_to or info.t0
+        if self.window is None:
+            return start, end
+        if info.mode is TimeMode.WALL:
+            start, end = _next_step(start, info.step), end - (end - from_us(0)) % info.step
+        return max(start, self.window.start), min(end, self.window.end)
 
     def site(self, run: str) -> Site:
         """The site description with which the run was made."""
@@ -227,13 +275,14 @@ class History:
     ) -> Iterator[Received]:
         """Messages of a run by time, topic, boot and seq, whatever the order in which they arrived."""
         info = self.info(run)
-        parts = [_HISTORY]
+        self._need(run, channel)
+        parts = [_HISTORY, *self._bounds(channel)]
         for column, value in (("channel", channel), ("kind", kind), ("device", device)):
             if value is not None:
                 parts.append(f"{column} = :{column}")
         cursor = self._connection.execute(
             f"SELECT topic, payload FROM message WHERE {' AND '.join(parts)} {_ORDER}",  # noqa: S608 - names only
-            {**_scope(info), "channel": channel, "kind": kind, "device": device},
+            {**self._scope(info), "channel": channel, "kind": kind, "device": device},
         )
         for topic, payload in cursor:
             yield _received(topic, payload)
@@ -246,8 +295,12 @@ class History:
         info = self.info(run)
         births = list(self.messages(run, Channel.BIRTH))
         if info.mode is TimeMode.WALL:
+            self._need(run, Channel.TELEMETRY)
             lives = self._rows(
-                "SELECT DISTINCT kind, device, boot FROM message WHERE run = :run AND channel = 'telemetry'", run=run
+                "SELECT DISTINCT kind, device, boot FROM message WHERE "  # noqa: S608 - names only
+                + " AND ".join([_HISTORY, "channel = :channel", *self._bounds(Channel.TELEMETRY)]),
+                **self._scope(info),
+                channel=Channel.TELEMETRY,
             )
             told = {(received.topic.device, received.stamp.boot) for received in births}
             births += [
@@ -279,6 +332,8 @@ class History:
         return self._bodies(run, Channel.SERIES, Series)
 
     def dead_letters(self, run: str) -> list[DeadLetter]:
+        self.info(run)
+        self._need(run)
         rows = self._rows(
             "SELECT topic, reason, payload, bytes, times, received_us FROM dead_letter WHERE run = :run "
             "ORDER BY topic, digest",
@@ -302,36 +357,52 @@ class History:
             of_device.append(Sample(received.stamp.ts, received.stamp.boot, received.body))
         nameplates = {id_: birth.body.nameplate for id_, birth in births.items() if isinstance(birth.body, Birth)}
         lockstep = info.mode is TimeMode.LOCKSTEP
-        return {
+        tracks = {
             device: Track(device, kind, nameplates.get(device), tuple(found), lockstep)
             for (device, kind), found in sorted(samples.items())
         }
+        if self.window is None:
+            return tracks
+        start, end = self.window.start, self.window.end
+        cut = {device: track.around(start, end) for device, track in tracks.items()}
+        return {device: track for device, track in cut.items() if track.samples}
 
     def grid(self, run: str) -> tuple[datetime, ...]:
         """The instants between which a run is accounted for.
 
         Lock-step: ``t0`` and every step's end up to the newest that was committed. Wall time: ``t0``, the whole
-        steps of the clock, and the newest telemetry, so that the first and last interval may be shorter.
+        steps of the clock, and the newest telemetry, so that the first and last interval may be shorter. A window:
+        the steps of its `span`.
         """
         info = self.info(run)
+        if self.window is not None:
+            start, end = self.span(run)
+            return tuple(start + index * info.step for index in range((end - start) // info.step + 1))
+        self._need(run, Channel.TELEMETRY)
         ((newest_us,),) = self._rows(
             f"SELECT max(ts_us) FROM message WHERE {_HISTORY} AND channel = 'telemetry'",  # noqa: S608
-            **_scope(info),
+            **self._scope(info),
         )
         if newest_us is None:
             return ()
         newest = from_us(newest_us)
         if info.mode is TimeMode.LOCKSTEP:
             return tuple(info.t0 + index * info.step for index in range((newest - info.t0) // info.step + 1))
-        first = from_us(0) + ((info.t0 - from_us(0)) // info.step + 1) * info.step
+        first = _next_step(info.t0, info.step)
         inner = [first + index * info.step for index in range(max(0, -((first - newest) // info.step)))]
         return tuple(dict.fromkeys([info.t0, *(time for time in inner if time < newest), newest]))
 
     def prices(self, run: str) -> Prices:
         """The tariff's, as announced."""
-        return prices_of(
-            [s for received, body in self.series(run) if received.topic.kind is Kind.TARIFF for s in body.series]
-        )
+        told = self.messages(run, Channel.SERIES, Kind.TARIFF)
+        return prices_of([s for received in told if isinstance(received.body, Series) for s in received.body.series])
+
+    def simulated(self, run: str) -> bool:
+        """Whether no real device took part: in lock-step always, in wall time as the session says."""
+        if self.info(run).mode is TimeMode.LOCKSTEP:
+            return True
+        sessions = self._bodies(run, Channel.SESSION, Session)
+        return sessions[-1][1].simulated if sessions else False
 
     def sessions(self, run: str) -> list[RecordedSession]:
         """Stays of vehicles, by charger and arrival."""
@@ -350,10 +421,11 @@ class History:
 
     def counts(self, run: str) -> Counts:
         info = self.info(run)
+        self._need(run)
         spans = self._rows(
             "SELECT min(nullif(seq, 0)), max(seq), sum(seq > 0), count(*) FROM message "  # noqa: S608
-            f"WHERE {_HISTORY} GROUP BY topic, boot",
-            **_scope(info),
+            f"WHERE {' AND '.join([_HISTORY, *self._bounds()])} GROUP BY topic, boot",
+            **self._scope(info),
         )
         stray = self._stray(info)
         ((letters,),) = self._rows("SELECT count(*) FROM dead_letter WHERE run = :run", run=run)
@@ -377,7 +449,7 @@ class History:
         ((stray,),) = self._rows(
             "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run AND channel != 'session') "
             "OR (run = :run AND :up_to IS NOT NULL AND cycle > :up_to)",
-            **_scope(info),
+            **self._scope(info),
         )
         return int(stray)
 
@@ -388,6 +460,24 @@ class History:
         return dataset_of(self, run)
 
     # --
+
+    def _need(self, run: str, channel: Channel | None = None) -> None:
+        """Called before messages of that channel (None: of all) are read. A file has them."""
+
+    def _bounds(self, channel: Channel | None = None) -> list[str]:
+        if self.window is None or channel in STANDING:
+            return []
+        return [_MEASURED_AROUND, _DEVICE_BY_DEVICE] if channel is Channel.TELEMETRY else [_TOLD_WITHIN]
+
+    def _scope(self, info: RunInfo) -> dict[str, object]:
+        scope: dict[str, object] = {"run": info.run, "up_to": None}
+        if info.mode is TimeMode.LOCKSTEP:
+            scope["up_to"] = -1 if info.cycle is None else info.cycle
+        if self.window is not None:
+            start, end = self.window.start, self.window.end
+            scope |= {"start_us": to_us(start), "from_us": to_us(start - NEIGHBOUR)}
+            scope |= {"end_us": to_us(end), "until_us": to_us(end + NEIGHBOUR)}
+        return scope
 
     def _bodies(
         self, run: str, channel: Channel, body: type[_BodyT], device: str | None = None
@@ -404,10 +494,9 @@ def pcc_of(tracks: dict[str, Track]) -> Track | None:
     return next((track for track in tracks.values() if track.role is MeterRole.PCC), None)
 
 
-def _scope(info: RunInfo) -> dict[str, object]:
-    if info.mode is TimeMode.WALL:
-        return {"run": info.run, "up_to": None}
-    return {"run": info.run, "up_to": -1 if info.cycle is None else info.cycle}
+def _next_step(time: datetime, step: timedelta) -> datetime:
+    """The first whole step of the clock after ``time``."""
+    return from_us(0) + ((time - from_us(0)) // step + 1) * step
 
 
 def _received(topic: str, payload: str) -> Received:

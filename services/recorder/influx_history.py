@@ -8,15 +8,16 @@ import base64
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from schemas.errors import InputError
+from schemas.messages import TimeMode
 from schemas.topics import Channel, Kind, Topic
-from services.recorder.history import INFLUX_SCHEMES, History, RunInfo
+from services.recorder.history import INFLUX_SCHEMES, NEIGHBOUR, STANDING, History, RunInfo, Window
 from services.recorder.influx import ALL_TIME, InfluxServer, flux_text
 from services.recorder.points import DEAD_LETTER, RUN
 from services.recorder.store import RUN_COLUMNS, create, to_us
@@ -71,31 +72,29 @@ def read_token(file: Path | None) -> str:
 
 
 class InfluxHistory(History):
-    """One bucket. The runs are those that there were when it was opened; a run is fetched when it is first read."""
+    """One bucket. The runs are those that there were when it was opened; what is read of one is fetched once."""
 
-    def __init__(self, server: InfluxServer, bucket: str) -> None:
-        """Raises InfluxError, InputError when there is no such bucket."""
+    def __init__(self, server: InfluxServer, bucket: str, window: Window | None = None, *, owner: bool = True) -> None:
+        """``owner``: closing it closes the server's client. Raises InfluxError, InputError: there is no such bucket."""
         self.path = f"{server.url.replace('http', 'influxdb', 1)}/{server.org}/{bucket}"
+        self.window = window
         self._server = server
         self._bucket = bucket
+        self._owner = owner
         # A database without a name lives in memory and, as it grows, in a temporary file.
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         create(self._connection)
-        self._fetched: set[str] = set()
+        self._fetched: set[tuple[str, Channel]] = set()
+        self._letters_of: set[str] = set()
         self._rows_of_runs = self._fetch_runs()
 
     def close(self) -> None:
         super().close()
-        self._server.close()
+        if self._owner:
+            self._server.close()
 
-    def info(self, run: str) -> RunInfo:
-        found = super().info(run)
-        if run not in self._fetched:
-            self._fetched.add(run)
-            self._connection.execute("BEGIN")
-            self._fetch(run)
-            self._connection.execute("COMMIT")
-        return found
+    def within(self, start: datetime, end: datetime) -> "InfluxHistory":
+        return InfluxHistory(self._server, self._bucket, Window(start, end), owner=False)
 
     def _stray(self, info: RunInfo) -> int:
         # What is no history was not forwarded, only how much of it there was.
@@ -103,7 +102,7 @@ class InfluxHistory(History):
 
     def _fetch_runs(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        for row in self._query(f'r._measurement == "{RUN}" and r._field == "json"', "|> last()"):
+        for row in self._query(f'r._measurement == "{RUN}" and r._field == "json"', then="|> last()"):
             told = json.loads(row["_value"])
             found[told["run"]] = told
             columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
@@ -113,28 +112,53 @@ class InfluxHistory(History):
             )
         return found
 
-    def _fetch(self, run: str) -> None:
-        self._connection.execute("CREATE TEMP TABLE told (topic TEXT, point TEXT, cycle INTEGER)")
-        of_run = f'r.run == "{run}" and r._measurement != "{RUN}"'
-        for row in self._query(f'{of_run} and r._field == "cycle" and r._measurement != "{DEAD_LETTER}"'):
-            if row["_measurement"] in _CHANNELS:
-                self._connection.execute(
-                    "INSERT INTO told VALUES (?, ?, ?)", (str(_topic(row)), row["_time"], int(row["_value"]))
-                )
-        for row in self._query(f'{of_run} and r._field == "json"'):
+    def _need(self, run: str, channel: Channel | None = None) -> None:
+        wanted = [c for c in (Channel if channel is None else [channel]) if (run, c) not in self._fetched]
+        self._fetched |= {(run, c) for c in wanted}
+        standing = [c for c in wanted if c in STANDING]
+        self._connection.execute("BEGIN")
+        # Those that hold until the next one are there from the run's beginning; in a window the rest is not.
+        for channels in (wanted,) if self.window is None else (standing, [c for c in wanted if c not in standing]):
+            if channels:
+                self._fetch(run, channels)
+        if channel is None and run not in self._letters_of:
+            self._letters_of.add(run)
+            self._fetch_letters(run)
+        self._connection.execute("COMMIT")
+
+    def _fetch(self, run: str, channels: Collection[Channel]) -> None:
+        measurements = "r._measurement =~ /_(" + "|".join(channels) + ")$/"
+        of_run = f'r.run == "{run}" and {measurements}'
+        span = ALL_TIME if set(channels) & set(STANDING) else self._range()
+        if self._rows_of_runs[run]["mode"] == TimeMode.LOCKSTEP:
+            self._connection.execute("CREATE TEMP TABLE told (topic TEXT, point TEXT, cycle INTEGER)")
+            for row in self._query(f'{of_run} and r._field == "cycle"', span):
+                if row["_measurement"] in _CHANNELS:
+                    self._connection.execute(
+                        "INSERT INTO told VALUES (?, ?, ?)", (str(_topic(row)), row["_time"], int(row["_value"]))
+                    )
+        for row in self._query(f'{of_run} and r._field == "json"', span):
             if row["_measurement"] in _CHANNELS:
                 self._insert(_topic(row), row["_value"], run, row["_time"])
-        # point_ns holds the server's text of the time here; all it is for is to find the cycle.
-        self._connection.execute("CREATE INDEX temp.told_of ON told (topic, point)")
-        self._connection.execute(
-            "UPDATE message SET cycle = (SELECT cycle FROM told WHERE told.topic = message.topic "
-            "AND told.point = message.point_ns) WHERE run = ?",
-            (run,),
-        )
-        self._connection.execute("DROP TABLE told")
-        for topic, payload, mine in self._rows_of_runs[run].get("births", ()):
-            self._insert(Topic.parse(topic), payload, run if mine else None, None)
-        self._fetch_letters(run)
+        if self._rows_of_runs[run]["mode"] == TimeMode.LOCKSTEP:
+            # point_ns holds the server's text of the time here; all it is for is to find the cycle.
+            self._connection.execute("CREATE INDEX temp.told_of ON told (topic, point)")
+            self._connection.execute(
+                "UPDATE message SET cycle = (SELECT cycle FROM told WHERE told.topic = message.topic "
+                "AND told.point = message.point_ns) WHERE run = ? AND cycle IS NULL",
+                (run,),
+            )
+            self._connection.execute("DROP TABLE told")
+        if Channel.BIRTH in channels:
+            for topic, payload, mine in self._rows_of_runs[run].get("births", ()):
+                self._insert(Topic.parse(topic), payload, run if mine else None, None)
+
+    def _range(self) -> str:
+        """Of a Flux query, beyond the window as far as is read."""
+        if self.window is None:
+            return ALL_TIME
+        start, stop = self.window.start - NEIGHBOUR, self.window.end + NEIGHBOUR + timedelta(seconds=1)
+        return f"range(start: {start.isoformat()}, stop: {stop.isoformat()})"
 
     def _insert(self, topic: Topic, payload: str, run: str | None, point: str | None) -> None:
         stamp = json.loads(payload)
@@ -174,8 +198,8 @@ class InfluxHistory(History):
                 ),
             )
 
-    def _query(self, predicate: str, then: str = "") -> Iterator[dict[str, str]]:
-        source = f"from(bucket: {flux_text(self._bucket)}) |> {ALL_TIME}"
+    def _query(self, predicate: str, span: str = ALL_TIME, *, then: str = "") -> Iterator[dict[str, str]]:
+        source = f"from(bucket: {flux_text(self._bucket)}) |> {span}"
         return self._server.query(f"{source} |> filter(fn: (r) => {predicate}) {then}")
 
 

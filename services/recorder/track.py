@@ -1,6 +1,7 @@
 """A device's telemetry through a run, and the energies between the instants of a grid of time."""
 
 import bisect
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,19 @@ class Track:
         sample = self.samples[place - 1]
         fresh = sample.ts == time if self.lockstep else time - sample.ts <= within
         return sample.body if fresh else None
+
+    def within(self, start: datetime, end: datetime) -> "Track":
+        """From what held at ``start`` (where nothing did, the first after it) to the newest at ``end``."""
+        first = max(0, bisect.bisect_right(self.samples, start, key=lambda sample: sample.ts) - 1)
+        return self._piece(first, bisect.bisect_right(self.samples, end, key=lambda sample: sample.ts))
+
+    def around(self, start: datetime, end: datetime) -> "Track":
+        """`within`, and unless there is a telemetry of ``end`` itself the next one after it."""
+        first = max(0, bisect.bisect_right(self.samples, start, key=lambda sample: sample.ts) - 1)
+        return self._piece(first, bisect.bisect_left(self.samples, end, key=lambda sample: sample.ts) + 1)
+
+    def _piece(self, first: int, last: int) -> "Track":
+        return dataclasses.replace(self, samples=self.samples[first:last])
 
     def flows(self, times: Sequence[datetime]) -> list[Flow]:
         """Energies of the intervals between consecutive ``times``.

@@ -118,7 +118,7 @@ class Listener:
             cars_soc_frac=_mean_soc(quarters, of_kind[Kind.CHARGER]),
             purchase_eur_per_kwh=tuple(_known(quarter.purchase_price_eur_per_kwh) for quarter in quarters),
             sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
-            stored_kwh=stored_change(tracks).total_kwh,
+            stored_kwh=stored_change(tracks, course.t0, course.t_end).total_kwh,
             departure_shortfall_kwh=departure_shortfall_kwh(tracks),
             statuses=dict(sorted(self.statuses.items())),
         )

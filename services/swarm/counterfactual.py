@@ -44,13 +44,17 @@ class _Recorded:
 
 
 def reference_of(history: History, run: str, reference: Reference) -> Replay:
-    """Of a run as far as it was recorded, whole steps only. Raises RunFailedError when that is not one step."""
+    """Of a run as far as it was recorded, whole steps only; ``history`` may be a window.
+
+    Raises RunFailedError when that is not one step.
+    """
     info = history.info(run)
     site = history.site(run)
-    steps = 0 if info.up_to is None else (info.up_to - info.t0) // info.step
+    start, end = history.span(run)
+    steps = (end - start) // info.step
     if steps < 1:
         raise RunFailedError(f"run {run}: not one step was recorded, so there is nothing to compare")
-    course = Course(info.t0, info.t0 + steps * info.step, info.step_s)
+    course = Course(start, start + steps * info.step, info.step_s)
     stays = history.sessions(run)
     devices: dict[str, AnyDevice] = {}
     profiles = dict(site.profiles)

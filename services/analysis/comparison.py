@@ -1,0 +1,101 @@
+"""A recorded run, or a window of it, settled, and compared with its reference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from schemas.errors import InputError
+from services.analysis.balance import Balance, balance
+from services.analysis.quarters import Quarter, quarters_of
+from services.analysis.settlement import Settlement, settle
+from services.analysis.shaving import THRESHOLD_KW, ShavingFactor, peak_shaving_factor
+from services.analysis.stored import StoredChange, stored_change
+from services.recorder.history import History, pcc_of
+from services.recorder.prices import Prices
+from services.recorder.track import Track
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one run's meters tell of the time between ``times``."""
+
+    times: tuple[datetime, ...]
+    tracks: dict[str, Track]
+    pcc: Track
+    settlement: Settlement
+    quarters: tuple[Quarter, ...]
+    stored: StoredChange
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A run and its reference over the same time, at the same prices; ``reference`` None: it stands alone."""
+
+    run: Settled
+    reference: Settled | None
+    energy: Balance
+
+    @property
+    def pcc_kw(self) -> list[float | None]:
+        """Quarter by quarter."""
+        return [quarter.pcc_kw for quarter in self.run.quarters]
+
+    @property
+    def reference_kw(self) -> list[float | None]:
+        """At the reference's PCC in the quarters of the run; None where it is not known."""
+        told = {} if self.reference is None else {quarter.time: quarter.pcc_kw for quarter in self.reference.quarters}
+        return [told.get(quarter.time) for quarter in self.run.quarters]
+
+    @property
+    def savings_eur(self) -> float | None:
+        """Positive is money saved."""
+        reference = self.reference
+        return None if reference is None else reference.settlement.cost_eur - self.run.settlement.cost_eur
+
+    @property
+    def stored_difference_kwh(self) -> float | None:
+        """What the run left in batteries more than its reference did."""
+        return None if self.reference is None else self.run.stored.total_kwh - self.reference.stored.total_kwh
+
+    @property
+    def stored_difference_eur(self) -> float | None:
+        """The same at the mean purchase price of the time."""
+        difference, price = self.stored_difference_kwh, self.run.settlement.mean_purchase_price_eur_per_kwh
+        return None if difference is None or price is None else difference * price
+
+    def shaving(self, threshold_kw: float = THRESHOLD_KW) -> ShavingFactor:
+        return peak_shaving_factor(self.pcc_kw, self.reference_kw, threshold_kw)
+
+
+def compare(
+    history: History, run: str, reference_history: History | None = None, reference_run: str | None = None
+) -> Comparison:
+    """``history`` may be a window. Raises InputError when there is no such run, or it was not measured at the PCC."""
+    times, step, prices = history.grid(run), history.info(run).step, history.prices(run)
+    settled = _settled(history, run, prices, times, step)
+    if settled is None or len(times) < 2:
+        raise InputError.one(str(history.path), "not one step of this run was measured at the PCC", run)
+    reference = None
+    if reference_history is not None and reference_run is not None:
+        reference = _settled(reference_history, reference_run, prices, times, step)
+        if reference is None:
+            raise InputError.one(
+                str(reference_history.path), "the reference was not measured at the PCC", reference_run
+            )
+    return Comparison(settled, reference, balance(settled.tracks, times))
+
+
+def _settled(history: History, run: str, prices: Prices, times: Sequence[datetime], step: timedelta) -> Settled | None:
+    """None: there is no PCC meter."""
+    tracks = history.tracks(run)
+    pcc = pcc_of(tracks)
+    if pcc is None or not times:
+        return None
+    return Settled(
+        tuple(times),
+        tracks,
+        pcc,
+        settle(pcc, prices, times),
+        tuple(quarters_of(tracks, prices, times, step)),
+        stored_change(tracks, times[0], times[-1]),
+    )
