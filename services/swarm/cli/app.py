@@ -8,6 +8,7 @@ import typer
 
 from services.swarm.cli.commands import (
     checks,
+    containers,
     days,
     devices,
     files,
@@ -34,7 +35,7 @@ _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what w
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     _DAY: (days.up, days.run, plans.plan, study.study, study.calibrate),
-    _SITE: (checks.check, files.init, files.schema, devices.devices),
+    _SITE: (checks.check, files.init, files.schema, containers.compose, devices.devices),
     _RECORD: (histories.report, histories.export, influx.init_history, influx.downsample),
 }
 for panel, commands in _GROUPS.items():

@@ -7,13 +7,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from schemas.errors import Fault, InputError
 from schemas.site import FEEDER, SERVICES, Site
 from services.swarm.compose import members
+from services.swarm.stack import accounts
+from services.swarm.stack.secrets import volumes
 from services.swarm.variants import Reference, StorageChoice, with_case, with_storage
 
 SITE_FILE = "/etc/twinswarm/site.json"
 """Where containers find the description of a site that is not in the box."""
 
-_OF_THE_HISTORY = ("influxdb", "init-history", "forward", "savings", "grafana")
-_OTHER_SERVICES = frozenset({*_OF_THE_HISTORY, "provision", "mosquitto", "ems-live", "clock-live"})
+MARK = "# Written by `twinswarm compose "
+"""Begins the line that tells a file of ours."""
+_OTHER_SERVICES = frozenset(
+    {"provision", "mosquitto", "influxdb", "init-history", "forward", "savings", "grafana", "ems-live", "clock-live"}
+)
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,10 @@ class StackOrder:
     """Which stack is wanted."""
 
     site: Site
-    builtin: str | None
-    """The site's name in the box; None: containers are given its description as a file."""
+    given: str
+    """How the site was called: a file, or a name in the box."""
+    in_the_box: bool
+    """Then the image has it; otherwise containers read its description from a file."""
     case: str | None = None
     storage: StorageChoice = StorageChoice.BOTH
     reference: Reference = Reference.SMART
@@ -35,22 +42,26 @@ class StackOrder:
 
     @property
     def site_argument(self) -> str:
-        return self.builtin or SITE_FILE
+        return self.given if self.in_the_box else SITE_FILE
 
     @property
-    def variant_options(self) -> str:
-        """Of the commands that take a variant of a site; what is their default is left out."""
+    def variant(self) -> str:
+        """Options of the commands that take a variant of a site; what is their default is left out."""
         given = {
-            "--site": self.site_argument,
             "--case": self.case,
             "--storage": None if self.storage is StorageChoice.BOTH else self.storage,
             "--reference": None if self.reference is Reference.SMART else self.reference,
         }
-        return " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
+        return "".join(f" {option} {value}" for option, value in given.items() if value is not None)
+
+    @property
+    def site_file(self) -> str | None:
+        """Name of the file with the description, beside the compose file; None: the image has it."""
+        return None if self.in_the_box else f"{self.site.site}.site.json"
 
 
-def compose_file(order: StackOrder, command: str, site_file: str | None = None) -> str:
-    """The text of compose.yaml. ``command``: what made it; ``site_file``: the name of the description beside it.
+def compose_file(order: StackOrder) -> str:
+    """The text of compose.yaml.
 
     Raises InputError for a device that is called like a service of the stack, and for an unknown case.
     """
@@ -68,12 +79,13 @@ def compose_file(order: StackOrder, command: str, site_file: str | None = None) 
     return environment.get_template("compose.yaml.j2").render(
         site=order.site,
         site_argument=order.site_argument,
-        site_file=site_file,
-        variant_options=order.variant_options,
-        command=command,
+        site_file=order.site_file,
+        variant=order.variant,
+        mark=f"{MARK}{order.given}{order.variant}`",
         twins=[name for name in everybody if name not in SERVICES],
         members=everybody,
-        # All of the site's devices: each gets its certificate, whoever of them takes part.
-        consumers=(*sorted({*order.site.devices, FEEDER, *SERVICES}), *_OF_THE_HISTORY),
+        # All of the site's devices have a certificate, whoever of them takes part.
+        consumers=sorted(volumes(order.site)),
+        accounts=accounts,
         network_twin=FEEDER,
     )
