@@ -7,6 +7,7 @@ is; `drive` is the thin loop around them that waits.
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -15,6 +16,7 @@ from typing import Protocol
 from broker.checkpoint import CheckpointStore, NoCheckpoint
 from broker.life import Life
 from broker.schedule import Due, Schedule
+from broker.selfreport import SelfReport
 from broker.transport import Delivery, Transport, Will
 from schemas.errors import BrokerUnreachableError, RemoteMessageError
 from schemas.messages import BootId, Phase, Presence, Session, Stamp, State, TimeMode
@@ -97,6 +99,7 @@ class WallLoop:
 
     ``once``: it has finished when its session has ended; otherwise it waits for the next one.
     ``zone``: of the local midnight that the cadence's periods are aligned to.
+    ``stopwatch``: a monotonic clock [s], by which it tells how long a turn took; nothing else depends on it.
     """
 
     def __init__(
@@ -108,12 +111,15 @@ class WallLoop:
         new_boot: Callable[[], BootId],
         zone: tzinfo = UTC,
         once: bool = False,
+        stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._participant = participant
         self._transport = transport
         self._checkpoint = checkpoint or NoCheckpoint()
         self._new_boot = new_boot
         self._once = once
+        self._stopwatch = stopwatch
+        self._report = SelfReport(participant)
         self._cadence = dict(participant.cadence)
         self._schedule = Schedule(self._cadence, zone)
         self._own_inbox = own_inbox(participant)
@@ -141,10 +147,6 @@ class WallLoop:
         self._last_arrival: datetime | None = None
         self._saved_at: datetime | None = None
         self._dirty = False
-        self.rejected = 0
-        """Messages that were not of the contract."""
-        self.other_runs = 0
-        """Messages of other runs, ignored."""
         self.repeated = 0
         """Messages that were there already, or are older than one that was."""
 
@@ -155,6 +157,16 @@ class WallLoop:
     @property
     def life(self) -> Life:
         return self._life
+
+    @property
+    def rejected(self) -> int:
+        """Messages that were not of the contract."""
+        return self._report.rejected
+
+    @property
+    def other_runs(self) -> int:
+        """Messages of other runs, ignored."""
+        return self._report.other_runs
 
     @property
     def skipped(self) -> int:
@@ -258,33 +270,37 @@ class WallLoop:
                 assert isinstance(body, Session)
                 self._on_session(stamp, body, now)
         except RemoteMessageError as error:
-            self._reject(delivery, str(error))
+            self._reject(delivery, str(error), now)
             return
         if topic == self._state_topic and self._announced and stamp.boot == self._life.boot:
             assert isinstance(body, State)
             if body.state is Presence.OFFLINE and not self.finished:
                 self._show(Presence.ONLINE, None, now)  # my last will: the connection broke, I did not
-        self._admit(delivery, Received(topic, stamp, body))
+        self._admit(delivery, Received(topic, stamp, body), now)
 
-    def _admit(self, delivery: Delivery, received: Received) -> None:
+    def _admit(self, delivery: Delivery, received: Received, now: datetime) -> None:
         run = received.stamp.run
         if not any(matches(pattern, delivery.topic) for pattern in self._participant.subscriptions):
             self._transport.acknowledge(delivery)
         elif run is None or run == self._live_run or received.topic.channel in (Channel.BIRTH, Channel.STATE):
-            self._accept(delivery, received)
+            self._accept(delivery, received, now)
         elif self._life.run is None or run > self._life.run or self._session is None:
             self._early.append(delivery)
             if len(self._early) > EARLY_MOST:
-                self._ignore(self._early.popleft())
+                self._ignore(self._early.popleft(), "too many messages of a run whose session has not come", now)
         else:
-            self._ignore(delivery)
+            self._ignore(delivery, f"of run {run}; this session's is {self._life.run}", now)
 
     @property
     def _live_run(self) -> str | None:
         return None if self._session is None else self._life.run
 
-    def _accept(self, delivery: Delivery, received: Received) -> None:
+    def _accept(self, delivery: Delivery, received: Received, now: datetime) -> None:
         self._arrived = True
+        session = self._session
+        if session is not None and received.topic.channel is Channel.TELEMETRY:
+            lag = session.time_at(now) - received.stamp.ts
+            self._report.heard(lag.total_seconds() / (session.speed or 1.0))
         if self._own_inbox is not None:
             self._own_inbox.add(received, delivery.payload)
             self._settle_later(delivery)
@@ -299,18 +315,36 @@ class WallLoop:
         self._inbox.append(received)
         self._transport.acknowledge(delivery)
 
-    def _reject(self, delivery: Delivery, reason: str) -> None:
-        self.rejected += 1
+    def _reject(self, delivery: Delivery, reason: str, now: datetime) -> None:
+        self._report.rejected += 1
         LOG.warning("%s ignores a message: %s", self._participant.device, reason)
         if self._own_inbox is None:
             self._transport.acknowledge(delivery)
         else:
             self._own_inbox.reject(delivery.topic, delivery.payload, reason)
             self._settle_later(delivery)
+        self._tell_reject(delivery, reason, now)
 
-    def _ignore(self, delivery: Delivery) -> None:
-        self.other_runs += 1
+    def _ignore(self, delivery: Delivery, reason: str, now: datetime) -> None:
+        self._report.other_runs += 1
         self._transport.acknowledge(delivery)
+        if not delivery.retained:  # what the broker keeps of an earlier run is nobody's mistake
+            self._tell_reject(delivery, reason, now)
+
+    def _tell_reject(self, delivery: Delivery, reason: str, now: datetime) -> None:
+        if not self._in_session(now):
+            return
+        reject = self._report.reject(delivery.topic, reason)
+        if reject is not None:
+            self._send([reject], now)
+
+    def _in_session(self, now: datetime) -> bool:
+        """Whether a session runs; before and after it there is nobody's history to tell anything to."""
+        session, limit = self._session, self._limit
+        if session is None or not self._announced:
+            return False
+        t = session.time_at(now)
+        return t >= session.t0 and (limit is None or t < limit)
 
     def _settle_later(self, delivery: Delivery) -> None:
         self._unsettled.append(delivery)
@@ -368,6 +402,8 @@ class WallLoop:
             if self._dirty and (self._saved_at is None or now - self._saved_at >= timedelta(seconds=SAVE_PERIOD_S)):
                 self._saved_at = now
                 self._save()
+        if self._in_session(now) and (metric := self._report.metric(now, self.skipped)) is not None:
+            self._send([metric], now)
         return self._next_due(session, t, limit, now)
 
     def _rested_at(self) -> datetime | None:
@@ -395,7 +431,9 @@ class WallLoop:
         self._t = at if self._t is None else max(at, self._t)
         gap = self._gap and phase is Phase.SENSE
         turn = Turn(phase, self._t, session.t0, session.t_end, session.step_s, TimeMode.WALL, self._turns, gap)
+        began = self._stopwatch()
         outgoing = self._participant.act(turn, self._hand_over(turn))
+        self._report.turned(self._stopwatch() - began)
         self._turns += 1
         self._gap = self._gap and not gap
         if outgoing:

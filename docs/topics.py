@@ -28,8 +28,39 @@ WRITERS = {
     Channel.DONE: "everybody, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder",
     Channel.ALARM: "the network twin: voltage or current out of bounds",
-    Channel.METRIC: "a service, about itself; nothing in this project sends it yet",
-    Channel.REJECT: "who ignored a message; nothing in this project sends it yet",
+    Channel.METRIC: "everybody but the clock, of itself, in wall time",
+    Channel.REJECT: "who ignored a message, in wall time",
+}
+
+# What a channel's example does not show.
+NOTES = {
+    Channel.METRIC: """Once a minute of the machine's time:
+
+| name | meaning |
+|---|---|
+| `rejected` | messages that were not of the contract, since the process began |
+| `other_runs` | messages of other runs, ignored, since the process began |
+| `skipped` | instants passed over because the process was late by more than a period, since it began |
+| `turn_s` | the longest turn of that minute, in machine seconds |
+| `lag_s` | the longest time from telemetry's `ts` to its arrival in that minute, in machine seconds; of who reads any |
+| `stored`, `missing`, `dead_letters` | of the recorder: as in its receipt |
+
+With every plan, from the EMS:
+
+| name | meaning |
+|---|---|
+| `solve_s` | what the solver took, in machine seconds; absent where nothing was solved |
+| `plan_age_s` | how long before this plan's start the plan that it follows was solved; 0 for a new one |
+""",
+    Channel.REJECT: """Ignored is what is not of the contract and what is of another run. A set-point that a device has
+read and does not obey (an old `epoch`, over already, not within its nameplate) is answered by an `ack` with `accepted`
+false and the reason instead. A message that comes twice is neither.
+
+A participant sends at most ten rejects a minute, and one a topic; `rejected` and `other_runs` of its metric count all.
+No reject is answered by a reject. In lock-step there are none: what such a run sends arises from ticks alone and is
+the same to the last bit, while a stray message comes at no cycle. There, as everywhere, the recorder's dead letters
+tell what was not of the contract.
+""",
 }
 
 HEAD = f"""<!-- Written by docs/topics.py; edit that. -->
@@ -78,6 +109,7 @@ def page() -> str:
             doc = (body_type(topic.kind, topic.channel).__doc__ or "").split("\n\n")[0]
             about = " ".join(doc.split()).replace("``", "`")
             parts.append(f"\n{about}\n" if about else "")
+            parts.append(f"\n{NOTES[topic.channel]}" if topic.channel in NOTES else "")
         parts.append(f"\n`{topic}`\n\n```json\n{_json(json.loads(encode(stamp, body)))}\n```\n")
     return "".join(parts)
 

@@ -176,6 +176,8 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
             start=T,
             step_s=900,
             objective_eur=101.25,
+            wear_eur=1.2,
+            demand_eur=0.0,
             penalty_eur=0.5,
             tie_break_eur=0.02,
             iterations=210,
@@ -229,12 +231,12 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
             text="cable MB-EV1 carries 105 % of its rated current",
         ),
     ),
-    (Kind.EMS, "ems", Channel.METRIC, Metric(values={"solve_s": 0.004})),
+    (Kind.EMS, "ems", Channel.METRIC, Metric(values={"solve_s": 0.004, "plan_age_s": 0.0})),
     (
         Kind.CHARGER,
         "ev1",
         Channel.REJECT,
-        Reject(topic=_SETPOINT_TOPIC, reason="epoch 6 is lower than 7"),
+        Reject(topic=_SETPOINT_TOPIC, reason=f"{_SETPOINT_TOPIC}: power_kw: Input should be a valid number"),
     ),
 )
 

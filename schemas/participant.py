@@ -147,6 +147,16 @@ def own_inbox(participant: Participant) -> Inbox | None:
     return inbox
 
 
+def own_metrics(participant: Participant) -> dict[str, float]:
+    """The numbers that a participant has about its work now, as ``metrics``, as the recorder does; else none.
+
+    In wall time the run loop asks for them once a minute, and sends them with its own. A number about one event, as
+    about one plan, is sent by the participant itself, in wall time only.
+    """
+    metrics: Mapping[str, float] = getattr(participant, "metrics", {})
+    return dict(metrics)
+
+
 def own_topic(participant: Participant, channel: Channel) -> Topic:
     """A channel that the participant writes."""
     return Topic(participant.site, participant.kind, participant.device, channel)

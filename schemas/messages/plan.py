@@ -71,7 +71,11 @@ class Plan(Body):
     start: UtcTime
     step_s: Annotated[int, Field(gt=0, le=86_400)]
     objective_eur: float
-    """Equation (1) over the window: purchase cost minus sale revenue, without penalties and tie-break."""
+    """Equation (1) over the window: purchase cost minus sale revenue. What is minimised besides follows."""
+    wear_eur: float = 0.0
+    """Battery wear: the site's price per kWh, times the BESS's throughput in the window, charged plus discharged."""
+    demand_eur: float = 0.0
+    """By how much the window's highest import raises the demand charge of the month."""
     penalty_eur: float = 0.0
     """Price of the shortfalls."""
     tie_break_eur: float = 0.0

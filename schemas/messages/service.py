@@ -41,13 +41,19 @@ class Alarm(Body):
 
 
 class Metric(Body):
-    """Numbers about a service itself."""
+    """Numbers of a participant about its own work, in wall time only.
+
+    Seconds have no place in a run that is the same to the last bit. ``docs/topics.md`` has the names.
+    """
 
     values: Annotated[dict[str, float], Field(max_length=100)]
 
 
 class Reject(Body):
-    """A participant ignored a message, and why."""
+    """A participant ignored a message, and why; in wall time only.
+
+    At most ten a minute, one a topic; all are counted in the metric.
+    """
 
     topic: Annotated[str, Field(max_length=200)]
     reason: Annotated[str, Field(max_length=500)]

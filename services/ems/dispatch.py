@@ -58,6 +58,8 @@ def decision_of(problem: Problem, solution: Solution, epoch: int, mode: EmsMode)
         start=problem.start,
         step_s=problem.step_s,
         objective_eur=energy_eur,
+        wear_eur=prices.bess_wear_eur_per_kwh * step_h * _bess_kw(solution),
+        demand_eur=prices.demand_eur_per_kw * max(solution.peak_kw - problem.month_peak_kw, 0.0),
         penalty_eur=prices.shortfall_eur_per_kwh * float(solution.shortfall_kwh.sum())
         + prices.limit_eur_per_kwh * step_h * float(_over(solution).sum() + solution.group_over_kw.sum()),
         tie_break_eur=tie_break_eur(problem, solution),
@@ -89,6 +91,12 @@ def tie_break_eur(problem: Problem, solution: Solution) -> float:
     flat += (len(solution.import_bands_kw) - 1) * float(solution.import_over_kw.sum())
     flat += (len(solution.export_bands_kw) - 1) * float(solution.export_over_kw.sum())
     return problem.step_h * (prices.tie_throughput_eur_per_kwh * throughput + prices.tie_flat_eur_per_kwh * flat)
+
+
+def _bess_kw(solution: Solution) -> float:
+    """The batteries' charging plus discharging power, summed over the window's steps."""
+    powers = [solution.charge_kw[i] + solution.discharge_kw[i] for i, s in enumerate(solution.stores) if s.is_bess]
+    return float(sum(power.sum() for power in powers))
 
 
 def _over(solution: Solution) -> Array:
@@ -209,6 +217,8 @@ def shifted(previous: Plan, start: datetime, present: Mapping[str, Known], reaso
             "reason": reason,
             "start": start,
             "objective_eur": 0.0,
+            "wear_eur": 0.0,
+            "demand_eur": 0.0,
             "penalty_eur": 0.0,
             "tie_break_eur": 0.0,
             "shortfalls": (),

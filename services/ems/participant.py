@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-from schemas.messages import Birth, EmsMode, Fallback, Phase, Plan, ServiceNameplate, TimeMode
+from schemas.messages import Birth, EmsMode, Fallback, Metric, Phase, Plan, PlanStatus, ServiceNameplate, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
@@ -39,6 +39,8 @@ class Ems:
         self._previous: Plan | None = None
         self._previous_text: tuple[Plan, Json] | None = None
         """As JSON: a checkpoint is written in every phase, a plan comes once a quarter."""
+        self._solve_s: float | None = None
+        """Of this decision; None: nothing was solved. Told in wall time only, so that nothing depends on it."""
 
     @property
     def site(self) -> str:
@@ -72,7 +74,16 @@ class Ems:
             until = quarter_end(start, turn.step_s + (self._grace_s if turn.mode is TimeMode.WALL else 0.0))
             messages += setpoints(decision, self._knowledge.present(turn), self.site, start, until)
         messages.append(Outgoing(own_topic(self, Channel.PLAN), decision.plan))
+        if turn.mode is TimeMode.WALL and (values := self._about(decision.plan)):
+            messages.append(Outgoing(own_topic(self, Channel.METRIC), Metric(values=values)))
         return messages
+
+    def _about(self, plan: Plan) -> dict[str, float]:
+        """``solve_s``, if there was a solve, and ``plan_age_s``: how long ago the plan that holds was solved."""
+        values = {} if self._solve_s is None else {"solve_s": self._solve_s}
+        if self._previous is not None and plan.status is not PlanStatus.SAFE_RULE:
+            values["plan_age_s"] = (plan.start - self._previous.start).total_seconds()
+        return values
 
     def plan_at(self, turn: Turn, inbox: Sequence[Received]) -> Plan:
         """One plan at ``turn.t`` from these messages and those before: what `act` publishes at *decide*."""
@@ -93,6 +104,7 @@ class Ems:
         start, mode = window_start(turn.t, turn.step_s), self._site.ems.mode
         present = self._knowledge.present(turn)
         self._peak.observe(present)
+        self._solve_s = None
         if mode is EmsMode.HOLD:
             return safe_rule(start, turn.step_s, self._epoch, mode, "mode hold: devices follow their fallback")
         problem = self.problem_at(turn)
@@ -100,6 +112,7 @@ class Ems:
             return self._without(turn, problem.reason)
         self._flat = (turn.t.astimezone(self._site.zone).date().isoformat(), problem.flat_reference_kw)
         solution = self._solver.solve(problem)
+        self._solve_s = self._solver.solve_s
         if isinstance(solution, NoSolution):
             return self._without(turn, solution.reason)
         decision = decision_of(problem, solution, self._epoch, mode)

@@ -101,6 +101,8 @@ class Solver:
         self._loaded: tuple[Form, Vectors] | None = None
         """What the solver holds. Neither this nor the solver is part of the memory that matters."""
         self._highs: Any = None
+        self.solve_s = 0.0
+        """What the last solve took by HiGHS' own account [s], its programs together. Nothing depends on it."""
 
     def solve(self, problem: Problem) -> Solution | NoSolution:
         stores, needed = self._adopt(problem)
@@ -110,6 +112,7 @@ class Solver:
         highs = self._prepared(form, data)
         if self._basis is not None:
             highs.setBasis(self._basis)
+        began_s = highs.getRunTime()  # of this object since it was made
         highs.run()
         status = highs.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal and self._basis is not None:
@@ -117,6 +120,7 @@ class Solver:
             highs.clearSolver()
             highs.run()
             status = highs.getModelStatus()
+        self.solve_s = highs.getRunTime() - began_s
         if status != highspy.HighsModelStatus.kOptimal:
             self._basis = None
             return NoSolution(f"linear program: {highs.modelStatusToString(status)}")
@@ -167,6 +171,7 @@ class Solver:
         lp.integrality_ = [kinds[int(whole)] for whole in data.whole]
         highs.passModel(lp)
         highs.run()
+        self.solve_s += highs.getRunTime()
         status, info = highs.getModelStatus(), highs.getInfo()
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return NoSolution(f"mixed-integer program: {highs.modelStatusToString(status)}")

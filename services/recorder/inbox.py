@@ -16,6 +16,8 @@ from services.recorder.store import HistoryStore, from_us, to_us
 KEPT_BYTES = 2048
 """Of a dead letter's payload: enough to recognise it, not enough for a peer to fill the disk with one message."""
 _KEPT_CHARACTERS = 500
+_OF_ITSELF = frozenset({Channel.METRIC, Channel.REJECT})
+"""What the recorder records of its own: sent in wall time only, and rarely. A receipt would announce the next one."""
 _ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
 """Of these channels messages of earlier runs count too: a device tells who it is once in its life."""
 
@@ -47,7 +49,7 @@ class Span:
 
 
 class RecorderInbox:
-    """Keeps what arrives in the history file, ticks, dones and the recorder's own messages apart.
+    """Keeps what arrives in the history file, ticks, dones and most of the recorder's own messages apart.
 
     Lock-step: ``take`` commits exactly what was announced. What was never announced (of a process outside the
     roster, a last will) stays staged and is no history. Wall time: all of the session that arrived is history.
@@ -187,7 +189,8 @@ class RecorderInbox:
         )
 
     def _is_recorded(self, topic: str) -> bool:
-        return not topic.startswith(self._own) and topic.rpartition("/")[2] not in BARRIER
+        channel = topic.rpartition("/")[2]
+        return channel in _OF_ITSELF if topic.startswith(self._own) else channel not in BARRIER
 
     def _new(self, item: Wanted) -> range:
         """Of what is wanted the seqs that are not history yet: a retained message is announced in every cycle."""

@@ -20,7 +20,7 @@ def _machine_time() -> datetime:
 
 
 class Recorder:
-    """Records everything on the topics of one site, ticks, dones and its own messages apart.
+    """Records everything on the topics of one site, apart from ticks, dones and, metrics and rejects excepted, its own.
 
     ``label`` names the run in the history: ``main``, ``reference``. ``now`` is the machine's clock, for the times
     at which a run was started and a dead letter came in; no number of a run depends on it.
@@ -47,6 +47,19 @@ class Recorder:
     @property
     def cadence(self) -> Mapping[Phase, Cadence]:
         return {Phase.COMMIT: Cadence(period_s=1.0, on_message=True)}
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """As in the receipt, which is not in the history itself: there, each would announce the next one.
+
+        What waits in the broker is known to nobody here; it shows as ``lag_s``.
+        """
+        receipt = self._inbox.receipt()
+        return {
+            "stored": float(receipt.stored),
+            "missing": float(receipt.missing),
+            "dead_letters": float(receipt.dead_letters),
+        }
 
     def birth(self) -> Birth:
         return Birth(

@@ -1,6 +1,7 @@
 """What the EMS sends, in each mode, and that it always answers."""
 
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from schemas.messages import (
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
+    Metric,
     PlanStatus,
     PvNameplate,
     PvTelemetry,
@@ -21,7 +23,7 @@ from schemas.messages import (
     ShortfallKind,
     TimeMode,
 )
-from schemas.participant import Received
+from schemas.participant import Outgoing, Received
 from schemas.topics import Channel, Kind
 from services.ems.participant import Ems
 from tests.ems.small_site import (
@@ -78,6 +80,18 @@ def sun(available_kw: float) -> list[Received]:
     ]
 
 
+def pcc(imported_kwh: float, ts: datetime) -> list[Received]:
+    told = MeterTelemetry(power_kw=10.0, energy_import_kwh=imported_kwh, energy_export_kwh=0.0)
+    return [
+        birth(Kind.METER, "main", MeterNameplate(role=MeterRole.PCC)),
+        received(Kind.METER, "main", Channel.TELEMETRY, told, ts),
+    ]
+
+
+def metrics_in(messages: Sequence[Outgoing]) -> list[Mapping[str, float]]:
+    return [message.body.values for message in messages if isinstance(message.body, Metric)]
+
+
 def test_every_controllable_device_gets_a_setpoint_for_this_quarter() -> None:
     plant = IdealPlant(chargers=2)
     begin(ems := Ems(site()), plant)
@@ -95,6 +109,30 @@ def test_in_wall_time_a_setpoint_outlives_its_quarter_by_the_grace() -> None:
     now = turn(T0 + timedelta(seconds=2), mode=TimeMode.WALL)
     found = setpoints_in(ems.act(now, [prices(), *battery(0.5)]))
     assert found["bess"].valid_until == T0 + timedelta(minutes=15, seconds=90)
+
+
+def test_in_wall_time_every_plan_comes_with_what_it_took_and_its_age() -> None:
+    ems = Ems(site())
+    messages = ems.act(turn(T0, mode=TimeMode.WALL), [prices(), *battery(0.5), *load(10.0)])
+    (fresh,) = metrics_in(messages)
+    assert fresh["plan_age_s"] == 0.0
+    assert 0.0 < fresh["solve_s"] < 60.0
+
+
+def test_a_plan_that_is_followed_on_tells_its_age_and_no_solve() -> None:
+    """Without a price of the second quarter nothing can be solved anew."""
+    ems = Ems(site())
+    ems.act(turn(T0, mode=TimeMode.WALL), [prices(), *battery(0.5), *load(10.0)])
+    later = T0 + timedelta(minutes=15, seconds=2)
+    there = received(Kind.BESS, "bess", Channel.TELEMETRY, BessTelemetry(power_kw=0, soc_frac=0.5), later)
+    messages = ems.act(turn(later, mode=TimeMode.WALL), [prices(steps=1), there])
+    assert plan_in(messages).status is PlanStatus.PREVIOUS
+    assert metrics_in(messages) == [{"plan_age_s": 900.0}]
+
+
+def test_the_safe_rule_has_no_age_and_lockstep_no_metric() -> None:
+    assert metrics_in(Ems(site()).act(turn(T0, mode=TimeMode.WALL), [*battery(0.5)])) == []
+    assert metrics_in(Ems(site()).act(turn(T0), [prices(), *battery(0.5), *load(10.0)])) == []
 
 
 @pytest.mark.parametrize(("mode", "plans"), [(EmsMode.OBSERVE, True), (EmsMode.HOLD, False)])
@@ -120,6 +158,23 @@ def test_objective_is_the_energy_cost_alone() -> None:
     plan = plan_in(Ems(site(tie_flat_eur_per_kwh=0.0)).act(turn(T0), [prices(), *load(10.0)]))
     assert plan.objective_eur == pytest.approx(72.0)
     assert (plan.penalty_eur, plan.tie_break_eur) == (0.0, 0.0)
+
+
+def test_wear_is_the_throughput_of_the_battery_at_its_price() -> None:
+    """20 % of 40 kWh to 85 % at midnight: 26 kWh, or 26 / 0.94533 = 27.5036 kWh on the AC side; not a kWh more."""
+    plan = plan_in(Ems(site(bess_wear_eur_per_kwh=0.05)).act(turn(T0), [prices(), *battery(0.2), *load(10.0)]))
+    assert plan.wear_eur == pytest.approx(0.05 * 27.5036, abs=1e-5)
+    assert (plan.demand_eur, plan.penalty_eur) == (0.0, 0.0)
+
+
+def test_demand_is_what_the_plan_adds_to_the_charge_on_the_months_peak() -> None:
+    """10 kW at 3 €/kW, when the month has seen nothing yet; nothing more once it has seen 12 kW."""
+    charged = site().tariff.model_copy(update={"demand_charge_eur_per_kw": 3.0})
+    ems = Ems(site().model_copy(update={"tariff": charged}))
+    assert plan_in(ems.act(turn(T0), [prices(), *load(10.0), *pcc(0.0, T0)])).demand_eur == pytest.approx(30.0)
+    later = T0 + timedelta(minutes=15)
+    plan = plan_in(ems.act(turn(later), [*load(10.0), *pcc(3.0, later)]))
+    assert plan.demand_eur == 0.0
 
 
 def test_a_target_out_of_reach_is_a_priced_shortfall_that_names_the_car() -> None:

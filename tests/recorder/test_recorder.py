@@ -19,6 +19,7 @@ from schemas.messages import (
     Phase,
     Presence,
     Receipt,
+    Reject,
     Session,
     Stamp,
     State,
@@ -130,7 +131,7 @@ def test_phases_before_the_commit_make_no_history(tmp_path: Path) -> None:
     store.close()
 
 
-def test_ticks_dones_and_its_own_messages_are_neither_kept_nor_awaited(tmp_path: Path) -> None:
+def test_ticks_dones_and_its_own_receipts_are_neither_kept_nor_awaited(tmp_path: Path) -> None:
     recorder, store = _recorder(tmp_path / "h.sqlite")
     own = Received(
         Topic("house", Kind.RECORDER, "recorder", Channel.RECEIPT),
@@ -142,6 +143,23 @@ def test_ticks_dones_and_its_own_messages_are_neither_kept_nor_awaited(tmp_path:
     assert _contents(tmp_path / "h.sqlite") == []
     topics = ["recorder/recorder/receipt", "charger/charger-1/done", "clock/clock/tick"]
     assert not recorder.inbox.missing([Wanted(f"twin/v1/house/{topic}", "x-1", 1, 3) for topic in topics])
+    store.close()
+
+
+def test_what_it_tells_of_its_work_in_wall_time_is_history_and_counts_once(tmp_path: Path) -> None:
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    tape = Tape(mode=TimeMode.WALL)
+    recorder.inbox.take(RUN, tape.turn(0), [])
+    recorder.inbox.reject("twin/v1/house/nonsense", b"?", "not a topic")
+    assert recorder.metrics == {"stored": 0.0, "missing": 0.0, "dead_letters": 0.0}
+    for channel, body in (
+        (Channel.METRIC, Metric(values={"stored": 0.0})),
+        (Channel.REJECT, Reject(topic="x", reason="y")),
+    ):
+        own = Topic("house", Kind.RECORDER, "recorder", channel)
+        _add(recorder, Received(own, Stamp(ts=tape.course.t0, run=RUN, boot="r-1", seq=1), body))
+    recorder.inbox.take(RUN, tape.turn(0), [])
+    assert recorder.metrics == {"stored": 2.0, "missing": 0.0, "dead_letters": 1.0}
     store.close()
 
 

@@ -52,6 +52,8 @@ def _figures(plan: Plan, site: Site) -> "Table":
     table.add_column(style="dim")
     table.add_row("Status", str(plan.status), Text(plan.reason or "proven, within the stated gap"))
     table.add_row("Objective", f"{_number(plan.objective_eur, 4)} €", "equation (1): purchases minus sales to the end")
+    table.add_row("Wear", f"{_number(plan.wear_eur, 4)} €", "of the BESS, by its throughput")
+    table.add_row("Demand", f"{_number(plan.demand_eur, 4)} €", "what it adds to the month's demand charge")
     table.add_row("Penalty", f"{_number(plan.penalty_eur, 4)} €", f"price of the shortfalls ({len(plan.shortfalls)})")
     table.add_row("Tie-break", f"{_number(plan.tie_break_eur, 4)} €", "secondary objective: the most that it costs")
     table.add_row("MIP gap", f"{plan.mip_gap:.1e}", f"{plan.binaries} binaries, {plan.iterations} iterations")

@@ -1,0 +1,82 @@
+"""What a run loop in wall time tells of itself: `metric` once a minute, `reject` for a message that it ignores.
+
+Both belong to wall time alone. What a lock-step run sends is a function of what it was given, to the last bit, and
+arises from ticks only: there, seconds have no place, and a stray message that comes at no cycle cannot be answered in
+one. The recorder keeps it as a dead letter in either mode.
+
+A set-point that a device has read and refuses (an old epoch, over already, not within its nameplate) is answered by
+an `ack` with the reason, which is no `reject`, and is not counted here.
+"""
+
+from datetime import datetime, timedelta
+
+from schemas.messages import Metric, Reject
+from schemas.participant import Outgoing, Participant, own_metrics, own_topic
+from schemas.topics import Channel
+
+PERIOD = timedelta(minutes=1)
+"""Between metrics, and the window of the limit on rejects; of the machine's time, however fast the session's goes."""
+REJECTS_MOST = 10
+"""A minute, and one a topic: a flood of garbage is counted, not answered by another flood."""
+_TOPIC_MOST, _REASON_MOST = 200, 500
+"""Characters that the contract allows in a reject."""
+
+
+class SelfReport:
+    """Of one participant's run loop, since its process began."""
+
+    def __init__(self, participant: Participant) -> None:
+        self._participant = participant
+        self._since: datetime | None = None
+        self._told: set[str] = set()
+        """Topics that a reject named in this minute."""
+        self._lag_s: float | None = None
+        self._turn_s: float | None = None
+        self.rejected = 0
+        """Messages that were not of the contract."""
+        self.other_runs = 0
+        """Messages of other runs, ignored."""
+
+    def heard(self, lag_s: float) -> None:
+        """Telemetry arrived so much machine time after the instant that it is about."""
+        self._lag_s = lag_s if self._lag_s is None else max(self._lag_s, lag_s)
+
+    def turned(self, turn_s: float) -> None:
+        """The participant acted, which took so much machine time."""
+        self._turn_s = turn_s if self._turn_s is None else max(self._turn_s, turn_s)
+
+    def reject(self, topic: str, reason: str) -> Outgoing | None:
+        """What to send about a message that is ignored; None beyond the limit, and for rejects, so that none answers
+        another."""
+        topic = _plain(topic, _TOPIC_MOST)
+        silent = topic.endswith(f"/{Channel.REJECT}") or topic in self._told or len(self._told) >= REJECTS_MOST
+        if silent:
+            return None
+        self._told.add(topic)
+        body = Reject(topic=topic, reason=_plain(reason, _REASON_MOST))
+        return Outgoing(own_topic(self._participant, Channel.REJECT), body)
+
+    def metric(self, now: datetime, skipped: int) -> Outgoing | None:
+        """The numbers of the minute that is over at machine time ``now``; None: it is not over yet.
+
+        ``skipped``: instants that were passed over since the start because the process was late.
+        """
+        if self._since is None:
+            self._since = now
+        if now - self._since < PERIOD:
+            return None
+        values = {"rejected": float(self.rejected), "other_runs": float(self.other_runs), "skipped": float(skipped)}
+        if self._lag_s is not None:
+            values["lag_s"] = self._lag_s
+        if self._turn_s is not None:
+            values["turn_s"] = self._turn_s
+        self._since, self._lag_s, self._turn_s = now, None, None
+        self._told.clear()
+        return Outgoing(
+            own_topic(self._participant, Channel.METRIC), Metric(values=values | own_metrics(self._participant))
+        )
+
+
+def _plain(text: str, most: int) -> str:
+    """What a peer sent, as text that can be sent again: without lone surrogates, cut."""
+    return text.encode(errors="replace").decode()[:most]
