@@ -1,0 +1,191 @@
+"""The compose file of a site: drift, what it promises of every container, other sites, wrong input."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from services.swarm.stack.compose_file import StackOrder, compose_file
+from sites.loading import load_site
+from tests.cli.calling import call
+from tests.stack.stack import ROOT
+
+DEFAULT = ROOT / "compose.yaml"
+TWINS = {"ev1", "ev2", "ev3", "ev4", "bess", "pv", "building", "grid"}
+STANDING = {"mosquitto", "influxdb", "init-history", "recorder", "forward", "savings", "forecast", "tariff", "grafana"}
+OF_OURS = "${TWINSWARM_IMAGE:-twinswarm}"
+
+
+def services(file: Path = DEFAULT) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]
+    return found
+
+
+def in_profile(file: Path, profile: str | None) -> set[str]:
+    return {name for name, told in services(file).items() if told.get("profiles") == (profile and [profile])}
+
+
+@pytest.fixture
+def folder_site(tmp_path: Path) -> Path:
+    """A site of the user's own: that of `twinswarm init`."""
+    assert call("init", "mysite", cwd=tmp_path).returncode == 0
+    return tmp_path
+
+
+def test_the_checked_in_file_is_the_output_for_the_default_site() -> None:
+    text = compose_file(StackOrder(load_site("fit_g2v"), "fit_g2v", in_the_box=True))
+    assert DEFAULT.read_text(encoding="utf-8") == text, "write it anew: twinswarm compose fit_g2v"
+
+
+def test_profiles_have_who_belongs_there() -> None:
+    assert in_profile(DEFAULT, None) == STANDING
+    assert in_profile(DEFAULT, "sim") == TWINS | {"ems", "clock"}
+    assert in_profile(DEFAULT, "live") == {"ems-live", "clock-live"}
+    assert in_profile(DEFAULT, "provision") == {"provision"}
+
+
+@pytest.mark.parametrize("name", services())
+def test_a_container_may_no_more_than_its_work(name: str) -> None:
+    service = services()[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["user"] != "0:0" or service["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
+    assert {"mem_limit", "cpus", "pids_limit"} <= service.keys()
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+    assert service["restart"] == {"provision": "no", "init-history": "on-failure"}.get(name, "unless-stopped")
+    assert "privileged" not in service
+
+
+@pytest.mark.parametrize("name", services())
+def test_a_container_mounts_its_own_secrets_alone(name: str) -> None:
+    own = name.removesuffix("-live")
+    mounted = {volume for volume in services()[name]["volumes"] if volume.startswith("secrets-")}
+    if name == "provision":
+        assert all(re.fullmatch(r"secrets-([a-z0-9-]+):/secrets/\1", volume) for volume in mounted)
+        return
+    given = f"secrets-{own}:/run/secrets/twinswarm:ro"
+    if name == "init-history":
+        consumers = ("forward", "savings", "grafana")
+        assert mounted == {given, *(f"secrets-{consumer}:/secrets/{consumer}" for consumer in consumers)}
+    else:
+        assert mounted == ({given} if name != "mosquitto" else set())
+    assert not any(volume.startswith("authority:") for volume in services()[name]["volumes"])
+
+
+def test_nothing_but_the_broker_and_grafana_is_published_and_to_loopback() -> None:
+    published = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert published == {
+        "mosquitto": ["${TWINSWARM_MQTT_ADDRESS:-127.0.0.1}:${TWINSWARM_MQTT_PORT:-8883}:8883"],
+        "grafana": ["${TWINSWARM_GRAFANA_ADDRESS:-127.0.0.1}:${TWINSWARM_GRAFANA_PORT:-3000}:3000"],
+    }
+    outside = {name for name, service in services().items() if "outside" in service["networks"]}
+    assert outside == published.keys()
+    networks = yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))["networks"]
+    assert networks == {"field": {"internal": True}, "history": {"internal": True}, "outside": None}
+
+
+def test_images_of_others_are_pinned_and_ours_is_never_pulled() -> None:
+    for service in services().values():
+        if service["image"] == OF_OURS:
+            assert service["pull_policy"] == "never"
+        else:
+            assert re.fullmatch(r"[a-z/-]+:\d+\.\d+\.\d+", service["image"])
+
+
+def test_every_service_has_a_probe_save_those_that_end() -> None:
+    without = {name for name, told in services().items() if "test" not in told["healthcheck"]}
+    assert without == {"provision", "init-history"}
+
+
+def test_env_example_lists_every_variable_with_its_default() -> None:
+    used = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", DEFAULT.read_text(encoding="utf-8")))
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    listed = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert listed.pop("COMPOSE_PROFILES") == "sim"
+    assert listed == used
+
+
+def test_the_variant_is_told_to_every_participant(tmp_path: Path) -> None:
+    done = call("compose", "fit_g2v", "--case", "3", "--storage", "v2g", "--out", "c.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "c.yaml\n")
+    made = services(tmp_path / "c.yaml")
+    assert "bess" not in made, "it does not take part"
+    assert "secrets-bess:/secrets/bess" in made["provision"]["volumes"], "it has a certificate all the same"
+    participants = [name for name, told in made.items() if "--broker" in told.get("command", "")]
+    assert set(participants) == {*TWINS - {"bess"}, "ems", "clock", "recorder", "forecast", "tariff"} | {
+        "ems-live",
+        "clock-live",
+    }
+    for name in participants:
+        assert "--site fit_g2v --case 3 --storage v2g --broker" in made[name]["command"]
+
+
+def test_a_site_of_ones_own_is_carried_in_a_file_beside_it(folder_site: Path) -> None:
+    done = call("compose", "mysite", cwd=folder_site)
+    assert (done.returncode, done.stderr) == (0, "")
+    file, beside = (folder_site / line for line in done.stdout.splitlines())
+    assert load_site(beside) == load_site(folder_site / "mysite"), "as it is, profiles inlined"
+    described = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert described["configs"] == {"site": {"file": beside.name}}
+    for service in described["services"].values():
+        if service["image"] == OF_OURS and "--site" in service["command"]:
+            assert service["configs"] == [{"source": "site", "target": "/etc/twinswarm/site.json"}]
+            assert "--site /etc/twinswarm/site.json" in service["command"]
+    assert beside.stat().st_mode & 0o044 == 0o044, "containers read it under other accounts"
+
+
+@pytest.mark.parametrize(("site", "storage"), [("fit_g2v", "both"), ("carpark", "none"), ("mysite", "both")])
+def test_compose_accepts_the_file(site: str, storage: str, folder_site: Path) -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("Docker Compose is not on this machine; tests of the running stack ask for it")
+    assert call("compose", site, "--storage", storage, "--out", "c.yaml", cwd=folder_site).returncode == 0
+    command = [docker, "compose", "-f", "c.yaml", "--profile", "*", "config", "--quiet"]
+    checked = subprocess.run(command, cwd=folder_site, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_writing_again_replaces_what_this_command_wrote_and_nothing_else(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert call("compose", "fit_g2v", cwd=tmp_path).returncode == 0
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
+    done = call("compose", "fit_g2v", cwd=tmp_path)
+    assert done.returncode == 2
+    told = "--out: is there, and this command did not write it; give another name (received 'compose.yaml')"
+    assert done.stderr == f"error: {told}\n"
+    assert (tmp_path / "compose.yaml").read_text() == "services: {}\n"
+
+
+def test_standard_output_carries_sites_in_the_box_alone(folder_site: Path) -> None:
+    assert call("compose", "fit_g2v", "--out", "-", cwd=folder_site).stdout == DEFAULT.read_text(encoding="utf-8")
+    done = call("compose", "mysite", "--out", "-", cwd=folder_site)
+    assert done.returncode == 2
+    assert "has to stand beside the compose file; name a file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("nowhere",), "there is no such file"),
+        (("fit_g2v", "--case", "9"), "--case: the site fit-g2v has the cases 1, 2, 3, 4, 5, 6"),
+        (("fit_g2v", "--out", "no/c.yaml"), "--out: cannot be written: No such file or directory"),
+    ],
+)
+def test_wrong_input_is_told(words: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    done = call("compose", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_a_device_called_like_a_service_of_the_stack_is_refused(folder_site: Path) -> None:
+    site = load_site("fit_g2v")
+    renamed = site.model_copy(update={"devices": {"grafana": site.devices["ev1"], **site.devices}})
+    (folder_site / "s.json").write_text(renamed.model_dump_json())
+    done = call("compose", "s.json", cwd=folder_site)
+    assert done.returncode == 2
+    assert done.stderr == "error: devices.grafana: the stack has a service of this name (received 'grafana')\n"
