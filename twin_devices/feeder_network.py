@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from schemas.site import Charger, Meter, Network, Site
+from schemas.site import Meter, Network, Site, phases_of
 from twin_devices.physics.feeder import PHASES, Array, Cable, Flows, Injection, PowerFlow, Solution, Transformer
 from twin_devices.physics.load import reactive_kvar
 
 TRANSFORMER = "transformer"
-PHASE_NAMES = "abc"
 _GREATEST_KW = 1e6
 
 
@@ -22,7 +21,7 @@ class SiteNetwork:
     def __init__(self, site: Site) -> None:
         """Raises ValueError when the network makes no sense electrically."""
         self._site = site
-        self._phases = phases_of(site)
+        self._phases = phases_of(site.devices)
         self.flow = power_flow_of(site.network, unbalanced=bool(self._phases))
         self._node = {node: i for i, node in enumerate(self.flow.nodes)}
 
@@ -78,18 +77,6 @@ class SiteNetwork:
         spec = self._site.devices.get(device)
         main = self._site.network.main_node
         return self._node[main if spec is None or spec.node is None else spec.node]
-
-
-def phases_of(site: Site) -> dict[str, int]:
-    """The phase (0 to 2) of every single-phase charger: as it is described, else a, b, c in turn by identifier."""
-    single = {
-        name: device for name, device in site.devices.items() if isinstance(device, Charger) and device.phases == 1
-    }
-    unnamed = sorted(name for name, device in single.items() if device.phase is None)
-    return {
-        name: unnamed.index(name) % PHASES if device.phase is None else PHASE_NAMES.index(device.phase)
-        for name, device in sorted(single.items())
-    }
 
 
 def power_flow_of(network: Network, *, unbalanced: bool = False) -> PowerFlow:

@@ -41,6 +41,7 @@ from schemas.site.options import (
     Tariff,
     TimeOptions,
 )
+from schemas.site.phases import PHASES, phases_of
 from schemas.site.profile import DayProfile, Profile, TimeProfile, day_start, next_midnight
 from schemas.site.references import (
     FEEDER,
@@ -110,6 +111,7 @@ class Site(SitePart):
 
 __all__ = [
     "FEEDER",
+    "PHASES",
     "SERVICES",
     "AnyDevice",
     "Bess",
@@ -145,4 +147,5 @@ __all__ = [
     "Vehicle",
     "day_start",
     "next_midnight",
+    "phases_of",
 ]

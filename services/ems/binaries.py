@@ -35,9 +35,10 @@ def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...], 
         (tie + wear)·(1 + ρ) + min(purchase, sale − tie_flat)·(1 − ρ) ≥ 0   and   firm surplus ≤ export limit.
 
     The exclusion of import and export does not interfere: both slopes are covered. A group limit is touched from
-    below only, by δ; it has room if the group's whole discharge and PV, less its load, is within it. PV in a group is
-    taken as not curtailable, because curtailing it moves the group upwards. Prices of the limits are taken as greater
-    than those of energy. A smallest power has flags of its own, see `needed_for_smallest_power`.
+    below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less its
+    load, is within it. PV in a group is taken as not curtailable, because curtailing it moves the group upwards. Prices
+    of the limits are taken as greater than those of energy. A smallest power has flags of its own, see
+    `needed_for_smallest_power`.
     """
     efficiency = store.charge_efficiency * store.discharge_efficiency
     weight = problem.prices.tie_throughput_eur_per_kwh
@@ -49,10 +50,9 @@ def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...], 
     for group in problem.groups:
         if store.device in group.devices:
             load = -np.array(group.load_kw) if group.load_kw else np.zeros(problem.steps)
-            downwards = sum((other.discharge_max_kw for other in stores if other.device in group.devices), load)
+            downwards = sum((group.share(other.device) * other.discharge_max_kw for other in stores), load)
             for unit in problem.pv:
-                if unit.device in group.devices:
-                    downwards = downwards + np.array(unit.available_kw)
+                downwards = downwards + group.share(unit.device) * np.array(unit.available_kw)
             harmless &= downwards <= group.limit_kw
     both: Flags = (store.charge_max_kw > 0) & (store.discharge_max_kw > 0)
     needed: Flags = both & ~harmless

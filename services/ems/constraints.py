@@ -123,14 +123,20 @@ def pcc_exclusion(m: Model, s: Structure) -> None:
 
 
 def group_limit(m: Model, s: Structure) -> None:
-    """−limit ≤ load + Σ_group (charge − discharge − pv) − over_up + over_down ≤ limit: one cable feeds many."""
+    """−limit ≤ load + Σ_group share·(charge − discharge − pv) − over_up + over_down ≤ limit: one cable feeds many.
+
+    All of a device's power counts, or what is on one phase: a third of a three-phase device's, all of a single-phase
+    one's.
+    """
     v = m.variables
     for index, group in enumerate(s.groups):
         total = -v["group_up"].isel(group=index, drop=True) + v["group_down"].isel(group=index, drop=True)
-        for i in group.stores:
-            total = total + v["charge"].isel(store=i, drop=True) - v["discharge"].isel(store=i, drop=True)
-        for i in group.pv:
-            total = total - v["pv"].isel(pv=i, drop=True)
+        for i, share in group.stores:
+            total = (
+                total + share * v["charge"].isel(store=i, drop=True) - share * v["discharge"].isel(store=i, drop=True)
+            )
+        for i, share in group.pv:
+            total = total - share * v["pv"].isel(pv=i, drop=True)
         m.add_constraints(total <= 0, name=f"group-limit_{index}")
 
 

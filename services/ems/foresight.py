@@ -175,7 +175,8 @@ def _network(limits: NetworkLimits, present: dict[str, Known], loads: dict[str, 
         Group(
             bottleneck.devices,
             bottleneck.limit_kw,
-            _sum([loads[name] for name in bottleneck.meters if name in loads], window),
+            _sum([bottleneck.load_share * loads[name] for name in bottleneck.meters if name in loads], window),
+            bottleneck.shares,
         )
         for bottleneck in limits.bottlenecks(present)
     ]

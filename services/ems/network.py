@@ -1,8 +1,13 @@
 """The site's network as limits of the plan: what each cable and the transformer may carry.
 
-A stated approximation: balanced, at power factor 1 and nominal voltage, losses behind the element left out. A cable of
-ampacity I then carries √3·U·I, the transformer its rated power. The network twin measures the real currents, and its
-alarms tell where the approximation is too good.
+A stated approximation: active power only, at nominal voltage, losses behind the element left out. A cable of ampacity I
+then carries √3·U·I, the transformer its rated power. Where a single-phase charger is behind the element, each phase
+has a limit of its own, a third of that: three-phase devices and loads put a third of their power on it, a single-phase
+charger all of its own on its phase. Together the three imply the balanced limit. The network twin measures the real
+currents, and its alarms tell where the approximation is too good.
+
+On the high-voltage side of the transformer (a delta) the phases' limits are stricter than need be: with p_a and p_c
+the load of two low-voltage phases, a line carries √(p_a² + p_c² + p_a·p_c) / √3, which is within the limit if both are.
 """
 
 import math
@@ -10,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, MeterRole, PvNameplate
-from schemas.site import Cable, Meter, Network, Site
+from schemas.site import PHASES, Cable, Meter, Network, Site, phases_of
 from services.ems.knowledge import Known
+
+THIRD = 1 / len(PHASES)
 
 UNKNOWN_METER = ""
 """A load that no meter tells by its name; it is taken to hang at the main node."""
@@ -28,12 +35,15 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """An element that the devices behind it could overload: those that draw or give power, and the load meters."""
+    """An element, or a phase of one, that the devices behind it could overload: those that draw or give power, and the
+    load meters."""
 
-    element: str
     limit_kw: float
     devices: tuple[str, ...]
+    shares: tuple[float, ...]
+    """Of each device's power, what counts."""
     meters: tuple[str, ...]
+    load_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class _Rating:
     draws_kw: float
     gives_kw: float
     commanded: bool
+    single_phase: bool = False
 
 
 def elements_of(network: Network) -> tuple[Element, ...]:
@@ -65,6 +76,7 @@ class NetworkLimits:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._elements = elements_of(site.network)
+        self._phases = phases_of(site.devices)
         self._described_loads_kw = {
             name: _highest_kw(site, device)
             for name, device in sorted(site.devices.items())
@@ -72,7 +84,7 @@ class NetworkLimits:
         }
 
     def bottlenecks(self, present: Mapping[str, Known]) -> tuple[Bottleneck, ...]:
-        """The elements whose limit could bind by the ratings of the devices behind them, in either direction.
+        """The limits that could bind by the ratings of the devices behind them, in either direction.
 
         A load counts with the highest value of its profiles, one without a profile with what the connection admits.
         Of elements with the same devices and meters behind them the one with the least limit. An element with nothing
@@ -80,18 +92,33 @@ class NetworkLimits:
         """
         ratings = {name: rating for name, known in present.items() if (rating := _rating(known)) is not None}
         loads = self._loads_kw(present)
-        tightest: dict[tuple[tuple[str, ...], tuple[str, ...]], Bottleneck] = {}
+        tightest: dict[object, Bottleneck] = {}
         for element in self._elements:
-            devices = tuple(name for name in ratings if self._node(name) in element.nodes)
-            if not any(ratings[name].commanded for name in devices):
-                continue
+            behind = [name for name in ratings if self._node(name) in element.nodes]
             meters = tuple(name for name in loads if self._node(name) in element.nodes)
-            draws = sum(ratings[name].draws_kw for name in devices) + sum(loads[name] for name in meters)
-            gives = sum(ratings[name].gives_kw for name in devices)
-            before = tightest.get((devices, meters))
-            if max(draws, gives) > element.limit_kw and (before is None or element.limit_kw < before.limit_kw):
-                tightest[devices, meters] = Bottleneck(element.name, element.limit_kw, devices, meters)
+            unbalanced = any(ratings[name].single_phase for name in behind)
+            for phase in range(len(PHASES)) if unbalanced else (None,):
+                counted = {name: share for name in behind if (share := self._share(name, ratings[name], phase))}
+                if not any(ratings[name].commanded for name in counted):
+                    continue
+                limit, load_share = (element.limit_kw, 1.0) if phase is None else (element.limit_kw * THIRD, THIRD)
+                draws = sum(share * ratings[name].draws_kw for name, share in counted.items())
+                draws += sum(load_share * loads[name] for name in meters)
+                gives = sum(share * ratings[name].gives_kw for name, share in counted.items())
+                same = (*counted.items(), meters, load_share)
+                if max(draws, gives) > limit and (same not in tightest or limit < tightest[same].limit_kw):
+                    devices, shares = tuple(counted), tuple(counted.values())
+                    tightest[same] = Bottleneck(limit, devices, shares, meters, load_share)
         return tuple(tightest.values())
+
+    def _share(self, device: str, rating: _Rating, phase: int | None) -> float:
+        """What of a device's power is on ``phase``, None: on all of them. A single-phase device of which the site does
+        not say the phase may be on any, and counts on each."""
+        if phase is None:
+            return 1.0
+        if not rating.single_phase:
+            return THIRD
+        return float(self._phases.get(device, phase) == phase)
 
     def _node(self, device: str) -> str:
         described = self._site.devices.get(device)
@@ -128,7 +155,7 @@ def _rating(known: Known) -> _Rating | None:
     plate = known.birth.nameplate
     if isinstance(plate, ChargerNameplate):
         gives = plate.max_discharge_kw if plate.controllable else 0.0
-        return _Rating(plate.max_charge_kw, gives, plate.controllable)
+        return _Rating(plate.max_charge_kw, gives, plate.controllable, single_phase=plate.phases == 1)
     if isinstance(plate, BessNameplate):
         return _Rating(plate.max_charge_kw, plate.max_discharge_kw, commanded=True)
     if isinstance(plate, PvNameplate):

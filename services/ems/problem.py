@@ -87,12 +87,20 @@ class PvUnit:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Devices behind one cable or transformer, limited to ``limit_kw`` of summed power in both directions."""
+    """Devices behind one cable or transformer, or on a phase of it: ``limit_kw`` of summed power in both directions."""
 
     devices: tuple[str, ...]
     limit_kw: float
     load_kw: Values = ()
     """Load behind it, which counts along; empty: none."""
+    shares: tuple[float, ...] = ()
+    """Of each device's power, in the order of ``devices``, what counts; empty: all of it."""
+
+    def share(self, device: str) -> float:
+        """0 for a device that is not behind."""
+        if device not in self.devices:
+            return 0.0
+        return self.shares[self.devices.index(device)] if self.shares else 1.0
 
 
 @dataclass(frozen=True, slots=True)

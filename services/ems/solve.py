@@ -345,7 +345,7 @@ def _basis_from_text(text: str) -> Any:
 def _structure_to_json(structure: Structure) -> Json:
     fields = {name: getattr(structure, name) for name in Structure.__slots__}
     fields["stores"] = [[getattr(shape, name) for name in StoreShape.__slots__] for shape in structure.stores]
-    fields["groups"] = [[list(group.stores), list(group.pv)] for group in structure.groups]
+    fields["groups"] = [[list(map(list, group.stores)), list(map(list, group.pv))] for group in structure.groups]
     fields["slots"] = list(structure.slots)
     return fields
 
@@ -356,9 +356,13 @@ def _structure_from_json(state: Json) -> Structure:
             **state,
             "slots": tuple(state["slots"]),
             "stores": tuple(StoreShape(*shape) for shape in state["stores"]),
-            "groups": tuple(GroupShape(tuple(stores), tuple(pv)) for stores, pv in state["groups"]),
+            "groups": tuple(GroupShape(_members(stores), _members(pv)) for stores, pv in state["groups"]),
         }
     )
+
+
+def _members(state: Json) -> tuple[tuple[int, float], ...]:
+    return tuple((index, share) for index, share in state)
 
 
 __all__ = ["Budget", "NoSolution", "Solution", "Solver", "fixed_demand", "relaxation_is_exact"]

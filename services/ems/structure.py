@@ -26,10 +26,10 @@ class StoreShape:
 
 @dataclass(frozen=True, slots=True)
 class GroupShape:
-    """Indices into the structure's stores and curtailable inverters."""
+    """Stores and curtailable inverters by their index in the structure, each with what counts of its power."""
 
-    stores: tuple[int, ...]
-    pv: tuple[int, ...]
+    stores: tuple[tuple[int, float], ...]
+    pv: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def structure_of(problem: Problem, needed: Needed, stores: tuple[Store, ...], sl
         pv=len(curtailable),
         groups=tuple(
             GroupShape(
-                stores=tuple(i for i, store in enumerate(stores) if store.device in group.devices),
-                pv=tuple(i for i, device in enumerate(curtailable) if device in group.devices),
+                stores=tuple((i, share) for i, store in enumerate(stores) if (share := group.share(store.device))),
+                pv=tuple((i, share) for i, device in enumerate(curtailable) if (share := group.share(device))),
             )
             for group in problem.groups
         ),

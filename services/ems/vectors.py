@@ -188,10 +188,10 @@ class _Fill:
             fixed = np.array(group.load_kw) if group.load_kw else np.zeros(problem.steps)
             for unit in problem.fixed:
                 if unit.device in group.devices:
-                    fixed = fixed + np.array(unit.power_kw)
+                    fixed = fixed + group.share(unit.device) * np.array(unit.power_kw)
             for pv in problem.pv:
                 if pv.device in group.devices and not pv.curtailable:
-                    fixed = fixed - np.array(pv.available_kw)
+                    fixed = fixed - group.share(pv.device) * np.array(pv.available_kw)
             rows = self.rows(f"group-limit_{index}")
             passed = self.form.rows_of[f"group-limit_{index}"][: self.passed]
             self.row_lower[passed], self.row_upper[passed] = -np.inf, np.inf

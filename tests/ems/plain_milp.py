@@ -56,11 +56,11 @@ class _Plain:
         assert h.getModelStatus() == highspy.HighsModelStatus.kOptimal, h.getModelStatus()
         return h.getObjectiveValue()
 
-    def net(self, devices, t):
+    def net(self, devices, t, shares=()):
         terms, constant = [], 0.0
-        for device in devices:
-            terms += [c * v for c, v in self.power[device][t]] if device in self.power else []
-            constant += self.constant[device][t] if device in self.constant else 0.0
+        for device, share in zip(devices, shares or [1.0] * len(devices), strict=True):
+            terms += [share * c * v for c, v in self.power[device][t]] if device in self.power else []
+            constant += share * self.constant[device][t] if device in self.constant else 0.0
         return terms, constant
 
     def binary(self):
@@ -174,7 +174,7 @@ class _Plain:
         p, h = self.p, self.h
         for group in p.groups:
             for t in range(p.steps):
-                terms, constant = self.net(group.devices, t)
+                terms, constant = self.net(group.devices, t, group.shares)
                 constant += group.load_kw[t] if group.load_kw else 0.0
                 over = h.addVariable(lb=0)
                 if terms:

@@ -45,7 +45,8 @@ def problems(draw: st.DrawFn) -> Problem:
     if names and draw(st.booleans()):
         members = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
         behind = series(0, 20) if draw(st.booleans()) else ()
-        groups = (Group(tuple(members), draw(numbers(1, 60)), behind),)
+        shares = tuple(draw(st.sampled_from([1 / 3, 1.0])) for _ in members) if draw(st.booleans()) else ()
+        groups = (Group(tuple(members), draw(numbers(1, 60)), behind, shares),)
     load = series(0, 50)
     return Problem(
         start=START,

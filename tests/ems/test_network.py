@@ -74,8 +74,13 @@ def site(net: Network, devices: dict[str, AnyDevice], load_kw: tuple[float, ...]
     )
 
 
-def charger(node: str, kw: float = 22.0) -> Charger:
-    return Charger(node=node, max_charge_kw=kw, max_discharge_kw=kw, charge_efficiency=1.0, discharge_efficiency=1.0)
+def charger(node: str, kw: float = 22.0, **options: Any) -> Charger:
+    given = {"max_discharge_kw": kw, "charge_efficiency": 1.0, "discharge_efficiency": 1.0} | options
+    return Charger(node=node, max_charge_kw=kw, **given)
+
+
+def on_phase(phase: str | None, node: str = "CP", kw: float = 7.36) -> Charger:
+    return charger(node, kw, phases=1, phase=phase, current="ac")
 
 
 class Bench:

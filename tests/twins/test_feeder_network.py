@@ -11,10 +11,11 @@ from pytest import approx
 
 from schemas.messages import Alarm, ChargerTelemetry, FeederTelemetry, MeterTelemetry, Phase, Telemetry
 from schemas.participant import Received
+from schemas.site import phases_of
 from schemas.topics import Kind
 from tests.twins.builders import T0, Bench, charger, device_topic, pv, received, site
 from twin_devices.build import build_feeder
-from twin_devices.feeder_network import SiteNetwork, phases_of
+from twin_devices.feeder_network import SiteNetwork
 
 ONE_PHASE = {"phases": 1, "max_charge_kw": 7.4, "max_discharge_kw": 0.0, "current": "ac"}
 
@@ -34,7 +35,7 @@ def test_single_phase_chargers_take_the_phases_in_turn_unless_they_name_one() ->
     devices = {f"ev{i}": charger(node=f"EV0{i}", **ONE_PHASE) for i in (3, 1, 2, 5)}
     devices["ev4"] = charger(phase="a", **ONE_PHASE)
     devices["ev6"] = charger()
-    assert phases_of(site(devices)) == {"ev1": 0, "ev2": 1, "ev3": 2, "ev4": 0, "ev5": 0}
+    assert phases_of(site(devices).devices) == {"ev1": 0, "ev2": 1, "ev3": 2, "ev4": 0, "ev5": 0}
 
 
 def test_a_phase_is_for_chargers_with_one() -> None:
