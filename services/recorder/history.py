@@ -255,11 +255,9 @@ class History:
     def span(self, run: str) -> tuple[datetime, datetime]:
         """From where to where the run was recorded; of a window the part within it, in wall time whole steps."""
         info = self.info(run)
-        start, end = info.t0, info.up_to or info.t0
         if self.window is None:
-            return start, end
-        if info.mode is TimeMode.WALL:
-            start, end = _next_step(start, info.step), end - (end - from_us(0)) % info.step
+            return info.t0, info.up_to or info.t0
+        start, end = recorded_steps(info)
         return max(start, self.window.start), min(end, self.window.end)
 
     def site(self, run: str) -> Site:
@@ -492,6 +490,14 @@ class History:
 def pcc_of(tracks: dict[str, Track]) -> Track | None:
     """The meter at the point of common coupling; None when none told of itself."""
     return next((track for track in tracks.values() if track.role is MeterRole.PCC), None)
+
+
+def recorded_steps(info: RunInfo) -> tuple[datetime, datetime]:
+    """From where to where whole steps were recorded; in wall time those of the clock, in lock-step from ``t0``."""
+    start, end = info.t0, info.up_to or info.t0
+    if info.mode is TimeMode.LOCKSTEP:
+        return start, end
+    return start + (from_us(0) - start) % info.step, end - (end - from_us(0)) % info.step
 
 
 def _next_step(time: datetime, step: timedelta) -> datetime:

@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from schemas.errors import InputError
 from schemas.messages import TimeMode
+from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
 from services.recorder.history import INFLUX_SCHEMES, NEIGHBOUR, STANDING, History, RunInfo, Window
 from services.recorder.influx import ALL_TIME, InfluxServer, flux_text
@@ -29,11 +31,25 @@ _MESSAGE = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic,
               run, point_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
-def open_influx_history(url: str) -> "InfluxHistory":
+@dataclass(frozen=True, slots=True)
+class InfluxAddress:
+    """Where a history is: a bucket of an organisation of a server. ``token_file`` None: the environment has it."""
+
+    url: str
+    org: str
+    bucket: str
+    token_file: Path | None
+
+    def server(self) -> InfluxServer:
+        """Raises InputError when there is no token."""
+        return InfluxServer(self.url, self.org, read_token(self.token_file))
+
+
+def influx_address(url: str) -> InfluxAddress:
     """``influxdb://host:port/org/bucket``, with TLS ``influxdb+https://…``.
 
     The token is the first line of the file named by ``?token-file=PATH`` or the variable TWINSWARM_INFLUX_TOKEN_FILE,
-    or the value of TWINSWARM_INFLUX_TOKEN. Raises InputError, and InfluxError when the server does not answer.
+    or the value of TWINSWARM_INFLUX_TOKEN. Raises InputError.
     """
     parts = urlsplit(url)
     names = parts.path.strip("/").split("/")
@@ -48,8 +64,13 @@ def open_influx_history(url: str) -> "InfluxHistory":
     told = parse_qs(parts.query).get("token-file")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     scheme = "https" if parts.scheme.endswith("https") else "http"
-    server = InfluxServer(f"{scheme}://{host}:{port}", names[0], read_token(Path(told[0]) if told else None))
-    return InfluxHistory(server, names[1])
+    return InfluxAddress(f"{scheme}://{host}:{port}", names[0], names[1], Path(told[0]) if told else None)
+
+
+def open_influx_history(url: str) -> "InfluxHistory":
+    """See `influx_address`. Raises InputError, and InfluxError when the server does not answer."""
+    address = influx_address(url)
+    return InfluxHistory(address.server(), address.bucket)
 
 
 def read_token(file: Path | None) -> str:
@@ -86,7 +107,8 @@ class InfluxHistory(History):
         create(self._connection)
         self._fetched: set[tuple[str, Channel]] = set()
         self._letters_of: set[str] = set()
-        self._rows_of_runs = self._fetch_runs()
+        self._rows_of_runs: dict[str, dict[str, Any]] = {}
+        self._fetch_runs()
 
     def close(self) -> None:
         super().close()
@@ -96,21 +118,40 @@ class InfluxHistory(History):
     def within(self, start: datetime, end: datetime) -> "InfluxHistory":
         return InfluxHistory(self._server, self._bucket, Window(start, end), owner=False)
 
+    def site(self, run: str) -> Site:
+        self.info(run)
+        self._row(run)
+        return super().site(run)
+
     def _stray(self, info: RunInfo) -> int:
         # What is no history was not forwarded, only how much of it there was.
-        return int(self._rows_of_runs[info.run]["stray"])
+        return int(self._row(info.run)["stray"])
 
-    def _fetch_runs(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for row in self._query(f'r._measurement == "{RUN}" and r._field == "json"', then="|> last()"):
-            told = json.loads(row["_value"])
-            found[told["run"]] = told
-            columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
+    def _fetch_runs(self) -> None:
+        """All runs without their sites, which `_row` adds: with them a list of many would be megabytes."""
+        told: dict[str, dict[str, str]] = {}
+        of_run = f'r._measurement == "{RUN}" and r._field != "json"'
+        for row in self._query(of_run, then="|> last() |> toString()"):
+            told.setdefault(row["run"], {"run": row["run"], "site": row["site"]})[row["_field"]] = row["_value"]
+        columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
+        self._connection.executemany(
+            f"INSERT INTO run ({columns}) VALUES ({places})",  # noqa: S608 - names only
+            [
+                [values.get(column, "" if column == "site_json" else None) for column in RUN_COLUMNS]
+                for values in told.values()
+            ],
+        )
+
+    def _row(self, run: str) -> dict[str, Any]:
+        """A run as the file has it, with its site and, in wall time, the births."""
+        if run not in self._rows_of_runs:
+            of_run = f'r._measurement == "{RUN}" and r.run == {flux_text(run)} and r._field == "json"'
+            (found,) = self._query(of_run, then="|> last()")
+            self._rows_of_runs[run] = json.loads(found["_value"])
             self._connection.execute(
-                f"INSERT INTO run ({columns}) VALUES ({places})",  # noqa: S608 - names only
-                [told[column] for column in RUN_COLUMNS],
+                "UPDATE run SET site_json = ? WHERE run = ?", (self._rows_of_runs[run]["site_json"], run)
             )
-        return found
+        return self._rows_of_runs[run]
 
     def _need(self, run: str, channel: Channel | None = None) -> None:
         wanted = [c for c in (Channel if channel is None else [channel]) if (run, c) not in self._fetched]
@@ -130,7 +171,8 @@ class InfluxHistory(History):
         measurements = "r._measurement =~ /_(" + "|".join(channels) + ")$/"
         of_run = f'r.run == "{run}" and {measurements}'
         span = ALL_TIME if set(channels) & set(STANDING) else self._range()
-        if self._rows_of_runs[run]["mode"] == TimeMode.LOCKSTEP:
+        lockstep = self._row(run)["mode"] == TimeMode.LOCKSTEP
+        if lockstep:
             self._connection.execute("CREATE TEMP TABLE told (topic TEXT, point TEXT, cycle INTEGER)")
             for row in self._query(f'{of_run} and r._field == "cycle"', span):
                 if row["_measurement"] in _CHANNELS:
@@ -140,7 +182,7 @@ class InfluxHistory(History):
         for row in self._query(f'{of_run} and r._field == "json"', span):
             if row["_measurement"] in _CHANNELS:
                 self._insert(_topic(row), row["_value"], run, row["_time"])
-        if self._rows_of_runs[run]["mode"] == TimeMode.LOCKSTEP:
+        if lockstep:
             # point_ns holds the server's text of the time here; all it is for is to find the cycle.
             self._connection.execute("CREATE INDEX temp.told_of ON told (topic, point)")
             self._connection.execute(
@@ -150,7 +192,7 @@ class InfluxHistory(History):
             )
             self._connection.execute("DROP TABLE told")
         if Channel.BIRTH in channels:
-            for topic, payload, mine in self._rows_of_runs[run].get("births", ()):
+            for topic, payload, mine in self._row(run).get("births", ()):
                 self._insert(Topic.parse(topic), payload, run if mine else None, None)
 
     def _range(self) -> str:

@@ -24,6 +24,11 @@ SERIES_STEP = "series_step"
 RUN = "run"
 DEAD_LETTER = "dead_letter"
 SPOOL = "recorder_spool"
+RUN_FIELDS = (
+    *("label", "mode", "step_s", "t0_us", "t_end_us", "cycle", "up_to_us", "started_us", "ended_us"),
+    "stray",
+)
+"""Of a run, besides its row whole: a list of runs is read without their sites."""
 TAGS = ("device", "kind", "run", "site")
 """Nothing that varies per message: every value of a tag is a series of its own."""
 
@@ -98,11 +103,7 @@ def _plan_steps(received: Received, plan: Plan, run: str) -> Iterator[str]:
 
 def run_point(run: str, site: str, row: dict[str, object], at_us: int) -> str:
     """The row of a run in the history, whole, with what is looked for in fields of their own."""
-    fields: dict[str, Scalar] = {
-        name: value
-        for name in ("label", "mode", "step_s", "cycle", "up_to_us", "ended_us", "stray")
-        if isinstance(value := row[name], int | str)
-    }
+    fields: dict[str, Scalar] = {name: value for name in RUN_FIELDS if isinstance(value := row[name], int | str)}
     fields["json"] = json.dumps(row, ensure_ascii=False, sort_keys=True)
     return line(RUN, ("recorder", Kind.RECORDER, run, site), fields, at_us * 1000)
 

@@ -19,17 +19,21 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
 
-from schemas.site import Site, day_start, next_midnight
+from schemas.errors import InputError
+from schemas.site import day_start, next_midnight
 from services.analysis.comparison import compare
 from services.analysis.day_result import DayResult, day_result
-from services.recorder.history import History, RunInfo
+from services.recorder.history import History, RunInfo, recorded_steps
 from services.recorder.store import HistoryStore
 from services.swarm.compose import Recording
 from services.swarm.counterfactual import reference_of
 from services.swarm.in_memory import run_in_memory
 from services.swarm.variants import Reference
 
+_NAMED = 10
+"""Of the runs that an error could name."""
 LONGEST_LEAD = timedelta(days=3)
 """How much of a long stay before a day's midnight is lived through again."""
 
@@ -43,16 +47,43 @@ class LocalDay:
     end: datetime
 
 
-def local_days(info: RunInfo, site: Site, first: date | None = None, last: date | None = None) -> Iterator[LocalDay]:
-    """The days, in the site's time zone, of which the run recorded at least a step; from ``first`` to ``last``."""
-    start = day_start(info.t0, site.zone)
-    while info.up_to is not None and start < info.up_to:
-        end = next_midnight(start, site.zone)
-        day = LocalDay(start.astimezone(site.zone).date(), start, end)
-        recorded = min(end, info.up_to) - max(start, info.t0)
-        if recorded >= info.step and (first is None or first <= day.date) and (last is None or day.date <= last):
+def local_days(info: RunInfo, zone: ZoneInfo, first: date = date.min, last: date = date.max) -> Iterator[LocalDay]:
+    """The days of which the run recorded at least a whole step, from ``first`` to ``last``."""
+    t0, up_to = recorded_steps(info)
+    start = day_start(t0, zone)
+    while start < up_to:
+        end = next_midnight(start, zone)
+        day = LocalDay(start.astimezone(zone).date(), start, end)
+        if min(end, up_to) - max(start, t0) >= info.step and first <= day.date <= last:
             yield day
         start = end
+
+
+def run_of(history: History, run: str | None, first: date = date.min, last: date = date.max) -> RunInfo:
+    """The run whose days are asked for.
+
+    Without its name: the live session; where there was none the only run of these days, or the newest if no days are
+    told. Raises InputError naming the runs when several fit or none does.
+    """
+    if run is not None:
+        return history.info(run)
+    any_day = (first, last) == (date.min, date.max)
+    runs = [
+        info
+        for info in history.runs()
+        if info.label == "main" and any(True for _ in local_days(info, history.site(info.run).zone, first, last))
+    ]
+    live = [info for info in runs if not history.simulated(info.run)]
+    if len(live) == 1 or (len(runs) == 1):
+        return (live or runs)[0]
+    if runs and any_day and not live:
+        return runs[-1]
+    if not runs:
+        raise InputError.one(str(history.path), "no run was recorded" + ("" if any_day else " on these days"))
+    named = ", ".join(info.run for info in (live or runs)[-_NAMED:])
+    more = f" and {len(live or runs) - _NAMED} before" * (len(live or runs) > _NAMED)
+    what = f"{'live sessions' if live else 'runs'} fit: choose with --run among {named}{more}"
+    raise InputError.one(str(history.path), f"{len(live or runs)} {what}")
 
 
 def settle_day(history: History, run: str, day: LocalDay, reference: Reference) -> DayResult:

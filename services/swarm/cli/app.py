@@ -17,6 +17,7 @@ from services.swarm.cli.commands import (
     members,
     plans,
     provision,
+    savings,
     study,
 )
 from services.swarm.cli.documentation import help_text
@@ -36,7 +37,7 @@ _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what w
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     _DAY: (days.up, days.run, plans.plan, study.study, study.calibrate),
     _SITE: (checks.check, files.init, files.schema, containers.compose, devices.devices),
-    _RECORD: (histories.report, histories.export, influx.init_history, influx.downsample),
+    _RECORD: (histories.report, savings.savings, histories.export, influx.init_history, influx.downsample),
 }
 for panel, commands in _GROUPS.items():
     for command in commands:

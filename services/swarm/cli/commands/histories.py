@@ -76,12 +76,19 @@ def export(
 
 def _run(url: str, run: str) -> str:
     """Its identifier. Raises InputError naming the runs that there are."""
-    from services.recorder.history import is_influx, open_history
+    from services.recorder.history import open_history
+
+    with closing(open_history(checked(url))) as history:
+        return history.latest().run if run == "latest" else history.info(run).run
+
+
+def checked(url: str) -> str:
+    """An address of a history. Raises InputError naming the option when it is none."""
+    from services.recorder.history import is_influx
 
     if not is_influx(url):
-        options.history_file(url)  # names the option when this is no address of a history
-    with closing(open_history(url)) as history:
-        return history.latest().run if run == "latest" else history.info(run).run
+        options.history_file(url)
+    return url
 
 
 def _beside(url: str) -> Path:

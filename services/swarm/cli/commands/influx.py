@@ -160,9 +160,14 @@ def _server(url: str, org: str, token_file: Path | None) -> "InfluxServer":
     from services.recorder.influx import InfluxServer
     from services.recorder.influx_history import read_token
 
+    check_url(url)
+    return InfluxServer(url, org, read_token(token_file))
+
+
+def check_url(url: str) -> None:
+    """Raises InputError."""
     if not url.startswith(("http://", "https://")):
         raise InputError.one("--influx", "http://host:port or https://host:port", url)
-    return InfluxServer(url, org, read_token(token_file))
 
 
 def _time(option: str, text: str) -> datetime:

@@ -1,0 +1,68 @@
+"""Days and their sum in a terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from services.analysis.day_result import DayResult, sum_of
+from services.analysis.summary import UNKNOWN, number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLUMNS = (
+    *("cost\n€", "refer.\n€", "saved\n€", "PSF", "in\nkWh", "out\nkWh", "lost\nkWh"),
+    *("left\nkWh", "left\n€", "resid.\nkWh"),
+)
+
+
+def savings_table(site: str, reference: str, days: Sequence[DayResult]) -> "Table":
+    """A line a day and one for their sum; incomplete days with the hours that are in them. 80 columns wide."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    caption = (
+        "Saved: reference minus run. In, out: through the PCC; lost: in the network. Left: in batteries more than by "
+        "the reference, at the mean purchase price; not in the savings. Residual of the energy balance: a step's "
+        "largest."
+    )
+    table = Table(
+        title=f"{site}, against the reference {reference}",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        title_style="bold",
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+    )
+    table.add_column("local\nday", no_wrap=True)
+    for head in _COLUMNS:
+        table.add_column(head, justify="right", no_wrap=True)
+    for day in days:
+        table.add_row(str(day.date) + _cut(day), *_values(day))
+    table.add_section()
+    table.add_row("sum", *_values(sum_of(days)), style="bold")
+    return table
+
+
+def _cut(day: DayResult) -> str:
+    if day.complete:
+        return ""
+    unsettled = f", {day.unsettled_steps} steps unknown" if day.unsettled_steps else ""
+    return f"\n({number(day.hours, 2)} h{unsettled})"
+
+
+def _values(day: DayResult) -> tuple[str, ...]:
+    return (
+        number(day.cost_eur),
+        number(day.reference_cost_eur),
+        number(day.savings_eur),
+        number(day.psf, 3),
+        number(day.import_kwh, 0),
+        number(day.export_kwh, 0),
+        number(day.losses_kwh, 0),
+        number(day.stored_change_kwh, 1),
+        number(day.stored_change_eur),
+        UNKNOWN if day.residual_kwh is None else f"{day.residual_kwh:.0e}",
+    )

@@ -1,0 +1,41 @@
+"""Results of local days in InfluxDB, for whoever plots them: measurement ``day_result`` beside the quarter-hours.
+
+One point a day, run and reference, at the day's local midnight: written again it is the same point.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from services.recorder.downsample import QUARTERS
+from services.recorder.influx import ALL_TIME, InfluxServer, flux_text
+from services.recorder.points import line
+from services.recorder.store import to_us
+
+DAY_RESULT = "day_result"
+_KIND = "analysis"
+_EVERY_DAY_HAS = "cost_eur"
+
+
+def write_day(
+    server: InfluxServer,
+    bucket: str,
+    *,
+    site: str,
+    run: str,
+    reference: str,
+    midnight: datetime,
+    values: Mapping[str, float],
+) -> None:
+    """``bucket``: the live site's, whose quarters the points go to. Raises InfluxError."""
+    point = line(DAY_RESULT, (reference, _KIND, run, site), dict(values), to_us(midnight) * 1000)
+    server.write(f"{bucket}{QUARTERS}", [point])
+
+
+def written_days(server: InfluxServer, bucket: str, reference: str) -> set[tuple[str, datetime]]:
+    """Run and local midnight of what is there. Raises InfluxError."""
+    flux = (
+        f"from(bucket: {flux_text(bucket + QUARTERS)}) |> {ALL_TIME}\n"
+        f'|> filter(fn: (r) => r._measurement == "{DAY_RESULT}" and r._field == "{_EVERY_DAY_HAS}"'
+        f' and r.device == {flux_text(reference)}) |> keep(columns: ["_time", "run"])'
+    )
+    return {(row["run"], datetime.fromisoformat(row["_time"])) for row in server.query(flux)}

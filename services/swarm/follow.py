@@ -1,0 +1,194 @@
+"""Settles every local day once it is over, by ``twinswarm savings`` in a process of its own, and writes it to InfluxDB.
+
+What is over is told by the history alone, never by the machine's clock. A run in wall time, live or simulated, has a
+day behind it when it was recorded `MARGIN` beyond the day's end: by then late messages are in. A run in lock-step when
+it has ended, and any run when a later one of its site and kind began. What was written is looked up in InfluxDB, so
+that a day that passed while nobody was here is settled, and none twice.
+
+The follower itself stays small: optimiser and network solver live in the process of a day's settlement, and end
+with it.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from broker.heartbeat import Heartbeat
+from schemas.errors import TwinswarmError
+from schemas.messages import TimeMode
+from services.recorder.day_results import written_days
+from services.recorder.downsample import downsample
+from services.recorder.history import RunInfo, is_influx, open_history
+from services.recorder.influx import InfluxAwayError, InfluxError, InfluxServer
+from services.recorder.influx_history import read_token
+from services.swarm.days import LocalDay, local_days
+from services.swarm.process import WRONG_INPUT
+from services.swarm.variants import Reference
+
+log = logging.getLogger(__name__)
+
+MARGIN = timedelta(minutes=5)
+"""Session time. What is later than this is no longer in its day's result."""
+LOOK_S = 15.0
+"""Between looks at the history while all is settled."""
+_FIRST_S, _LONGEST_S = 1.0, 60.0
+"""Back-off while InfluxDB or the history is away, doubled every time."""
+_FAILED_LONGEST_S = 600.0
+"""Back-off while days cannot be settled."""
+_CHILD_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Where results are written: the bucket of the live site, beside which that of the quarter-hours is."""
+
+    url: str
+    org: str
+    bucket: str
+    token_file: Path | None
+    """None: the environment has the token."""
+
+    def server(self) -> InfluxServer:
+        """Raises InputError when there is no token."""
+        return InfluxServer(self.url, self.org, read_token(self.token_file))
+
+    def options(self) -> list[str]:
+        """As the command line takes them."""
+        told = ["--influx", self.url, "--org", self.org, "--bucket", self.bucket]
+        return [*told, "--token-file", str(self.token_file)] if self.token_file is not None else told
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A day that is over and not settled."""
+
+    history: str
+    run: str
+    day: LocalDay
+    simulated: bool
+
+
+class Follower:
+    """``histories``: addresses; of several each run is in one. ``stop`` ends `serve`, and a settlement under way."""
+
+    def __init__(
+        self,
+        histories: Sequence[str],
+        results: Results,
+        reference: Reference,
+        stop: threading.Event,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._histories = histories
+        self._results = results
+        self._reference = reference
+        self._stop = stop
+        self._heartbeat = heartbeat
+        self._written: set[tuple[str, datetime]] | None = None
+        self._given_up: set[tuple[str, datetime]] = set()
+        self._zones: dict[str, ZoneInfo] = {}
+        self._complaint = ""
+        self._attempts = 0
+        self._failures = 0
+
+    def serve(self) -> None:
+        """Until it is stopped."""
+        while not self._heartbeat.wait(self._stop, self._turn()):
+            pass
+
+    def _turn(self) -> float:
+        """Settles what is due; returns how long to wait [s]."""
+        try:
+            due = list(self._due())
+            failed = [one for one in due if not self._settle(one)]
+        except TwinswarmError as error:
+            self._attempts += 1
+            if str(error) != self._complaint:
+                log.warning("waiting, nothing is settled meanwhile: %s", error)
+            self._complaint = str(error)
+            return _backing_off(self._attempts, _LONGEST_S)
+        if self._complaint:
+            log.info("history and InfluxDB are there")
+        self._complaint, self._attempts = "", 0
+        self._failures = self._failures + 1 if failed else 0
+        return _backing_off(self._failures, _FAILED_LONGEST_S) if failed else LOOK_S
+
+    def _due(self) -> Iterator[_Due]:
+        if self._written is None:
+            with closing(self._results.server()) as server:
+                self._written = written_days(server, self._results.bucket, self._reference)
+        for address in self._histories:
+            self._heartbeat.beat()
+            with closing(open_history(address)) as history:
+                runs = [info for info in history.runs() if info.label == "main"]
+                for place, info in enumerate(runs):
+                    if info.run not in self._zones:
+                        self._zones[info.run] = history.site(info.run).zone
+                    over = info.complete or any(_follows(later, info) for later in runs[place + 1 :])
+                    for day in local_days(info, self._zones[info.run]):
+                        known = (info.run, day.start) in self._written | self._given_up
+                        if not known and (over or _is_behind(info, day)):
+                            yield _Due(address, info.run, day, history.simulated(info.run))
+
+    def _settle(self, due: _Due) -> bool:
+        """Whether the day need not be tried again. Raises InfluxAwayError."""
+        assert self._written is not None
+        if due.simulated and is_influx(due.history):
+            self._make_quarters(due.day)
+        code = self._run_savings(due)
+        if code is None:
+            return True  # stopped amid it
+        key = (due.run, due.day.start)
+        if code == 0:
+            self._written.add(key)
+            log.info("settled %s of run %s", due.day.date, due.run)
+        elif code == WRONG_INPUT:
+            self._given_up.add(key)
+            log.error("%s of run %s cannot be settled and is left out until I am started again", due.day.date, due.run)
+        else:
+            log.error("%s of run %s was not settled (exit code %d); it is tried again", due.day.date, due.run, code)
+        return code in (0, WRONG_INPUT)
+
+    def _make_quarters(self, day: LocalDay) -> None:
+        """Of a simulated day, for which no task of the server does it."""
+        try:
+            with closing(self._results.server()) as server:
+                downsample(server, self._results.bucket, day.start, day.end)
+        except InfluxAwayError:
+            raise
+        except InfluxError as error:
+            log.warning("no quarter-hours of %s were made: %s", day.date, error)
+
+    def _run_savings(self, due: _Due) -> int | None:
+        """Its exit code; None: it was stopped. What it complains of goes to standard error, which is ours."""
+        day = str(due.day.date)
+        command = [sys.executable, "-m", "services.swarm.cli", "savings", "--history", due.history, "--run", due.run]
+        command += ["--from", day, "--to", day, "--reference", self._reference, "--write", *self._results.options()]
+        with subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        ) as child:
+            while child.poll() is None:
+                if self._heartbeat.wait(self._stop, _CHILD_S):
+                    child.terminate()
+                    return None
+        return child.returncode
+
+
+def _follows(later: RunInfo, info: RunInfo) -> bool:
+    """Whether it tells that the earlier run is over: a site has one session at a time."""
+    return (later.site, later.mode) == (info.site, info.mode)
+
+
+def _is_behind(info: RunInfo, day: LocalDay) -> bool:
+    return info.mode is TimeMode.WALL and info.up_to is not None and info.up_to >= day.end + MARGIN
+
+
+def _backing_off(attempts: int, longest_s: float) -> float:
+    return float(min(_FIRST_S * 2.0 ** min(attempts - 1, 20), longest_s))
