@@ -26,6 +26,7 @@ RULES: dict[str, set[str]] = {
     "services.ems": {"schemas", EVERYTHING_ELSE},
     "services.recorder": {"schemas", EVERYTHING_ELSE},
     "services.analysis": {"schemas", "services.recorder", EVERYTHING_ELSE},
+    "services.grafana": {EVERYTHING_ELSE},
     "services.gateway": {"schemas", EVERYTHING_ELSE},
     # A study composes whole days and settles them as the analysis does; what the recorder would have read back, it
     # takes from memory, so it needs the recorder's tracks, but no history.
@@ -45,6 +46,7 @@ AT_HOME: dict[str, set[str]] = {
     "pvlib": {"twin_devices.physics", "services.forecast"},
     "yaml": {"sites"},
     "cryptography": {"broker.provision"},
+    "grafana_foundation_sdk": {"services.grafana.dashboards"},
 }
 
 # Module of a process that must stay small -> what running it must not load.

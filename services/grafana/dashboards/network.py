@@ -1,0 +1,136 @@
+"""The low-voltage network, as the network twin solves it: voltages, loadings, losses."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from services.grafana.dashboards import variables
+from services.grafana.dashboards.alarms import ALARM, alarms
+from services.grafana.dashboards.flux import LATEST, SERIES, any_of, named, of_site, told
+from services.grafana.dashboards.panels import (
+    COUNT,
+    KW,
+    KWH,
+    PU,
+    SHARE,
+    chart,
+    dashboard,
+    marks,
+    number,
+)
+
+UID = "twinswarm-network"
+
+_GRID = 'r._measurement == "feeder_telemetry"'
+
+
+def _rest(prefix: str) -> str:
+    return f'strings.trimPrefix(v: r._field, prefix: "{prefix}_")'
+
+
+def _each(prefix: str) -> str:
+    """Fields of the network twin that begin so, by node or element."""
+    return f"""import "strings"
+
+{told(_GRID, f"r._field =~ /^{prefix}_/")}{LATEST}\
+{named(_rest(prefix))}{SERIES}"""
+
+
+def _extreme(prefix: str, least: bool = False) -> str:
+    return f"""{told(_GRID, f"r._field =~ /^{prefix}_/")}
+    |> group()
+    |> {"min" if least else "max"}()
+    |> keep(columns: ["_value"])"""
+
+
+def _limit(name: str, value: str) -> str:
+    return f"""import "experimental/json"
+
+{of_site(value)}{named(f'"{name}"')}{SERIES}"""
+
+
+_LOST = f"""{told(_GRID, any_of("losses_kwh"))}
+    |> spread()
+    |> keep(columns: ["_value"])"""
+_RESIDUAL = f"""{told(_GRID, any_of("residual_kwh"))}{LATEST}{named('"residual"')}{SERIES}"""
+_ALARM_COUNT = f"""{told(ALARM, any_of("code"))}
+    |> group()
+    |> count()
+    |> keep(columns: ["_value"])"""
+_FULL = f"""import "array"
+
+array.from(rows: [
+    {{_time: v.timeRangeStart, _value: 1.0, _field: "upper limit"}},
+    {{_time: v.timeRangeStop, _value: 1.0, _field: "upper limit"}},
+]){SERIES}"""
+
+
+def build() -> Dashboard:
+    return dashboard(
+        UID,
+        "4 Network",
+        "As the network twin solved it, at the instants of its telemetry; a site of real devices alone has none.",
+        [variables.bucket(), variables.site(), variables.run()],
+        [
+            number("Lowest voltage", "Of any node.", PU, _extreme("voltages_pu", least=True), decimals=4),
+            number("Highest voltage", "Of any node.", PU, _extreme("voltages_pu"), decimals=4),
+            number(
+                "Highest loading",
+                "Of any cable or transformer, of its rated current or power.",
+                SHARE,
+                _extreme("loadings_frac"),
+                worst=1.0,
+            ),
+            number("Losses", "Of cables and transformer, by their register.", KWH, _LOST),
+            number(
+                "Alarms",
+                "Told in the time range; the end of one is told, too.",
+                COUNT,
+                _ALARM_COUNT,
+                decimals=0,
+                worst=1,
+            ),
+            marks(
+                chart(
+                    "Voltages by node",
+                    "Per unit of the rated voltage; where phases differ, of the one farthest from 1. The limits are "
+                    "the site's.",
+                    PU,
+                    [
+                        _each("voltages_pu"),
+                        _limit("lower limit", "site.network.voltage_min_pu"),
+                        _limit("upper limit", "site.network.voltage_max_pu"),
+                    ],
+                    decimals=3,
+                    height=10,
+                ),
+                "lower limit",
+                "upper limit",
+            ),
+            marks(
+                chart(
+                    "Loadings by element",
+                    "Of the rated current of a cable or the rated power of the transformer; of the worst phase.",
+                    SHARE,
+                    [_each("loadings_frac"), _FULL],
+                    height=10,
+                ).min(0),
+                "upper limit",
+            ),
+            chart(
+                "Losses by element",
+                "Cables and transformer, iron loss included; stacked they are the network's losses.",
+                KW,
+                [_each("element_losses_kw")],
+                stacked=True,
+                height=10,
+            ),
+            chart(
+                "Residual of the energy balance",
+                "Difference of the PCC register minus those of the devices minus losses, by interval: what the network "
+                "twin could not see.",
+                KWH,
+                [_RESIDUAL],
+                height=10,
+            ),
+            alarms("Alarms", "Voltages and loadings out of bounds, devices unknown to the network; newest first."),
+        ],
+    )

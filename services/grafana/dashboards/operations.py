@@ -1,0 +1,290 @@
+"""Whether the services do their work: who is there, what is late, refused, lost, or done by a fallback."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from services.grafana.dashboards import device, variables
+from services.grafana.dashboards.alarms import alarms
+from services.grafana.dashboards.colours import BAD, GOOD, LOAD, WARNING
+from services.grafana.dashboards.flux import (
+    ALWAYS,
+    BY_DEVICE,
+    COLUMNS,
+    LATEST,
+    LIVE_BUCKET,
+    SERIES,
+    any_of,
+    counted,
+    named,
+    told,
+)
+from services.grafana.dashboards.panels import (
+    COUNT,
+    EUR,
+    SECONDS,
+    chart,
+    dashboard,
+    number,
+    rows,
+    states,
+    to_dashboard,
+)
+
+UID = "twinswarm-operations"
+
+_LETTER = 'r._measurement == "dead_letter"'
+_PLAN = 'r._measurement == "ems_plan"'
+
+_PLAN_COLOURS = {"optimal": GOOD, "incumbent": WARNING, "previous": WARNING, "safe_rule": BAD}
+_STATE_COLOURS = {"online": GOOD, "offline": LOAD, "fault": BAD, "unknown": WARNING}
+
+
+def _metric(*values: str) -> str:
+    """Numbers of services about themselves, by service."""
+    fields = any_of(*(f"values_{value}" for value in values))
+    name = BY_DEVICE
+    if len(values) > 1:
+        name = f'strings.trimPrefix(v: r._field, prefix: "values_") + " of " + {name}'
+    head = 'import "strings"\n\n' if len(values) > 1 else ""
+    return f"""{head}{told("r._measurement =~ /_metric$/", fields)}{LATEST}{named(name)}{SERIES}"""
+
+
+def _spool(within: str) -> str:
+    return f"""import "strings"
+
+from(bucket: {LIVE_BUCKET})
+    |> {within}
+    |> filter(fn: (r) => r._measurement == "recorder_spool" and r.site == "${{site}}")"""
+
+
+_STATES = f"""{told("r._measurement =~ /_state$/", any_of("state"), within=ALWAYS)}
+    |> filter(fn: (r) => r._time <= v.timeRangeStop)
+    |> last()
+    |> group()"""
+_OWN = ("r._measurement !~ /_(step|setpoint)$/", any_of("seq"))
+"""Messages of their sender: a set-point stands under the device that is to obey it."""
+
+_SPOOL = f"""{_spool("range(start: v.timeRangeStart, stop: v.timeRangeStop)")}{LATEST}{SERIES}"""
+
+_MEMBERS = f"""states = {_STATES}
+    |> map(fn: (r) => ({{kind: r.kind, member: r.device, state: r._value}}))
+
+heard = {told(*_OWN)}
+    |> group(columns: ["device", "kind"])
+    |> sort(columns: ["_time"], desc: true)
+    |> limit(n: 1)
+    |> group()
+    |> map(fn: (r) => ({{
+        kind: r.kind,
+        member: r.device,
+        heard: r._time,
+        silent: float(v: int(v: v.timeRangeStop) - int(v: r._time)) / 1000000000.0,
+    }}))
+
+join(tables: {{states: states, heard: heard}}, on: ["kind", "member"])
+    |> sort(columns: ["kind", "member"])"""
+
+_MISSING_MEMBERS = f"""{_STATES}{counted('if r._value == "online" then 0 else 1')}"""
+
+_MESSAGES = f"""{told(*_OWN)}
+    |> group(columns: ["device", "kind"])
+    |> aggregateWindow(every: 15m, fn: count, createEmpty: true, timeSrc: "_start"){named(BY_DEVICE)}\
+{SERIES}"""
+
+_RECEIPT = 'r._measurement == "recorder_receipt"'
+_MISSING = f"""{told(_RECEIPT, any_of("missing"))}
+    |> group()
+    |> last()
+    |> keep(columns: ["_value"])"""
+_RECEIPTS = f"""{told(_RECEIPT, any_of("stored", "missing", "dead_letters"))}{LATEST}{
+    named('if r._field == "dead_letters" then "dead letters" else r._field')
+}{SERIES}"""
+
+_LETTERS = f"""{told(_LETTER, any_of("topic", "reason", "bytes", "times"), within=ALWAYS)}
+    |> keep(columns: ["_time", "_field", "_value"]){COLUMNS}
+    |> sort(columns: ["_time"], desc: true)
+    |> rename(columns: {{_time: "received"}})"""
+
+_LETTER_COUNT = f"""{told(_LETTER, any_of("times"), within=ALWAYS)}
+    |> group()
+    |> sum()"""
+
+_REJECTS = f"""{told("r._measurement =~ /_reject$/", any_of("topic", "reason"))}
+    |> keep(columns: ["_time", "_field", "_value", "device"]){COLUMNS}
+    |> group()
+    |> sort(columns: ["_time"], desc: true)
+    |> rename(columns: {{_time: "time", device: "by"}})"""
+
+_PLAN_FIELDS = (
+    "status",
+    "mode",
+    "objective_eur",
+    "penalty_eur",
+    "mip_gap",
+    "binaries",
+    "iterations",
+    "reason",
+)
+_PLANS = f"""{told(_PLAN, any_of(*_PLAN_FIELDS))}
+    |> keep(columns: ["_time", "_field", "_value"]){COLUMNS}
+    |> sort(columns: ["_time"], desc: true)
+    |> rename(columns: {{_time: "time"}})"""
+
+_FALLBACKS = f"""{told(_PLAN, any_of("status"))}
+    |> group(){counted('if r._value == "optimal" then 0 else 1')}"""
+
+_EFFORT = f"""{told(_PLAN, any_of("iterations"))}{named('"iterations"')}{SERIES}"""
+
+
+def _latest(field: str) -> str:
+    return f"""{_spool("range(start: -1d)")}
+    |> filter(fn: (r) => r._field == "{field}")
+    |> last()
+    |> keep(columns: ["_value"])"""
+
+
+def build() -> Dashboard:
+    to_device = to_dashboard("Detail of this device", device.UID, device="${__data.fields.member}")
+    return dashboard(
+        UID,
+        "5 Operations",
+        "Members, lag, rejects, the recorder and its spool, the EMS's plans. Metrics are told in wall time only: "
+        "in lock-step seconds have no meaning.",
+        [variables.bucket(), variables.site(), variables.run()],
+        [
+            number(
+                "Members not online", "By the state that each told last.", COUNT, _MISSING_MEMBERS, decimals=0, worst=1
+            ),
+            number(
+                "Plans by fallback",
+                "Not optimal: incumbent (the best in the solver's budget), previous (the plan before), safe rule.",
+                COUNT,
+                _FALLBACKS,
+                decimals=0,
+                worst=1,
+            ),
+            number(
+                "Missing messages",
+                "Gaps in the sequence numbers of what was recorded.",
+                COUNT,
+                _MISSING,
+                decimals=0,
+                worst=1,
+            ),
+            number(
+                "Dead letters",
+                "Messages of this run that were not of the contract, whenever they came.",
+                COUNT,
+                _LETTER_COUNT,
+                decimals=0,
+                worst=1,
+            ),
+            number(
+                "Waiting in the spool now",
+                "Messages on disk that are not in InfluxDB yet, whatever the time range.",
+                COUNT,
+                _latest("waiting"),
+                decimals=0,
+                worst=10_000,
+            ),
+            number(
+                "In quarantine now",
+                "Points that InfluxDB refused, with its reason in the history file, whatever the time range.",
+                COUNT,
+                _latest("quarantined"),
+                decimals=0,
+                worst=1,
+            ),
+            states(
+                rows(
+                    "Members",
+                    "state: what it told last, or its last will. silent: from its last message in the time range to "
+                    "the range's end; several periods of its telemetry mean trouble.",
+                    _MEMBERS,
+                    ("member", "kind", "state", "heard", "silent"),
+                    units={"silent": SECONDS},
+                    links={"member": [to_device]},
+                    width=12,
+                    height=10,
+                ),
+                "state",
+                _STATE_COLOURS,
+            ),
+            chart(
+                "Messages by member",
+                "Of each quarter-hour; who falls to zero is silent.",
+                COUNT,
+                [_MESSAGES],
+                height=10,
+            ),
+            chart(
+                "Lag",
+                "The largest time from a telemetry's own to its arrival, of each minute, at those who read it.",
+                SECONDS,
+                [_metric("lag_s")],
+            ),
+            chart(
+                "Rejected messages",
+                "Ignored by each member since its start: another run's, or not of the contract.",
+                COUNT,
+                [_metric("rejected")],
+            ),
+            chart(
+                "Solve time",
+                "Of each plan: building and solving the optimisation.",
+                SECONDS,
+                [_metric("solve_s", "build_s")],
+                decimals=3,
+            ),
+            chart(
+                "Age of the plan",
+                "Of the plan in force when the next one was made; a quarter-hour is right.",
+                SECONDS,
+                [_metric("plan_age_s")],
+            ),
+            states(
+                rows(
+                    "Plans",
+                    "One a quarter-hour, the newest first. objective and penalty (of wishes that cannot be met) are of "
+                    "the plan's whole window.",
+                    _PLANS,
+                    ("time", *_PLAN_FIELDS),
+                    units={"objective_eur": EUR, "penalty_eur": EUR, "mip_gap": "percentunit"},
+                ),
+                "status",
+                _PLAN_COLOURS,
+            ),
+            chart(
+                "Effort of the solver",
+                "Simplex iterations of each plan; the same in every run of the same day.",
+                COUNT,
+                [_EFFORT],
+            ),
+            chart(
+                "Recorder's receipts",
+                "What of this run is on disk, what is missing in between, what was not of the contract.",
+                COUNT,
+                [_RECEIPTS],
+            ),
+            chart(
+                "Spool",
+                "What waits for InfluxDB and what it refused, by the machine's clock: of a simulated day look at now.",
+                COUNT,
+                [_SPOOL],
+            ),
+            rows(
+                "Rejects",
+                "Who ignored which message, and why.",
+                _REJECTS,
+                ("time", "by", "topic", "reason"),
+                width=12,
+                height=9,
+            ),
+            rows(
+                "Dead letters",
+                "What was not of the contract, by the machine's clock, whatever the time range.",
+                _LETTERS,
+                ("received", "topic", "reason", "bytes", "times"),
+            ),
+            alarms("Alarms", "Of any member, the newest first."),
+        ],
+    )

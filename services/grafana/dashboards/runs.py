@@ -1,0 +1,65 @@
+"""Where one begins: a simulated day lies anywhere in time, and this page leads there."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from services.grafana.dashboards import overview, savings, variables
+from services.grafana.dashboards.flux import ALWAYS
+from services.grafana.dashboards.panels import COUNT, TIME_MS, dashboard, link, rows
+
+UID = "twinswarm-runs"
+
+_RUNS = f"""import "experimental/json"
+
+from(bucket: "${{bucket}}")
+    |> {ALWAYS}
+    |> filter(fn: (r) => r._measurement == "run" and r._field == "json" and r.site == "${{site}}")
+    |> last()
+    |> group()
+    |> map(fn: (r) => {{
+        row = json.parse(data: bytes(v: r._value))
+
+        return {{
+            run: r.run,
+            site: r.site,
+            label: row.label,
+            mode: row.mode,
+            from: int(v: row.t0_us) / 1000,
+            to: int(v: row.up_to_us) / 1000 + 1000,
+            begun: int(v: row.started_us) / 1000,
+            strays: int(v: row.stray),
+        }}
+    }})
+    |> sort(columns: ["run"], desc: true)"""
+
+_OF_RUN = (
+    "?${bucket:queryparam}&var-site=${__data.fields.site}&var-run=${__data.fields.run}"
+    "&from=${__data.fields.from.numeric}&to=${__data.fields.to.numeric}"
+)
+_NOW = "?${bucket:queryparam}&var-site=${__data.fields.site}&var-run=${__data.fields.run}&from=now-24h&to=now"
+
+
+def build() -> Dashboard:
+    links = [
+        link("Site overview of this run", f"/d/{overview.UID}{_OF_RUN}"),
+        link("Savings of this run", f"/d/{savings.UID}{_OF_RUN}"),
+        link("Its last 24 hours (live)", f"/d/{overview.UID}{_NOW}"),
+    ]
+    return dashboard(
+        UID,
+        "0 Runs",
+        "Simulated runs and live sessions; a click on one leads to its day, wherever in time that lies.",
+        [variables.bucket(), variables.site()],
+        [
+            rows(
+                "Runs",
+                "One line a run, the last begun first. from, to: what of its own time is recorded, and one second. "
+                "label main: what was run; reference:RUN: the replay that RUN is compared with. strays: messages that "
+                "nobody announced.",
+                _RUNS,
+                ("run", "site", "label", "mode", "from", "to", "begun", "strays"),
+                height=20,
+                units={"from": TIME_MS, "to": TIME_MS, "begun": TIME_MS, "strays": COUNT},
+                links={"run": links},
+            )
+        ],
+    )
