@@ -3,6 +3,11 @@
 There is no barrier here. Everyone derives the time from the retained session and its own clock, so that planning,
 expiry and fallback go on when the clock service dies. `WallLoop.handle` and `WallLoop.run_due` are told what time it
 is; `drive` is the thin loop around them that waits.
+
+A delay of the machine is a longer one in the session, by its factor: what is late by 1 s at 600 times the speed takes
+its set-point ten minutes late, and energy moves to the next quarter. None is lost, for who was late integrates over
+all of it. That is inherent in following a clock, and lock-step is there for whoever wants speed without it; how late
+a participant is, its `metric` tells (`skipped`, `turn_s`, `lag_s`).
 """
 
 import logging

@@ -40,10 +40,12 @@ NOTES = {
 |---|---|
 | `rejected` | messages that were not of the contract, since the process began |
 | `other_runs` | messages of other runs, ignored, since the process began |
-| `skipped` | instants passed over because the process was late by more than a period, since it began |
+| `skipped` | instants passed over because the process was late by more than a period, since it began [1] |
 | `turn_s` | the longest turn of that minute, in machine seconds |
 | `lag_s` | the longest time from telemetry's `ts` to its arrival in that minute, in machine seconds; of who reads any |
 | `stored`, `missing`, `dead_letters` | of the recorder: as in its receipt |
+
+[1] Harmless in the recorder, whose commits come on messages, too.
 
 With every plan, from the EMS:
 
