@@ -66,6 +66,8 @@ class Attachment:
 
     def on_session(self, session, run):
         session |= {name: datetime.fromisoformat(session[name]) for name in ("t0", "wall0", "t_end") if name in session}
+        if self.session and "ended" in session:
+            self.tell()  # up to the end: energy that no telemetry tells of is never settled
         self.session = None if "ended" in session else session
         if self.session and not self.run:
             self.begin(run, max(self.session_time(), session["t0"]))
@@ -77,10 +79,13 @@ class Attachment:
 
     def tell_when_due(self):
         if self.session and self.session_time() >= self.due:
-            self.charger.advance(self.session_time())
+            self.tell()
             period = BIRTH["telemetry_period_s"]
             self.due = datetime.fromtimestamp((self.charger.now.timestamp() // period + 1) * period, UTC)
-            self.publish(self.message("telemetry", self.charger.telemetry(lockstep=False), self.charger.now))
+
+    def tell(self):
+        self.charger.advance(self.session_time())
+        self.publish(self.message("telemetry", self.charger.telemetry(lockstep=False), self.charger.now))
 
     def on_setpoint(self, order, _run):
         if self.session:

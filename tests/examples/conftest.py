@@ -20,8 +20,14 @@ LOG = "examples.log"
 StartCharger = Callable[[BrokerAddress], subprocess.Popen[bytes]]
 
 
+class StartProgram(Protocol):
+    """Starts a program of an example, in the test's folder."""
+
+    def __call__(self, *command: str) -> subprocess.Popen[bytes]: ...
+
+
 class StartScript(Protocol):
-    """Starts a script of examples/ with these options."""
+    """Starts a Python script of examples/ with these options."""
 
     def __call__(self, script: str, *options: str) -> subprocess.Popen[bytes]: ...
 
@@ -45,14 +51,13 @@ def amqtt_address() -> Iterator[BrokerAddress]:
 
 
 @pytest.fixture
-def start_script(tmp_path: Path) -> Iterator[StartScript]:
-    """Starts an example as a user does. It may not see this project's packages: it runs from another folder."""
+def start_program(tmp_path: Path) -> Iterator[StartProgram]:
+    """As a user does. It may not see this project's packages: it runs from another folder."""
     started: list[subprocess.Popen[bytes]] = []
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def start(script: str, *options: str) -> subprocess.Popen[bytes]:
+    def start(*command: str) -> subprocess.Popen[bytes]:
         with (tmp_path / LOG).open("ab") as log:
-            command = [sys.executable, str(EXAMPLES / script), *options]
             started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log))
         return started[-1]
 
@@ -60,8 +65,14 @@ def start_script(tmp_path: Path) -> Iterator[StartScript]:
     for process in started:
         process.kill()
         process.wait()
-    log = (tmp_path / LOG).read_text()
+    log = (tmp_path / LOG).read_text() if started else ""
     assert "Traceback" not in log, log
+    assert "    at " not in log, log  # of a stack in JavaScript
+
+
+@pytest.fixture
+def start_script(start_program: StartProgram) -> StartScript:
+    return lambda script, *options: start_program(sys.executable, str(EXAMPLES / script), *options)
 
 
 @pytest.fixture

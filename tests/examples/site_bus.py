@@ -1,4 +1,4 @@
-"""What a test does on the site's bus in the place of clock and EMS, and everything that the charger says there."""
+"""What a test does on the site's bus in the place of clock and EMS, and everything that the example says there."""
 
 import json
 import secrets
@@ -20,7 +20,7 @@ from schemas.wire import decode, encode
 SITE = "fit-g2v"
 RUN = "20240516T220000.000000Z-0001"
 PATIENCE_S = 20.0
-ALLOWED = {Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.ACK, Channel.DONE}
+ALLOWED = {Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.ACK, Channel.DONE, Channel.REJECT}
 
 
 def own(channel: Channel) -> Topic:
@@ -29,7 +29,7 @@ def own(channel: Channel) -> Topic:
 
 @dataclass(frozen=True)
 class Said:
-    """A message of the charger. ``retained``: it was there before the test listened."""
+    """A message of the example. ``retained``: it was there before the test listened."""
 
     channel: Channel
     payload: bytes
@@ -45,9 +45,11 @@ class Said:
 
 @dataclass
 class SiteBus:
-    """Listens to everything; whatever the charger says is validated by the JSON Schemas and by ``decode``."""
+    """Listens to everything; whatever the device says is validated by the JSON Schemas and by ``decode``."""
 
     address: BrokerAddress
+    kind: Kind = Kind.CHARGER
+    device: str = "ev1"
     said: list[Said] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -71,8 +73,8 @@ class SiteBus:
             return False
         self.transport.acknowledge(delivery)
         topic = Topic.parse(delivery.topic)
-        if topic.device == "ev1" and topic.channel is not Channel.SETPOINT:
-            assert topic.kind is Kind.CHARGER
+        if topic.device == self.device and topic.channel is not Channel.SETPOINT:
+            assert topic.kind is self.kind
             assert topic.channel in ALLOWED
             name = f"{topic.channel}.{topic.kind}" if topic.channel is Channel.TELEMETRY else str(topic.channel)
             self._validators[name].validate(json.loads(delivery.payload))
@@ -84,7 +86,7 @@ class SiteBus:
         """Listens until ``there`` says that what was said since this call is enough; returns that."""
         first, deadline = len(self.said), time.monotonic() + PATIENCE_S
         while not there(self.said[first:]):
-            assert time.monotonic() < deadline, f"the charger said no more than {self.said[first:]}"
+            assert time.monotonic() < deadline, f"{self.device} said no more than {self.said[first:]}"
             self.listen(0.2)
         return self.said[first:]
 
@@ -99,7 +101,7 @@ class SiteBus:
 
         deadline = time.monotonic() + PATIENCE_S
         while not news():
-            assert time.monotonic() < deadline, "no birth of the charger"
+            assert time.monotonic() < deadline, f"no birth of {self.device}"
             self.listen(0.2)
         return news()[-1]
 

@@ -14,20 +14,25 @@ import pytest
 from broker.address import Credentials
 from broker.mosquitto import find_mosquitto
 from schemas.cycle import Course
+from schemas.messages import Birth
 from schemas.participant import Received
 from schemas.topics import Channel
+from services.analysis.result import RunResult
 from services.recorder.history import History
 from services.swarm.pipeline import Order
 from services.swarm.up import How, conduct_swarm
 from services.swarm.variants import Reference, StorageChoice
 from sites.loading import load_site
 from tests.cli.calling import call
-from tests.examples.conftest import LOG, StartScript
+from tests.examples.conftest import LOG, StartProgram, StartScript
+from tests.examples.node import lay_out
 from tests.parts import skip_without
 from tests.provision.secured import Secured
 
-T0 = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
+TEN = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
 """10:00 in Turin: the example's car is there."""
+ELEVEN_PM = datetime(2024, 5, 17, 21, 0, tzinfo=UTC)
+"""23:00 in Turin: by midnight the site wants its battery at 85 %."""
 QUARTER = timedelta(minutes=15)
 SPEED = 60.0
 
@@ -37,18 +42,27 @@ PATIENCE_S = 20.0
 
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[Secured]:
-    """The provisioned site, with a charger and a dashboard more, on a Mosquitto that runs."""
     skip_without("Mosquitto", present=find_mosquitto() is not None)
-    secured = Secured(tmp_path / "provisioned")
-    folder = str(secured.folder.root)
-    for name, kind in (("ev9", "charger"), ("dashboard", "observer")):
-        for step in (("add", name, "--kind", kind), ("export", name, "--out", f"{name}.tar")):
-            done = call("provision", *step, "--dir", folder, cwd=tmp_path)
-            assert done.returncode == 0, done.stderr
-        with tarfile.open(tmp_path / f"{name}.tar") as archive:
-            archive.extractall(tmp_path, filter="data")
-    with secured.running():
+    with Secured(tmp_path / "provisioned").running() as secured:
         yield secured
+
+
+def carried(secured: Secured, name: str, folder: Path, kind: str | None = None) -> list[str]:
+    """What `provision export` packs, unpacked elsewhere; returns the options by which an example shows who it is.
+
+    ``kind``: of a device that the site does not have; the broker that runs is told of it.
+    """
+    provisioned = ("--dir", str(secured.folder.root))
+    steps: list[tuple[str, ...]] = [("export", name, "--out", f"{name}.tar", *provisioned)]
+    if kind is not None:
+        steps.insert(0, ("add", name, "--kind", kind, "--pid", str(secured.pid), *provisioned))
+    for step in steps:
+        done = call("provision", *step, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    with tarfile.open(folder / f"{name}.tar") as archive:
+        archive.extractall(folder, filter="data")
+    files = {"--cafile": "ca.crt", "--cert": f"{name}.crt", "--key": f"{name}.key"}
+    return [word for option, file in files.items() for word in (option, str(folder / name / file))]
 
 
 def until(there: Callable[[], bool]) -> None:
@@ -58,29 +72,36 @@ def until(there: Callable[[], bool]) -> None:
         threading.Event().wait(0.05)
 
 
-def proof(name: str, folder: Path) -> list[str]:
-    """Options by which an example shows who it is, from the unpacked archive."""
-    device = folder / name
-    files = {"--cafile": device / "ca.crt", "--cert": device / f"{name}.crt", "--key": device / f"{name}.key"}
-    return [word for option, path in files.items() for word in (option, str(path))]
+def half_hour(t0: datetime, folder: Path) -> Order:
+    course = Course(t0, t0 + 2 * QUARTER, 900)
+    return Order(load_site("fit_g2v"), course, StorageChoice.BOTH, Reference.SMART, folder / "history.sqlite")
+
+
+def how(secured: Secured, folder: Path, *attached: str) -> How:
+    return How(
+        str(secured.address),
+        Credentials(),
+        folder,
+        speed=SPEED,
+        attach=frozenset(attached),
+        one_process=True,
+        certificates=secured.folder.root,
+    )
 
 
 def test_a_charger_outside_is_in_the_next_plan_and_follows_it(
     secured: Secured, start_script: StartScript, tmp_path: Path
 ) -> None:
     """It comes when the day runs, and is no device of the site's description."""
-    site = load_site("fit_g2v")
-    order = Order(site, Course(T0, T0 + 2 * QUARTER, 900), StorageChoice.BOTH, Reference.SMART, tmp_path / "h.sqlite")
-    how = How(
-        str(secured.address), Credentials(), tmp_path, speed=SPEED, one_process=True, certificates=secured.folder.root
-    )
+    order = half_hour(TEN, tmp_path)
+    proof = carried(secured, "ev9", tmp_path, "charger")
 
     def attach(received: Received) -> None:
         if received.topic.channel is Channel.PLAN and not started:
-            started.append(start_script("charger.py", "--broker", str(secured.address), *proof("ev9", tmp_path)))
+            started.append(start_script("charger.py", "--broker", str(secured.address), *proof))
 
     started: list[subprocess.Popen[bytes]] = []
-    result = conduct_swarm(order, how, attach)
+    result = conduct_swarm(order, how(secured, tmp_path), attach)
 
     assert (result.dead_letters, secured.denied) == (0, [])
     with closing(History(order.history)) as history:
@@ -88,14 +109,51 @@ def test_a_charger_outside_is_in_the_next_plan_and_follows_it(
         plans = [plan for _, plan in history.plans(result.run)]
         setpoints = [setpoint for _, setpoint in history.setpoints(result.run, "ev9")]
         acks = [ack for _, ack in history.acks(result.run, "ev9")]
-    assert told[0].ts < T0 + QUARTER, "it came in the first quarter"
+    assert told[0].ts < TEN + QUARTER, "it came in the first quarter"
     assert "ev9" not in plans[0].devices
-    assert all("ev9" in plan.devices for plan in plans if plan.start == T0 + QUARTER)
+    assert all("ev9" in plan.devices for plan in plans if plan.start == TEN + QUARTER)
     assert [ack.id for ack in acks if ack.accepted] == [setpoint.id for setpoint in setpoints] != []
     asked = setpoints[0]
     follows = [sample.body.power_kw for sample in told if sample.ts > asked.valid_from + timedelta(seconds=60)]
     assert follows
     assert set(follows) == {acks[0].applied_kw}
+    assert_the_balance_closes(result)
+
+
+def test_a_battery_in_javascript_takes_the_place_of_a_twin(
+    secured: Secured, start_program: StartProgram, tmp_path: Path
+) -> None:
+    script = str(lay_out(tmp_path / "elsewhere"))
+    start_program("node", script, "--broker", str(secured.address), *carried(secured, "bess", tmp_path))
+    order = half_hour(ELEVEN_PM, tmp_path)
+
+    result = conduct_swarm(order, how(secured, tmp_path, "bess"))
+
+    assert (result.dead_letters, result.messages_missing, secured.denied) == (0, 0, [])
+    with closing(History(order.history)) as history:
+        birth = history.births(result.run)["bess"].body
+        told = history.tracks(result.run)["bess"].samples
+        plans = [plan for _, plan in history.plans(result.run)]
+        setpoints = [setpoint for _, setpoint in history.setpoints(result.run, "bess")]
+        acks = [ack for _, ack in history.acks(result.run, "bess")]
+    assert isinstance(birth, Birth)
+    assert birth.software == "examples/node"
+    assert all("bess" in plan.devices for plan in plans if plan.start > ELEVEN_PM)
+    assert [ack.id for ack in acks if ack.accepted] == [setpoint.id for setpoint in setpoints] != []
+    # From 50 % to 85 % of 30 kWh at 95 % take 11.05 kWh, of which 12 kW draw no more than 9 kWh in the other quarters.
+    asked_kw = setpoints[-1].power_kw
+    assert asked_kw is not None
+    assert asked_kw >= (0.35 * 30 / 0.95 - 9) / 0.25 - 1e-6
+    follows = [sample.body.power_kw for sample in told if sample.ts > ELEVEN_PM + QUARTER + timedelta(seconds=60)]
+    assert set(follows) == {asked_kw}
+    assert told[-1].ts == ELEVEN_PM + 2 * QUARTER
+    assert_the_balance_closes(result)
+
+
+def assert_the_balance_closes(result: RunResult) -> None:
+    """At the PCC arrives what the registers of all devices say, less the losses."""
+    assert result.energy_residual_kwh_max is not None
+    assert result.energy_residual_kwh_max <= 1e-9
 
 
 @pytest.mark.parametrize(
@@ -137,11 +195,11 @@ def test_who_is_not_let_in_is_told_so_and_keeps_trying(
     """Without a certificate; with a broker that an authority signed that is not trusted."""
     (tmp_path / "other").mkdir()
     foreign = Secured(tmp_path / "other" / "provisioned").folder.ca_certificate
-    (_, trusted, *own) = proof("ev9", tmp_path)
+    (_, trusted, *own) = carried(secured, "ev1", tmp_path)
     for options, told in (
         (("--cafile", trusted), "the connection ended"),
         (("--cafile", str(foreign), *own), "certificate verify failed"),
-        (("--cafile", str(tmp_path / "ev9" / "ca.crt"), "--broker", "mqtts://127.0.0.1:1"), "Connection refused"),
+        (("--cafile", trusted, "--broker", "mqtts://127.0.0.1:1"), "Connection refused"),
     ):
         process = start_script("charger.py", "--broker", str(secured.address), *options)
         until(lambda told=told: (tmp_path / LOG).read_text().count(told) >= 2)

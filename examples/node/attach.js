@@ -1,0 +1,174 @@
+// Attaches a battery to a site by MQTT, in wall time. Knows MQTT.js and the contract's AsyncAPI document.
+//
+//     node attach.js --broker mqtt://127.0.0.1:1883 --site fit-g2v --device bess
+//     node attach.js --broker mqtts://localhost:8883 --cafile ca.crt --cert bess.crt --key bess.key
+//
+// docs/attach-a-device.md walks through it. The battery is battery.js, the command line options.js.
+
+import { randomBytes } from 'node:crypto';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import mqtt from 'mqtt';
+import { BIRTH, Battery, PERIOD_S } from './battery.js';
+import { read } from './contract.js';
+import { options } from './options.js';
+
+const { broker, site, device, access, memory } = options();
+const PERIOD_MS = PERIOD_S * 1000;
+const SESSION = `twin/v1/${site}/clock/+/session`;
+const own = (channel) => `twin/v1/${site}/bess/${device}/${channel}`;
+
+// ---- What outlives this process. It is on disk before anything that follows from it is sent.
+
+const { unconfirmed, ...known } = recall();
+const battery = new Battery(known.battery);
+let life = known.life;
+
+function recall() {
+  try {
+    return JSON.parse(readFileSync(memory, 'utf8'));
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error; // to begin anew would make the registers go back: somebody has to look
+    return { life: newLife(), unconfirmed: [] };
+  }
+}
+
+function remember() {
+  writeFileSync(`${memory}.new`, JSON.stringify({ life, battery, unconfirmed }));
+  renameSync(`${memory}.new`, memory); // at any moment there is a whole file
+}
+
+// ---- Messages. (boot, topic, seq) is the identity of one: under it the same bytes are sent, however often.
+
+function message(channel, body, t = sessionTime()) {
+  const seq = (life.seqs[channel] = (life.seqs[channel] ?? 0) + 1);
+  return stamped(channel, seq, body, t);
+}
+
+function stamped(channel, seq, body, t) {
+  const stamp = { contract: 1, ts: new Date(t).toISOString(), boot: life.boot, seq };
+  const text = JSON.stringify({ ...stamp, ...(life.run && { run: life.run }), ...body });
+  return { topic: own(channel), text, retain: channel === 'birth' || channel === 'state' };
+}
+
+function say(one) {
+  unconfirmed.push(one);
+  remember();
+  send(one);
+}
+
+function send(one) {
+  client.publish(one.topic, one.text, { qos: 1, retain: one.retain }, (error) => {
+    const place = unconfirmed.indexOf(one);
+    if (!error && place >= 0) unconfirmed.splice(place, 1);
+  });
+}
+
+// ---- Lives. A life has one boot, one run and one connection, because the last will of that names the boot.
+
+let client;
+
+function join(run) {
+  const waited = life.run === ''; // this life has no run yet, so it takes this one; any other run is a new life
+  if (!waited) life = newLife();
+  life.run = run;
+  introduce();
+  if (waited) life.kept.forEach(send);
+  else connect();
+}
+
+function newLife() {
+  return { run: '', boot: randomBytes(6).toString('hex'), seqs: {}, kept: [] };
+}
+
+function introduce() {
+  life.kept = [message('birth', BIRTH), message('state', { state: 'online' })];
+  remember();
+}
+
+function connect() {
+  client?.end(true);
+  const offline = stamped('state', 0, { state: 'offline' }, sessionTime()); // a last will is number 0
+  const will = { topic: offline.topic, payload: offline.text, qos: 1, retain: true };
+  const clientId = `${site}.${device}`;
+  client = mqtt.connect(broker, { ...access, clientId, protocolVersion: 4, reconnectOnConnackError: true, will });
+  client.on('connect', () => {
+    client.subscribe([SESSION, own('setpoint')], { qos: 1 });
+    life.kept.forEach(send); // after a broken connection, too: the last will has said that we are gone
+  });
+  client.on('message', (topic, payload) => onMessage(topic, payload.toString()));
+  client.on('error', (error) => console.error(`${broker}: ${error.message}`)); // it tries again, once a second
+  client.on('offline', () => console.error(`${broker}: no connection`));
+  unconfirmed.forEach(send); // wait for the connection
+}
+
+// ---- Wall time: everyone goes by the retained session and a clock of their own, whether the clock service lives or not.
+
+let session, timer;
+
+function sessionTime() {
+  if (!session) return Date.now();
+  const t = session.t0 + (Date.now() - session.wall0) * session.speed;
+  return Math.min(Math.max(t, session.t0), session.end);
+}
+
+function onSession({ run, mode, ended, speed, ...told }) {
+  if (mode !== 'wall' || !run || run < life.run) return; // a lock-step run is not for us; an older one is a leftover
+  const resumed = !session;
+  clearTimeout(timer);
+  if (ended) {
+    if (session) tell(); // up to the end: energy that no telemetry tells of is never settled
+    session = undefined;
+    return;
+  }
+  const end = told.t_end ? Date.parse(told.t_end) : Infinity;
+  session = { t0: Date.parse(told.t0), wall0: Date.parse(told.wall0), speed: speed ?? 1, end };
+  if (run > life.run) {
+    battery.forget();
+    join(run);
+  }
+  if (resumed || battery.now === null) battery.resume(sessionTime());
+  tellWhenDue();
+}
+
+function tellWhenDue() {
+  const due = (Math.floor(Math.max(sessionTime(), battery.now) / PERIOD_MS) + 1) * PERIOD_MS;
+  if (due > session.end) return;
+  timer = setTimeout(() => {
+    tell(due); // a timer may be early by a fraction of a millisecond
+    tellWhenDue();
+  }, (due - sessionTime()) / session.speed);
+}
+
+function tell(due = 0) {
+  battery.advance(Math.max(sessionTime(), due));
+  say(message('telemetry', battery.telemetry(), battery.now));
+}
+
+// ---- What arrives
+
+let newest = {};
+
+function onMessage(topic, text) {
+  if (!text) return; // somebody deleted what was retained
+  const channel = topic.split('/').at(-1);
+  const { fault, body } = read(channel, text);
+  if (fault) {
+    console.error(`${topic}: ${fault}`);
+    say(message('reject', { topic, reason: fault.slice(0, 500) }));
+  } else if (channel === 'session') {
+    onSession(body);
+  } else {
+    onSetpoint(body);
+  }
+}
+
+function onSetpoint(setpoint) {
+  if (!session || (setpoint.run ?? life.run) !== life.run) return;
+  if (setpoint.boot === newest.boot && setpoint.seq <= newest.seq) return; // QoS 1 may deliver twice
+  newest = setpoint;
+  battery.advance(sessionTime());
+  say(message('ack', battery.obey(setpoint), battery.now));
+}
+
+if (life.kept.length === 0) introduce();
+connect();
