@@ -16,7 +16,7 @@ from services.recorder.store import HistoryStore, from_us, to_us
 KEPT_BYTES = 2048
 """Of a dead letter's payload: enough to recognise it, not enough for a peer to fill the disk with one message."""
 _KEPT_CHARACTERS = 500
-_OF_ITSELF = frozenset({Channel.METRIC, Channel.REJECT})
+_OF_ITSELF = frozenset({Channel.ALARM, Channel.METRIC, Channel.REJECT})
 """What the recorder records of its own: sent in wall time only, and rarely. A receipt would announce the next one."""
 _ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
 """Of these channels messages of earlier runs count too: a device tells who it is once in its life."""

@@ -8,6 +8,7 @@ from schemas.messages import Birth, Phase, Receipt, ServiceNameplate, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
 from schemas.site import Site
 from schemas.topics import Channel, Kind, everything
+from services.recorder.disk import DiskWatch, free_bytes
 from services.recorder.inbox import RecorderInbox
 from services.recorder.store import HistoryStore
 
@@ -20,20 +21,28 @@ def _machine_time() -> datetime:
 
 
 class Recorder:
-    """Records everything on the topics of one site, apart from ticks, dones and, metrics and rejects excepted, its own.
+    """Records everything on the topics of one site, apart from ticks, dones and most of its own.
 
     ``label`` names the run in the history: ``main``, ``reference``. ``now`` is the machine's clock, for the times
-    at which a run was started and a dead letter came in; no number of a run depends on it.
+    at which a run was started and a dead letter came in; no number of a run depends on it. ``disk`` None: the file's,
+    with the default limit. It is looked at in wall time only: the machine's disk is no part of a simulated day, and
+    an alarm of it would make two runs of one day differ. (A disk that is full ends any run, with the file's name.)
     """
 
     kind = Kind.RECORDER
     device = "recorder"
 
     def __init__(
-        self, site: Site, store: HistoryStore, label: str = "main", now: Callable[[], datetime] = _machine_time
+        self,
+        site: Site,
+        store: HistoryStore,
+        label: str = "main",
+        now: Callable[[], datetime] = _machine_time,
+        disk: DiskWatch | None = None,
     ) -> None:
         self.site = site.site
         self._inbox = RecorderInbox(site, store, label, now)
+        self._disk = disk or DiskWatch(lambda: free_bytes(store.path))
         self._last: tuple[datetime, Receipt] | None = None
 
     @property
@@ -71,19 +80,26 @@ class Recorder:
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         if turn.phase is not Phase.COMMIT:
             return []
+        told: list[Outgoing] = []
+        if turn.mode is TimeMode.WALL and (alarm := self._disk.look()) is not None:
+            told.append(Outgoing(own_topic(self, Channel.ALARM), alarm))
         receipt = self._inbox.receipt()
         if turn.mode is TimeMode.WALL and self._last is not None:
             at, last = self._last
             if receipt == last or turn.t - at < _RECEIPT_PERIOD:
-                return []
+                return told
         self._last = (turn.t, receipt)
-        return [Outgoing(own_topic(self, Channel.RECEIPT), receipt)]
+        return [*told, Outgoing(own_topic(self, Channel.RECEIPT), receipt)]
 
     def snapshot(self) -> Json:
-        """Which run it is in; the rest is in the history, and a repeated commit is without effect."""
-        return {"run": self._inbox.run, "live": self._inbox.live}
+        """Which run it is in, and whether its alarm stands; the rest is in the history.
+
+        A repeated commit is without effect.
+        """
+        return {"run": self._inbox.run, "live": self._inbox.live, "disk_low": self._disk.active}
 
     def restore(self, state: Json) -> None:
         self._last = None
+        self._disk.active = state.get("disk_low", False)  # a checkpoint of an earlier version has none
         if state["run"] is not None:
             self._inbox.enter(state["run"], live=state["live"])

@@ -19,6 +19,8 @@ class Recording:
 
     store: "HistoryStore"
     label: str = "main"
+    disk_low_bytes: int | None = None
+    """Free on its disk, below which the recorder raises an alarm; None: the recorder's default."""
 
 
 def members(site: Site) -> tuple[str, ...]:
@@ -71,8 +73,15 @@ def maker(site: Site, device: str, recording: Recording | None = None) -> Callab
 
 
 def _recorder(site: Site, recording: Recording | None) -> Callable[[], Participant]:
+    from services.recorder.disk import LOW_BYTES, DiskWatch, free_bytes
     from services.recorder.recorder import Recorder
 
     if recording is None:
         raise InputError.one("--history", "a recorder needs a history to write to")
-    return lambda: Recorder(site, recording.store, recording.label)
+    store, low_bytes = recording.store, recording.disk_low_bytes
+    return lambda: Recorder(
+        site,
+        store,
+        recording.label,
+        disk=DiskWatch(lambda: free_bytes(store.path), LOW_BYTES if low_bytes is None else low_bytes),
+    )
