@@ -84,7 +84,13 @@ def utc_now() -> datetime:
 
 
 def run_member(
-    site: Site, device: str, connection: Connection, checkpoints: Path | None, history: Path | None, life: Life
+    site: Site,
+    device: str,
+    connection: Connection,
+    checkpoints: Path | None,
+    history: Path | None,
+    life: Life,
+    disk_low_bytes: int | None = None,
 ) -> None:
     """Serves one participant until it is told to stop. Raises TwinswarmError."""
     from broker.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
@@ -98,7 +104,7 @@ def run_member(
 
     heartbeat = Heartbeat(life.heartbeat)
     Host(
-        make=maker(site, device, None if history is None else _recording(history)),
+        make=maker(site, device, None if history is None else _recording(history, disk_low_bytes)),
         transport=lambda mode: MqttTransport(
             connection.address,
             f"{site.site}.{device}",
@@ -115,11 +121,11 @@ def run_member(
     ).serve()
 
 
-def _recording(history: Path) -> "Recording":
+def _recording(history: Path, disk_low_bytes: int | None) -> "Recording":
     from services.recorder.store import HistoryStore
     from services.swarm.compose import Recording
 
-    return Recording(HistoryStore(history))
+    return Recording(HistoryStore(history), disk_low_bytes=disk_low_bytes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -59,7 +59,7 @@ def twin(
     if device not in chosen.devices:
         raise InputError.one("DEVICE", f"the site {chosen.site} has {', '.join(chosen.devices)}", device)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    _serve(chosen, device, connection, checkpoints, None, Life(once=once, heartbeat=heartbeat))
+    _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
 
 
 def _service(device: str, told: str, example: str) -> Callable[..., None]:
@@ -82,7 +82,7 @@ def _service(device: str, told: str, example: str) -> Callable[..., None]:
     ) -> None:
         chosen = options.variant(site, case, storage, reference).taking_part
         connection = options.connection(broker, cafile, cert, key, username, password_file)
-        _serve(chosen, device, connection, checkpoints, None, Life(once=once, heartbeat=heartbeat))
+        _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
 
     serve.__doc__ = f"{told}\n\nExamples:\n    {example}"
     return serve
@@ -113,6 +113,15 @@ tariff = _service(
 
 def recorder(
     history: options.HistoryOption = options.HISTORY,
+    disk_low: Annotated[
+        float,
+        typer.Option(
+            "--disk-low",
+            metavar="GIB",
+            help="Raise the alarm disk_low while less is free on the history's disk. Not in lock-step.",
+            rich_help_panel="Results",
+        ),
+    ] = 1.0,
     site: options.SiteOption = options.SITE,
     case: options.CaseOption = None,
     storage: options.StorageOption = StorageChoice.BOTH,
@@ -134,8 +143,11 @@ def recorder(
     """
     chosen = options.variant(site, case, storage, reference).taking_part
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    life = Life(once=once, heartbeat=heartbeat)
-    _serve(chosen, "recorder", connection, checkpoints, options.history_file(history), life)
+    if not 0 <= disk_low <= 1e6:
+        raise InputError.one("--disk-low", "0 (never) to 1000000 GiB", disk_low)
+    life, file = Life(once=once, heartbeat=heartbeat), options.history_file(history)
+    _log("recorder", chosen, connection)
+    run_member(chosen, "recorder", connection, checkpoints, file, life, round(disk_low * 2**30))
 
 
 def clock(
@@ -182,11 +194,9 @@ def clock(
     run_clock(chosen, order, connection, checkpoints, Life(heartbeat=heartbeat))
 
 
-def _serve(
-    site: Site, device: str, connection: Connection, checkpoints: Path | None, history: Path | None, life: Life
-) -> None:
+def _serve(site: Site, device: str, connection: Connection, checkpoints: Path | None, life: Life) -> None:
     _log(device, site, connection)
-    run_member(site, device, connection, checkpoints, history, life)
+    run_member(site, device, connection, checkpoints, None, life)
 
 
 def _log(device: str, site: Site, connection: Connection) -> None:
