@@ -13,6 +13,7 @@ from broker.address import BrokerAddress
 from broker.embedded import EmbeddedBroker
 from broker.mosquitto import LocalMosquitto, find_mosquitto
 from tests.parts import skip_without
+from tests.provision.secured import Secured
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LOG = "examples.log"
@@ -78,3 +79,10 @@ def start_script(start_program: StartProgram) -> StartScript:
 @pytest.fixture
 def start_charger(start_script: StartScript) -> StartCharger:
     return lambda address: start_script("charger.py", "--broker", str(address), "--site", "fit-g2v", "--device", "ev1")
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Secured]:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    with Secured(tmp_path / "provisioned").running() as secured:
+        yield secured

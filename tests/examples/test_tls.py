@@ -1,10 +1,6 @@
 """The examples outside, through mutual TLS: a certificate from `provision add` and `export`, a day in wall time."""
 
 import subprocess
-import tarfile
-import threading
-import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from broker.address import Credentials
-from broker.mosquitto import find_mosquitto
 from schemas.cycle import Course
 from schemas.messages import Birth
 from schemas.participant import Received
@@ -23,10 +18,9 @@ from services.swarm.pipeline import Order
 from services.swarm.up import How, conduct_swarm
 from services.swarm.variants import Reference, StorageChoice
 from sites.loading import load_site
-from tests.cli.calling import call
 from tests.examples.conftest import LOG, StartProgram, StartScript
 from tests.examples.node import lay_out
-from tests.parts import skip_without
+from tests.examples.outside import PATIENCE_S, carried, until
 from tests.provision.secured import Secured
 
 TEN = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
@@ -35,41 +29,6 @@ ELEVEN_PM = datetime(2024, 5, 17, 21, 0, tzinfo=UTC)
 """23:00 in Turin: by midnight the site wants its battery at 85 %."""
 QUARTER = timedelta(minutes=15)
 SPEED = 60.0
-
-
-PATIENCE_S = 20.0
-
-
-@pytest.fixture
-def secured(tmp_path: Path) -> Iterator[Secured]:
-    skip_without("Mosquitto", present=find_mosquitto() is not None)
-    with Secured(tmp_path / "provisioned").running() as secured:
-        yield secured
-
-
-def carried(secured: Secured, name: str, folder: Path, kind: str | None = None) -> list[str]:
-    """What `provision export` packs, unpacked elsewhere; returns the options by which an example shows who it is.
-
-    ``kind``: of a device that the site does not have; the broker that runs is told of it.
-    """
-    provisioned = ("--dir", str(secured.folder.root))
-    steps: list[tuple[str, ...]] = [("export", name, "--out", f"{name}.tar", *provisioned)]
-    if kind is not None:
-        steps.insert(0, ("add", name, "--kind", kind, "--pid", str(secured.pid), *provisioned))
-    for step in steps:
-        done = call("provision", *step, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    with tarfile.open(folder / f"{name}.tar") as archive:
-        archive.extractall(folder, filter="data")
-    files = {"--cafile": "ca.crt", "--cert": f"{name}.crt", "--key": f"{name}.key"}
-    return [word for option, file in files.items() for word in (option, str(folder / name / file))]
-
-
-def until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not there():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.05)
 
 
 def half_hour(t0: datetime, folder: Path) -> Order:
