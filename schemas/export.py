@@ -23,7 +23,7 @@ from schemas.errors import InputError
 from schemas.examples import examples
 from schemas.messages import Setpoint, Telemetry
 from schemas.site import Site
-from schemas.site.written import CablesFile, DayFile, SessionsFile, TimeFile
+from schemas.site.written import CableOfConductor, CableOfType, CablesFile, DayFile, SessionsFile, TimeFile
 from schemas.topics import Channel, Topic
 from schemas.units import TIME_PATTERN
 from schemas.wire import body_type, encode, wire_type
@@ -131,7 +131,8 @@ def _message_schema(name: str, topic: Topic) -> dict[str, Any]:
 
 def site_schema() -> dict[str, Any]:
     """The schema of a site as a user writes it: values in place, or references to CSV files."""
-    models: list[type[BaseModel]] = [Site, DayFile, TimeFile, SessionsFile, CablesFile]
+    written = (DayFile, TimeFile, SessionsFile, CablesFile, CableOfType, CableOfConductor)
+    models: list[type[BaseModel]] = [Site, *written]
     _, schema = models_json_schema([(model, "validation") for model in models], schema_generator=_Generator)
     parts = schema["$defs"]
 
@@ -142,6 +143,7 @@ def site_schema() -> dict[str, Any]:
     for pattern in list(profiles):
         or_else(profiles, pattern, "DayFile", "TimeFile")
     or_else(parts["Charger"]["properties"], "sessions", "SessionsFile")
+    or_else(parts["Network"]["properties"]["cables"], "items", "CableOfType", "CableOfConductor")
     or_else(parts["Network"]["properties"], "cables", "CablesFile")
     top = parts.pop("Site")
     return {"$schema": DIALECT, "$id": "urn:twinswarm:v1:site", **top, "title": "site", "$defs": parts}

@@ -41,11 +41,12 @@ def faults_in(
             received = None  # The message names the values; the whole part would only hide them.
         elif kind in {"model_type", "dict_type", "model_attributes_type"}:
             what = "should be a group of fields"
-        found.append(Fault(_place(where, [*below, *path]), what, received))
+        found.append(Fault(place(where, [*below, *path]), what, received))
     return found
 
 
-def _place(where: str, path: Sequence[str | int]) -> str:
+def place(where: str, path: Sequence[str | int]) -> str:
+    """Where a field is: in which file or line, and its path there."""
     return f"{where}: {'.'.join(map(str, path))}" if path else where
 
 

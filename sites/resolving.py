@@ -1,6 +1,6 @@
 """What a site file refers to, read and put in its place: profiles, sessions and cables from CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +9,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from schemas.errors import Fault, InputError
-from schemas.site import Cable, Session
+from schemas.site import Session
 from schemas.site.written import CablesFile, DayFile, SessionsFile, TimeFile
+from sites.cables import FIELDS, TEXT_FIELDS, WAYS, resolved, ways_in
 from sites.csv_table import Table, number, raise_some, read_csv
 from sites.fault_paths import faults_in
 from sites.nearest import did_you_mean
@@ -19,7 +20,8 @@ _PROFILE: TypeAdapter[DayFile | TimeFile] = TypeAdapter(Annotated[DayFile | Time
 _SESSIONS = TypeAdapter(SessionsFile)
 _CABLES = TypeAdapter(CablesFile)
 
-TEXT_COLUMNS = frozenset({"vehicle", "arrival", "departure", "announced_departure", "from_node", "to_node"})
+TEXT_COLUMNS = frozenset({"vehicle", "arrival", "departure", "announced_departure", *TEXT_FIELDS})
+WHOLE_COLUMNS = frozenset({"parallel"})
 
 
 @dataclass
@@ -40,8 +42,11 @@ class Resolver:
             data["profiles"] = {name: self._profile(name, given) for name, given in profiles.items()}
         if isinstance(devices := data.get("devices"), dict):
             data["devices"] = {name: self._device(name, given) for name, given in devices.items()}
-        if isinstance(network := data.get("network"), dict) and isinstance(network.get("cables"), dict):
-            data["network"] = network | {"cables": self._cables(network["cables"])}
+        if isinstance(network := data.get("network"), dict):
+            if isinstance(cables := network.get("cables"), dict):
+                data["network"] = network | {"cables": self._cables_file(cables)}
+            elif isinstance(cables, list):
+                data["network"] = network | {"cables": self._cables(cables)}
         return data
 
     def _profile(self, name: str, given: Any) -> Any:
@@ -76,66 +81,92 @@ class Resolver:
                 mine = [row for row, cell in enumerate(table.cells("charge_point")) if cell == wanted.charge_point]
                 if not mine:
                     raise InputError.one(str(table.path), "no row has this charge_point", wanted.charge_point)
-                sessions = self._rows(table, Session, mine, others=("charge_point",))
+                sessions = self._sessions(table, mine)
             except InputError as error:
                 self._add(error, place)
         return given | {"sessions": sessions}
 
-    def _cables(self, given: dict[str, Any]) -> list[Any]:
+    def _cables(self, given: list[Any]) -> list[Any]:
+        cables = []
+        for index, row in enumerate(given):
+            place = ("network", "cables", index)
+            try:
+                cables.append(resolved(row, str(self.path), place, of_file=False) if isinstance(row, dict) else row)
+            except InputError as error:
+                self.faults += error.faults
+                cables.append(self._stand_in(row))
+        return cables
+
+    def _stand_in(self, row: dict[str, Any]) -> dict[str, Any]:
+        """For a faulty cable: one between its ends, so that no other fault appears or is told with a wrong index."""
+        ends = {name: row.get(name) for name in ("from_node", "to_node")}
+        if not all(isinstance(end, str) and end for end in ends.values()):
+            ends = dict.fromkeys(ends, "?")
+            self.unknown.add("network.cables")
+        return ends | {"r_mohm": 1.0, "x_mohm": 0.0, "ampacity_a": 1.0}
+
+    def _cables_file(self, given: dict[str, Any]) -> list[Any]:
         place = ("network", "cables")
         wanted = self._validate(_CABLES, given, place)
         table = None if wanted is None else self._table(wanted.file, place)
         cables: list[Any] = []
         if table is not None:
             try:
-                cables = self._rows(table, Cable, range(len(table.rows)), others=None)
+                cables = self._cable_rows(table)
             except InputError as error:
                 self._add(error, place)
         if not cables:
             self.unknown.add("network.cables")
         return cables
 
-    def _rows(
-        self, table: Table, model: type[Session | Cable], rows: Sequence[int], others: tuple[str, ...] | None
-    ) -> list[Any]:
-        """Rows as data of ``model``. Columns beyond its fields and ``others`` are refused (None: passed over)."""
-        fields = model.model_fields
+    def _cable_rows(self, table: Table) -> list[Any]:
+        ways = ways_in(table.columns)
+        if not ways:
+            near = "".join(
+                did_you_mean(name, FIELDS - set(table.columns)) for name in table.columns if name not in FIELDS
+            )
+            raise InputError.one(str(table.path), f"has no columns {WAYS}{near}")
+        raise_some(
+            [
+                Fault(str(table.path), "there is no such column; it is needed", name)
+                for name, info in ways[0].model_fields.items()
+                if info.is_required() and name not in table.columns and len(ways) == 1
+            ],
+            table.path,
+        )
+        faults: list[Fault] = []
+        found = []
+        for row in range(len(table.rows)):
+            record, bad_cells = _record(table, row, FIELDS)
+            faults += bad_cells
+            try:
+                found.append(resolved(record, f"{table.path}: line {table.lines[row]}", of_file=True))
+            except InputError as error:
+                faults += () if bad_cells else error.faults
+        raise_some(faults, table.path)
+        return found
+
+    def _sessions(self, table: Table, rows: Sequence[int]) -> list[Any]:
+        """Rows as data of sessions. Columns beyond its fields and the charge point are refused."""
+        fields = Session.model_fields
         faults = [
             Fault(str(table.path), "there is no such column; it is needed", name)
             for name, info in fields.items()
             if info.is_required() and name not in table.columns
         ]
-        if others is not None:
-            faults += [
-                Fault(str(table.path), f"unknown column{did_you_mean(name, fields)}", name)
-                for name in table.columns
-                if name not in fields and name not in others
-            ]
+        faults += [
+            Fault(str(table.path), f"unknown column{did_you_mean(name, fields)}", name)
+            for name in table.columns
+            if name not in fields and name != "charge_point"
+        ]
         raise_some(faults, table.path)
         found = []
         for row in rows:
-            record: dict[str, Any] = {}
-            bad_cells = []
-            for name, cell in zip(table.columns, table.rows[row], strict=True):
-                if name not in fields or cell == "":
-                    continue
-                value: float | str | None = cell if name in TEXT_COLUMNS else number(cell)
-                if value is None:
-                    bad_cells.append(Fault(table.where(row, name), "is not a finite number", repr(cell)))
-                else:
-                    record[name] = value
-            faults += bad_cells or self._row_faults(model, record, f"{table.path}: line {table.lines[row]}")
+            record, bad_cells = _record(table, row, fields.keys())
+            faults += bad_cells or _session_faults(record, f"{table.path}: line {table.lines[row]}")
             found.append(record)
         raise_some(faults, table.path)
         return found
-
-    @staticmethod
-    def _row_faults(model: type[Session | Cable], record: dict[str, Any], where: str) -> list[Fault]:
-        try:
-            model.model_validate_json(to_json(record), strict=True)
-        except ValidationError as error:
-            return faults_in(error, record, model, where)
-        return []
 
     def _validate(self, adapter: TypeAdapter[Any], given: dict[str, Any], place: tuple[str, ...]) -> Any:
         try:
@@ -159,3 +190,26 @@ class Resolver:
         """A fault of a file is told with the field of the site that names the file."""
         named = f"{'.'.join(place)} of {self.path}"
         self.faults += [Fault(fault.where, f"{fault.what} [for {named}]", fault.received) for fault in error.faults]
+
+
+def _record(table: Table, row: int, fields: Collection[str]) -> tuple[dict[str, Any], list[Fault]]:
+    """The cells of a row that belong to ``fields`` and are not empty, and the faults of those that are no numbers."""
+    record: dict[str, Any] = {}
+    faults = []
+    for name, cell in zip(table.columns, table.rows[row], strict=True):
+        if name not in fields or cell == "":
+            continue
+        value: float | str | None = cell if name in TEXT_COLUMNS else number(cell)
+        if value is None:
+            faults.append(Fault(table.where(row, name), "is not a finite number", repr(cell)))
+        else:
+            record[name] = int(value) if name in WHOLE_COLUMNS and value == int(value) else value
+    return record, faults
+
+
+def _session_faults(record: dict[str, Any], where: str) -> list[Fault]:
+    try:
+        Session.model_validate_json(to_json(record), strict=True)
+    except ValidationError as error:
+        return faults_in(error, record, Session, where)
+    return []

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.site.base import SitePart
+from schemas.site.network import Node
 
 FileName = Annotated[str, Field(min_length=1)]
 """Relative to the site file; gzipped if it ends in ``.gz``."""
@@ -35,6 +36,43 @@ class SessionsFile(SitePart):
 
 
 class CablesFile(SitePart):
-    """Columns ``from_node,to_node,r_mohm,x_mohm,ampacity_a``; others are for the reader."""
+    """A table with a row a cable: columns named as the fields of `Cable`, `CableOfType` or `CableOfConductor`, empty
+    cells where a row has none. Others are for the reader."""
 
     file: FileName
+
+
+class _CableRun(SitePart):
+    """A cable by what is in it and how long it is; resistance, reactance and ampacity follow (`sites.conductors`)."""
+
+    from_node: Node
+    to_node: Node
+    length_m: Annotated[float, Field(gt=0, le=1e5)]
+    parallel: Annotated[int, Field(ge=1, le=20)] = 1
+    """Equal cables beside one another."""
+    conductor_temp_c: Annotated[float, Field(ge=-20, le=90)] | None = None
+    """At which the resistance is. None: what the insulation bears for good, PVC 70 °C and XLPE 90 °C."""
+    x_ohm_per_km: Annotated[float, Field(ge=0, le=10)] = 0.08
+    """Reactance of one cable, per phase. 0.08: IEC 60364-5-52, where nothing is known of it."""
+    ampacity_a: Annotated[float, Field(gt=0, le=1e5)] | None = None
+    """Of all parallel ones. None: by IEC 60364-5-52, installation method E, not grouped."""
+    r0_factor: Annotated[float, Field(ge=1, le=20)] = 4.0
+    """As of `Cable`."""
+    x0_factor: Annotated[float, Field(ge=0, le=20)] = 4.0
+    """As of `Cable`."""
+
+
+class CableOfType(_CableRun):
+    """A cable by its designation."""
+
+    type: Annotated[str, Field(min_length=1, max_length=40)]
+    """Such as ``NAYY 4x150 SE`` or ``NYY-J 5x10``: NYY, NAYY, N2XY or NA2XY with four or five equal cores."""
+
+
+class CableOfConductor(_CableRun):
+    """A cable by material and cross-section."""
+
+    material: Literal["copper", "aluminium"]
+    mm2: Annotated[float, Field(gt=0, le=1000)]
+    """Cross-section of each conductor."""
+    insulation: Literal["pvc", "xlpe"] = "pvc"

@@ -154,6 +154,8 @@ def test_site_schema_takes_every_site_as_written_and_as_resolved() -> None:
     [
         ("max_charge_kw: 22", "max_charge_kW: 22"),
         ("kind: bess", "kind: battery"),
+        ("material: copper", "material: gold"),
+        ("type: NYY-J 5x10 RE, length_m: 14", "type: NYY-J 5x10 RE"),
         ("initial_soc_frac: 0.5", "initial_soc_frac: 50"),
         ("column: load_kw", "colum: load_kw"),
         ("type: clearsky", "type: cloudy"),

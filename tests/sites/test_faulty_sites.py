@@ -322,6 +322,68 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         _cables_file("from_node,to_node,r_mohm,x_mohm,ampacity_a\nMB,EV1,-30,1,75\nMB,PV,14,4,298\n"),
         ["cables.csv: line 2: r_mohm:", "greater than 0", "-30"],
     ),
+    "unknown type of cable": (
+        _yaml("type: NYY-J 5x10 RE, length_m: 14", "type: NYY-J 5x12 RE, length_m: 14"),
+        [
+            "site.yaml: network.cables.0.type: is no known type; did you mean 'NYY 5x1",
+            "there are NYY, NAYY, N2XY, NA2XY with 4 or 5 equal cores; or give material and mm2",
+            "'NYY-J 5x12 RE'",
+        ],
+    ),
+    "cable of a cross-section that there is not": (
+        _yaml("mm2: 25,", "mm2: 26,"),
+        ["site.yaml: network.cables.2.mm2: is no standard cross-section of copper; there are 1.5, 2.5, 4,", "26"],
+    ),
+    "cable of a metal that conducts nothing": (
+        _yaml("material: copper", "material: cooper"),
+        ["site.yaml: network.cables.2.material:", "'copper' or 'aluminium'", "'cooper'"],
+    ),
+    "cable by type and by cross-section": (
+        _yaml("type: NYY-J 5x10 RE, length_m: 14", "type: NYY-J 5x10 RE, mm2: 10, length_m: 14"),
+        [
+            "site.yaml: network.cables.0: says in more than one way what the cable is: type, mm2",
+            "one of these is wanted: r_mohm and x_mohm, or type, or material and mm2",
+        ],
+    ),
+    "cable by type and with an impedance": (
+        _yaml("length_m: 18", "length_m: 18, r_mohm: 30"),
+        ["site.yaml: network.cables.1: says in more than one way what the cable is: r_mohm, type"],
+    ),
+    "cable of nothing": (
+        _yaml("type: NYY-J 5x10 RE, length_m: 14", "length_m: 14"),
+        ["site.yaml: network.cables.0: says not what it is", "r_mohm and x_mohm, or type, or material and mm2"],
+    ),
+    "cable without length": (
+        _yaml("type: NYY-J 5x10 RE, length_m: 14", "type: NYY-J 5x10 RE"),
+        ["site.yaml: network.cables.0.length_m: is missing"],
+    ),
+    "misspelled field of a cable": (
+        _yaml("insulation: xlpe", "isolation: xlpe"),
+        ["site.yaml: network.cables.2.isolation: unknown field; did you mean 'insulation'?", "'xlpe'"],
+    ),
+    "hotter than PVC bears": (
+        _yaml("length_m: 14}", "length_m: 14, conductor_temp_c: 80}"),
+        ["site.yaml: network.cables.0.conductor_temp_c: is above 70 °C, which is what pvc insulation bears", "80"],
+    ),
+    "faulty cable at a node without a connection": (
+        _yaml("{from_node: MB, to_node: EV1, type: NYY-J 5x10 RE", "{to_node: EV1, type: NYY-J 5x10 RE"),
+        ["site.yaml: network.cables.0.from_node: is missing"],
+    ),
+    "table of cables that says not what they are": (
+        _cables_file("from_node,to_node,tpye,length_m\nMB,EV1,NYY 4x35,10\n"),
+        [
+            "cables.csv: has no columns r_mohm and x_mohm, or type, or material and mm2; did you mean 'type'?",
+            "network.cables",
+        ],
+    ),
+    "unknown type in a table of cables": (
+        _cables_file("from_node,to_node,type,length_m\nMB,EV1,NAY 4x150,10\nMB,PV,NAYY 4x150,10\n"),
+        ["cables.csv: line 2: type: is no known type; did you mean 'NAYY 4x150'?", "'NAY 4x150'"],
+    ),
+    "half a cable in a table of cables": (
+        _cables_file("from_node,to_node,type,length_m,parallel\nMB,EV1,NYY 4x35,10,1.5\nMB,PV,NAYY 4x150,10,1\n"),
+        ["cables.csv: line 2: parallel:", "valid integer", "1.5"],
+    ),
     "contains itself": (
         _yaml("description: My building", "description: &a [*a]"),
         ["site.yaml: line 9, column 14", "recursive"],
@@ -385,6 +447,19 @@ def test_a_broken_file_of_cables_hides_no_other_fault_and_invents_none(folder: P
     assert len(found) == 2
     assert "cables.csv: line 2, column r_mohm" in found[0]
     assert "tariff.sale" in found[1]
+
+
+def test_faulty_cables_are_told_together_and_hide_nothing_else(folder: Path) -> None:
+    change(
+        folder,
+        ("type: NYY-J 5x10 RE, length_m: 14", "type: NYX 5x10, length_m: 14"),
+        ("mm2: 25,", "mm2: 24,"),
+        ("node: EV2", "node: EV3"),
+    )
+    found = messages(folder)
+    places = ["network.cables.0.type", "network.cables.2.mm2", "devices.ev2.node"]
+    assert len(found) == len(places)
+    assert all(place in text for place, text in zip(places, found, strict=True))
 
 
 def test_a_thousand_bad_cells_are_ten_faults_and_a_count(folder: Path) -> None:
