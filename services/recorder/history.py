@@ -234,23 +234,11 @@ class History:
         return found[-1]
 
     def info(self, run: str) -> RunInfo:
-        """Raises InputError naming the runs that there are, and when part of this one is in InfluxDB alone."""
+        """Raises InputError naming the runs that there are."""
         runs = {info.run: info for info in self.runs()}
         if run not in runs:
             raise InputError.one(str(self.path), f"there is no such run; there are {', '.join(runs) or 'none'}", run)
-        if self._is_pruned(runs[run]):
-            what = "of this run older messages were deleted here after they had been forwarded: read it from InfluxDB"
-            raise InputError.one(str(self.path), what, run)
         return runs[run]
-
-    def _is_pruned(self, info: RunInfo) -> bool:
-        ((version,),) = self._rows("PRAGMA user_version")
-        if version < 2:
-            return False
-        ((before_us,),) = self._rows("SELECT pruned FROM run WHERE run = :run", run=info.run)
-        if before_us <= 1:
-            return bool(before_us)
-        return self.window is None or self.window.start - NEIGHBOUR < from_us(before_us)
 
     def span(self, run: str) -> tuple[datetime, datetime]:
         """From where to where the run was recorded; of a window the part within it, in wall time whole steps."""
@@ -460,7 +448,22 @@ class History:
     # --
 
     def _need(self, run: str, channel: Channel | None = None) -> None:
-        """Called before messages of that channel (None: of all) are read. A file has them."""
+        """To be called before messages of that channel (None: of all) are read.
+
+        Raises InputError when some of them are in InfluxDB alone.
+        """
+        if channel not in STANDING and self._is_pruned(run):
+            what = "of this run older messages were deleted here after they had been forwarded: read it from InfluxDB"
+            raise InputError.one(str(self.path), what, run)
+
+    def _is_pruned(self, run: str) -> bool:
+        ((version,),) = self._rows("PRAGMA user_version")
+        if version < 2:
+            return False
+        ((before_us,),) = self._rows("SELECT pruned FROM run WHERE run = :run", run=run)
+        if before_us <= 1 or self.window is None:
+            return bool(before_us)
+        return to_us(self.window.start - NEIGHBOUR) < int(before_us)
 
     def _bounds(self, channel: Channel | None = None) -> list[str]:
         if self.window is None or channel in STANDING:

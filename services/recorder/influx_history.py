@@ -73,11 +73,15 @@ def open_influx_history(url: str) -> "InfluxHistory":
     return InfluxHistory(address.server(), address.bucket)
 
 
+def token_path(file: Path | None) -> Path | None:
+    """The file, or else the one that the environment names; None: there is none."""
+    named = os.environ.get(TOKEN_FILE)
+    return Path(named) if file is None and named else file
+
+
 def read_token(file: Path | None) -> str:
     """From the file, or else from the environment. Raises InputError; never tells the token."""
-    named = os.environ.get(TOKEN_FILE)
-    if file is None and named:
-        file = Path(named)
+    file = token_path(file)
     if file is None:
         token = os.environ.get(TOKEN, "").strip()
         if not token:

@@ -16,7 +16,7 @@ from schemas.participant import Received
 from schemas.topics import Topic
 from schemas.wire import decode
 from services.recorder.points import dead_letter_point, message_points, run_point
-from services.recorder.store import RUN_COLUMNS, HistoryStore, to_us
+from services.recorder.store import ALL_PRUNED, RUN_COLUMNS, HistoryStore, to_us
 
 _DAY_US = 86_400_000_000
 _BIRTHS = 1000
@@ -209,7 +209,9 @@ class Spool:
                 bound = before_us if mode == TimeMode.WALL else None
                 found = connection.execute(_PRUNE, {"run": run, "before_us": bound}).rowcount
                 if found:
-                    connection.execute("UPDATE run SET pruned = 1 WHERE run = ?", (run,))
+                    connection.execute(
+                        "UPDATE run SET pruned = max(pruned, ?) WHERE run = ?", (bound or ALL_PRUNED, run)
+                    )
                 pruned += found
         return pruned
 

@@ -75,7 +75,8 @@ CREATE TABLE dead_letter (
 
 
 _FORWARDING = """
--- forwarded: the row as it stands in InfluxDB; NULL: it does not. pruned: 1 once rows of the run were deleted here.
+-- forwarded: the row as it stands in InfluxDB; NULL: it does not.
+-- pruned: messages of the run before this time [µs] were deleted here; 0: none, 1: some, it is not known up to when.
 ALTER TABLE run ADD COLUMN forwarded TEXT;
 ALTER TABLE run ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
 -- point_ns: time of its point, fixed before it is first sent. forwarded: 1 in InfluxDB, 2 (partly) in quarantine.
@@ -103,6 +104,8 @@ RUN_COLUMNS = (
     *("t0_us", "t_end_us", "cycle", "up_to_us", "started_us", "ended_us"),
 )
 """What is known of a run; the rest is the forwarder's."""
+ALL_PRUNED = 2**62
+"""``pruned`` of a run of which any message may have been deleted."""
 _STEPS = (_TABLES, _FORWARDING)
 """What makes a file of version n from one of version n - 1; an empty file is version 0."""
 

@@ -4,6 +4,7 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +44,10 @@ TokenOption = Annotated[
 ]
 URL, ORG, BUCKET = "http://127.0.0.1:8086", "twinswarm", "twinswarm"
 _LEAST_RETENTION_DAYS = 2.0
+_LOOK_S = 1.0
+"""Between looks for what is not there yet."""
+
+log = logging.getLogger(__name__)
 
 
 def forward(
@@ -70,14 +75,15 @@ def forward(
 ) -> None:
     """Forward the history to **InfluxDB**: beside the recorder, whose file is the spool.
 
-    Starts and works while InfluxDB is away. A point that the server refuses goes to quarantine in the file, with the
-    server's reason. Buckets are made by `init-history`.
+    Starts and works while InfluxDB is away, and waits for the files of history and token. A point that the server
+    refuses goes to quarantine in the file, with the server's reason. Buckets are made by `init-history`.
 
     Examples:
         twinswarm forward --history sqlite:site.sqlite --influx http://127.0.0.1:8086 --token-file token --keep 30
     """
     from broker.heartbeat import Heartbeat
     from services.recorder.forward import Forwarder
+    from services.recorder.influx_history import token_path
     from services.recorder.spool import Spool
     from services.recorder.store import HistoryStore
     from services.swarm.process import Life, stop_event, utc_now
@@ -87,11 +93,17 @@ def forward(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.Formatter.converter = time.gmtime
     logging.getLogger("services").setLevel(logging.INFO)
+    file = options.history_file(history)
+    check_url(influx)
     stop, alive = stop_event(Life()), Heartbeat(heartbeat)
-    with (
-        closing(HistoryStore(options.history_file(history))) as store,
-        closing(_server(influx, org, token_file)) as server,
-    ):
+    if not once:
+        # In a stack that is just starting the recorder and init-history have not made them yet.
+        for needed in (file, token_path(token_file)):
+            if needed is not None and not _comes_to_be(needed, lambda: alive.wait(stop, _LOOK_S)):
+                return
+    if not file.is_file():
+        raise InputError.one("--history", "there is no history here; the recorder makes it", str(file))
+    with closing(HistoryStore(file)) as store, closing(_server(influx, org, token_file)) as server:
         forwarder = Forwarder(
             Spool(store),
             server,
@@ -154,6 +166,16 @@ def downsample(
         raise InputError.one("--to", "is to be after --from", stop)
     with closing(_server(influx, org, token_file)) as server:
         made.downsample(server, bucket, begin, end, simulated=not live)
+
+
+def _comes_to_be(file: Path, wait: Callable[[], bool]) -> bool:
+    """Waits until the file is there; False: ``wait`` said to stop."""
+    if not file.is_file():
+        log.warning("waiting for %s, which is not there yet", file)
+    while not file.is_file():
+        if wait():
+            return False
+    return True
 
 
 def _server(url: str, org: str, token_file: Path | None) -> "InfluxServer":
