@@ -19,6 +19,10 @@ class CheckpointStore(Protocol):
         """Replaces the checkpoint: afterwards either the old or the new value is there, whole."""
         ...
 
+    def clear(self) -> None:
+        """Forgets it, if there is one."""
+        ...
+
 
 class NoCheckpoint:
     """For a member whose death ends its life."""
@@ -27,6 +31,9 @@ class NoCheckpoint:
         return None
 
     def save(self, value: Json) -> None:
+        pass
+
+    def clear(self) -> None:
         pass
 
 
@@ -41,6 +48,9 @@ class MemoryCheckpoint:
 
     def save(self, value: Json) -> None:
         self._text = json.dumps(value)
+
+    def clear(self) -> None:
+        self._text = None
 
 
 class FileCheckpoint:
@@ -72,6 +82,9 @@ class FileCheckpoint:
         with self._new.open("w", encoding="utf-8") as file:
             json.dump(value, file)
         self._new.replace(self._path)
+
+    def clear(self) -> None:
+        self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         os.close(self._lock)

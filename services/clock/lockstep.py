@@ -19,7 +19,6 @@ The rules of the clock, numbered as in `broker.lockstep`:
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from broker.transport import Send
 from schemas.cycle import Course
@@ -29,18 +28,13 @@ from schemas.participant import Json
 from schemas.site import FEEDER, SERVICES, OnSilence, TimeOptions
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import encode
+from services.clock.store import Store
 
 CLOCK = "clock"
 ANSWERING_SERVICES = frozenset(SERVICES) - {CLOCK}
 NEVER_DROPPED = frozenset({"ems", "recorder", FEEDER})
 _GATHER_S = 0.05
 """Births come in a swarm; the tick that admits them waits so long for the next one."""
-
-
-class Store(Protocol):
-    def load(self) -> Json | None: ...
-
-    def save(self, value: Json) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

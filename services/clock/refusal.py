@@ -1,6 +1,7 @@
 """A simulation never commands a site that lives: what has to be looked at before a clock opens a session."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from schemas.wire import decode
 
 LISTEN_S = 3.0
 """Longer than the longest silence of a session that lives: a lock-step clock repeats its tick sooner."""
+TAKEOVERS_MOST = 2
+"""A connection may break while we listen; that of two clients with the same name breaks all the time."""
 GRACE_S = 10.0
 """So long it reads on after that while messages are waiting: a slow machine must not overlook what is retained."""
 WATCHED = (Channel.SESSION, Channel.BIRTH, Channel.STATE, Channel.TICK, Channel.TELEMETRY, Channel.SETPOINT)
@@ -26,6 +29,10 @@ class _Seen:
     sessions: dict[tuple[Kind, str], tuple[RunId | None, Session]] = field(default_factory=dict)
     live: dict[tuple[Kind, str], Channel] = field(default_factory=dict)
     """Who sent something while we listened."""
+    runs: set[RunId | None] = field(default_factory=set)
+    """To which that belonged."""
+    handed_over: Counter[str] = field(default_factory=Counter)
+    """How often we were given what is retained on a topic: once for every connection that we made."""
 
     def note(self, delivery: Delivery) -> None:
         try:
@@ -34,6 +41,7 @@ class _Seen:
         except RemoteMessageError:
             return  # what cannot be understood cannot be alive; an empty payload deletes what was retained
         who = (topic.kind, topic.device)
+        self.handed_over[delivery.topic] += delivery.retained
         if isinstance(body, Birth):
             self.births[who] = (stamp, body)
         elif isinstance(body, State):
@@ -42,6 +50,12 @@ class _Seen:
             self.sessions[who] = (stamp.run, body)
         elif not delivery.retained:
             self.live[who] = topic.channel
+            self.runs.add(stamp.run)
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether our connection was taken away time and again: a broker keeps one of those who have the same name."""
+        return max(self.handed_over.values(), default=0) > TAKEOVERS_MOST
 
     def online(self, who: tuple[Kind, str]) -> bool:
         """A state that is not offline; with a birth, of the same life."""
@@ -66,6 +80,33 @@ def check_site_is_free(
     left open by a clock that is gone is no obstacle when nobody is online, unless it is one of real devices.
     The transport is connected here, and closed again. Raises BrokerUnreachableError.
     """
+    seen = _listen(transport, site, listen_s, now)
+    obstacles = [*_double(seen), *_sessions(seen), *_strangers(seen, allowed), *_unable(seen, mode, allowed)]
+    if obstacles:
+        raise SiteBusyError(f"site {site} lives: " + "; ".join(obstacles))
+
+
+def check_nothing_is_simulated(
+    transport: Transport, site: str, *, listen_s: float = LISTEN_S, now: Callable[[], float] = time.monotonic
+) -> None:
+    """The same before a session of real devices, which may be there already: raises SiteBusyError when the site is
+    being simulated, or when another clock is there. A simulated session that was left open is no obstacle when its
+    clock is gone and nobody sends anything in its run; an open session of real devices is there to be gone on with.
+    """
+    seen = _listen(transport, site, listen_s, now)
+    obstacles = [
+        *_double(seen),
+        *(
+            f"{kind}/{device} simulates it in session {run}, which has to end first"
+            for (kind, device), (run, session) in sorted(seen.sessions.items())
+            if session.simulated and session.ended is None and (seen.online((kind, device)) or run in seen.runs)
+        ),
+    ]
+    if obstacles:
+        raise SiteBusyError(f"site {site} is taken: " + "; ".join(obstacles))
+
+
+def _listen(transport: Transport, site: str, listen_s: float, now: Callable[[], float]) -> _Seen:
     seen = _Seen()
     transport.connect([topic_filter(site, channel=channel) for channel in WATCHED])
     try:
@@ -79,9 +120,7 @@ def check_site_is_free(
                 break
     finally:
         transport.close()
-    obstacles = [*_sessions(seen), *_strangers(seen, allowed), *_unable(seen, mode, allowed)]
-    if obstacles:
-        raise SiteBusyError(f"site {site} lives: " + "; ".join(obstacles))
+    return seen
 
 
 def _sessions(seen: _Seen) -> list[str]:
@@ -97,6 +136,10 @@ def _sessions(seen: _Seen) -> list[str]:
         elif seen.live:
             found.append(f"{who} is open and messages are being sent")
     return found
+
+
+def _double(seen: _Seen) -> list[str]:
+    return ["another client with this clock's name is connected"] if seen.taken_over else []
 
 
 def _strangers(seen: _Seen, allowed: Set[str]) -> list[str]:

@@ -1,16 +1,18 @@
 """The wall clock: says which time holds at a site, as one retained message, and when it is over."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
 
 from broker.life import Life
 from broker.transport import Delivery, Transport, Will
-from schemas.errors import BrokerUnreachableError, RemoteMessageError
+from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError
 from schemas.messages import Birth, BootId, Presence, RunId, ServiceNameplate, Session, State, TimeMode
 from schemas.participant import Outgoing
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
+from services.clock.store import NoStore, Store
 
 SETTLE_S = 1.0
 """So long a clock that starts waits for a session of its own that the broker may retain."""
@@ -23,20 +25,29 @@ class WallTime:
 
     step_s: int
     t0: datetime | None = None
-    t_end: datetime | None = None
-    """None: it has no end."""
+    length: timedelta | None = None
+    """In session time; None: it has no end."""
     speed: float = 1.0
     """Session seconds per machine second."""
     simulated: bool = True
     lead_s: float = 0.0
     """Machine time from the announcement to ``t0``, for participants to get ready in."""
 
+    def fits(self, session: Session) -> bool:
+        """Whether it is one that this clock could have opened."""
+        length = None if session.t_end is None else session.t_end - session.t0
+        ordered = (self.step_s, self.speed, self.simulated, self.length)
+        if (session.step_s, session.speed, session.simulated, length) != ordered:
+            return False
+        return session.mode is TimeMode.WALL and self.t0 in (None, session.t0)
+
 
 class WallClock:
-    """Opens the session, or resumes the open one that it finds retained, and ends it at ``t_end``.
+    """Opens the session, or resumes the one that it kept or finds retained and open, and ends it at its end.
 
     It is driven by `broker.wall.drive`. When it dies the session goes on without it: all others know the time by
     themselves. When it is stopped it ends a simulated session (``end_when_stopped``); a real site's goes on.
+    ``store`` keeps the session, so that it is resumed also when the broker has forgotten it.
     """
 
     def __init__(
@@ -50,8 +61,12 @@ class WallClock:
         device: str = "clock",
         resume: bool = True,
         end_when_stopped: bool | None = None,
+        store: Store | None = None,
     ) -> None:
-        """``run``: of the session that it opens if it does not resume one; ``boot``: new for every process."""
+        """``run``: of the session that it opens if it does not resume one; ``boot``: new for every process.
+
+        Raises LocalStateError for a store that holds no session.
+        """
         self._transport = transport
         self._time = time
         self._run = run
@@ -61,7 +76,8 @@ class WallClock:
         self._birth = Topic(site, Kind.CLOCK, device, Channel.BIRTH)
         self._state = Topic(site, Kind.CLOCK, device, Channel.STATE)
         self._topic = Topic(site, Kind.CLOCK, device, Channel.SESSION)
-        self._found: tuple[RunId, Session] | None = None
+        self._store = store or NoStore()
+        self._found = _kept(self._store)
         self._session: Session | None = None
         self._started: datetime | None = None
         self._said_goodbye = False
@@ -95,9 +111,10 @@ class WallClock:
         except RemoteMessageError:
             self.rejected += 1  # the recorder keeps it as a dead letter; an empty one deletes what is retained
             return
-        if isinstance(body, Session) and body.mode is TimeMode.WALL and body.ended is None and stamp.run is not None:
-            # What was decoded carries its old stamp, too, which must not be sent again.
-            self._found = (stamp.run, Session(**{name: getattr(body, name) for name in Session.model_fields}))
+        if isinstance(body, Session):
+            if self._found is None and body.ended is None and stamp.run is not None and self._time.fits(body):
+                # What was decoded carries its old stamp, too, which must not be sent again.
+                self._found = (stamp.run, Session(**{name: getattr(body, name) for name in Session.model_fields}))
         elif isinstance(body, State) and stamp.boot == self._life.boot and body.state is Presence.OFFLINE:
             self._send([Outgoing(self._state, State(state=Presence.ONLINE))], now)  # the connection broke, not I
 
@@ -123,16 +140,18 @@ class WallClock:
             self._life.run, self._session = self._found
         else:
             wall0 = now + timedelta(seconds=self._time.lead_s)
+            t0 = wall0 if self._time.t0 is None else self._time.t0
             self._life.run = self._run
             self._session = Session(
                 mode=TimeMode.WALL,
                 step_s=self._time.step_s,
-                t0=wall0 if self._time.t0 is None else self._time.t0,
-                t_end=self._time.t_end,
+                t0=t0,
+                t_end=None if self._time.length is None else t0 + self._time.length,
                 wall0=wall0,
                 speed=self._time.speed,
                 simulated=self._time.simulated,
             )
+        self._store.save({"run": self._life.run, "session": self._session.model_dump(mode="json")})
         birth = Birth(
             nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=f"twinswarm {version('twinswarm')}"
         )
@@ -174,3 +193,13 @@ class WallClock:
         for message in outgoing:
             payload = self._life.encode(message, ts)
             self._transport.publish(str(message.topic), payload, retain=message.topic.retained)
+
+
+def _kept(store: Store) -> tuple[RunId, Session] | None:
+    saved = store.load()
+    if saved is None:
+        return None
+    try:
+        return saved["run"], Session.model_validate_json(json.dumps(saved["session"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise LocalStateError(f"the clock's checkpoint holds no session: {error}") from None

@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--broker", required=True, help="mqtt://host:port or mqtts://host:port")
     parser.add_argument("--checkpoints", type=Path, help="folder of the participants' checkpoints")
     parser.add_argument("--history", type=Path, help="the recorder's SQLite file")
-    parser.add_argument("--course", help="the clock's: a run as JSON, see services.swarm.clock_process")
+    parser.add_argument("--course", help="the clock's: a run as JSON, see services.swarm.clock_order")
     parser.add_argument("--once", action="store_true", help="end with the session")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input does")
     for name in ("cafile", "cert", "key", "password-file"):
@@ -175,7 +175,8 @@ def _serve(given: argparse.Namespace) -> None:
     connection = Connection(address, credentials)
     life = Life(once=given.once, lifeline=given.lifeline)
     if given.device == "clock":
-        from services.swarm.clock_process import ClockOrder, run_clock
+        from services.swarm.clock_order import ClockOrder
+        from services.swarm.clock_process import run_clock
 
         run_clock(site, ClockOrder.model_validate_json(given.course), connection, given.checkpoints, life)
     else:

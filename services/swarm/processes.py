@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schemas.site import OnSilence, Site
 from services.clock.lockstep import CLOCK
-from services.swarm.clock_process import ClockOrder
+from services.swarm.clock_order import ClockOrder
 from services.swarm.process import Connection
 from services.swarm.supervisor import Death, Supervisor
 

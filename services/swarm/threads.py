@@ -14,7 +14,8 @@ from schemas.errors import RunFailedError, TwinswarmError
 from schemas.messages import TimeMode
 from schemas.site import Site
 from services.clock.lockstep import CLOCK
-from services.swarm.clock_process import ClockOrder, drive_clock
+from services.swarm.clock_order import ClockOrder
+from services.swarm.clock_process import drive_clock
 from services.swarm.compose import Recording, maker
 from services.swarm.process import Connection, utc_now
 from services.swarm.supervisor import Death

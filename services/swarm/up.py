@@ -22,7 +22,7 @@ from schemas.wire import decode
 from services.analysis.result import RunResult
 from services.clock.lockstep import CLOCK
 from services.clock.refusal import check_site_is_free
-from services.swarm.clock_process import ClockOrder
+from services.swarm.clock_order import ClockOrder
 from services.swarm.compose import members
 from services.swarm.pipeline import OnMessage, Order, settle
 from services.swarm.process import Connection, utc_now
@@ -93,7 +93,8 @@ def conduct_swarm(
         observer = MqttTransport(connection.address, f"{site.site}.{OBSERVER}", connection.credentials_of(OBSERVER))
         if how.external:
             check_site_is_free(observer, site.site, how.mode, how.attach)
-        clock = ClockOrder(run=run, t0=order.course.t0, t_end=order.course.t_end, allowed=None, speed=how.speed)
+        length = order.course.t_end - order.course.t0
+        clock = ClockOrder(run=run, t0=order.course.t0, length=length, allowed=None, speed=how.speed)
         swarm: Swarm
         if how.one_process:
             swarm = ThreadedSwarm(site, clock, connection, order.history)

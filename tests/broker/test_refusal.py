@@ -24,7 +24,7 @@ from schemas.messages import (
 )
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import encode
-from services.clock.refusal import check_site_is_free
+from services.clock.refusal import check_nothing_is_simulated, check_site_is_free
 from tests.broker.probe import RUN0, RUN1, SITE, T0, session
 
 BOTH = (TimeMode.LOCKSTEP, TimeMode.WALL)
@@ -62,6 +62,9 @@ class Site:
     def check(self, *allowed: str, mode: TimeMode = TimeMode.LOCKSTEP) -> None:
         transport = MemoryTransport(self.broker, "checker")
         check_site_is_free(transport, SITE, mode, set(allowed), listen_s=0.05)
+
+    def check_before_real_devices(self) -> None:
+        check_nothing_is_simulated(MemoryTransport(self.broker, "checker"), SITE, listen_s=0.05)
 
 
 def test_an_empty_site_is_free() -> None:
@@ -158,3 +161,24 @@ def test_the_check_listens_long_enough_for_who_only_talks_now_and_then(address: 
     timer.join()
     talker.close()
     check_site_is_free(MqttTransport(address, "checker"), SITE, TimeMode.LOCKSTEP, set(), listen_s=0.2)
+
+
+def test_before_real_devices_an_open_session_of_theirs_and_whoever_is_online_is_no_obstacle() -> None:
+    site = Site()
+    site.say(Kind.CLOCK, "clock", Channel.SESSION, session(simulated=False))
+    site.member("clock", kind=Kind.CLOCK)
+    site.member("stranger")
+    site.check_before_real_devices()
+
+
+def test_before_real_devices_a_simulation_is_refused_by_name_until_it_has_ended_or_is_abandoned() -> None:
+    site = Site()
+    site.say(Kind.CLOCK, "clock", Channel.SESSION, session())
+    site.member("clock", kind=Kind.CLOCK)
+    with pytest.raises(SiteBusyError, match=f"clock/clock simulates it in session {RUN0}"):
+        site.check_before_real_devices()
+    site.member("clock", Presence.OFFLINE, kind=Kind.CLOCK)
+    site.check_before_real_devices()
+    site.member("clock", kind=Kind.CLOCK)
+    site.say(Kind.CLOCK, "clock", Channel.SESSION, session(ended_after_s=10))
+    site.check_before_real_devices()

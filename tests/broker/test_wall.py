@@ -574,7 +574,7 @@ def test_a_session_at_speed_3600_runs_over_a_real_broker_to_its_end(address: Bro
     probe = Probe({Phase.SENSE: Cadence(period_s=900.0), Phase.APPLY: Cadence(on_message=True)})
     site, clock_transport = SITE, MqttTransport(address, "lab.clock")
     run: RunId = RUN1 if address.port % 2 else RUN2
-    time = WallTime(step_s=900, t0=T0, t_end=T0 + timedelta(hours=1), speed=3600.0, lead_s=0.3)
+    time = WallTime(step_s=900, t0=T0, length=timedelta(hours=1), speed=3600.0, lead_s=0.3)
     clock = WallClock(site, clock_transport, time, run=run, boot="clock1", resume=False)
     loop = WallLoop(probe, MqttTransport(address, "lab.probe"), new_boot=lambda: "probe1", once=True)
     ear = MqttTransport(address, "ear")

@@ -9,7 +9,7 @@ from schemas.wire import decode, encode
 from services.clock.wall import WallClock, WallTime
 from tests.broker.probe import RUN1, RUN2, SESSION_TOPIC, SITE, T0, WALL0, machine
 
-HOUR = WallTime(step_s=900, t0=T0, t_end=T0 + timedelta(hours=1), speed=60.0)
+HOUR = WallTime(step_s=900, t0=T0, length=timedelta(hours=1), speed=60.0)
 STATE = Topic(SITE, Kind.CLOCK, "clock", Channel.STATE)
 
 

@@ -1,5 +1,6 @@
 """The options that commands share, each defined once, and what they mean."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ RUNS = Path("runs")
 HISTORY = f"sqlite:{RUNS / 'history.sqlite'}"
 SITE = "fit_g2v"
 BROKER = "mqtt://127.0.0.1:1883"
+LOCKSTEP = "lockstep"
 
 _SITE, _WHEN, _OUT, _BROKER = "Site", "Time", "Results", "Broker"
 
@@ -267,7 +269,7 @@ def history_file(url: str) -> Path:
 
 def parse_speed(text: str) -> float | None:
     """None: lock-step. Raises InputError."""
-    if text == "lockstep":
+    if text == LOCKSTEP:
         return None
     allowed = "lockstep or a number above 0 and up to 100000 is allowed"
     try:
@@ -277,6 +279,17 @@ def parse_speed(text: str) -> float | None:
     if not 0 < speed <= 100_000:
         raise InputError.one("--speed", allowed, text)
     return speed
+
+
+def refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    """Raises InputError with all of ``others`` that were given (are not None): they cannot stand beside ``option``."""
+    faults = [
+        Fault(other, f"cannot stand beside {option}", None if value is True else shorten(value))
+        for other, value in others.items()
+        if value is not None
+    ]
+    if faults:
+        raise InputError(faults)
 
 
 def parse_local_time(text: str, midnight: datetime, site: Site) -> datetime:

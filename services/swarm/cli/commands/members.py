@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from schemas.errors import InputError
+from schemas.messages import EmsMode
 from schemas.site import FEEDER, Site
 from services.swarm.cli import options
 from services.swarm.process import Connection, Life, run_member, utc_now
@@ -88,12 +89,43 @@ def _service(device: str, told: str, example: str) -> Callable[..., None]:
     return serve
 
 
-ems = _service(
-    "ems",
-    "Run the **EMS**: learns devices from their births, plans every step, sends set-points.\n\n"
-    "Its mode is the site's: control, observe (plans, commands nobody) or hold.",
-    "twinswarm ems --site fit_g2v --broker mqtt://127.0.0.1:1883",
-)
+def ems(
+    site: options.SiteOption = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    mode: Annotated[
+        EmsMode | None,
+        typer.Option(
+            "--mode",
+            help="control: sends set-points. observe: plans, commands nobody. hold: neither.",
+            show_default="the site's",
+            rich_help_panel="Site",
+        ),
+    ] = None,
+    broker: options.BrokerOption = options.BROKER,
+    checkpoints: CheckpointsOption = None,
+    once: OnceOption = False,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
+) -> None:
+    """Run the **EMS**: learns devices from their births, plans every step, sends set-points.
+
+    Examples:
+        twinswarm ems --site fit_g2v --broker mqtt://127.0.0.1:1883
+        twinswarm ems --site mysite --mode observe  to see what it would do with real devices
+    """
+    chosen = options.variant(site, case, storage, reference).taking_part
+    if mode is not None:
+        chosen = chosen.model_copy(update={"ems": chosen.ems.model_copy(update={"mode": mode})})
+    connection = options.connection(broker, cafile, cert, key, username, password_file)
+    _serve(chosen, "ems", connection, checkpoints, Life(once=once, heartbeat=heartbeat))
+
+
 grid = _service(
     FEEDER,
     "Run the **network twin**: solves the network, measures PCC power, losses and voltages.",
@@ -157,7 +189,32 @@ def clock(
     reference: options.ReferenceOption = Reference.SMART,
     date: options.DateOption = None,
     length: options.ForOption = None,
-    speed: options.SpeedOption = "lockstep",
+    speed: options.SpeedOption = options.LOCKSTEP,
+    from_now: Annotated[
+        bool,
+        typer.Option(
+            "--now",
+            help="The run begins at this moment of the machine's clock, and without --for it has no end.",
+            rich_help_panel="Time",
+        ),
+    ] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Real devices: a session in wall time without an end. An open one is gone on with, and when this "
+            "process is stopped it stays open.",
+            rich_help_panel="Time",
+        ),
+    ] = False,
+    stay: Annotated[
+        bool,
+        typer.Option(
+            "--stay",
+            help="Live on after the end until stopped: for supervisors, which else would begin the run again.",
+            rich_help_panel="Time",
+        ),
+    ] = False,
     broker: options.BrokerOption = options.BROKER,
     checkpoints: CheckpointsOption = None,
     cafile: options.CafileOption = None,
@@ -170,24 +227,44 @@ def clock(
     """Run the **clock**: opens a session, carries it to its end, ends with it.
 
     In lock-step it waits for every device and service of the site, then ticks. It refuses a site that lives: whose
-    session is open, or on which a device is online that is not the site's or does not follow this time.
+    session is open, or on which a device is online that is not the site's or does not follow this time. With
+    --checkpoints a clock that was stopped or killed goes on with its run when the same command is started again;
+    after the run's end the command begins a new one.
 
     Examples:
         twinswarm clock --site fit_g2v --for 24h --broker mqtt://127.0.0.1:1883
         twinswarm clock --site fit_g2v --speed 60
+        twinswarm clock --site fit_g2v --speed 1 --now  a site on MQTT to develop against
+        twinswarm clock --site mysite --live            real devices
     """
-    from services.swarm.clock_process import ClockOrder, run_clock
+    from services.swarm.clock_order import ClockOrder
+    from services.swarm.clock_process import run_clock
     from services.swarm.compose import members
-    from services.swarm.runs import new_run_id
+    from services.swarm.runs import new_run_id, parse_duration
 
+    if live:
+        options.refuse_beside("--live", {"--date": date, "--for": length, "--case": case, "--now": from_now or None})
+        if speed != options.LOCKSTEP:
+            raise InputError.one("--speed", "cannot stand beside --live: real devices live in real time", speed)
+    factor = 1.0 if live else options.parse_speed(speed)
+    if from_now:
+        options.refuse_beside("--now", {"--date": date})
+        if factor is None:
+            raise InputError.one("--speed", "a number is needed beside --now: lock-step knows no machine time", speed)
     chosen = options.variant(site, case, storage, reference).taking_part
-    course = options.course(chosen, date, length)
+    t0, span = None, None if length is None else parse_duration(length)
+    if not (live or from_now):
+        course = options.course(chosen, date, length)
+        t0, span = course.t0, course.t_end - course.t0
     order = ClockOrder(
         run=new_run_id(utc_now()),
-        t0=course.t0,
-        t_end=course.t_end,
-        speed=options.parse_speed(speed),
+        t0=t0,
+        length=span,
+        speed=factor,
+        simulated=not live,
         allowed=frozenset(members(chosen)),
+        end_when_stopped=not live and checkpoints is None,
+        stay=stay,
     )
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     _log("clock", chosen, connection)

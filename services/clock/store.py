@@ -1,0 +1,23 @@
+"""Where a clock keeps what its restart must know."""
+
+from typing import Protocol
+
+from schemas.participant import Json
+
+
+class Store(Protocol):
+    """As `broker.checkpoint.CheckpointStore`."""
+
+    def load(self) -> Json | None: ...
+
+    def save(self, value: Json) -> None: ...
+
+
+class NoStore:
+    """For a clock whose death ends its run, or whose session the broker retains."""
+
+    def load(self) -> Json | None:
+        return None
+
+    def save(self, value: Json) -> None:
+        pass
