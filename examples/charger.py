@@ -28,7 +28,7 @@ class Attachment:
         self.seqs = {"state": -1}  # messages count from 1 per topic, but a last will is number 0
         topic, _, payload = self.message("state", {"state": "offline"}, datetime.now(UTC))
         client.will_set(topic, payload, qos=1, retain=True)
-        client.on_connect, client.on_message = self.on_connect, self.on_message
+        client.on_message = self.on_message
         self.begin("", datetime.now(UTC))
 
     def begin(self, run, now):
@@ -46,10 +46,8 @@ class Attachment:
         for topic, _, payload in messages:
             self.client.publish(topic, payload, qos=1, retain=topic.endswith(("/birth", "/state")))
 
-    def on_connect(self, client, _userdata, _flags, reason, _properties):
-        if reason.is_failure:
-            return  # the connection ends with it
-        client.subscribe([(f"{self.clock}/session", 1), (f"{self.clock}/tick", 1), (f"{self.path}/setpoint", 1)])
+    def on_join(self):
+        self.client.subscribe([(f"{self.clock}/session", 1), (f"{self.clock}/tick", 1), (f"{self.path}/setpoint", 1)])
         self.publish(*self.kept)  # after a broken connection, too: the last will has said that we are gone
 
     def on_message(self, _client, _userdata, incoming):
@@ -144,7 +142,7 @@ def main():
     given = parse_options(__doc__, "ev1")
     client = new_client(given)
     attachment = Attachment(client, given.site, given.device)
-    serve(client, given, attachment.tell_when_due)
+    serve(client, given, attachment.on_join, attachment.tell_when_due)
 
 
 if __name__ == "__main__":

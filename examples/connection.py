@@ -104,17 +104,26 @@ def new_client(given):
     return client
 
 
-def serve(client, given, between=lambda: None):
-    """Drives the client for good, and calls ``between`` at least every 50 ms. A device outlives its broker: it dials
-    again after every loss, once a second."""
+def serve(client, given, on_join, between=lambda: None):
+    """Drives the client for good. A device outlives its broker: it dials again after every loss, once a second.
+
+    ``on_join`` is called whenever the broker has let us in, ``between`` at least every 50 ms while it has.
+    """
+
+    def on_connect(_client, _userdata, _flags, reason, _properties):
+        if reason.is_failure:
+            _tell(given, f"the broker refuses us: {reason}")
+        else:
+            on_join()
+
+    client.on_connect = on_connect
     while True:
         try:
             client.connect(given.host, given.port)
             while client.loop(0.05) == mqtt.MQTT_ERR_SUCCESS:
                 between()
-        except OSError as error:  # nobody listens there, or no certificate of somebody whom we trust
+        except OSError as error:  # nobody listens there, or it is not who we trust
             _tell(given, str(error))
-        between()
         time.sleep(1.0)
 
 

@@ -58,17 +58,17 @@ class Bill:
 
 class Dashboard:
     def __init__(self, client, site):
+        self.client = client
         self.filters = [
             f"twin/v1/{site}/+/+/{channel}" for channel in ("birth", "state", "telemetry", "series", "plan")
         ]
         self.prices, self.roles, self.power, self.newest = Prices(), {}, defaultdict(dict), {}
         self.bill = Bill(self.prices)
-        client.on_connect, client.on_message = self.on_connect, self.on_message
+        client.on_message = self.on_message
         print(HEADER, flush=True)
 
-    def on_connect(self, client, _userdata, _flags, reason, _properties):
-        if not reason.is_failure:
-            client.subscribe([(name, 1) for name in self.filters])  # births, prices and the plan are retained
+    def on_join(self):
+        self.client.subscribe([(name, 1) for name in self.filters])  # births, prices and the plan are retained
 
     def on_message(self, _client, _userdata, incoming):
         message = json.loads(incoming.payload)
@@ -101,8 +101,7 @@ class Dashboard:
 def main():
     given = parse_options(__doc__, "dashboard")
     client = new_client(given)
-    Dashboard(client, given.site)
-    serve(client, given)
+    serve(client, given, Dashboard(client, given.site).on_join)
 
 
 if __name__ == "__main__":

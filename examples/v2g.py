@@ -7,7 +7,7 @@ The numbers are those of ev1 in the site fit_g2v.
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-RATED_KW, EFFICIENCY, HOUR = 23.240405, 0.90066, timedelta(hours=1)
+RATED_KW, EFFICIENCY, HOUR = 20.7, 0.893, timedelta(hours=1)
 BIRTH = {
     "nameplate": {
         "type": "charger",
@@ -23,12 +23,12 @@ BIRTH = {
 }
 CAR = {
     "vehicle": "car1",
-    "capacity_kwh": 57.6793475,
-    "soc_frac": 0.69709,
-    "arrival_soc_frac": 0.69709,
-    "target_soc_frac": 0.766799,
-    "soc_min_frac": 0.576354012,
-    "soc_max_frac": 0.80372,
+    "capacity_kwh": 57.6,
+    "soc_frac": 0.707,
+    "arrival_soc_frac": 0.707,
+    "target_soc_frac": 0.7777,
+    "soc_min_frac": 0.576,
+    "soc_max_frac": 0.809,
 }
 ZONE, ARRIVAL_H, DEPARTURE_H = ZoneInfo("Europe/Rome"), 9, 18
 

@@ -1,17 +1,22 @@
-"""The examples outside, through mutual TLS: a certificate from `provision add` and `export`, a day in wall time."""
+"""The examples outside: certificates from `provision add` and `export`, passwords, a broker that comes and goes."""
 
+import shutil
 import subprocess
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from broker.address import Credentials
+from broker.address import BrokerAddress, Credentials
+from broker.mosquitto import _free_port, find_mosquitto
+from broker.mqtt import MqttTransport
 from schemas.cycle import Course
-from schemas.messages import Birth
+from schemas.messages import Birth, Presence, State
 from schemas.participant import Received
-from schemas.topics import Channel
+from schemas.topics import Channel, Topic, everything, topic_filter
+from schemas.wire import decode
 from services.analysis.result import RunResult
 from services.recorder.history import History
 from services.swarm.pipeline import Order
@@ -21,7 +26,8 @@ from sites.loading import load_site
 from tests.examples.conftest import LOG, StartProgram, StartScript
 from tests.examples.node import lay_out
 from tests.examples.outside import PATIENCE_S, carried, until
-from tests.provision.secured import Secured
+from tests.parts import skip_without
+from tests.provision.secured import SITE, Secured
 
 TEN = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
 """10:00 in Turin: the example's car is there."""
@@ -163,3 +169,74 @@ def test_who_is_not_let_in_is_told_so_and_keeps_trying(
         process = start_script("charger.py", "--broker", str(secured.address), *options)
         until(lambda told=told: (tmp_path / LOG).read_text().count(told) >= 2)
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("script", ["charger.py", "attach.js"])
+def test_a_password_from_a_file_opens_the_broker_that_asks_for_one(
+    script: str, start_program: StartProgram, start_script: StartScript, tmp_path: Path
+) -> None:
+    skip_without("Mosquitto", present=find_mosquitto() is not None and shutil.which("mosquitto_passwd") is not None)
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "me", "right"], check=True)
+    (tmp_path / "right").write_text("right\n")
+    (tmp_path / "wrong").write_text("wrong\n")
+    broker = BrokerAddress("127.0.0.1", _free_port())
+    (tmp_path / "mosquitto.conf").write_text(
+        f"listener {broker.port} {broker.host}\nallow_anonymous false\npassword_file {passwords}\nuser root\n"
+    )
+    start_program(str(find_mosquitto()), "-c", "mosquitto.conf")
+
+    def start(file: str) -> None:
+        options = ("--broker", str(broker), "--username", "me", "--password-file", file)
+        if script == "charger.py":
+            start_script(script, *options)
+        else:
+            start_program("node", str(lay_out(tmp_path / f"with-{file}")), *options)
+
+    start("wrong")
+    until(lambda: "Not authorized" in (tmp_path / LOG).read_text())
+    start("right")
+    me = Credentials(username="me", password_file=tmp_path / "right")
+    observer = MqttTransport(broker, "observer", me)
+    observer.connect([topic_filter(SITE, channel=Channel.BIRTH)])
+    delivery = observer.receive(PATIENCE_S)
+    observer.close()
+    assert delivery is not None
+
+
+def test_a_restarted_broker_finds_both_devices_again(
+    start_program: StartProgram, start_script: StartScript, tmp_path: Path
+) -> None:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    secured = Secured(tmp_path / "provisioned")
+    broker = ("--broker", str(secured.address))
+    script = str(lay_out(tmp_path / "elsewhere"))
+    with secured.running():
+        start_script("charger.py", *broker, *carried(secured, "ev1", tmp_path))
+        start_program("node", script, *broker, *carried(secured, "bess", tmp_path))
+        boots = online(secured)
+    for state in (secured.folder.root / "broker" / "data").iterdir():
+        state.unlink()  # of what it retained nothing is left
+    with secured.running():
+        assert online(secured) == boots
+
+
+def online(secured: Secured) -> dict[str, str]:
+    """The boots of both devices, once birth and state of each are there."""
+    observer = secured.client("observer", everything(SITE))
+    born: dict[str, str] = {}
+    here: dict[str, str] = {}
+    deadline = time.monotonic() + PATIENCE_S
+    while not {"ev1", "bess"} <= {name for name, boot in born.items() if here.get(name) == boot}:
+        assert time.monotonic() < deadline, (born, here)
+        delivery = observer.receive(0.2)
+        if delivery is None:
+            continue
+        observer.acknowledge(delivery)
+        topic = Topic.parse(delivery.topic)
+        stamp, body = decode(topic, delivery.payload)
+        if isinstance(body, Birth):
+            born[topic.device] = stamp.boot
+        elif isinstance(body, State) and body.state is Presence.ONLINE:
+            here[topic.device] = stamp.boot
+    return born
