@@ -77,6 +77,8 @@ class NetworkLimits:
         self._site = site
         self._elements = elements_of(site.network)
         self._phases = phases_of(site.devices)
+        self._known: tuple[dict[str, _Rating], dict[str, float], tuple[Bottleneck, ...]] | None = None
+        """Of the quarter before: ratings, loads and what follows, which seldom changes."""
         self._described_loads_kw = {
             name: _highest_kw(site, device)
             for name, device in sorted(site.devices.items())
@@ -92,6 +94,11 @@ class NetworkLimits:
         """
         ratings = {name: rating for name, known in present.items() if (rating := _rating(known)) is not None}
         loads = self._loads_kw(present)
+        if self._known is None or self._known[:2] != (ratings, loads):
+            self._known = (ratings, loads, self._bottlenecks(ratings, loads))
+        return self._known[2]
+
+    def _bottlenecks(self, ratings: Mapping[str, _Rating], loads: Mapping[str, float]) -> tuple[Bottleneck, ...]:
         tightest: dict[object, Bottleneck] = {}
         for element in self._elements:
             behind = [name for name in ratings if self._node(name) in element.nodes]
