@@ -17,8 +17,8 @@ IMAGE = "TWINSWARM_IMAGE"
 """Environment variable: an image of this checkout."""
 PATIENCE_S = 120.0
 LOOK_S = 0.25
-NO_GRAFANA = ("--scale", "grafana=0")
-"""There is no image of Grafana where these tests run."""
+NO_GRAFANA = ("--scale", "grafana=0", "--pull", "never")
+"""There is no image of Grafana where these tests run, and Compose would fetch it even for no container."""
 
 Seen = TypeVar("Seen")
 
@@ -47,10 +47,17 @@ class Stack:
     project: str = field(default_factory=lambda: f"test-{secrets.token_hex(3)}")
     port: int = field(default_factory=_free_port)
 
-    def compose(self, *words: str, check: bool = True, **changed: str) -> subprocess.CompletedProcess[bytes]:
-        """``changed``: variables that are other for this call. Fails with what compose said, unless ``check`` is off."""
+    def compose(
+        self, *words: str, check: bool = True, changed: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """``changed``: variables that are other for this call. ``check``: fails with what compose said."""
         command = ["docker", "compose", "--file", str(ROOT / "compose.yaml"), "--project-name", self.project, *words]
-        variables = {"TWINSWARM_MQTT_PORT": str(self.port), "COMPOSE_PROFILES": "sim", **self.variables, **changed}
+        variables = {
+            "TWINSWARM_MQTT_PORT": str(self.port),
+            "COMPOSE_PROFILES": "sim",
+            **self.variables,
+            **(changed or {}),
+        }
         done = subprocess.run(
             command, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
@@ -58,9 +65,9 @@ class Stack:
             assert done.returncode == 0, f"{' '.join(words)}: {done.stderr.decode()[-4000:]}"
         return done
 
-    def up(self, *services: str, **changed: str) -> None:
-        """Up to healthy; of a stack that is up, what has changed."""
-        self.compose("up", "--detach", "--wait", *NO_GRAFANA, *services, **changed)
+    def up(self, **changed: str) -> None:
+        """Up to healthy; of a stack that is up, what differs. ``changed``: variables that are other than before."""
+        self.compose("up", "--detach", "--wait", *NO_GRAFANA, changed=changed)
 
     def provision(self, *words: str) -> bytes:
         """What it says on standard output."""

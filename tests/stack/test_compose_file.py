@@ -188,4 +188,4 @@ def test_a_device_called_like_a_service_of_the_stack_is_refused(folder_site: Pat
     (folder_site / "s.json").write_text(renamed.model_dump_json())
     done = call("compose", "s.json", cwd=folder_site)
     assert done.returncode == 2
-    assert done.stderr == "error: devices.grafana: the stack has a service of this name (received 'grafana')\n"
+    assert done.stderr == "error: devices.grafana: the stack has a service of this name (received grafana)\n"

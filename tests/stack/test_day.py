@@ -1,0 +1,76 @@
+"""Lock-step days in containers, through TLS, into InfluxDB: equal to the day in memory, whoever dies meanwhile."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schemas.messages import Session, Tick
+from tests.stack.history import gaps, recorded, result, stored, wait_until_forwarded
+from tests.stack.observer import Message, Observer
+from tests.stack.stack import IMAGE, Stack, docker
+
+DIFFERS = {"run", "reference_run", "wall_s", "messages_stray"}
+"""Identifiers and machine time: what "equal to the last bit" excludes, as in tests/system."""
+
+
+def is_over(message: Message) -> bool:
+    return isinstance(message.body, Session) and message.body.ended is not None
+
+
+def is_open(message: Message) -> bool:
+    return isinstance(message.body, Session) and message.body.ended is None
+
+
+def reached(cycle: int) -> Callable[[Message], bool]:
+    return lambda message: isinstance(message.body, Tick) and message.body.n >= cycle
+
+
+def run_of(message: Message) -> str:
+    assert message.stamp.run is not None
+    return message.stamp.run
+
+
+def without_names(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name not in DIFFERS}
+
+
+@pytest.fixture(scope="module")
+def in_memory() -> dict[str, Any]:
+    """The same day by `twinswarm run`, in a container of the same image."""
+    told: dict[str, Any] = json.loads(docker("run", "--rm", os.environ[IMAGE], "run", "--no-report", "--json", "-"))
+    return told
+
+
+def test_a_day_through_tls_read_from_influxdb_equals_the_day_in_memory_to_the_last_bit(
+    stack: Stack, observer: Observer, in_memory: dict[str, Any]
+) -> None:
+    run = run_of(observer.until(is_over, "the day that began with the stack is over"))
+    wait_until_forwarded(stack)
+    told = result(stack, run)
+    assert told["complete"]
+    for name in ("cost_eur", "savings_eur", "psf"):
+        assert told[name] == in_memory[name], name
+    assert without_names(told) == without_names(in_memory)
+
+
+def test_a_day_goes_on_when_influxdb_the_recorder_and_a_twin_are_killed_and_nothing_is_lost_or_doubled(
+    stack: Stack, observer: Observer, in_memory: dict[str, Any]
+) -> None:
+    stack.compose("restart", "clock")
+    run = run_of(observer.until(is_open, "a new day begins"))
+    for cycle, service in ((15, "influxdb"), (30, "recorder"), (45, "ev2")):
+        observer.until(reached(cycle), f"step {cycle} of the day")
+        stack.kill_hard(service)
+    over = observer.until(is_over, "the day is over")
+    assert run_of(over) == run, "the day that was begun, not another one"
+    stack.up()  # to healthy again: whoever died
+    wait_until_forwarded(stack)
+
+    there = stored(stack, run)
+    assert [identity for identity, times in there.items() if times != 1] == []
+    assert there == recorded(stack, run)
+    assert gaps(there) == []
+    assert without_names(result(stack, run)) == without_names(in_memory)
