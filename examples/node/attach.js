@@ -146,6 +146,7 @@ function tell(due = 0) {
 
 // ---- What arrives
 
+const rejected = {};
 let newest = {};
 
 function onMessage(topic, text) {
@@ -153,13 +154,19 @@ function onMessage(topic, text) {
   const channel = topic.split('/').at(-1);
   const { fault, body } = read(channel, text);
   if (fault) {
-    console.error(`${topic}: ${fault}`);
-    say(message('reject', { topic, reason: fault.slice(0, 500) }));
+    reject(topic, fault);
   } else if (channel === 'session') {
     onSession(body);
   } else {
     onSetpoint(body);
   }
+}
+
+function reject(topic, reason) {
+  if (Date.now() - (rejected[topic] ?? 0) < 60_000) return; // a flood of garbage is not answered by another flood
+  rejected[topic] = Date.now();
+  console.error(`${topic}: ${reason}`);
+  say(message('reject', { topic, reason: reason.slice(0, 500) }));
 }
 
 function onSetpoint(setpoint) {
