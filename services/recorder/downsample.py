@@ -18,16 +18,22 @@ _REGISTERS = (("energy_import_kwh", "import_kwh"), ("energy_export_kwh", "export
 _QUARTER_S = 900
 
 
+def buckets_of(bucket: str) -> tuple[str, str, str]:
+    """Names of the three: the live site's, simulated runs', quarter-hours'."""
+    return bucket, bucket_of(bucket, simulated=True), f"{bucket}{QUARTERS}"
+
+
 def init_history(server: InfluxServer, bucket: str, retention_s: int) -> list[str]:
     """Makes what is not there, changes what is otherwise; tells what it did. Called again it does nothing.
 
     ``retention_s`` is the live bucket's; 0 keeps for ever. Raises InfluxError.
     """
     done = []
+    live, simulated, quarters = buckets_of(bucket)
     wanted = [
-        (bucket, retention_s, "twinswarm: messages of the live site"),
-        (bucket_of(bucket, simulated=True), 0, "twinswarm: messages of simulated runs"),
-        (f"{bucket}{QUARTERS}", 0, "twinswarm: quarter-hour means and energies"),
+        (live, retention_s, "twinswarm: messages of the live site"),
+        (simulated, 0, "twinswarm: messages of simulated runs"),
+        (quarters, 0, "twinswarm: quarter-hour means and energies"),
     ]
     for name, kept_s, description in wanted:
         found = server.bucket(name)

@@ -4,13 +4,14 @@ what is to be done about it."""
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import influxdb_client
+from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
@@ -79,6 +80,21 @@ class Bucket:
     id: str
     retention_s: int
     """0: kept for ever."""
+
+
+READ, WRITE = "read", "write"
+Grant = tuple[str, str]
+"""`READ` or `WRITE`, and the identifier of a bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A token, and all that it may do; None: it may do more than read and write certain buckets."""
+
+    id: str
+    description: str
+    token: str = field(repr=False)
+    grants: frozenset[Grant] | None
 
 
 class InfluxServer:
@@ -174,6 +190,38 @@ class InfluxServer:
             task.every = task.cron = task.offset = None  # they stand in the text
             api.update_task(task)
 
+    def authorizations(self) -> list[Authorization]:
+        """Those that hold. The server tells tokens to one that may manage them."""
+        with _answers(f"{self.url}: tokens of {self.org}"):
+            found = self._client.authorizations_api().find_authorizations(org=self.org)
+        return [
+            Authorization(one.id, one.description or "", one.token or "", _grants(one.permissions))
+            for one in found
+            if one.status == "active"
+        ]
+
+    def authorize(self, description: str, grants: Collection[Grant]) -> str:
+        """A new token that may do this and no more."""
+        with _answers(f"{self.url}: tokens of {self.org}"):
+            organisations = self._client.organizations_api().find_organizations(org=self.org)
+            if not organisations:
+                raise InfluxDeniedError(f"{self.url}: this token may not look at {self.org}, so it cannot make tokens")
+            org = organisations[0]
+            permissions = [
+                _library.Permission(
+                    action=action, resource=_library.PermissionResource(type="buckets", id=bucket, org_id=org.id)
+                )
+                for action, bucket in sorted(grants)
+            ]
+            order = _library.Authorization(org_id=org.id, permissions=permissions, description=description)
+            made = self._client.authorizations_api().create_authorization(authorization=order)
+        return str(made.token)
+
+    def withdraw(self, authorization: Authorization) -> None:
+        """Its token holds no longer."""
+        with _answers(f"{self.url}: tokens of {self.org}"):
+            self._client.authorizations_api().delete_authorization(authorization.id)
+
     def run(self, flux: str) -> None:
         """A query for its effect."""
         for _ in self.query(flux):
@@ -192,6 +240,8 @@ class _answers:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ApiException):
             raise _error_of(self._where, error) from None
+        if isinstance(error, InfluxDBError):  # the client's own: it was not shown what it has to know
+            raise InfluxDeniedError(f"{self._where}: {error}") from None
         if isinstance(error, HTTPError | OSError):
             raise InfluxAwayError(f"{self._where}: {error}") from None
 
@@ -233,6 +283,13 @@ def _retry_after_s(headers: Any) -> float | None:
 
 def _bucket(found: Any) -> Bucket:
     return Bucket(found.name, found.id, sum(rule.every_seconds for rule in found.retention_rules))
+
+
+def _grants(permissions: Any) -> frozenset[Grant] | None:
+    pairs = [(one.action, one.resource) for one in permissions]
+    if any(resource.type != "buckets" or not resource.id for _, resource in pairs):
+        return None
+    return frozenset((action, resource.id) for action, resource in pairs)
 
 
 def _retention(seconds: int) -> list[Any]:

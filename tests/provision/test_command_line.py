@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from broker.mosquitto import find_mosquitto
+from services.swarm.stack.secrets import volumes
 from tests.cli.calling import COMMAND, call, plain_environment
 from tests.parts import skip_without
-from tests.provision.secured import Secured
+from tests.provision.secured import Secured, default_site
 
 
 def run(*arguments: str, cwd: Path, code: int = 0) -> str:
@@ -116,3 +117,19 @@ def test_an_export_to_standard_output_is_the_archive_alone_and_never_goes_to_a_t
         os.close(theirs)
         os.close(ours)
     assert (shown.returncode, b"terminal" in shown.stderr) == (2, True)
+
+
+def test_the_stack_s_secrets_are_made_once_and_never_shown(tmp_path: Path) -> None:
+    skip_without("the right to give files to other accounts (root)", present=os.geteuid() == 0)
+    stack = ("stack", "fit_g2v", "--dir", "p", "--secrets", "s")
+    told = run(*stack, cwd=tmp_path, code=2)
+    assert "the volume of ev1 is not mounted" in told
+    for name in volumes(default_site()):
+        (tmp_path / "s" / name).mkdir(parents=True)
+    first = run(*stack, cwd=tmp_path)
+    assert "wrote s/ev1/tls.key" in first
+    assert (tmp_path / "s" / "grafana" / "provisioning").is_dir()
+    assert "nothing was changed" in run(*stack, cwd=tmp_path)
+    secrets = [path.read_text() for path in (tmp_path / "p" / "secrets").iterdir()]
+    assert len(secrets) == 3
+    assert not any(line in first for line in (*secrets, *secrets_of(tmp_path / "s")))

@@ -130,18 +130,56 @@ def init_history(
             rich_help_panel=_INFLUX,
         ),
     ] = 90.0,
+    write_token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--write-token",
+            metavar="FILE[:UID]",
+            help="Keep a token that writes and reads these buckets and may do nothing else in this file, readable by "
+            "the account UID alone: made when there is none that works. Repeatable.",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
+    read_token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--read-token",
+            metavar="FILE[:UID]",
+            help="The same for a token that only reads them. Repeatable.",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(
+            "--wait", metavar="SECONDS", min=0.0, help="For InfluxDB to answer, at most.", rich_help_panel=_INFLUX
+        ),
+    ] = 60.0,
 ) -> None:
     """Make InfluxDB's **buckets** and the task that makes quarter-hours. Once or again: nothing is lost by it.
 
+    With --write-token and --read-token also tokens that may do no more than is needed; that takes a token which may
+    manage tokens, such as the one that InfluxDB was set up with.
+
     Examples:
         twinswarm init-history --influx http://127.0.0.1:8086 --org twinswarm --retention 90 --token-file token
+        twinswarm init-history --token-file admin-token --write-token forward/token --read-token grafana/token:472
     """
     from services.recorder import downsample as made
+    from services.swarm.stack.token_file import TokenFile, parse_token_file
 
     if not math.isfinite(retention) or (retention and not _LEAST_RETENTION_DAYS <= retention <= 36_500):
         raise InputError.one("--retention", "0, or 2 to 36500 days", retention)
+    kept: list[TokenFile] = [
+        parse_token_file(option, text, write=write)
+        for option, texts, write in (("--write-token", write_token, True), ("--read-token", read_token, False))
+        for text in texts or ()
+    ]
     with closing(_server(influx, org, token_file)) as server:
-        for told in made.init_history(server, bucket, round(retention * 86_400)) or ["everything is there"]:
+        _await_answer(server, bucket, wait)
+        done = made.init_history(server, bucket, round(retention * 86_400))
+        done += [told for file in kept for told in file.keep(server, bucket)]
+        for told in done or ["everything is there"]:
             typer.echo(told)
 
 
@@ -176,6 +214,26 @@ def _comes_to_be(file: Path, wait: Callable[[], bool]) -> bool:
         if wait():
             return False
     return True
+
+
+def _await_answer(server: "InfluxServer", bucket: str, wait_s: float) -> None:
+    """Raises InfluxAwayError when nobody answered in time."""
+    from services.recorder.influx import InfluxAwayError
+
+    deadline = time.monotonic() + wait_s
+    waiting = False
+    while True:
+        try:
+            server.bucket(bucket)
+        except InfluxAwayError as error:
+            if time.monotonic() >= deadline:
+                raise InfluxAwayError(f"{error}; waited {wait_s:g} s for it") from None
+        else:
+            return
+        if not waiting:
+            typer.echo(f"waiting at most {wait_s:g} s for {server.url} to answer", err=True)
+            waiting = True
+        time.sleep(_LOOK_S)
 
 
 def _server(url: str, org: str, token_file: Path | None) -> "InfluxServer":

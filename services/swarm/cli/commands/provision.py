@@ -169,12 +169,12 @@ def stack(
     Examples:
         twinswarm provision stack fit_g2v --dir /provisioned --secrets /secrets
     """
-    from services import grafana
+    from services.grafana import files as grafana_files
     from services.swarm.stack.secrets import provision_stack
     from sites.loading import load_site
 
     described, names = load_site(site), _names(broker_name)
-    changes = provision_stack(described, folder.absolute(), secrets.absolute(), names, grafana.files(), utc_now())
+    changes = provision_stack(described, folder.absolute(), secrets.absolute(), names, grafana_files(), utc_now())
     _list(changes.authority, folder)
     _list(changes.volumes, secrets)
     if changes.services:
