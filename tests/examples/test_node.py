@@ -29,7 +29,7 @@ from services.swarm.up import How, conduct_swarm
 from services.swarm.variants import Reference, StorageChoice
 from sites.loading import load_site
 from tests.examples.conftest import LOG, StartProgram
-from tests.examples.node import lay_out
+from tests.examples.node import SOURCE, lay_out
 from tests.examples.site_bus import RUN, SITE, Said, SiteBus, utc_now
 
 T0 = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
@@ -252,3 +252,12 @@ def test_a_wrong_command_line_is_told(
 ) -> None:
     assert start_program("node", str(lay_out(tmp_path)), *options).wait(20) == 2
     assert message in (tmp_path / LOG).read_text()
+
+
+def test_the_lock_file_pins_contents_and_names_no_place_to_fetch_them_from() -> None:
+    """Whoever runs `npm ci` gets the same packages, from the registry of their own configuration."""
+    packages = json.loads((SOURCE / "package-lock.json").read_text())["packages"]
+    dependencies = {name: package for name, package in packages.items() if name}
+    assert all("integrity" in package and "resolved" not in package for package in dependencies.values())
+    asked = json.loads((SOURCE / "package.json").read_text())["dependencies"]
+    assert {name: dependencies[f"node_modules/{name}"]["version"] for name in asked} == asked

@@ -38,16 +38,19 @@ SPEED = 60.0
 
 
 def half_hour(t0: datetime, folder: Path) -> Order:
-    course = Course(t0, t0 + 2 * QUARTER, 900)
+    return order(Course(t0, t0 + 2 * QUARTER, 900), folder)
+
+
+def order(course: Course, folder: Path) -> Order:
     return Order(load_site("fit_g2v"), course, StorageChoice.BOTH, Reference.SMART, folder / "history.sqlite")
 
 
-def how(secured: Secured, folder: Path, *attached: str) -> How:
+def how(secured: Secured, folder: Path, *attached: str, speed: float | None = SPEED) -> How:
     return How(
         str(secured.address),
         Credentials(),
         folder,
-        speed=SPEED,
+        speed=speed,
         attach=frozenset(attached),
         one_process=True,
         certificates=secured.folder.root,
@@ -58,7 +61,7 @@ def test_a_charger_outside_is_in_the_next_plan_and_follows_it(
     secured: Secured, start_script: StartScript, tmp_path: Path
 ) -> None:
     """It comes when the day runs, and is no device of the site's description."""
-    order = half_hour(TEN, tmp_path)
+    day = half_hour(TEN, tmp_path)
     proof = carried(secured, "ev9", tmp_path, "charger")
 
     def attach(received: Received) -> None:
@@ -66,10 +69,10 @@ def test_a_charger_outside_is_in_the_next_plan_and_follows_it(
             started.append(start_script("charger.py", "--broker", str(secured.address), *proof))
 
     started: list[subprocess.Popen[bytes]] = []
-    result = conduct_swarm(order, how(secured, tmp_path), attach)
+    result = conduct_swarm(day, how(secured, tmp_path), attach)
 
     assert (result.dead_letters, secured.denied) == (0, [])
-    with closing(History(order.history)) as history:
+    with closing(History(day.history)) as history:
         told = history.tracks(result.run)["ev9"].samples
         plans = [plan for _, plan in history.plans(result.run)]
         setpoints = [setpoint for _, setpoint in history.setpoints(result.run, "ev9")]
@@ -85,17 +88,41 @@ def test_a_charger_outside_is_in_the_next_plan_and_follows_it(
     assert_the_balance_closes(result)
 
 
+def test_a_charger_outside_joins_a_day_in_lock_step(
+    secured: Secured, start_script: StartScript, tmp_path: Path
+) -> None:
+    proof = carried(secured, "ev9", tmp_path, "charger")
+    day = order(Course(TEN, TEN + 48 * QUARTER, 900), tmp_path)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def attach(received: Received) -> None:
+        if received.topic.channel is Channel.PLAN and not started:
+            started.append(start_script("charger.py", "--broker", str(secured.address), *proof))
+
+    result = conduct_swarm(day, how(secured, tmp_path, speed=None), attach)
+
+    assert (result.dead_letters, result.messages_missing, secured.denied) == (0, 0, [])
+    with closing(History(day.history)) as history:
+        told = history.tracks(result.run)["ev9"].samples
+        plans = [plan for _, plan in history.plans(result.run)]
+        acks = [ack for _, ack in history.acks(result.run, "ev9")]
+    assert all(("ev9" in plan.devices) == (plan.start >= told[0].ts) for plan in plans)
+    assert len(acks) == len(told) - 1, "a set-point for each step, and telemetry at its ends"
+    assert all(ack.accepted for ack in acks)
+    assert_the_balance_closes(result)
+
+
 def test_a_battery_in_javascript_takes_the_place_of_a_twin(
     secured: Secured, start_program: StartProgram, tmp_path: Path
 ) -> None:
     script = str(lay_out(tmp_path / "elsewhere"))
     start_program("node", script, "--broker", str(secured.address), *carried(secured, "bess", tmp_path))
-    order = half_hour(ELEVEN_PM, tmp_path)
+    day = half_hour(ELEVEN_PM, tmp_path)
 
-    result = conduct_swarm(order, how(secured, tmp_path, "bess"))
+    result = conduct_swarm(day, how(secured, tmp_path, "bess"))
 
     assert (result.dead_letters, result.messages_missing, secured.denied) == (0, 0, [])
-    with closing(History(order.history)) as history:
+    with closing(History(day.history)) as history:
         birth = history.births(result.run)["bess"].body
         told = history.tracks(result.run)["bess"].samples
         plans = [plan for _, plan in history.plans(result.run)]
