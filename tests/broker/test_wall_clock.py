@@ -1,9 +1,15 @@
 """The wall clock, along a machine clock that the test sets, over the broker in memory."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from broker.checkpoint import MemoryCheckpoint
 from broker.memory import MemoryBroker, MemoryTransport
+from schemas.errors import LocalStateError
 from schemas.messages import Presence, RunId, Session, Stamp, State, TimeMode
+from schemas.participant import Json
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
 from services.clock.wall import WallClock, WallTime
@@ -17,9 +23,17 @@ class Bench:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
 
-    def clock(self, time: WallTime = HOUR, run: RunId = RUN1, boot: str = "one", *, resume: bool = True) -> WallClock:
+    def clock(
+        self,
+        time: WallTime = HOUR,
+        run: RunId = RUN1,
+        boot: str = "one",
+        *,
+        resume: bool = True,
+        store: MemoryCheckpoint | None = None,
+    ) -> WallClock:
         self.transport = MemoryTransport(self.broker, f"{SITE}.clock")
-        return WallClock(SITE, self.transport, time, run=run, boot=boot, resume=resume)
+        return WallClock(SITE, self.transport, time, run=run, boot=boot, resume=resume, store=store)
 
     def at(self, clock: WallClock, seconds: float) -> None:
         while (delivery := self.transport.receive(0.0)) is not None:
@@ -101,6 +115,55 @@ def test_restarted_it_resumes_the_session_that_it_left_open() -> None:
     assert bench.state()[0].boot == "two"
     bench.at(again, 60)
     assert opened(bench)[1].ended == machine(60)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(HOUR, speed=2.0),
+        replace(HOUR, length=timedelta(hours=2)),
+        replace(HOUR, length=None),
+        replace(HOUR, t0=T0 + timedelta(hours=1)),
+        replace(HOUR, step_s=300),
+        replace(HOUR, simulated=False),
+    ],
+)
+def test_a_session_that_it_would_not_have_opened_is_not_resumed(other: WallTime) -> None:
+    bench = Bench()
+    first = bench.clock(resume=False)
+    first.start(machine(0))
+    bench.at(first, 0)
+    bench.transport.drop()
+    again = bench.clock(other, run=RUN2, boot="two")
+    again.start(machine(20))
+    bench.at(again, 20)
+    bench.at(again, 21)
+    stamp, session = opened(bench)
+    assert (stamp.run, session.speed, session.simulated) == (RUN2, other.speed, other.simulated)
+
+
+def test_one_that_it_kept_is_resumed_though_the_broker_has_forgotten_it() -> None:
+    store = MemoryCheckpoint()
+    bench = Bench()
+    first = bench.clock(resume=False, store=store)
+    first.start(machine(0))
+    bench.at(first, 0)
+    stamp, session = opened(bench)
+    elsewhere = Bench()
+    again = elsewhere.clock(run=RUN2, boot="two", store=store)
+    again.start(machine(20))
+    elsewhere.at(again, 20)
+    resumed, same = opened(elsewhere)
+    assert (resumed.run, same.t0, same.wall0, same.t_end) == (RUN1, session.t0, session.wall0, session.t_end)
+    assert stamp.run == RUN1
+
+
+@pytest.mark.parametrize("kept", [{}, {"run": RUN1}, {"run": RUN1, "session": {"mode": "wall"}}, []])
+def test_what_is_kept_and_is_no_session_is_told(kept: Json) -> None:
+    store = MemoryCheckpoint()
+    store.save(kept)
+    with pytest.raises(LocalStateError, match="holds no session"):
+        Bench().clock(store=store)
 
 
 def test_one_that_has_ended_is_not_resumed() -> None:

@@ -1,11 +1,14 @@
 """The clock as its supervisor meets it: stopped, killed, started again, left without its broker."""
 
 import contextlib
+import json
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +100,22 @@ def runs(folder: Path) -> list[tuple[str, bool, int]]:
         return [(info.run, info.complete, history.counts(info.run).missing) for info in history.runs()]
 
 
+def told(folder: Path, run: str) -> list[tuple[str, int, dict[str, Any]]]:
+    """Topic, time and content of all telemetry and set-points of a run, without what names the run and the life."""
+    with contextlib.closing(sqlite3.connect(folder / "alone.sqlite")) as history:
+        rows = history.execute(
+            "SELECT topic, ts_us, payload FROM message WHERE run = ? AND channel IN ('telemetry', 'setpoint', 'plan') "
+            "ORDER BY topic, ts_us",
+            (run,),
+        ).fetchall()
+    assert rows
+    named = {"run", "boot", "id", "epoch", "seq"}
+    return [
+        (topic, at, {name: value for name, value in json.loads(payload).items() if name not in named})
+        for topic, at, payload in rows
+    ]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_in_lockstep_the_same_command_goes_on_with_its_run_and_after_its_end_begins_a_new_one(
     how: signal.Signals, broker: LocalMosquitto, tmp_path: Path
@@ -112,7 +131,9 @@ def test_in_lockstep_the_same_command_goes_on_with_its_run_and_after_its_end_beg
         assert runs(tmp_path) == [(stamp.run, True, 0)]
         following = call(*command, cwd=tmp_path)
         assert following.returncode == 0, following.stderr
-        assert [facts[1:] for facts in runs(tmp_path)] == [(True, 0), (True, 0)]
+        both = runs(tmp_path)
+        assert [facts[1:] for facts in both] == [(True, 0), (True, 0)]
+        assert told(tmp_path, both[0][0]) == told(tmp_path, both[1][0])
 
 
 def test_stopped_without_checkpoints_it_ends_its_session(broker: LocalMosquitto, tmp_path: Path) -> None:
