@@ -2,42 +2,66 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
-from schemas.messages import Ack, Plan, Setpoint, Telemetry
+from broker.address import Credentials
+from schemas.messages import Ack, Plan, Session, Setpoint, Telemetry, TimeMode
 from tests.stack.conftest import proof
-from tests.stack.observer import SITE, Observer
+from tests.stack.observer import SITE, Message, Observer
 from tests.stack.stack import ROOT, Stack
 
-SPEED = 60
-"""A quarter-hour in 15 s of the machine."""
-TIME = f"--speed {SPEED} --now"
+NAME = "ev9"
+TIME = "--speed 60 --now"
+"""From the machine's day and time on, a quarter-hour in 15 s: the EMS plans every 15 s."""
 
 
 def test_a_charger_outside_is_in_the_next_plan_and_obeys(stack: Stack, observer: Observer, tmp_path: Path) -> None:
+    """No device of the site's description: the EMS knows it from its birth alone."""
     stack.up(TWINSWARM_TIME=TIME)
-    first = observer.until(lambda m: isinstance(m.body, Plan) and not m.retained, "a plan without the charger")
-    assert isinstance(first.body, Plan)
-    assert "ev9" not in first.body.devices
+    began = observer.until(
+        lambda m: isinstance(m.body, Session) and m.body.mode is TimeMode.WALL, "a session in wall time"
+    )
+    run = began.stamp.run
 
-    stack.provision("add", "ev9", "--kind", "charger")
+    def next_plan(after: datetime) -> Plan:
+        told = observer.until(
+            lambda m: isinstance(m.body, Plan) and m.stamp.run == run and m.stamp.ts > after, "a plan"
+        )
+        assert isinstance(told.body, Plan)
+        return told.body
+
+    assert NAME not in next_plan(began.stamp.ts).devices
+    stack.provision("add", NAME, "--kind", "charger")
     stack.compose("kill", "--signal", "HUP", "mosquitto")
-    credentials = proof(stack, "ev9", tmp_path)
-    command = [sys.executable, str(ROOT / "examples" / "charger.py"), "--broker", f"mqtts://127.0.0.1:{stack.port}"]
-    own = ["--site", SITE, "--device", "ev9"]
-    shown = ["--cafile", credentials.cafile, "--cert", credentials.cert, "--key", credentials.key]
-    with (tmp_path / "charger.log").open("wb") as log:
-        charger = subprocess.Popen([*command, *own, *map(str, shown)], cwd=tmp_path, stdout=log, stderr=log)
+    with charger(stack, proof(stack, NAME, tmp_path), tmp_path / "charger.log"):
+        told = observer.until(lambda m: of_it(m) and isinstance(m.body, Telemetry), "its telemetry")
+        assert NAME in next_plan(told.stamp.ts).devices
+        asked = observer.until(lambda m: of_it(m) and isinstance(m.body, Setpoint), "a set-point for it")
+        answer = observer.until(lambda m: of_it(m) and isinstance(m.body, Ack), "its answer")
+    assert isinstance(asked.body, Setpoint)
+    assert isinstance(answer.body, Ack)
+    assert (answer.body.id, answer.body.accepted) == (asked.body.id, True)
+
+
+def of_it(message: Message) -> bool:
+    return message.topic.device == NAME
+
+
+@contextmanager
+def charger(stack: Stack, credentials: Credentials, log: Path) -> Iterator[None]:
+    """The example's process, as on another machine: it knows paho, the broker's address and its certificate."""
+    shown = {"--cafile": credentials.cafile, "--cert": credentials.cert, "--key": credentials.key}
+    options = {"--broker": f"mqtts://127.0.0.1:{stack.port}", "--site": SITE, "--device": NAME, **shown}
+    words = [str(word) for option in options.items() for word in option]
+    with log.open("wb") as output:
+        command = [sys.executable, str(ROOT / "examples" / "charger.py"), *words]
+        process = subprocess.Popen(command, cwd=log.parent, stdout=output, stderr=output)
     try:
-        born = observer.until(lambda m: m.topic.device == "ev9" and isinstance(m.body, Telemetry), "its telemetry")
-        planned = observer.until(lambda m: isinstance(m.body, Plan), "the next plan")
-        assert isinstance(planned.body, Plan)
-        assert "ev9" in planned.body.devices, f"{born.stamp.ts} was before {planned.stamp.ts}"
-        asked = observer.until(lambda m: isinstance(m.body, Setpoint) and m.topic.device == "ev9", "a set-point for it")
-        answer = observer.until(lambda m: isinstance(m.body, Ack) and m.topic.device == "ev9", "its answer")
-        assert isinstance(asked.body, Setpoint)
-        assert isinstance(answer.body, Ack)
-        assert (answer.body.id, answer.body.accepted) == (asked.body.id, True)
+        yield
+        assert process.poll() is None, log.read_text()
     finally:
-        charger.terminate()
-        charger.wait(10.0)
+        process.terminate()
+        process.wait(10.0)
