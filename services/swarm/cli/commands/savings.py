@@ -101,15 +101,15 @@ def savings(
     from services.swarm.days import local_days, run_of, settle_day
 
     if follow:
-        given = {"--run": run, "--from": first, "--to": last, "--json": json}
-        if named := [name for name, value in given.items() if value is not None]:
-            raise InputError.one("--follow", "settles all days of all runs", ", ".join(named))
+        options.refuse_beside("--follow", {"--run": run, "--from": first, "--to": last, "--json": json})
         _follow(history, _results(history, influx, org, bucket, token_file), reference, heartbeat)
         return
     begin, end = _day("--from", first, date.min), _day("--to", last, date.max)
     if begin > end:
         raise InputError.one("--to", "is not to be before --from", last)
     results = _results(history, influx, org, bucket, token_file) if write else None
+    if results is not None:
+        results.server().close()  # a token that is missing is told before the work
     output = Output.to(json)
     with closing(open_history(checked(history))) as opened:
         info = opened.latest() if run == "latest" else run_of(opened, run, begin, end)

@@ -1,0 +1,77 @@
+"""``savings`` and ``forward`` as a user calls them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import COMMAND, call
+from tests.cli.conftest import Recorded
+
+
+def test_days_are_told_as_table_and_json_with_their_sum(recorded: Recorded) -> None:
+    done = call("savings", "--json", "-", cwd=recorded.folder)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    (day,) = told["days"]
+    assert (day["date"], day["hours"], day["complete"]) == ("2024-05-17", 12.0, False)
+    for name in ("cost_eur", "reference_cost_eur", "savings_eur", "psf", "import_kwh", "losses_kwh"):
+        assert day[name] == recorded.result[name] == pytest.approx(told["sum"][name], rel=1e-15)
+    assert day["stored_change_kwh"] == recorded.result["stored_energy_difference_kwh"]
+    assert (told["run"], told["reference"]) == (recorded.result["run"], "smart")
+    assert "(12.00 h)" in done.stderr
+    assert "saved" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--from", "yesterday"), "--from: a local day is written 2024-05-17 (received 'yesterday')"),
+        (("--from", "2024-05-18", "--to", "2024-05-17"), "--to: is not to be before --from"),
+        (("--from", "2025-01-01"), "no run was recorded on these days"),
+        (("--from", "2025-01-01", "--run", "latest"), "recorded were 2024-05-17 to 2024-05-17"),
+        (("--run", "nobody"), "there is no such run"),
+        (("--follow", "--run", "latest"), "--run: cannot stand beside --follow"),
+        (("--history", "somewhere"), "--history: is to be sqlite:PATH or influxdb://host:port/org/bucket"),
+        (("--write", "--influx", "localhost:8086"), "--influx: http://host:port or https://host:port"),
+    ],
+)
+def test_wrong_input_is_named(recorded: Recorded, options: tuple[str, ...], complaint: str) -> None:
+    done = call("savings", *options, cwd=recorded.folder)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_forward_waits_for_history_and_token_and_then_begins(recorded: Recorded, tmp_path: Path) -> None:
+    history, token = tmp_path / "h.sqlite", tmp_path / "token"
+    arguments = ("forward", "--history", f"sqlite:{history}", "--influx", "http://127.0.0.1:9", "--token-file", token)
+    with subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, env=dict(os.environ)) as process:
+        assert process.stderr is not None
+        log = process.stderr
+        deadline = threading.Timer(60, process.kill)
+        deadline.start()
+        told = iter(log.readline, b"")
+        assert b"waiting for" in (line := next(told)) and b"h.sqlite" in line
+        shutil.copy(recorded.folder / "runs" / "history.sqlite", history)
+        assert b"waiting for" in (line := next(told)) and b"token" in line
+        token.write_text("a token\n")
+        assert b"InfluxDB is away" in next(told)
+        deadline.cancel()
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert process.wait(timeout=30) == 0
+        assert time.monotonic() - began < 30
+
+
+def test_forward_once_does_not_wait_for_a_history(tmp_path: Path) -> None:
+    done = call("forward", "--history", "sqlite:nowhere.sqlite", "--once", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "there is no history here" in done.stderr
+    assert not (tmp_path / "nowhere.sqlite").exists()
