@@ -98,7 +98,8 @@ def ems(
         EmsMode | None,
         typer.Option(
             "--mode",
-            help="control: sends set-points. observe: plans, commands nobody. hold: neither.",
+            help="control: sends set-points. observe: plans, commands nobody. hold: does neither, so that "
+            "devices follow their fallback.",
             show_default="the site's",
             rich_help_panel="Site",
         ),
