@@ -104,8 +104,16 @@ def _plan_steps(received: Received, plan: Plan, run: str) -> Iterator[str]:
 def run_point(run: str, site: str, row: dict[str, object], at_us: int) -> str:
     """The row of a run in the history, whole, with what is looked for in fields of their own."""
     fields: dict[str, Scalar] = {name: value for name in RUN_FIELDS if isinstance(value := row[name], int | str)}
+    fields |= _limits(json.loads(str(row["site_json"])))
     fields["json"] = json.dumps(row, ensure_ascii=False, sort_keys=True)
     return line(RUN, ("recorder", Kind.RECORDER, run, site), fields, at_us * 1000)
+
+
+def _limits(site: dict[str, dict[str, float] | None]) -> dict[str, Scalar]:
+    """Of a site's description what a chart draws as a limit."""
+    names = {"connection": ("import_limit_kw", "export_limit_kw"), "network": ("voltage_min_pu", "voltage_max_pu")}
+    parts = ((site.get(part), limits) for part, limits in names.items())
+    return {limit: float(part[limit]) for part, limits in parts if part for limit in limits}
 
 
 def dead_letter_point(run: str, site: str, letter: dict[str, Scalar], point_ns: int) -> str:

@@ -91,19 +91,14 @@ def quarter_energy(where: str, register: str) -> str:
     |> keep(columns: ["_time", "_value", "_field", "device"])"""
 
 
-def of_site(value: str) -> str:
-    """Two points, at both ends of the time range, of a number in the site's description: ``site.connection.…``."""
-    return f"""row = {told('r._measurement == "run"', any_of("json"), within=ALWAYS)}
+def limit(field: str, name: str, sign: str = "") -> str:
+    """A series of two points, at both ends of the time range: a limit of the site's description."""
+    return f"""limit = {told('r._measurement == "run"', any_of(field), within=ALWAYS)}
     |> last()
     |> group()
-    |> map(fn: (r) => {{
-        row = json.parse(data: bytes(v: r._value))
-        site = json.parse(data: bytes(v: row.site_json))
-
-        return {{_value: float(v: {value})}}
-    }})
+    |> map(fn: (r) => ({{r with _value: {sign}r._value, _field: "{name}"}}))
 
 union(tables: [
-    row |> map(fn: (r) => ({{r with _time: v.timeRangeStart}})),
-    row |> map(fn: (r) => ({{r with _time: v.timeRangeStop}})),
-])"""
+    limit |> map(fn: (r) => ({{r with _time: v.timeRangeStart}})),
+    limit |> map(fn: (r) => ({{r with _time: v.timeRangeStop}})),
+]){SERIES}"""

@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from services.grafana.dashboards import variables
 from services.grafana.dashboards.alarms import ALARM, alarms
-from services.grafana.dashboards.flux import LATEST, SERIES, any_of, named, of_site, told
+from services.grafana.dashboards.flux import LATEST, SERIES, any_of, limit, named, told
 from services.grafana.dashboards.panels import (
     COUNT,
     KW,
@@ -41,12 +41,6 @@ def _extreme(prefix: str, least: bool = False) -> str:
     |> keep(columns: ["_value"])"""
 
 
-def _limit(name: str, value: str) -> str:
-    return f"""import "experimental/json"
-
-{of_site(value)}{named(f'"{name}"')}{SERIES}"""
-
-
 _LOST = f"""{told(_GRID, any_of("losses_kwh"))}
     |> spread()
     |> keep(columns: ["_value"])"""
@@ -81,8 +75,8 @@ def build() -> Dashboard:
             ),
             number("Losses", "Of cables and transformer, by their register.", KWH, _LOST),
             number(
-                "Alarms",
-                "Told in the time range; the end of one is told, too.",
+                "Alarms told",
+                "Beginnings and ends of alarms in the time range.",
                 COUNT,
                 _ALARM_COUNT,
                 decimals=0,
@@ -96,8 +90,8 @@ def build() -> Dashboard:
                     PU,
                     [
                         _each("voltages_pu"),
-                        _limit("lower limit", "site.network.voltage_min_pu"),
-                        _limit("upper limit", "site.network.voltage_max_pu"),
+                        limit("voltage_min_pu", "lower limit"),
+                        limit("voltage_max_pu", "upper limit"),
                     ],
                     decimals=3,
                     height=10,

@@ -21,6 +21,7 @@ from services.grafana.dashboards.panels import (
     COUNT,
     EUR,
     SECONDS,
+    SHARE,
     chart,
     dashboard,
     number,
@@ -90,19 +91,21 @@ _MESSAGES = f"""{told(*_OWN)}
     |> aggregateWindow(every: 15m, fn: count, createEmpty: true, timeSrc: "_start"){named(BY_DEVICE)}\
 {SERIES}"""
 
-_RECEIPT = 'r._measurement == "recorder_receipt"'
-_MISSING = f"""{told(_RECEIPT, any_of("missing"))}
-    |> group()
+_OF_RECORDER = 'r._measurement == "recorder_metric"'
+_MISSING = f"""{told(_OF_RECORDER, any_of("values_missing"))}
     |> last()
     |> keep(columns: ["_value"])"""
-_RECEIPTS = f"""{told(_RECEIPT, any_of("stored", "missing", "dead_letters"))}{LATEST}{
-    named('if r._field == "dead_letters" then "dead letters" else r._field')
+_RECORDED = f"""import "strings"
+
+{told(_OF_RECORDER, any_of("values_stored", "values_missing", "values_dead_letters"))}{LATEST}{
+    named('strings.replaceAll(v: strings.trimPrefix(v: r._field, prefix: "values_"), t: "_", u: " ")')
 }{SERIES}"""
 
 _LETTERS = f"""{told(_LETTER, any_of("topic", "reason", "bytes", "times"), within=ALWAYS)}
     |> keep(columns: ["_time", "_field", "_value"]){COLUMNS}
     |> sort(columns: ["_time"], desc: true)
-    |> rename(columns: {{_time: "received"}})"""
+    |> rename(columns: {{_time: "received"}})
+    |> keep(columns: ["received", "topic", "reason", "bytes", "times"])"""
 
 _LETTER_COUNT = f"""{told(_LETTER, any_of("times"), within=ALWAYS)}
     |> group()
@@ -118,6 +121,8 @@ _PLAN_FIELDS = (
     "status",
     "mode",
     "objective_eur",
+    "wear_eur",
+    "demand_eur",
     "penalty_eur",
     "mip_gap",
     "binaries",
@@ -126,6 +131,7 @@ _PLAN_FIELDS = (
 )
 _PLANS = f"""{told(_PLAN, any_of(*_PLAN_FIELDS))}
     |> keep(columns: ["_time", "_field", "_value"]){COLUMNS}
+    |> map(fn: (r) => ({{r with reason: if exists r.reason then r.reason else ""}}))
     |> sort(columns: ["_time"], desc: true)
     |> rename(columns: {{_time: "time"}})"""
 
@@ -164,15 +170,15 @@ def build() -> Dashboard:
             ),
             number(
                 "Missing messages",
-                "Gaps in the sequence numbers of what was recorded.",
+                "Gaps in the sequence numbers of what was recorded, by the recorder's metric.",
                 COUNT,
                 _MISSING,
                 decimals=0,
                 worst=1,
             ),
             number(
-                "Dead letters",
-                "Messages of this run that were not of the contract, whenever they came.",
+                "Dead letters of this run",
+                "How many messages were not of the contract, whenever they came; one that came again counts again.",
                 COUNT,
                 _LETTER_COUNT,
                 decimals=0,
@@ -218,37 +224,51 @@ def build() -> Dashboard:
             ),
             chart(
                 "Lag",
-                "The largest time from a telemetry's own to its arrival, of each minute, at those who read it.",
+                "Of each minute the longest time from a telemetry's own to its arrival, at those who read any, in "
+                "seconds of the machine.",
                 SECONDS,
                 [_metric("lag_s")],
             ),
             chart(
                 "Rejected messages",
-                "Ignored by each member since its start: another run's, or not of the contract.",
+                "By each member since its process began: not of the contract, and of another run.",
                 COUNT,
-                [_metric("rejected")],
+                [_metric("rejected", "other_runs")],
             ),
             chart(
                 "Solve time",
-                "Of each plan: building and solving the optimisation.",
+                "Of each plan, the solver alone, in seconds of the machine.",
                 SECONDS,
-                [_metric("solve_s", "build_s")],
+                [_metric("solve_s")],
                 decimals=3,
             ),
             chart(
                 "Age of the plan",
-                "Of the plan in force when the next one was made; a quarter-hour is right.",
+                "How long before its start each plan was solved: 0 for a new one, more for a fallback to an older one.",
                 SECONDS,
                 [_metric("plan_age_s")],
+            ),
+            chart(
+                "Late turns",
+                "Instants that a member passed over since its process began because it was late by more than a period.",
+                COUNT,
+                [_metric("skipped")],
+            ),
+            chart(
+                "Longest turn",
+                "Of each minute, how long a member took to act, in seconds of the machine.",
+                SECONDS,
+                [_metric("turn_s")],
+                decimals=3,
             ),
             states(
                 rows(
                     "Plans",
-                    "One a quarter-hour, the newest first. objective and penalty (of wishes that cannot be met) are of "
+                    "One a quarter-hour, the newest first. Costs, and the penalty of wishes that cannot be met, are of "
                     "the plan's whole window.",
                     _PLANS,
                     ("time", *_PLAN_FIELDS),
-                    units={"objective_eur": EUR, "penalty_eur": EUR, "mip_gap": "percentunit"},
+                    units={"mip_gap": SHARE} | {name: EUR for name in _PLAN_FIELDS if name.endswith("_eur")},
                 ),
                 "status",
                 _PLAN_COLOURS,
@@ -260,10 +280,11 @@ def build() -> Dashboard:
                 [_EFFORT],
             ),
             chart(
-                "Recorder's receipts",
-                "What of this run is on disk, what is missing in between, what was not of the contract.",
+                "Recorded",
+                "By the recorder's metric: what of this run is on disk, which gaps its sequence numbers have, what was "
+                "not of the contract.",
                 COUNT,
-                [_RECEIPTS],
+                [_RECORDED],
             ),
             chart(
                 "Spool",

@@ -12,9 +12,9 @@ from services.grafana.dashboards.flux import (
     SERIES,
     TELEMETRY,
     any_of,
+    limit,
     mean_power,
     named,
-    of_site,
     quarter_energy,
     told,
 )
@@ -67,14 +67,6 @@ union(tables: [
 
 _LOSSES = f"""{told(TELEMETRY, _PCC, any_of("losses_kwh"))}{ALIGNED}
     |> derivative(unit: 1h){named('"losses"')}{SERIES}"""
-
-_LIMITS = f"""import "experimental/json"
-
-{of_site("site.connection.import_limit_kw")}{named('"import limit"')}{SERIES}"""
-
-_EXPORT_LIMIT = f"""import "experimental/json"
-
-{of_site("-site.connection.export_limit_kw")}{named('"export limit"')}{SERIES}"""
 
 _PLANNED = f"""{told('r._measurement == "plan_step"', any_of("pcc_kw"))}{named('"PCC, planned"')}{SERIES}"""
 
@@ -182,7 +174,12 @@ def build() -> Dashboard:
                         "Import is positive. The plan is for each step the last one made before it; limits are the "
                         "grid connection's, of the site description.",
                         KW,
-                        [_PCC_POWER, _PLANNED, _LIMITS, _EXPORT_LIMIT],
+                        [
+                            _PCC_POWER,
+                            _PLANNED,
+                            limit("import_limit_kw", "import limit"),
+                            limit("export_limit_kw", "export limit", sign="-"),
+                        ],
                     ),
                     "PCC, planned",
                 ),

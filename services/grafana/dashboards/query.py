@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from grafana_foundation_sdk.cog import runtime, variants
 from grafana_foundation_sdk.cog.builder import Builder
-from grafana_foundation_sdk.models.common import DataSourceRef
+from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
 DATA_SOURCE = DataSourceRef(type_val="influxdb", uid="twinswarm")
 

@@ -3,32 +3,29 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from services.grafana.dashboards import overview, savings, variables
-from services.grafana.dashboards.flux import ALWAYS
+from services.grafana.dashboards.flux import ALWAYS, any_of
 from services.grafana.dashboards.panels import COUNT, TIME_MS, dashboard, link, rows
 
 UID = "twinswarm-runs"
 
-_RUNS = f"""import "experimental/json"
-
-from(bucket: "${{bucket}}")
+_RUNS = f"""from(bucket: "${{bucket}}")
     |> {ALWAYS}
-    |> filter(fn: (r) => r._measurement == "run" and r._field == "json" and r.site == "${{site}}")
+    |> filter(fn: (r) => r._measurement == "run" and r.site == "${{site}}")
+    |> filter(fn: (r) => {any_of("label", "mode", "t0_us", "up_to_us", "started_us", "stray")})
     |> last()
+    |> keep(columns: ["run", "site", "_field", "_value", "_time"])
+    |> pivot(rowKey: ["run", "site"], columnKey: ["_field"], valueColumn: "_value")
     |> group()
-    |> map(fn: (r) => {{
-        row = json.parse(data: bytes(v: r._value))
-
-        return {{
-            run: r.run,
-            site: r.site,
-            label: row.label,
-            mode: row.mode,
-            from: int(v: row.t0_us) / 1000,
-            to: int(v: row.up_to_us) / 1000 + 1000,
-            begun: int(v: row.started_us) / 1000,
-            strays: int(v: row.stray),
-        }}
-    }})
+    |> map(fn: (r) => ({{
+        run: r.run,
+        site: r.site,
+        label: r.label,
+        mode: r.mode,
+        from: r.t0_us / 1000,
+        to: r.up_to_us / 1000 + 1000,
+        begun: r.started_us / 1000,
+        strays: r.stray,
+    }}))
     |> sort(columns: ["run"], desc: true)"""
 
 _OF_RUN = (

@@ -22,7 +22,6 @@ def _query(name: str, label: str, description: str, flux: str, refresh: Variable
         .description(description)
         .datasource(DATA_SOURCE)
         .query({"query": flux, "refId": f"variable-{name}"})
-        .definition(flux)
         .refresh(refresh)
         .sort(VariableSort.DISABLED)
     )

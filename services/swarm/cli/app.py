@@ -9,6 +9,7 @@ import typer
 from services.swarm.cli.commands import (
     checks,
     containers,
+    dashboards,
     days,
     devices,
     files,
@@ -37,7 +38,14 @@ _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what w
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     _DAY: (days.up, days.run, plans.plan, study.study, study.calibrate),
     _SITE: (checks.check, files.init, files.schema, containers.compose, devices.devices),
-    _RECORD: (histories.report, savings.savings, histories.export, influx.init_history, influx.downsample),
+    _RECORD: (
+        histories.report,
+        savings.savings,
+        histories.export,
+        influx.init_history,
+        influx.downsample,
+        dashboards.dashboards,
+    ),
 }
 for panel, commands in _GROUPS.items():
     for command in commands:
