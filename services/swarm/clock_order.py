@@ -5,6 +5,7 @@ from datetime import timedelta
 from pydantic import BaseModel, ConfigDict
 
 from broker.checkpoint import CheckpointStore
+from schemas.errors import LocalStateError
 from schemas.messages import RunId, TimeMode
 from schemas.participant import Json
 from schemas.units import UtcTime
@@ -45,14 +46,21 @@ class OrderStore:
     """The clock's checkpoint, of one order. What is kept of another order is forgotten."""
 
     def __init__(self, store: CheckpointStore, order: ClockOrder) -> None:
-        """Raises LocalStateError for what is no checkpoint."""
+        """Raises LocalStateError for what is no checkpoint of a clock."""
         self._store = store
         self._course = order.course
+        self._kept: Json | None = None
         kept = store.load()
-        if kept is not None and kept.get("course") != self._course:
+        if kept is None:
+            return
+        try:
+            course, clock, _ = kept["course"], kept["clock"], kept["clock"]["run"]
+        except (KeyError, TypeError) as error:
+            raise LocalStateError(f"the clock's checkpoint holds no run: {error}; delete it") from None
+        if course == self._course:
+            self._kept = clock
+        else:
             store.clear()
-            kept = None
-        self._kept: Json | None = None if kept is None else kept["clock"]
 
     @property
     def run(self) -> RunId | None:

@@ -290,3 +290,13 @@ def test_what_cannot_stand_together_is_told(arguments: tuple[str, ...], told: tu
     assert done.returncode == 2, done.stderr
     assert all(text in done.stderr for text in told), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"course": {}, "clock": {}}'])
+def test_a_checkpoint_that_is_none_is_told_by_its_place(content: str, broker: LocalMosquitto, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "clock.json").write_text(content)
+    done = call(*clock(broker, "--checkpoints", "state"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "checkpoint" in done.stderr
+    assert "Traceback" not in done.stderr
