@@ -128,8 +128,11 @@ def test_the_stack_s_secrets_are_made_once_and_never_shown(tmp_path: Path) -> No
         (tmp_path / "s" / name).mkdir(parents=True)
     first = run(*stack, cwd=tmp_path)
     assert "wrote s/ev1/tls.key" in first
+    assert "every service of site fit-g2v has its secrets" in first
     assert (tmp_path / "s" / "grafana" / "provisioning").is_dir()
     assert "nothing was changed" in run(*stack, cwd=tmp_path)
+    (tmp_path / "s" / "ev1" / "tls.crt").unlink()
+    assert "services to be restarted if they run: ev1\n" in run(*stack, cwd=tmp_path)
     secrets = [path.read_text() for path in (tmp_path / "p" / "secrets").iterdir()]
     assert len(secrets) == 3
     assert not any(line in first for line in (*secrets, *secrets_of(tmp_path / "s")))

@@ -37,6 +37,8 @@ _PROVISIONING = "provisioning"
 class StackChanges:
     """What was done in the authority's folder, and in the volumes. Paths are relative to each."""
 
+    first: bool
+    """Nothing was there before."""
     authority: Changes
     volumes: Changes = field(default_factory=Changes)
 
@@ -92,7 +94,8 @@ def provision_stack(
     if faults:
         raise InputError(faults)
     place = BrokerPlace(MOSQUITTO_CONFIG, MOSQUITTO_DATA, names, bind="0.0.0.0", user="mosquitto")  # noqa: S104 - in a network of its own
-    changes = StackChanges(provision_site(site, root, place, now))
+    first = files.read(Folder(root).register) is None
+    changes = StackChanges(first, provision_site(site, root, place, now))
     _give_broker(Folder(root), changes.authority)
     contents = _contents(site, Folder(root), changes)
     contents["grafana"] |= _provisioning(secrets_root / "grafana", provisioning)

@@ -177,7 +177,9 @@ def stack(
     changes = provision_stack(described, folder.absolute(), secrets.absolute(), names, grafana_files(), utc_now())
     _list(changes.authority, folder)
     _list(changes.volumes, secrets)
-    if changes.services:
+    if changes.first:
+        typer.echo(f"every service of site {described.site} has its secrets")
+    elif changes.services:
         typer.echo(f"services to be restarted if they run: {' '.join(changes.services)}")
     else:
         typer.echo("everything is there already; nothing was changed")
