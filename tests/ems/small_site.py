@@ -1,7 +1,7 @@
 """A site and its messages for tests: the fitted site's numbers, and an ideal plant that follows every set-point.
 
-Numbers: the fit of the study's table (reference "smart"), as in `sites/fit_g2v`; profiles beside this file would be
-the same ones, so they are read from there.
+Numbers and profiles: our prototype's fit of the study's table (reference "smart"), from which `sites/fit_g2v` was
+calibrated. They stay as they are when that site is calibrated anew.
 """
 
 import csv
@@ -50,7 +50,7 @@ from schemas.site import (
 from schemas.topics import Channel, Kind, Topic
 from services.ems.participant import Ems
 
-PROFILES = Path(__file__).parents[2] / "sites" / "fit_g2v" / "profiles.csv"
+PROFILES = Path(__file__).parent / "prototype_profiles.csv"
 STEP_S = 900
 T0 = datetime(2024, 5, 16, 22, tzinfo=UTC)
 """Local midnight in Turin."""

@@ -1,8 +1,8 @@
 """A rolling day of the study's case 6 with an ideal plant gives the savings that our prototype gave.
 
-Source: column `rolling_ideal_plant_eur_per_day` of the fit of the site `fit_g2v` (our own prototype, not the paper):
-load as on the typical day, PV of a clear sky, no losses, no dead time; reference: chargers are one-way, no BESS. The
-paper's own figures, with its plant, are -2.42, -6.94 and -7.73 €/day.
+Source: column `rolling_ideal_plant_eur_per_day` of our own prototype's fit (not the paper), whose numbers `small_site`
+holds: load as on the typical day, PV of a clear sky, no losses, no dead time; reference: chargers are one-way, no BESS.
+The paper's own figures, with its plant, are -2.42, -6.94 and -7.73 €/day.
 """
 
 import pytest

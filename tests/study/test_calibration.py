@@ -27,7 +27,7 @@ def parameter(how: How, *paths: str, hours: tuple[float, float] | None = None) -
 def test_a_scale_group_reaches_every_charger(site: Site) -> None:
     scaled = Fitting(site, (parameter(How.SCALE, "devices.{charger}.max_charge_kw"),)).with_values([2.0])
     found = {device.max_charge_kw for device in scaled.devices.values() if isinstance(device, Charger)}
-    assert found == {2 * 23.240405}
+    assert found == {2 * 20.7}
     assert scaled.devices["bess"] == site.devices["bess"]
 
 
