@@ -11,8 +11,6 @@ from schemas.topics import Topic, everything
 from schemas.wire import decode
 from tests.stack.stack import PATIENCE_S
 
-SITE = "fit-g2v"
-
 
 @dataclass(frozen=True)
 class Message:
@@ -27,26 +25,25 @@ class Message:
 class Observer:
     """Raises BrokerUnreachableError when it is not let in."""
 
-    def __init__(self, address: BrokerAddress, credentials: Credentials) -> None:
-        self._transport = MqttTransport(address, f"{SITE}.observer", credentials)
-        self._transport.connect([everything(SITE)])
-
-    def messages(self, during_s: float) -> list[Message]:
-        """Everything that comes in so long."""
-        deadline = time.monotonic() + during_s
-        found = []
-        while (left := deadline - time.monotonic()) > 0:
-            if (message := self._next(left)) is not None:
-                found.append(message)
-        return found
+    def __init__(self, address: BrokerAddress, credentials: Credentials, site: str) -> None:
+        self._transport = MqttTransport(address, f"{site}.observer", credentials)
+        self._transport.connect([everything(site)])
 
     def until(self, is_it: Callable[[Message], bool], what: str, patience_s: float = PATIENCE_S) -> Message:
-        """The first message of this kind from now on."""
+        """The first message of this kind that was not looked at before."""
+        return self.upto(is_it, what, patience_s)[-1]
+
+    def upto(self, is_it: Callable[[Message], bool], what: str, patience_s: float = PATIENCE_S) -> list[Message]:
+        """All messages up to it."""
+        found: list[Message] = []
         deadline = time.monotonic() + patience_s
         while (left := deadline - time.monotonic()) > 0:
             message = self._next(left)
-            if message is not None and is_it(message):
-                return message
+            if message is None:
+                continue
+            found.append(message)
+            if is_it(message):
+                return found
         raise AssertionError(f"not within {patience_s:g} s: {what}")
 
     def close(self) -> None:

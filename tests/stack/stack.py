@@ -41,9 +41,10 @@ def _free_port() -> int:
 
 @dataclass
 class Stack:
-    """``variables``: of compose.yaml, as an operator has them in .env."""
+    """``file``: the site's. ``profile``: sim or live."""
 
-    variables: Mapping[str, str] = field(default_factory=dict)
+    file: Path = ROOT / "compose.yaml"
+    profile: str = "sim"
     project: str = field(default_factory=lambda: f"test-{secrets.token_hex(3)}")
     port: int = field(default_factory=_free_port)
 
@@ -51,13 +52,8 @@ class Stack:
         self, *words: str, check: bool = True, changed: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """``changed``: variables that are other for this call. ``check``: fails with what compose said."""
-        command = ["docker", "compose", "--file", str(ROOT / "compose.yaml"), "--project-name", self.project, *words]
-        variables = {
-            "TWINSWARM_MQTT_PORT": str(self.port),
-            "COMPOSE_PROFILES": "sim",
-            **self.variables,
-            **(changed or {}),
-        }
+        command = ["docker", "compose", "--file", str(self.file), "--project-name", self.project, *words]
+        variables = {"TWINSWARM_MQTT_PORT": str(self.port), "COMPOSE_PROFILES": self.profile, **(changed or {})}
         done = subprocess.run(
             command, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )

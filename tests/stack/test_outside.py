@@ -1,17 +1,12 @@
 """A charger outside the containers joins the site that runs in them."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from broker.address import Credentials
 from schemas.messages import Ack, Plan, Session, Setpoint, Telemetry, TimeMode
-from tests.stack.conftest import proof
-from tests.stack.observer import SITE, Message, Observer
-from tests.stack.stack import ROOT, Stack
+from tests.stack.conftest import SITE, charger
+from tests.stack.observer import Message, Observer
+from tests.stack.stack import Stack
 
 NAME = "ev9"
 TIME = "--speed 60 --now"
@@ -36,7 +31,7 @@ def test_a_charger_outside_is_in_the_next_plan_and_obeys(stack: Stack, observer:
     assert NAME not in next_plan(began.stamp.ts).devices
     stack.provision("add", NAME, "--kind", "charger")
     stack.compose("kill", "--signal", "HUP", "mosquitto")
-    with charger(stack, proof(stack, NAME, tmp_path), tmp_path / "charger.log"):
+    with charger(stack, SITE, NAME, tmp_path):
         told = observer.until(lambda m: of_it(m) and isinstance(m.body, Telemetry), "its telemetry")
         assert NAME in next_plan(told.stamp.ts).devices
         asked = observer.until(lambda m: of_it(m) and isinstance(m.body, Setpoint), "a set-point for it")
@@ -48,20 +43,3 @@ def test_a_charger_outside_is_in_the_next_plan_and_obeys(stack: Stack, observer:
 
 def of_it(message: Message) -> bool:
     return message.topic.device == NAME
-
-
-@contextmanager
-def charger(stack: Stack, credentials: Credentials, log: Path) -> Iterator[None]:
-    """The example's process, as on another machine: it knows paho, the broker's address and its certificate."""
-    shown = {"--cafile": credentials.cafile, "--cert": credentials.cert, "--key": credentials.key}
-    options = {"--broker": f"mqtts://127.0.0.1:{stack.port}", "--site": SITE, "--device": NAME, **shown}
-    words = [str(word) for option in options.items() for word in option]
-    with log.open("wb") as output:
-        command = [sys.executable, str(ROOT / "examples" / "charger.py"), *words]
-        process = subprocess.Popen(command, cwd=log.parent, stdout=output, stderr=output)
-    try:
-        yield
-        assert process.poll() is None, log.read_text()
-    finally:
-        process.terminate()
-        process.wait(10.0)
