@@ -28,7 +28,7 @@ from services.analysis.day_result import DayResult, day_result
 from services.recorder.history import History, RunInfo, recorded_steps
 from services.recorder.store import HistoryStore
 from services.swarm.compose import Recording
-from services.swarm.counterfactual import reference_of
+from services.swarm.counterfactual import Replay, reference_of
 from services.swarm.in_memory import run_in_memory
 from services.swarm.variants import Reference
 
@@ -89,13 +89,21 @@ def run_of(history: History, run: str | None, first: date = date.min, last: date
 def settle_day(history: History, run: str, day: LocalDay, reference: Reference) -> DayResult:
     """Settles the day and replays its reference; the history is only read. Raises TwinswarmError."""
     with closing(history.within(day.start, day.end)) as told, TemporaryDirectory(prefix="twinswarm-") as folder:
-        begin = _reference_begins(told, run)
+        replay = _replay_of(history, told, run, day, reference)
         replayed = Path(folder) / "reference.sqlite"
-        with closing(HistoryStore(replayed, durable=False)) as store, closing(history.within(begin, day.end)) as before:
-            replay = reference_of(before, run, reference)
+        with closing(HistoryStore(replayed, durable=False)) as store:
             reference_run = run_in_memory(replay.site, replay.course, Recording(store, f"reference:{run}"))
         with closing(History(replayed)) as references:
             return day_result(day.date, day.end - day.start, compare(told, run, references, reference_run))
+
+
+def _replay_of(history: History, told: History, run: str, day: LocalDay, reference: Reference) -> Replay:
+    """``told`` is the day's window. Only where the replay begins before it more than the day is read."""
+    begin = _reference_begins(told, run)
+    if begin == told.span(run)[0]:
+        return reference_of(told, run, reference)
+    with closing(history.within(begin, day.end)) as before:
+        return reference_of(before, run, reference)
 
 
 def _reference_begins(told: History, run: str) -> datetime:
