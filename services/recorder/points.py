@@ -112,8 +112,8 @@ def run_point(run: str, site: str, row: dict[str, object], at_us: int) -> str:
 def _limits(site: dict[str, dict[str, float] | None]) -> dict[str, Scalar]:
     """Of a site's description what a chart draws as a limit."""
     names = {"connection": ("import_limit_kw", "export_limit_kw"), "network": ("voltage_min_pu", "voltage_max_pu")}
-    parts = ((site.get(part), limits) for part, limits in names.items())
-    return {limit: float(part[limit]) for part, limits in parts if part for limit in limits}
+    parts = ((site.get(part) or {}, limits) for part, limits in names.items())
+    return {limit: float(part[limit]) for part, limits in parts for limit in limits if limit in part}
 
 
 def dead_letter_point(run: str, site: str, letter: dict[str, Scalar], point_ns: int) -> str:

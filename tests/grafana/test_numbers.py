@@ -72,13 +72,13 @@ def test_energies_at_the_pcc_are_the_reports(shown: Panels, day: Lived) -> None:
 
 def test_components_add_up_to_the_power_at_the_pcc(shown: Panels) -> None:
     components = shown.series("overview", "Power by component")
-    pcc = shown.series("overview", "PCC: plan, actual and connection limit")["PCC"]
+    pcc = shown.series("overview", "Plan against actual at the PCC")["PCC"]
     assert {len(values) for values in components.values()} == {96}
     assert np.sum(list(components.values()), axis=0) == pytest.approx(pcc, abs=1e-6)
 
 
 def test_highest_import_is_the_highest_quarter(shown: Panels) -> None:
-    pcc = shown.series("overview", "PCC: plan, actual and connection limit")["PCC"]
+    pcc = shown.series("overview", "Plan against actual at the PCC")["PCC"]
     assert shown.number("overview", "Highest import") == pytest.approx(max(pcc), rel=1e-9)
 
 
@@ -86,7 +86,7 @@ def test_limits_are_the_sites(shown: Panels) -> None:
     site = load_site("fit_g2v")
     assert site.network is not None
     limits = site.connection.import_limit_kw, site.connection.export_limit_kw
-    pcc = shown.series("overview", "PCC: plan, actual and connection limit")
+    pcc = shown.series("overview", "PCC against the connection's limits")
     assert (pcc["import limit"], pcc["export limit"]) == ([limits[0]] * 2, [-limits[1]] * 2)
     voltages = shown.series("network", "Voltages by node")
     assert voltages["lower limit"] == [site.network.voltage_min_pu] * 2

@@ -46,6 +46,8 @@ _SIGNED = """
 _SETPOINT = f"""{told(*_SETPOINT_OF_IT, any_of("power_kw", "limit_kw"))}{_SIGNED}{named('"set-point"')}{SERIES}"""
 _ACKNOWLEDGED = f"""{told(*_ACK_OF_IT, any_of("applied_kw", "applied_limit_kw"))}{_SIGNED}\
 {named('"acknowledged"')}{SERIES}"""
+_AVAILABLE = f"""{told(_IT, TELEMETRY, any_of("available_kw"))}{LATEST}
+    |> map(fn: (r) => ({{r with _value: -r._value, _field: "available"}})){SERIES}"""
 _ACTUAL = f"""{mean_power(_IT)}
 power{named('"actual"')}{SERIES}"""
 _SOC = f"""{told(_IT, TELEMETRY, any_of("soc_frac", "vehicle_soc_frac"))}{LATEST}\
@@ -144,9 +146,10 @@ def build() -> Dashboard:
             holds_from(
                 chart(
                     "Set-point, acknowledgement, power",
-                    "Set-point and acknowledgement hold from their time on; the power is the mean between registers.",
+                    "Set-point and acknowledgement hold from their time on; the power is the mean between registers. "
+                    "available: what a PV inverter could deliver.",
                     KW,
-                    [_SETPOINT, _ACKNOWLEDGED, _ACTUAL],
+                    [_SETPOINT, _ACKNOWLEDGED, _ACTUAL, _AVAILABLE],
                     width=24,
                     height=10,
                 ),

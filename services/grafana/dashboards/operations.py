@@ -24,6 +24,7 @@ from services.grafana.dashboards.panels import (
     SHARE,
     chart,
     dashboard,
+    dots,
     number,
     rows,
     states,
@@ -88,7 +89,7 @@ _MISSING_MEMBERS = f"""{_STATES}{counted('if r._value == "online" then 0 else 1'
 
 _MESSAGES = f"""{told(*_OWN)}
     |> group(columns: ["device", "kind"])
-    |> aggregateWindow(every: 15m, fn: count, createEmpty: true, timeSrc: "_start"){named(BY_DEVICE)}\
+    |> aggregateWindow(every: 15m, fn: count, createEmpty: true){named(BY_DEVICE)}\
 {SERIES}"""
 
 _OF_RECORDER = 'r._measurement == "recorder_metric"'
@@ -235,18 +236,23 @@ def build() -> Dashboard:
                 COUNT,
                 [_metric("rejected", "other_runs")],
             ),
-            chart(
-                "Solve time",
-                "Of each plan, the solver alone, in seconds of the machine.",
-                SECONDS,
-                [_metric("solve_s")],
-                decimals=3,
+            dots(
+                chart(
+                    "Solve time",
+                    "Of each plan, the solver alone, in seconds of the machine.",
+                    SECONDS,
+                    [_metric("solve_s")],
+                    decimals=3,
+                )
             ),
-            chart(
-                "Age of the plan",
-                "How long before its start each plan was solved: 0 for a new one, more for a fallback to an older one.",
-                SECONDS,
-                [_metric("plan_age_s")],
+            dots(
+                chart(
+                    "Age of the plan",
+                    "How long before its start each plan was solved: 0 for a new one, more for a fallback to an older "
+                    "one.",
+                    SECONDS,
+                    [_metric("plan_age_s")],
+                )
             ),
             chart(
                 "Late turns",
@@ -273,11 +279,13 @@ def build() -> Dashboard:
                 "status",
                 _PLAN_COLOURS,
             ),
-            chart(
-                "Effort of the solver",
-                "Simplex iterations of each plan; the same in every run of the same day.",
-                COUNT,
-                [_EFFORT],
+            dots(
+                chart(
+                    "Effort of the solver",
+                    "Simplex iterations of each plan; the same in every run of the same day.",
+                    COUNT,
+                    [_EFFORT],
+                )
             ),
             chart(
                 "Recorded",

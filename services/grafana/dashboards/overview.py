@@ -167,21 +167,25 @@ def build() -> Dashboard:
                 height=10,
                 stacked=True,
             ),
+            holds_from(
+                chart(
+                    "Plan against actual at the PCC",
+                    "Import is positive. The plan is for each step the last one made before it.",
+                    KW,
+                    [_PCC_POWER, _PLANNED],
+                ),
+                "PCC, planned",
+            ),
             marks(
-                holds_from(
-                    chart(
-                        "PCC: plan, actual and connection limit",
-                        "Import is positive. The plan is for each step the last one made before it; limits are the "
-                        "grid connection's, of the site description.",
-                        KW,
-                        [
-                            _PCC_POWER,
-                            _PLANNED,
-                            limit("import_limit_kw", "import limit"),
-                            limit("export_limit_kw", "export limit", sign="-"),
-                        ],
-                    ),
-                    "PCC, planned",
+                chart(
+                    "PCC against the connection's limits",
+                    "Import is positive; the limits are the grid connection's, of the site description.",
+                    KW,
+                    [
+                        _PCC_POWER,
+                        limit("import_limit_kw", "import limit"),
+                        limit("export_limit_kw", "export limit", sign="-"),
+                    ],
                 ),
                 "import limit",
                 "export limit",
