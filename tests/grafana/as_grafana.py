@@ -2,7 +2,7 @@
 
 By its documentation and source, version 12: variables by the formats of "Advanced variable format options"; macros as
 ``pkg/tsdb/influxdb/flux/macros.go`` replaces them; frames as ``builder.go`` beside it makes them of annotated CSV, and
-options of a variable from the first text column of the first frame (``frameToMetricFindValue``).
+options of a variable from each frame's first text column (``toMetricFindValue`` in ``datasource.ts``).
 """
 
 import csv
@@ -188,8 +188,8 @@ class DataSource:
         frames = self.frames(
             with_macros(interpolate(variable["query"]["query"], values), within, within.interval(None))
         )
-        texts = [field for frame in frames[:1] for field in frame.fields if field.type == "string"]
-        return [str(value) for value in texts[0].values] if texts else []
+        firsts = (next(field for field in frame.fields if field.type == "string") for frame in frames)
+        return list(dict.fromkeys(str(value) for field in firsts for value in field.values))
 
 
 def _frames(text: str) -> Iterator[Frame]:

@@ -71,6 +71,7 @@ _MEMBERS = f"""states = {_STATES}
     |> map(fn: (r) => ({{kind: r.kind, member: r.device, state: r._value}}))
 
 heard = {told(*_OWN)}
+    |> last()
     |> group(columns: ["device", "kind"])
     |> sort(columns: ["_time"], desc: true)
     |> limit(n: 1)
@@ -88,8 +89,9 @@ join(tables: {{states: states, heard: heard}}, on: ["kind", "member"])
 _MISSING_MEMBERS = f"""{_STATES}{counted('if r._value == "online" then 0 else 1')}"""
 
 _MESSAGES = f"""{told(*_OWN)}
-    |> group(columns: ["device", "kind"])
-    |> aggregateWindow(every: 15m, fn: count, createEmpty: true){named(BY_DEVICE)}\
+    |> aggregateWindow(every: 15m, fn: count, createEmpty: true)
+    |> group(columns: ["device", "kind", "_time"])
+    |> sum(){named(BY_DEVICE)}\
 {SERIES}"""
 
 _OF_RECORDER = 'r._measurement == "recorder_metric"'

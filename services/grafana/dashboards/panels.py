@@ -16,7 +16,7 @@ from services.grafana.dashboards.query import DATA_SOURCE, FluxQuery
 
 TAG = "twinswarm"
 KW, KWH, EUR, SHARE, SECONDS, COUNT = "kwatt", "kwatth", "currencyEUR", "percentunit", "s", "short"
-EUR_PER_KWH, PU = "suffix: €/kWh", "suffix: pu"
+EUR_PER_KWH, PU, RATIO = "suffix: €/kWh", "suffix: pu", "none"
 TEXT = "string"
 TIME_MS = "dateTimeAsLocal"
 """Of whole milliseconds since 1970."""

@@ -11,7 +11,7 @@ from services.grafana.dashboards.panels import (
     EUR,
     KW,
     KWH,
-    SHARE,
+    RATIO,
     chart,
     dashboard,
     number,
@@ -99,9 +99,10 @@ def build() -> Dashboard:
             number(
                 "PSF, mean of the days",
                 "Peak-shaving factor: power at the PCC relative to the reference's; below 1 the peaks are lower.",
-                SHARE,
+                RATIO,
                 _total("psf", "mean"),
                 width=6,
+                decimals=3,
             ),
             number(
                 "Whole days",
@@ -126,7 +127,7 @@ def build() -> Dashboard:
             _bars(
                 "Peak-shaving factor by day",
                 "Mean over the quarter-hours of import relative to the reference's; below 1 the peaks are lower.",
-                SHARE,
+                RATIO,
                 _by_day(psf=_AGAINST),
             ),
             _bars(
@@ -153,7 +154,7 @@ def build() -> Dashboard:
                 _TABLE,
                 ("day", "reference", *_FIELDS),
                 units={
-                    "psf": SHARE,
+                    "psf": RATIO,
                     "hours": "h",
                     "complete": COUNT,
                     **{name: EUR for name in _FIELDS if name.endswith("_eur")},

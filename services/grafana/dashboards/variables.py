@@ -1,4 +1,4 @@
-"""What is chosen at the top of a dashboard. Grafana takes the first text column of a query's first table as options."""
+"""What is chosen at the top of a dashboard. Grafana takes the first text column of a query's answer as options."""
 
 from grafana_foundation_sdk.builders.dashboard import QueryVariable
 from grafana_foundation_sdk.models.dashboard import VariableHide, VariableOption, VariableRefresh, VariableSort
