@@ -44,6 +44,11 @@ class InfluxAddress:
         """Raises InputError when there is no token."""
         return InfluxServer(self.url, self.org, read_token(self.token_file))
 
+    def options(self) -> list[str]:
+        """As the command line takes them."""
+        told = ["--influx", self.url, "--org", self.org, "--bucket", self.bucket]
+        return [*told, "--token-file", str(self.token_file)] if self.token_file is not None else told
+
 
 def influx_address(url: str) -> InfluxAddress:
     """``influxdb://host:port/org/bucket``, with TLS ``influxdb+https://…``.

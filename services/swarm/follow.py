@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from broker.heartbeat import Heartbeat
@@ -26,8 +25,8 @@ from schemas.messages import TimeMode
 from services.recorder.day_results import written_days
 from services.recorder.downsample import downsample
 from services.recorder.history import RunInfo, is_influx, open_history
-from services.recorder.influx import InfluxAwayError, InfluxError, InfluxServer
-from services.recorder.influx_history import read_token
+from services.recorder.influx import InfluxAwayError, InfluxError
+from services.recorder.influx_history import InfluxAddress
 from services.swarm.days import LocalDay, local_days
 from services.swarm.process import WRONG_INPUT
 from services.swarm.variants import Reference
@@ -46,26 +45,6 @@ _CHILD_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
-    """Where results are written: the bucket of the live site, beside which that of the quarter-hours is."""
-
-    url: str
-    org: str
-    bucket: str
-    token_file: Path | None
-    """None: the environment has the token."""
-
-    def server(self) -> InfluxServer:
-        """Raises InputError when there is no token."""
-        return InfluxServer(self.url, self.org, read_token(self.token_file))
-
-    def options(self) -> list[str]:
-        """As the command line takes them."""
-        told = ["--influx", self.url, "--org", self.org, "--bucket", self.bucket]
-        return [*told, "--token-file", str(self.token_file)] if self.token_file is not None else told
-
-
-@dataclass(frozen=True, slots=True)
 class _Due:
     """A day that is over and not settled."""
 
@@ -76,12 +55,14 @@ class _Due:
 
 
 class Follower:
-    """``histories``: addresses; of several each run is in one. ``stop`` ends `serve`, and a settlement under way."""
+    """``histories``: addresses; of several each run is in one. ``results``: where days are written, by the name of the
+    live site's bucket. ``stop`` ends `serve`, and a settlement under way.
+    """
 
     def __init__(
         self,
         histories: Sequence[str],
-        results: Results,
+        results: InfluxAddress,
         reference: Reference,
         stop: threading.Event,
         heartbeat: Heartbeat,

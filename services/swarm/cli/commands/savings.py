@@ -23,8 +23,8 @@ from services.swarm.variants import Reference
 if TYPE_CHECKING:
     from services.analysis.day_result import DayResult
     from services.recorder.history import History, RunInfo
+    from services.recorder.influx_history import InfluxAddress
     from services.swarm.days import LocalDay
-    from services.swarm.follow import Results
 
 _DAYS, _KEEP = "Days", "InfluxDB"
 
@@ -158,7 +158,9 @@ def _tell(
     output.console.print(f"Run {info.run}", markup=False, soft_wrap=True)
 
 
-def _write(results: "Results", info: "RunInfo", reference: Reference, day: "LocalDay", result: "DayResult") -> None:
+def _write(
+    results: "InfluxAddress", info: "RunInfo", reference: Reference, day: "LocalDay", result: "DayResult"
+) -> None:
     from services.recorder.day_results import write_day
 
     values = {name: float(value) for name, value in asdict(result).items() if isinstance(value, int | float)}
@@ -174,7 +176,7 @@ def _write(results: "Results", info: "RunInfo", reference: Reference, day: "Loca
         )
 
 
-def _follow(history: str, results: "Results", reference: Reference, heartbeat: Path | None) -> None:
+def _follow(history: str, results: "InfluxAddress", reference: Reference, heartbeat: Path | None) -> None:
     from broker.heartbeat import Heartbeat
     from services.recorder.forward import SIMULATED
     from services.recorder.history import is_influx
@@ -195,11 +197,11 @@ def _follow(history: str, results: "Results", reference: Reference, heartbeat: P
 
 def _results(
     history: str, influx: str | None, org: str | None, bucket: str | None, token_file: Path | None
-) -> "Results":
+) -> "InfluxAddress":
     """Where to write: as told, else where the history is."""
     from services.recorder.forward import SIMULATED
     from services.recorder.history import is_influx
-    from services.swarm.follow import Results
+    from services.recorder.influx_history import InfluxAddress
 
     url, organisation, name, token = there.URL, there.ORG, there.BUCKET, token_file
     if is_influx(history):
@@ -210,7 +212,7 @@ def _results(
         token = token_file or address.token_file
     if influx is not None:
         there.check_url(influx)
-    return Results(influx or url, org or organisation, bucket or name, token)
+    return InfluxAddress(influx or url, org or organisation, bucket or name, token)
 
 
 def _day(option: str, text: str | None, otherwise: date) -> date:
