@@ -31,7 +31,8 @@ RUN groupadd --gid 10001 twinswarm \
  && useradd --uid 10001 --gid twinswarm --no-create-home --home-dir /var/lib/twinswarm --shell /usr/sbin/nologin twinswarm \
  && install -d -o twinswarm -g twinswarm /var/lib/twinswarm
 COPY --from=build /opt/twinswarm /opt/twinswarm
-ENV PATH=/opt/twinswarm/bin:$PATH PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib
+# On a machine with many cores OpenBLAS would start more threads than a container may have; the matrices here are small.
+ENV PATH=/opt/twinswarm/bin:$PATH PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib OPENBLAS_NUM_THREADS=1
 USER 10001:10001
 WORKDIR /var/lib/twinswarm
 ENTRYPOINT ["twinswarm"]
