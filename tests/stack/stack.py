@@ -100,22 +100,27 @@ def docker(*words: str) -> bytes:
     return subprocess.run(["docker", *words], stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
 
 
+def has_compose() -> bool:
+    return _succeeds("compose", "version")
+
+
 def what_is_missing() -> str | None:
     """Of what these tests need; None: nothing."""
-    try:
-        docker("info")
-        docker("compose", "version")
-    except (OSError, subprocess.CalledProcessError):
+    if not (has_compose() and _succeeds("info")):
         return "a Docker engine with Compose"
     image = os.environ.get(IMAGE)
     if image is None:
         return f"an image of this checkout ({IMAGE})"
-    for needed in (image, *_images()):
-        try:
-            docker("image", "inspect", needed)
-        except subprocess.CalledProcessError:
-            return f"the image {needed}"
-    return None
+    needed = (image, *_images())
+    return next((f"the image {name}" for name in needed if not _succeeds("image", "inspect", name)), None)
+
+
+def _succeeds(*words: str) -> bool:
+    try:
+        docker(*words)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
 
 
 def _images() -> list[str]:

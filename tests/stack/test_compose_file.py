@@ -1,7 +1,6 @@
 """The compose file of a site: drift, what it promises of every container, other sites, wrong input."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import yaml
 from services.swarm.stack.compose_file import StackOrder, compose_file
 from sites.loading import load_site
 from tests.cli.calling import call
-from tests.stack.stack import ROOT
+from tests.parts import skip_without
+from tests.stack.stack import ROOT, has_compose
 
 DEFAULT = ROOT / "compose.yaml"
 TWINS = {"ev1", "ev2", "ev3", "ev4", "bess", "pv", "building", "grid"}
@@ -143,11 +143,9 @@ def test_a_site_of_ones_own_is_carried_in_a_file_beside_it(folder_site: Path) ->
 
 @pytest.mark.parametrize(("site", "storage"), [("fit_g2v", "both"), ("carpark", "none"), ("mysite", "both")])
 def test_compose_accepts_the_file(site: str, storage: str, folder_site: Path) -> None:
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("Docker Compose is not on this machine; tests of the running stack ask for it")
+    skip_without("Docker Compose", present=has_compose())
     assert call("compose", site, "--storage", storage, "--out", "c.yaml", cwd=folder_site).returncode == 0
-    command = [docker, "compose", "-f", "c.yaml", "--profile", "*", "config", "--quiet"]
+    command = ["docker", "compose", "-f", "c.yaml", "--profile", "*", "config", "--quiet"]
     checked = subprocess.run(command, cwd=folder_site, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 
