@@ -14,13 +14,11 @@ RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb")
  && pip install -c constraints.txt -r requirements.txt
 COPY . .
 RUN pip install --no-deps .
-# What only developers need, and pyarrow's network protocol. Bytecode stays: in a container with a read-only root it
-# cannot be made later.
+# Without what only developers need. Bytecode stays: in a container with a read-only root it cannot be made later.
 RUN pip uninstall -y pip setuptools \
  && cd "$(python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
- && find . -type d \( -name tests -o -path ./pyarrow/include -o -path ./numpy/_core/include \) -prune -exec rm -rf {} + \
- && find . -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.a' \
-       -o -path './pyarrow/*_flight*' -o -path './pyarrow/*_substrait*' \) -delete
+ && find . -type d \( -name tests -o -path ./numpy/_core/include \) -prune -exec rm -rf {} + \
+ && find . -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.a' \) -delete
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="twinswarm" \

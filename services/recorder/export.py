@@ -37,11 +37,19 @@ def export_run(history: History, run: str, folder: Path, form: Format = "csv") -
             if form == "csv":
                 table.to_csv(file, index=False)
             else:
-                table.to_parquet(file, index=False)
+                _write_parquet(table, file)
             files.append(file)
     except OSError as error:
         raise InputError.one(str(folder), f"cannot be written: {error}") from None
     return files
+
+
+def _write_parquet(table: "pd.DataFrame", file: Path) -> None:
+    """By polars, which comes with linopy: pandas would need another 170 MB of library for it."""
+    import polars as pl
+
+    columns = {str(name): column.astype(object).where(column.notna(), None) for name, column in table.items()}
+    pl.DataFrame({name: column.to_list() for name, column in columns.items()}, strict=False).write_parquet(file)
 
 
 def _tables(history: History, run: str) -> "dict[str, pd.DataFrame]":

@@ -8,8 +8,8 @@ import pytest
 from tests.parts import skip_without
 from tests.stack.stack import IMAGE, docker, what_is_missing
 
-MOST_MB = 1100
-"""Its base image included; of the rest 330 MB are pyarrow and polars."""
+MOST_MB = 900
+"""Its base image included."""
 
 
 @pytest.fixture(scope="module")
