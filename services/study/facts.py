@@ -23,7 +23,7 @@ FITTED = (
 """Numbers of the sites that were searched so that the table comes out: over 30 for 21 published numbers."""
 
 NOT_KNOWN = (
-    "what the study's reference was: no cars, uncontrolled or smart charging fit equally well",
+    "what the study's reference was: no cars, uncontrolled or smart charging each have a site that fits",
     "which of the sites that fit is the real one: the fit shows that consistent sites exist, it identifies none",
     "the network of the real building: the one here is typical",
     "which of several plans of equal cost the study's solver chose, which moves the peak-shaving factor",

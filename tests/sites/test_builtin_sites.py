@@ -34,8 +34,7 @@ def test_names_work_from_any_directory(name: str, tmp_path: Path, monkeypatch: p
 
 
 # From the parameters of the fits: cars, their summed kWh and kW, arrival SOC, SOC bounds, efficiency; BESS power,
-# efficiency, SOC bounds and initial SOC; PV peak. fit_g2v: of its calibration; the prototype's fits give the lower SOC
-# bound as a multiple of the arrival SOC.
+# efficiency, SOC bounds and initial SOC; PV peak.
 FITS = {
     "fit_g2v": (
         (4, 230.4, 82.8, 0.707, 0.576, 0.809, 0.893),
@@ -43,14 +42,14 @@ FITS = {
         100.17,
     ),
     "fit_none": (
-        (2, 119.55983, 25.70871, 0.67726, 0.62445 * 0.67726, 0.79669, 0.90154),
-        (27.50126, 0.919, 0.05535, 0.93748, 0.39572),
-        93.52701,
+        (2, 127.36, 26.8, 0.671, 0.41, 0.767, 0.896),
+        (28.77, 0.907, 0.095, 0.946, 0.414),
+        91.5,
     ),
     "fit_uncontrolled": (
-        (1, 55.30753, 27.85972, 0.43792, 0.41989 * 0.43792, 0.85896, 0.88646),
-        (29.94038, 0.95202, 0.07541, 0.94699, 0.38854),
-        84.62244,
+        (1, 56.48, 26.69, 0.435, 0.194, 0.86, 0.881),
+        (30.84, 0.947, 0.08, 0.937, 0.393),
+        85.0,
     ),
 }
 
