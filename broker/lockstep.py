@@ -31,7 +31,7 @@ from schemas.participant import Inbox, Json, Outgoing, Participant, Received, Tu
 from schemas.topics import Channel, Kind, Topic, matches, topic_filter
 from schemas.wire import decode, encode
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 _EARLY = 2_000
 """Messages of a run whose first tick has not come yet are kept, so many at most."""
@@ -224,7 +224,7 @@ class Member:
         """Rule 11. Where another boot has my name the clock decides; I stay silent until it is dropped."""
         self._pending = None
         if taken:
-            log.warning("%s: the roster has this name under another boot than %s", self.participant.device, self.boot)
+            LOG.warning("%s: the roster has this name under another boot than %s", self.participant.device, self.boot)
             return
         if not self._away or not self._outbox.cycle:
             self._away = True

@@ -22,7 +22,7 @@ from services.recorder.influx import (
 from services.recorder.points import spool_point
 from services.recorder.spool import Item, Refusal, Spool
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 BATCH_LINES = 5000
 """Of one request; what the server's makers recommend."""
@@ -119,14 +119,14 @@ class Forwarder:
             if isinstance(error, InfluxBusyError) and error.after_s is not None:
                 again_s = max(error.after_s, _FIRST_S)
             if self._attempts == 1:
-                log.warning("InfluxDB is away; the history is kept meanwhile: %s", error)
+                LOG.warning("InfluxDB is away; the history is kept meanwhile: %s", error)
             return Trouble(error, again_s)
         except InfluxError as error:
             if self.trouble is None or str(self.trouble.error) != str(error):
-                log.critical("nothing is forwarded until this is mended, tried every %g s: %s", SLOW_S, error)
+                LOG.critical("nothing is forwarded until this is mended, tried every %g s: %s", SLOW_S, error)
             return Trouble(error, SLOW_S)
         if self.trouble is not None:
-            log.info("InfluxDB takes points again")
+            LOG.info("InfluxDB takes points again")
         self._attempts = 0
         return None
 
@@ -144,7 +144,7 @@ class Forwarder:
                 refused += self._write(bucket, batch)
                 place += len(batch)
         for refusal in refused[:1]:
-            log.error("%d points go to quarantine, the first one: %s", len(refused), refusal.reason)
+            LOG.error("%d points go to quarantine, the first one: %s", len(refused), refusal.reason)
         if items:
             self._spool.note(items, refused, self._now())
         return sum(len(item.lines) for item in items) - len(refused)
@@ -162,7 +162,7 @@ class Forwarder:
             if len(lines) == 1:
                 return [Refusal(lines[0], bucket, str(error))]
             self._most = min(self._most, max(1, len(lines) // 2))
-            log.info("batches of %d lines from now on: %s", self._most, error)
+            LOG.info("batches of %d lines from now on: %s", self._most, error)
         except InfluxRefusedError as error:
             if len(lines) == 1 or error.dropped == len(lines):
                 return [Refusal(line, bucket, str(error)) for line in lines]
@@ -177,7 +177,7 @@ class Forwarder:
             self._pruned = now
             pruned = self._spool.prune(self._keep, now)
             if pruned:
-                log.info("%d forwarded messages older than %s were deleted from the history file", pruned, self._keep)
+                LOG.info("%d forwarded messages older than %s were deleted from the history file", pruned, self._keep)
         if self.trouble is None and (self._told is None or now - self._told >= _DEPTH_EVERY):
             self._told = now
             self._tell_depth(now)
@@ -190,4 +190,4 @@ class Forwarder:
         try:
             self._server.write(self._bucket, [spool_point(site, depth.waiting, depth.quarantined, now)])
         except TwinswarmError as error:
-            log.warning("the depth of the spool was not told: %s", error)
+            LOG.warning("the depth of the spool was not told: %s", error)

@@ -16,7 +16,7 @@ from typing import Any
 
 from schemas.errors import InputError, LocalStateError
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x74776E73
 """Marks our files in the SQLite header: ``twns``."""
@@ -182,7 +182,7 @@ class HistoryStore:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.OperationalError as error:
-            log.warning("%s: the write-ahead log stays beside the file: %s", self.path, error)
+            LOG.warning("%s: the write-ahead log stays beside the file: %s", self.path, error)
         self._connection.close()
 
 

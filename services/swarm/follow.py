@@ -31,7 +31,7 @@ from services.swarm.days import LocalDay, local_days
 from services.swarm.process import WRONG_INPUT
 from services.swarm.variants import Reference
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 MARGIN = timedelta(minutes=5)
 """Session time. What is later than this is no longer in its day's result."""
@@ -92,11 +92,11 @@ class Follower:
         except TwinswarmError as error:
             self._attempts += 1
             if str(error) != self._complaint:
-                log.warning("waiting, nothing is settled meanwhile: %s", error)
+                LOG.warning("waiting, nothing is settled meanwhile: %s", error)
             self._complaint = str(error)
             return _backing_off(self._attempts, _LONGEST_S)
         if self._complaint:
-            log.info("history and InfluxDB are there")
+            LOG.info("history and InfluxDB are there")
         self._complaint, self._attempts = "", 0
         self._failures = self._failures + 1 if failed else 0
         return _backing_off(self._failures, _FAILED_LONGEST_S) if failed else LOOK_S
@@ -129,12 +129,12 @@ class Follower:
         key = (due.run, due.day.start)
         if code == 0:
             self._written.add(key)
-            log.info("settled %s of run %s", due.day.date, due.run)
+            LOG.info("settled %s of run %s", due.day.date, due.run)
         elif code == WRONG_INPUT:
             self._given_up.add(key)
-            log.error("%s of run %s cannot be settled and is left out until I am started again", due.day.date, due.run)
+            LOG.error("%s of run %s cannot be settled and is left out until I am started again", due.day.date, due.run)
         else:
-            log.error("%s of run %s was not settled (exit code %d); it is tried again", due.day.date, due.run, code)
+            LOG.error("%s of run %s was not settled (exit code %d); it is tried again", due.day.date, due.run, code)
         return code in (0, WRONG_INPUT)
 
     def _make_quarters(self, day: LocalDay) -> None:
@@ -145,7 +145,7 @@ class Follower:
         except InfluxAwayError:
             raise
         except InfluxError as error:
-            log.warning("no quarter-hours of %s were made: %s", day.date, error)
+            LOG.warning("no quarter-hours of %s were made: %s", day.date, error)
 
     def _run_savings(self, due: _Due) -> int | None:
         """Its exit code; None: it was stopped. What it complains of goes to standard error, which is ours."""

@@ -1,6 +1,6 @@
 """What one process of the swarm runs: a participant, or the clock. Kept light: a charger imports little more than this.
 
-``python -m services.swarm.process DEVICE --site FILE …`` is what the supervisor and compose start. Exit codes: 0 done,
+``python -m services.swarm.process DEVICE --site FILE …`` is what the supervisor of `up` starts. Exit codes: 0 done,
 1 failed and may be started again, 2 the input is wrong, 3 it must not be started again as it is.
 """
 
@@ -27,7 +27,7 @@ from schemas.site import Site
 if TYPE_CHECKING:
     from services.swarm.compose import Recording
 
-log = logging.getLogger("twinswarm")
+LOG = logging.getLogger("twinswarm")
 
 DONE, FAILED, WRONG_INPUT, NOT_AGAIN = 0, 1, 2, 3
 
@@ -158,7 +158,7 @@ def guarded(serve: Callable[[], None]) -> int:
         complaint = error
     else:
         return DONE
-    log.error("%s", complaint)
+    LOG.error("%s", complaint)
     if isinstance(complaint, InputError):
         return WRONG_INPUT
     return NOT_AGAIN if isinstance(complaint, LocalStateError) else FAILED

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,20 @@ from schemas.errors import BrokerUnreachableError, InputError
 from schemas.messages import Metric, Presence, State
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
-from tests.provision.secured import ALL, NOW, SITE, Secured, default_site, message, place_of, send_marker, topic, until
+from tests.provision.secured import ALL, SITE, Secured, default_site, message, place_of, send_marker, topic, until
 
 EV1_STATE = topic(Kind.CHARGER, "ev1", Channel.STATE)
+
+
+def now() -> datetime:
+    """What takes a session over holds for ten minutes only, and the tests before these may take longer."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def revoke(secured: Secured, device: str, *, told: bool = True, wait_s: float = 10.0) -> list[str]:
     """As the command does; returns what its user was reminded of."""
     reminded: list[str] = []
-    canary = revoke_client(secured.folder.root, device, NOW).canary
+    canary = revoke_client(secured.folder.root, device, now()).canary
     if told:
         reload_mosquitto(secured.pid)
 
@@ -43,7 +49,7 @@ def revoke(secured: Secured, device: str, *, told: bool = True, wait_s: float = 
         SITE,
         device,
         canary,
-        NOW,
+        now(),
         wait_s=wait_s,
         remind=remind,
     )
@@ -99,7 +105,7 @@ def test_a_revoked_device_loses_its_session_and_never_comes_back(
 
 def test_who_was_revoked_and_added_again_comes_in_with_the_new_certificate_only(secured: Secured) -> None:
     revoke(secured, "ev1")
-    add_client(secured.folder.root, "ev1", Kind.CHARGER, NOW)
+    add_client(secured.folder.root, "ev1", Kind.CHARGER, now())
     reload_mosquitto(secured.pid)
     observer, ev1 = secured.client("observer", ALL), secured.client("ev1")
     assert arrives(ev1, observer, "ev1")
@@ -107,7 +113,7 @@ def test_who_was_revoked_and_added_again_comes_in_with_the_new_certificate_only(
 
 def test_one_device_more_comes_in_after_a_reload(secured: Secured) -> None:
     observer = secured.client("observer", ALL)
-    add_client(secured.folder.root, "ev9", Kind.CHARGER, NOW)
+    add_client(secured.folder.root, "ev9", Kind.CHARGER, now())
     ev9 = secured.client("ev9")
     assert until_denied(ev9, secured, observer) == []
     reload_mosquitto(secured.pid)
@@ -154,9 +160,9 @@ def test_a_reload_alone_takes_the_rights_of_an_open_session_but_leaves_it_open(s
     setpoint = topic(Kind.CHARGER, "ev1", Channel.SETPOINT)
     ev1 = secured.client("ev1", setpoint, will=Will(EV1_STATE, message(State(state=Presence.OFFLINE), seq=0)))
     ems, observer = secured.client("ems"), secured.client("observer", ALL)
-    revoke_client(secured.folder.root, "ev1", NOW)
+    revoke_client(secured.folder.root, "ev1", now())
     reload_mosquitto(secured.pid)
-    add_client(secured.folder.root, "ev9", Kind.CHARGER, NOW)
+    add_client(secured.folder.root, "ev9", Kind.CHARGER, now())
     reload_mosquitto(secured.pid)
     assert arrives(secured.client("ev9"), observer, "ev9")  # so it has read the lists
     ems.publish(setpoint, b"{}")
@@ -177,7 +183,7 @@ def test_the_brokers_certificate_is_taken_by_reload_too(secured: Secured) -> Non
     old = presented(secured)
     place = place_of(secured.folder.root, secured.address.port)
     wider = dataclasses.replace(place, names=("broker.example.org",))
-    provision_site(default_site(), secured.folder.root, wider, NOW)
+    provision_site(default_site(), secured.folder.root, wider, now())
     reload_mosquitto(secured.pid)
     deadline = time.monotonic() + 5.0
     while (new := presented(secured)) == old and time.monotonic() < deadline:

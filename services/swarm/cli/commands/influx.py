@@ -47,7 +47,7 @@ _LEAST_RETENTION_DAYS = 2.0
 _LOOK_S = 1.0
 """Between looks for what is not there yet."""
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 def forward(
@@ -209,7 +209,7 @@ def downsample(
 def _comes_to_be(file: Path, wait: Callable[[], bool]) -> bool:
     """Waits until the file is there; False: ``wait`` said to stop."""
     if not file.is_file():
-        log.warning("waiting for %s, which is not there yet", file)
+        LOG.warning("waiting for %s, which is not there yet", file)
     while not file.is_file():
         if wait():
             return False
