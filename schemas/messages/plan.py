@@ -45,7 +45,8 @@ class Shortfall(Body):
     """A wish that cannot be met, bought off at a stated price instead of making the plan impossible."""
 
     kind: ShortfallKind
-    device: DeviceId | None
+    device: DeviceId | None = None
+    """None: the wish is not of one device."""
     at: UtcTime
     kwh: Annotated[float, Field(ge=0)]
     eur: Annotated[float, Field(ge=0)]

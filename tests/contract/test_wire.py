@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import RemoteMessageError
 from schemas.examples import examples
-from schemas.messages import BessTelemetry, Body, Segment, Stamp
+from schemas.messages import BessTelemetry, Body, EmsMode, Plan, PlanStatus, Segment, Shortfall, ShortfallKind, Stamp
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import MAX_PAYLOAD_BYTES, body_type, decode, encode
 
@@ -30,6 +30,24 @@ def test_message_comes_back_as_it_was_sent(topic: Topic, stamp: Stamp, body: Bod
     assert Stamp.model_validate({name: getattr(got_stamp, name) for name in Stamp.model_fields}) == stamp
     assert _fields_of(body, got_body) == {name: getattr(body, name) for name in type(body).model_fields}
     assert isinstance(got_body, type(body))
+
+
+@pytest.mark.parametrize("kind", ShortfallKind)
+@pytest.mark.parametrize("device", ["ev1", None])
+def test_a_plan_with_a_shortfall_comes_back_as_it_was_sent(kind: ShortfallKind, device: str | None) -> None:
+    missed = Shortfall(kind=kind, device=device, at=T, kwh=1.5, eur=7.5)
+    plan = Plan(
+        epoch=1,
+        mode=EmsMode.CONTROL,
+        status=PlanStatus.OPTIMAL,
+        start=T,
+        step_s=900,
+        objective_eur=1.0,
+        shortfalls=(missed,),
+    )
+    _, body = decode(Topic("s", Kind.EMS, "ems", Channel.PLAN), encode(STAMP, plan))
+    assert isinstance(body, Plan)
+    assert body.shortfalls == (missed,)
 
 
 @settings(deadline=None, max_examples=200)

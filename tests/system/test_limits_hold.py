@@ -1,11 +1,12 @@
 """Whole days of both sites in the box: limits hold in every piece of every device, and energy is conserved."""
 
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from schemas.messages import BessTelemetry, ChargerTelemetry, EmsMode
+from schemas.messages import BessTelemetry, ChargerTelemetry, EmsMode, ShortfallKind
 from schemas.site import Bess, Charger
 from services.recorder.history import History
 from services.swarm.pipeline import conduct_in_memory
@@ -52,3 +53,15 @@ def test_without_commands_the_devices_follow_their_fallback(tmp_path: Path) -> N
     assert last["bess"].energy_import_kwh == last["bess"].energy_export_kwh == 0.0, "a BESS rests"
     target = 0.7777
     assert charged == pytest.approx([target] * 4, abs=1e-6), "a charger charges to the target by itself"
+
+
+def test_a_run_goes_on_where_the_connection_is_too_small(tmp_path: Path) -> None:
+    site = load_site("fit_g2v")
+    narrow = site.model_copy(update={"connection": site.connection.model_copy(update={"import_limit_kw": 5.0})})
+    order = order_of(tmp_path, timedelta(hours=1), site=narrow)
+    result = conduct_in_memory(order)
+    assert result.dead_letters == 0
+    with closing(History(order.history)) as history:
+        plans = history.plans(result.run)
+    missed = [shortfall for _, plan in plans for shortfall in plan.shortfalls]
+    assert ShortfallKind.CONNECTION_LIMIT in {shortfall.kind for shortfall in missed}
