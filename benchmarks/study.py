@@ -13,7 +13,7 @@ import sys
 from services.study.day import live_through
 from services.study.orders import Key, site_of
 from services.study.pool import cores, warm
-from services.study.study import SITES, StudyOrder, conduct_study
+from services.study.study import SITES, StudyOrder, conduct_study, pool_of
 from services.swarm.variants import StorageChoice
 from sites.loading import load_site
 
@@ -43,8 +43,10 @@ def main() -> None:
     reference = {name: reference for reference, name in SITES.items()}.get(site.site.replace("-", "_"))
     order = StudyOrder.of(site, reference or next(iter(SITES)))
 
-    one = conduct_study(order, processes=1)
-    all_cores = conduct_study(order)
+    with pool_of(order, processes=1) as alone:
+        one = conduct_study(order, alone)
+    with pool_of(order) as workers:
+        all_cores = conduct_study(order, workers)
     for name, result in (("one process (baseline)", one), (f"{cores()} processes", all_cores)):
         per_step_ms = 1e3 * result.cpu_s / result.optimisations
         print(

@@ -6,6 +6,7 @@ it would write is kept in memory. So the numbers are the same to the last bit.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +21,7 @@ from services.analysis.settlement import settle
 from services.analysis.stored import departure_shortfall_kwh, stored_change
 from services.recorder.history import pcc_of
 from services.recorder.prices import prices_of
-from services.recorder.track import Sample, Track
+from services.recorder.track import Sample, Track, soc_of
 from services.swarm.in_memory import run_in_memory
 
 
@@ -46,8 +47,9 @@ class Day:
     """All chargers; positive when charging."""
     losses_kw: tuple[float, ...]
     bess_soc_frac: tuple[float | None, ...]
+    """At the beginning of each quarter, and at the end of the day."""
     cars_soc_frac: tuple[float | None, ...]
-    """Mean of the vehicles that are plugged."""
+    """Likewise; mean of the vehicles that are plugged."""
     purchase_eur_per_kwh: tuple[float, ...]
     sale_eur_per_kwh: tuple[float, ...]
     stored_kwh: float
@@ -114,8 +116,8 @@ class Listener:
             bess_kw=_total(quarters, of_kind[Kind.BESS]),
             cars_kw=_total(quarters, of_kind[Kind.CHARGER]),
             losses_kw=tuple(_known(quarter.losses_kw) for quarter in quarters),
-            bess_soc_frac=_mean_soc(quarters, of_kind[Kind.BESS]),
-            cars_soc_frac=_mean_soc(quarters, of_kind[Kind.CHARGER]),
+            bess_soc_frac=_mean_soc([tracks[name] for name in of_kind[Kind.BESS]], quarters, course),
+            cars_soc_frac=_mean_soc([tracks[name] for name in of_kind[Kind.CHARGER]], quarters, course),
             purchase_eur_per_kwh=tuple(_known(quarter.purchase_price_eur_per_kwh) for quarter in quarters),
             sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
             stored_kwh=stored_change(tracks, course.t0, course.t_end).total_kwh,
@@ -146,6 +148,8 @@ def _total(quarters: list[Quarter], names: list[str]) -> tuple[float, ...]:
     return tuple(math.fsum(_known(quarter.power_kw[name]) for name in names) for quarter in quarters)
 
 
-def _mean_soc(quarters: list[Quarter], names: list[str]) -> tuple[float | None, ...]:
-    found = [[soc for name in names if (soc := quarter.soc_frac.get(name)) is not None] for quarter in quarters]
+def _mean_soc(tracks: Sequence[Track], quarters: list[Quarter], course: Course) -> tuple[float | None, ...]:
+    instants = [*(quarter.time for quarter in quarters), course.t_end]
+    bodies = [[body for track in tracks if (body := track.at(time, course.step)) is not None] for time in instants]
+    found = [[soc for body in present if (soc := soc_of(body)) is not None] for present in bodies]
     return tuple(math.fsum(socs) / len(socs) if socs else None for socs in found)

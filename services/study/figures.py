@@ -215,7 +215,7 @@ def _profiles(result: StudyResult) -> Picture:
     stores.axhline(0.0, color=BLACK, linewidth=0.8)
     stores.set_ylabel("charging [kW]")
     _legend(stores, 3)
-    hours = [place / 4 for place in range(len(both.times))]
+    hours = [place / 4 for place in range(len(both.times) + 1)]
     for values, label, colour in ((both.cars_soc_frac, "cars (mean)", GREEN), (both.bess_soc_frac, "BESS", BLUE)):
         percents = [float("nan") if value is None else 100 * value for value in values]
         soc.plot(hours, percents, label=f"{label}, V2G and BESS", color=colour, linewidth=1.6)

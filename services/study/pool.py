@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -38,17 +39,20 @@ class Pool:
     """
 
     def __init__(self, course: Course, warm_up: Sequence[Site] = (), processes: int | None = None) -> None:
+        began = time.perf_counter()
         self.processes = cores() if processes is None else processes
         self._course = course
         self._executor: ProcessPoolExecutor | None = None
         if self.processes == 1:
             warm(course, warm_up)
-            return
-        # Spawned, not forked: a fork in the middle of a program takes locked locks and lost threads with it.
-        context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(self.processes, context, _prepare_worker, (course, tuple(warm_up)))
-        for ready in [self._executor.submit(_settle_in) for _ in range(self.processes)]:
-            ready.result()
+        else:
+            # Spawned, not forked: a fork in the middle of a program takes locked locks and lost threads with it.
+            context = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(self.processes, context, _prepare_worker, (course, tuple(warm_up)))
+            for ready in [self._executor.submit(_settle_in) for _ in range(self.processes)]:
+                ready.result()
+        self.start_s = time.perf_counter() - began
+        """What it took until all workers were warm."""
 
     def run(self, sites: Mapping[NameT, Site], on_day: Callable[[NameT], None] | None = None) -> dict[NameT, Timed]:
         """Each site's day, by name, in the order of ``sites``. ``on_day`` is told of each that is over.
@@ -92,10 +96,19 @@ def warm(course: Course, sites: Sequence[Site]) -> None:
 
 
 def _prepare_worker(course: Course, sites: Sequence[Site]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     warm(course, sites)
     # What is loaded by now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed says nothing to its workers: they would wait for the next day for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _settle_in() -> None:

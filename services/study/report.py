@@ -13,7 +13,7 @@ from services.study.orders import TIES
 from services.study.published import DOI
 from services.study.robustness import Robustness
 from services.study.study import StudyResult
-from services.study.tables import STORAGE_NAMES, case_name, change, honesty, verdict
+from services.study.tables import STORAGE_NAMES, case_name, change, honesty, verdict, without_spreads
 
 REPORT = "report.html"
 
@@ -69,6 +69,7 @@ def render_study(
         tie_storages=[STORAGE_NAMES[storage] for storage in result.ties],
         honesty=honesty(),
         spreads=_spreads(robustness),
+        without_spreads=without_spreads(result),
         figures=figures,
         sensitivities=sensitivities,
         doi=DOI,

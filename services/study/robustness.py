@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from schemas.site import Site
@@ -9,8 +10,9 @@ from services.study.orders import Key, site_of, table_days
 from services.study.pool import Pool
 from services.study.published import PSF_CASE, STORAGES
 from services.study.result import Table, table_of
-from services.study.study import StudyOrder, structures
+from services.study.study import StudyOrder
 from services.study.variations import SEEDS, with_other_noise, without_noise
+from services.swarm.variants import StorageChoice
 
 QUIET = "without noise"
 SIGNS = "signs matched"
@@ -49,12 +51,8 @@ class Robustness:
             self._spread(SIGNS, lambda table: float(table.signs_matched)),
         ]
         for storage in STORAGES:
-
-            def factor(table: Table, storage: Any = storage) -> float | None:
-                cell = table.cell(PSF_CASE, storage)
-                return None if cell is None else cell.psf.psf
-
-            found.append(self._spread(f"PSF, case 6, {storage.value}", factor))
+            found.append(self._spread(f"PSF, case 6, {storage.value}", partial(_factor, storage)))
+            found.append(self._spread(f"… above 2 kW, {storage.value}", partial(_factor_2kw, storage)))
         return [spread for spread in found if spread is not None]
 
     def _spread(self, name: str, number: Callable[[Table], float | None]) -> Spread | None:
@@ -82,22 +80,34 @@ class Robustness:
         }
 
 
+def _factor(storage: StorageChoice, table: Table) -> float | None:
+    cell = table.cell(PSF_CASE, storage)
+    return None if cell is None else cell.psf.psf
+
+
+def _factor_2kw(storage: StorageChoice, table: Table) -> float | None:
+    cell = table.cell(PSF_CASE, storage)
+    return None if cell is None else cell.psf_2kw.psf
+
+
 def conduct_robustness(
     order: StudyOrder,
     own: Table,
-    processes: int | None = None,
+    pool: Pool,
     on_start: Callable[[int], None] | None = None,
     on_day: Callable[[object], None] | None = None,
 ) -> Robustness:
-    """Eleven times all days of the study. Raises TwinswarmError."""
+    """Eleven times all days of the study, on the workers of `services.study.study.pool_of`.
+
+    Raises TwinswarmError; InputError for a site without such loads.
+    """
     loads: dict[str, Site] = {QUIET: without_noise(order.site)}
     loads |= {f"seed {seed}": with_other_noise(order.site, seed) for seed in SEEDS}
     keys = table_days(order.cases)
     sites = {(name, key): site_of(site, key, order.reference) for name, site in loads.items() for key in keys}
-    with Pool(order.course, structures(order), processes) as pool:
-        if on_start is not None:
-            on_start(len(sites))
-        timed = pool.run(sites, on_day)
+    if on_start is not None:
+        on_start(len(sites))
+    timed = pool.run(sites, on_day)
     tables: dict[str, Table] = {}
     for name in loads:
         days: dict[Key, Any] = {key: timed[name, key].day for key in keys}

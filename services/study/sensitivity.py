@@ -40,11 +40,11 @@ class Sensitivity:
 
 def conduct_sensitivities(
     order: StudyOrder,
-    processes: int | None = None,
+    pool: Pool,
     on_start: Callable[[int], None] | None = None,
     on_day: Callable[[object], None] | None = None,
 ) -> list[Sensitivity]:
-    """Every sweep whose case the site has. Raises TwinswarmError."""
+    """Every sweep whose case the site has, on the workers of `services.study.study.pool_of`. Raises TwinswarmError."""
     chosen = [sweep for sweep in sweeps() if sweep.case in order.site.cases]
     sites = {
         (sweep.name, value, storage): site_of(
@@ -54,10 +54,9 @@ def conduct_sensitivities(
         for value in sweep.values
         for storage in ALL_STORAGES
     }
-    with Pool(order.course, processes=processes) as pool:
-        if on_start is not None:
-            on_start(len(sites))
-        timed = pool.run(sites, on_day)
+    if on_start is not None:
+        on_start(len(sites))
+    timed = pool.run(sites, on_day)
     found = []
     for sweep in chosen:
         tables = []

@@ -118,27 +118,30 @@ class StudyResult:
         }
 
 
+def pool_of(order: StudyOrder, processes: int | None = None) -> Pool:
+    """Workers that have the models of the study's days built. ``processes`` None: one per core."""
+    return Pool(order.course, structures(order), processes)
+
+
 def conduct_study(
     order: StudyOrder,
-    processes: int | None = None,
+    pool: Pool,
     on_start: Callable[[int], None] | None = None,
     on_day: Callable[[Key], None] | None = None,
 ) -> StudyResult:
-    """Runs all days of a study. ``on_start`` is told once the workers are warm how many days there are.
+    """Runs all days of a study on the workers of `pool_of`. ``on_start`` is told how many days there are.
 
     Raises TwinswarmError.
     """
     site, reference = order.site, order.reference
-    began = time.perf_counter()
-    with Pool(order.course, structures(order), processes) as pool:
-        started = time.perf_counter()
-        table_keys, tie_keys = table_days(order.cases), tie_days(order.cases)
-        if on_start is not None:
-            on_start(len(table_keys) + len(tie_keys))
-        timed = pool.run({key: site_of(site, key, reference) for key in table_keys}, on_day)
-        between = time.perf_counter()
-        tied = pool.run({key: site_of(site, key, reference) for key in tie_keys}, on_day)
-        ended = time.perf_counter()
+    table_keys, tie_keys = table_days(order.cases), tie_days(order.cases)
+    if on_start is not None:
+        on_start(len(table_keys) + len(tie_keys))
+    started = time.perf_counter()
+    timed = pool.run({key: site_of(site, key, reference) for key in table_keys}, on_day)
+    between = time.perf_counter()
+    tied = pool.run({key: site_of(site, key, reference) for key in tie_keys}, on_day)
+    ended = time.perf_counter()
     everything: dict[Key, Timed] = {**timed, **tied}
     days = {key: found.day for key, found in everything.items()}
     return StudyResult(
@@ -146,7 +149,7 @@ def conduct_study(
         table=table_of(days, order.cases),
         ties=tie_ranges(days),
         days=days,
-        start_s=started - began,
+        start_s=pool.start_s,
         wall_s=between - started,
         tie_wall_s=ended - between,
         cpu_s=sum(found.cpu_s for found in timed.values()),

@@ -7,6 +7,7 @@ from services.study.facts import FITTED, NOT_KNOWN, PUBLISHED
 from services.study.published import DOI, published
 from services.study.robustness import Robustness
 from services.study.study import StudyResult
+from services.study.variations import has_other_loads
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,6 +102,13 @@ def spread_table(robustness: Robustness) -> "Table":
         values = (spread.own, spread.quiet, spread.mean, spread.least, spread.most)
         table.add_row(spread.name, *(number(value, spread.digits) for value in values))
     return table
+
+
+def without_spreads(result: StudyResult) -> str:
+    """What stands in the place of `spread_table`."""
+    if has_other_loads(result.order.site):
+        return "With another measured load: not looked at (--no-robustness); the numbers above are of this one."
+    return "With another measured load: not told, since no meter of the site has a typical day and a measured one."
 
 
 def honesty() -> list[tuple[str, str]]:

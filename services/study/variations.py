@@ -28,6 +28,15 @@ def load_profiles(site: Site) -> tuple[str, str]:
     raise InputError.one("--site", "needs a load meter with a measured and a forecast day for this", site.site)
 
 
+def has_other_loads(site: Site) -> bool:
+    """Whether its measured load can be replaced by another one of the same typical day."""
+    try:
+        load_profiles(site)
+    except InputError:
+        return False
+    return True
+
+
 def with_measured_load(site: Site, values: tuple[float, ...]) -> Site:
     measured, _ = load_profiles(site)
     return _with_profiles(site, {measured: values})

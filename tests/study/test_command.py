@@ -33,6 +33,27 @@ def test_with_the_table_stand_the_reference_and_what_is_fitted_and_not_known(tol
     assert "Table II" in page
 
 
+def test_with_the_table_stands_what_becomes_of_it_with_other_loads(told: Told) -> None:
+    numbers = {row["name"]: row for row in told.study["robustness"]["numbers"]}
+    assert numbers["RMSE [€/day]"]["site"] == told.study["rmse_eur_per_day"]
+    for storage in ("bess", "v2g", "both"):
+        for name in (f"PSF, case 6, {storage}", f"… above 2 kW, {storage}"):
+            assert numbers[name]["least"] < numbers[name]["mean"] < numbers[name]["most"]
+            assert numbers[name]["without_noise"] != numbers[name]["site"]
+    page = (told.folder / "out" / "report.html").read_text()
+    for text in (told.stdout, page):
+        assert "With another measured load" in text
+        assert "PSF, case 6, both" in text
+
+
+def test_without_it_the_place_of_the_other_loads_says_so(tmp_path: Path) -> None:
+    done = call("study", "--cases", "5", "--processes", "1", "--no-robustness", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = "With another measured load: not looked at (--no-robustness)"
+    assert said in done.stdout
+    assert said in (tmp_path / "runs" / "study" / "report.html").read_text()
+
+
 def test_figures_are_files_and_in_the_page(told: Told) -> None:
     names = {path.name for path in (told.folder / "out").iterdir()}
     for figure in ("figure_3_pv_and_load", "figure_4_prices", "figure_5_profiles", "figure_6_costs"):

@@ -20,7 +20,7 @@ from services.study.orders import site_of, table_days
 from services.study.pool import Pool
 from services.study.published import STORAGES, published
 from services.study.result import Table, table_of
-from services.study.study import StudyOrder, structures
+from services.study.study import StudyOrder, pool_of
 
 Array = NDArray[np.float64]
 
@@ -118,7 +118,7 @@ def calibrate(
     width = np.array([parameter.most for parameter in target.parameter]) - least
     looked_up: list[Point] = []
 
-    with Pool(order.course, structures(order), processes) as pool:
+    with pool_of(order, processes) as pool:
 
         def look(parts: Array) -> Point:
             values = [float(value) for value in least + np.clip(parts, 0.0, 1.0) * width]

@@ -1,7 +1,7 @@
 """``study`` and ``calibrate``: the published study, and the fit of a site to it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,12 +9,13 @@ import typer
 
 from schemas.errors import InputError
 from services.swarm.cli import options
-from services.swarm.cli.output import Output
+from services.swarm.cli.output import Output, busy, on_terminal
 from services.swarm.variants import Reference
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from services.study.pool import Pool
     from services.study.robustness import Robustness
     from services.study.sensitivity import Sensitivity
     from services.study.study import StudyOrder, StudyResult
@@ -46,11 +47,12 @@ def study(
     robustness: Annotated[
         bool,
         typer.Option(
-            "--robustness",
-            help="Also without load noise, and with ten other measured loads (deterministic seeds): 11 times as long.",
+            "--robustness/--no-robustness",
+            help="What becomes of the table without load noise and with ten other measured loads (deterministic "
+            "seeds), eleven times as many days.",
             rich_help_panel="More",
         ),
-    ] = False,
+    ] = True,
     sensitivities: Annotated[
         bool,
         typer.Option(
@@ -74,32 +76,40 @@ def study(
     """Reproduce the **published study**: six cases, each as reference, with BESS, with V2G and with both.
 
     Every day is lived through by the same twins, network and EMS as with `run`, to the last bit. Prints the table
-    beside the published one, the peak-shaving factors, and what of all this is fitted or not known.
+    beside the published one, the peak-shaving factors, what becomes of them with other loads, and what of all this is
+    fitted or not known.
 
     Examples:
         twinswarm study
+        twinswarm study --no-robustness               the table alone, in seconds
         twinswarm study --cases 6 --json result.json
         twinswarm study --reference no-cars --out out
-        twinswarm study --robustness --sensitivities  all that is to be known of the fit, in some minutes
+        twinswarm study --sensitivities               all that is to be known of the fit, in some minutes
     """
-    from services.study.study import SITES, StudyOrder
+    from services.study.study import SITES, StudyOrder, pool_of
+    from services.study.variations import has_other_loads
     from sites.loading import load_site
 
     output = Output.to(json)
     chosen = [case.strip() for case in cases.split(",")] if cases is not None else []
     order = StudyOrder.of(load_site(site or SITES[reference]), reference, chosen)
     _make(out)
-    result = _conduct(order, processes, output.console)
-    robust = _conduct_robustness(result, processes, output.console) if robustness else None
-    swept = _conduct_sensitivities(order, processes, output.console) if sensitivities else []
+    console = output.console
+    with ExitStack() as stack:
+        with busy(console, "starting"):
+            pool = stack.enter_context(pool_of(order, processes))
+        result = _conduct(order, pool, console)
+        _tell_table(result, console)
+        robust = _conduct_robustness(result, pool, console) if robustness and has_other_loads(order.site) else None
+        swept = _conduct_sensitivities(order, pool, console) if sensitivities else []
     told = result.to_json()
     if robust is not None:
         told["robustness"] = robust.to_json()
     if swept:
         told["sensitivities"] = [one.to_json() for one in swept]
     output.write(told)
-    _tell(result, robust, output.console)
-    _write(result, robust, swept, out, output.console)
+    _tell_the_rest(result, robust, console)
+    _write(result, robust, swept, out, console)
 
 
 def calibrate(
@@ -186,43 +196,47 @@ def _progress(console: "Console", what: str) -> Iterator[tuple[Callable[[int], N
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
+    with Progress(*columns, console=console, transient=True, disable=not on_terminal(console)) as progress:
+        task = progress.add_task(what, total=None)
         yield (
-            lambda days: progress.update(task, description=what, total=days),
+            lambda days: progress.update(task, total=days),
             lambda _: progress.advance(task),
         )
 
 
-def _conduct(order: "StudyOrder", processes: int | None, console: "Console") -> "StudyResult":
+def _conduct(order: "StudyOrder", pool: "Pool", console: "Console") -> "StudyResult":
     from services.study.study import conduct_study
 
     with _progress(console, "days of the study") as (on_start, on_day):
-        return conduct_study(order, processes, on_start, on_day)
+        return conduct_study(order, pool, on_start, on_day)
 
 
-def _conduct_robustness(result: "StudyResult", processes: int | None, console: "Console") -> "Robustness":
+def _conduct_robustness(result: "StudyResult", pool: "Pool", console: "Console") -> "Robustness":
     from services.study.robustness import conduct_robustness
 
     with _progress(console, "days with other loads") as (on_start, on_day):
-        return conduct_robustness(result.order, result.table, processes, on_start, on_day)
+        return conduct_robustness(result.order, result.table, pool, on_start, on_day)
 
 
-def _conduct_sensitivities(order: "StudyOrder", processes: int | None, console: "Console") -> "list[Sensitivity]":
+def _conduct_sensitivities(order: "StudyOrder", pool: "Pool", console: "Console") -> "list[Sensitivity]":
     from services.study.sensitivity import conduct_sensitivities
 
     with _progress(console, "days of the sensitivities") as (on_start, on_day):
-        return conduct_sensitivities(order, processes, on_start, on_day)
+        return conduct_sensitivities(order, pool, on_start, on_day)
 
 
-def _tell(result: "StudyResult", robust: "Robustness | None", console: "Console") -> None:
-    from services.study.tables import effort, honesty, spread_table, table_ii, verdict
+def _tell_table(result: "StudyResult", console: "Console") -> None:
+    from services.study.tables import table_ii, verdict
 
     console.print(table_ii(result))
     for line in verdict(result):
         console.print(line)
-    if robust is not None:
-        console.print(spread_table(robust))
+
+
+def _tell_the_rest(result: "StudyResult", robust: "Robustness | None", console: "Console") -> None:
+    from services.study.tables import effort, honesty, spread_table, without_spreads
+
+    console.print(without_spreads(result) if robust is None else spread_table(robust))
     for heading, text in honesty():
         console.print(f"[bold]{heading}:[/bold] {text}")
     console.print(effort(result))
