@@ -16,6 +16,8 @@ TASK = "twinswarm quarter-hours of "
 _MEANS = ("power_kw", "available_kw", "losses_kw", "reactive_kvar", "soc_frac", "vehicle_soc_frac")
 _REGISTERS = (("energy_import_kwh", "import_kwh"), ("energy_export_kwh", "export_kwh"), ("losses_kwh", "losses_kwh"))
 _QUARTER_S = 900
+RETENTION_S = 90 * 86_400
+"""Of a live bucket that is made without another one being told."""
 
 
 def buckets_of(bucket: str) -> tuple[str, str, str]:
@@ -23,10 +25,11 @@ def buckets_of(bucket: str) -> tuple[str, str, str]:
     return bucket, bucket_of(bucket, simulated=True), f"{bucket}{QUARTERS}"
 
 
-def init_history(server: InfluxServer, bucket: str, retention_s: int) -> list[str]:
+def init_history(server: InfluxServer, bucket: str, retention_s: int | None) -> list[str]:
     """Makes what is not there, changes what is otherwise; tells what it did. Called again it does nothing.
 
-    ``retention_s`` is the live bucket's; 0 keeps for ever. Raises InfluxError.
+    ``retention_s`` is the live bucket's; 0 keeps for ever. None: `RETENTION_S` when it is made, and one that is there
+    stays as it is: a shorter retention deletes. Raises InfluxError.
     """
     done = []
     live, simulated, quarters = buckets_of(bucket)
@@ -38,9 +41,9 @@ def init_history(server: InfluxServer, bucket: str, retention_s: int) -> list[st
     for name, kept_s, description in wanted:
         found = server.bucket(name)
         if found is None:
-            server.create_bucket(name, kept_s, description)
+            server.create_bucket(name, RETENTION_S if kept_s is None else kept_s, description)
             done.append(f"made bucket {name}")
-        elif found.retention_s != kept_s:
+        elif kept_s is not None and found.retention_s != kept_s:
             server.keep_for(found, kept_s)
             done.append(f"changed the retention of bucket {name}")
     flux = task_flux(bucket)

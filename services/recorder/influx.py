@@ -148,7 +148,8 @@ class InfluxServer:
             if "bucket" in str(error).rpartition(" 404 ")[2]:
                 return None
             raise  # the organisation
-        return next((_bucket(bucket) for bucket in found), None)
+        # A name that the server takes for none at all has it list every bucket.
+        return next((_bucket(bucket) for bucket in found if bucket.name == name), None)
 
     def create_bucket(self, name: str, retention_s: int, description: str) -> Bucket:
         with _answers(f"{self.url}: bucket {name} of {self.org}"):

@@ -42,6 +42,23 @@ def test_init_history_makes_everything_once_and_changes_only_what_differs(influx
         assert init_history(server, "once", 30 * _DAY_S) == []
 
 
+def test_retention_of_a_bucket_that_is_there_changes_only_when_one_is_told(influx: Influx) -> None:
+    with closing(influx.server()) as server:
+        init_history(server, "stays", None)
+        found = server.bucket("stays")
+        assert found is not None and found.retention_s == 90 * _DAY_S
+        init_history(server, "stays", 0)
+        assert init_history(server, "stays", None) == []
+        found = server.bucket("stays")
+        assert found is not None and found.retention_s == 0
+
+
+def test_empty_name_is_no_bucket(influx: Influx) -> None:
+    with closing(influx.server()) as server:
+        init_history(server, "named", 0)
+        assert server.bucket("") is None
+
+
 def quarters(server: InfluxServer, bucket: str, device: str, field: str) -> list[tuple[str, float]]:
     where = f'r.device == "{device}" and r._field == "{field}"'
     flux = f'from(bucket: "{bucket}") |> {ALL_TIME} |> filter(fn: (r) => {where}) |> sort(columns: ["_time"])'
@@ -154,6 +171,11 @@ def test_init_history_by_command_says_what_it_did(
     [
         (["init-history", "--retention", "1"], "--retention"),
         (["init-history", "--influx", "ftp://x"], "--influx"),
+        (["init-history", "--bucket", ""], "--bucket: is not to be empty"),
+        (["init-history", "--bucket", "b", "--org", " "], "--org: is not to be empty"),
+        (["downsample", "--from", "2024-05-15", "--to", "2024-05-16", "--bucket", ""], "--bucket: is not to be empty"),
+        (["forward", "--bucket", ""], "--bucket: is not to be empty"),
+        (["savings", "--write", "--bucket", ""], "--bucket: is not to be empty"),
         (["forward", "--keep", "0"], "--keep"),
         (["downsample", "--from", "tomorrow", "--to", "2024-05-15"], "--from"),
         (["downsample", "--from", "2024-05-15", "--to", "2024-05-15"], "--to"),

@@ -1,7 +1,6 @@
 """``forward``, ``init-history`` and ``downsample``: the history in InfluxDB."""
 
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.errors import InputError
+from schemas.errors import Fault, InputError, shorten
 from services.swarm.cli import options
 
 if TYPE_CHECKING:
@@ -94,6 +93,7 @@ def forward(
     logging.Formatter.converter = time.gmtime
     logging.getLogger("services").setLevel(logging.INFO)
     file = options.history_file(history)
+    check_names(org, bucket)
     check_url(influx)
     stop, alive = stop_event(Life()), Heartbeat(heartbeat)
     if not once:
@@ -122,14 +122,16 @@ def init_history(
     bucket: BucketOption = BUCKET,
     token_file: TokenOption = None,
     retention: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--retention",
             metavar="DAYS",
-            help="Of the live bucket, at least 2; 0: for ever, as quarter-hours and simulated runs are kept.",
+            help="Of the live bucket, at least 2; 0: for ever, as quarter-hours and simulated runs are kept. Only when "
+            "it is given, that of a bucket that is there is changed; what is older is then deleted.",
+            show_default="90 when the bucket is made",
             rich_help_panel=_INFLUX,
         ),
-    ] = 90.0,
+    ] = None,
     write_token: Annotated[
         list[str] | None,
         typer.Option(
@@ -168,7 +170,8 @@ def init_history(
     from services.recorder import downsample as made
     from services.swarm.stack.token_file import TokenFile, parse_token_file
 
-    if not math.isfinite(retention) or (retention and not _LEAST_RETENTION_DAYS <= retention <= 36_500):
+    check_names(org, bucket)
+    if retention and not _LEAST_RETENTION_DAYS <= retention <= 36_500:
         raise InputError.one("--retention", "0, or 2 to 36500 days", retention)
     kept: list[TokenFile] = [
         parse_token_file(option, text, write=write)
@@ -177,7 +180,7 @@ def init_history(
     ]
     with closing(_server(influx, org, token_file)) as server:
         _await_answer(server, bucket, wait)
-        done = made.init_history(server, bucket, round(retention * 86_400))
+        done = made.init_history(server, bucket, None if retention is None else round(retention * 86_400))
         done += [told for file in kept for told in file.keep(server, bucket)]
         for told in done or ["everything is there"]:
             typer.echo(told)
@@ -199,6 +202,7 @@ def downsample(
     """
     from services.recorder import downsample as made
 
+    check_names(org, bucket)
     begin, end = _time("--from", start), _time("--to", stop)
     if begin >= end:
         raise InputError.one("--to", "is to be after --from", stop)
@@ -248,6 +252,17 @@ def check_url(url: str) -> None:
     """Raises InputError."""
     if not url.startswith(("http://", "https://")):
         raise InputError.one("--influx", "http://host:port or https://host:port", url)
+
+
+def check_names(org: str | None, bucket: str | None) -> None:
+    """Raises InputError for an empty one: the server would take it for any. None is one that was not given."""
+    faults = [
+        Fault(option, "is not to be empty", shorten(name))
+        for option, name in (("--org", org), ("--bucket", bucket))
+        if name is not None and not name.strip()
+    ]
+    if faults:
+        raise InputError(faults)
 
 
 def _time(option: str, text: str) -> datetime:

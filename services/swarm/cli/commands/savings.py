@@ -203,6 +203,7 @@ def _results(
     from services.recorder.history import is_influx
     from services.recorder.influx_history import InfluxAddress
 
+    there.check_names(org, bucket)
     url, organisation, name, token = there.URL, there.ORG, there.BUCKET, token_file
     if is_influx(history):
         from services.recorder.influx_history import influx_address
