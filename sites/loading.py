@@ -1,7 +1,7 @@
 """Reads a site description: YAML with its CSV files, or a resolved site as JSON. All faults at once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,19 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from schemas.errors import Fault, InputError
-from schemas.site import AnyDevice, Case, EmsOptions, Location, Network, Pv, PvSource, Site, Tariff
+from schemas.site import AnyDevice, Case, EmsOptions, Location, Pv, PvSource, Site, Tariff, Transformer
 from schemas.site.references import (
     ReferenceFault,
     case_faults,
     device_faults,
     group_faults,
+    node_faults,
     profile_faults,
     profiles_of_device,
     profiles_of_source,
     profiles_of_tariff,
 )
+from schemas.site.wiring import Ends, nodes_of, wiring_faults
 from sites.fault_paths import faults_in
 from sites.resolving import Resolver
 from sites.yaml_text import read_json, read_yaml
@@ -53,14 +55,16 @@ def load_site(path_or_name: str | Path) -> Site:
     try:
         site = Site.model_validate_json(to_json(resolved, inf_nan_mode="constants"), strict=True)
     except ValidationError as error:
-        # The site's own text on references is told by parts below, beside the faults of fields.
-        faults += [f for f in faults_in(error, resolved, Site, str(path)) if f.where != str(path)]
+        # The texts of site and network on references are told by parts below, beside the faults of fields.
+        told_below = {str(path)} | ({f"{path}: network"} if isinstance(resolved.get("network"), dict) else set())
+        faults += [f for f in faults_in(error, resolved, Site, str(path)) if f.where not in told_below]
+        ends = _ends(resolved, resolver.unknown)
+        if ends is not None:
+            faults += _wiring(ends, resolved["network"].get("main_node"), resolver)
         faults += [
             Fault(f"{path}: {fault.where}", fault.what, None if fault.received is None else repr(fault.received))
-            for fault in _references(resolved, resolver.unknown)
+            for fault in _references(resolved, None if ends is None else nodes_of(*ends))
         ]
-        if "network.cables" in resolver.unknown:
-            faults = [fault for fault in faults if fault.where != f"{path}: network"]
     else:
         if not faults:
             return site
@@ -98,11 +102,45 @@ def _parts(data: Any, model: Any) -> dict[str, Any]:
     return {name: part for name, part in valid.items() if part is not None}
 
 
-def _references(data: Mapping[str, Any], unknown: set[str]) -> list[ReferenceFault]:
-    """Faults between the parts that are valid by themselves."""
+def _ends(data: Mapping[str, Any], unknown: set[str]) -> tuple[Ends, list[Ends]] | None:
+    """Between which nodes transformer and cables stand, whatever else is wrong with them; None: not known of all."""
+    network = data.get("network")
+    if not isinstance(network, dict) or "network.cables" in unknown:
+        return None
+    transformer, cables = network.get("transformer"), network.get("cables")
+    if not isinstance(transformer, dict) or not isinstance(cables, list):
+        return None
+    rows = [{"from_node": Transformer.model_fields["from_node"].default} | transformer, *cables]
+    ends = [(row.get("from_node"), row.get("to_node")) for row in rows if isinstance(row, dict)]
+    known = [(a, b) for a, b in ends if isinstance(a, str) and a and isinstance(b, str) and b]
+    # An end that is not known might be what a node is missed for.
+    return (known[0], known[1:]) if len(known) == len(rows) else None
+
+
+def _wiring(ends: tuple[Ends, list[Ends]], main_node: Any, resolver: Resolver) -> list[Fault]:
+    transformer, cables = ends
+    found = []
+    for fault in wiring_faults(transformer, dict(enumerate(cables)), main_node if isinstance(main_node, str) else None):
+        where, what = f"{resolver.path}: network.{fault.field}", fault.what
+        if resolver.cable_lines and fault.cable is not None:
+            where = resolver.cable_lines[fault.cable]
+            what = f"{what} [for network.cables of {resolver.path}]"
+        found.append(Fault(where, what, None if fault.received is None else repr(fault.received)))
+    return found
+
+
+def _node(device: Any) -> str | None:
+    node = device.get("node") if isinstance(device, dict) else None
+    return node if isinstance(node, str) else None
+
+
+def _references(data: Mapping[str, Any], nodes: Collection[str] | None) -> list[ReferenceFault]:
+    """Faults between the parts that are valid by themselves; nodes of devices whatever else is wrong with them.
+
+    ``nodes`` None: not known, and not checked.
+    """
     devices = _parts(data.get("devices"), AnyDevice)
     written = list(data["devices"]) if isinstance(data.get("devices"), dict) else []
-    network = _valid(Network, data.get("network"))
     location = _valid(Location, data.get("location"))
     tariff, ems = _valid(Tariff, data.get("tariff")), _valid(EmsOptions, data.get("ems", {}))
     cases, sources = {}, {}
@@ -120,9 +158,10 @@ def _references(data: Mapping[str, Any], unknown: set[str]) -> list[ReferenceFau
     profiles = data["profiles"] if isinstance(data.get("profiles"), dict) else {}
     # A device that is faulty itself may well be an inverter.
     inverters = [name for name in written if name not in devices or isinstance(devices[name], Pv)]
-    nodes = None if network is None or "network.cables" in unknown else network.nodes
+    at_nodes = {name: _node(data["devices"][name]) for name in written}
     return [
-        *device_faults(devices, nodes, None if location is None else ZoneInfo(location.time_zone)),
+        *(node_faults(at_nodes, nodes) if nodes is not None else ()),
+        *device_faults(devices, None if location is None else ZoneInfo(location.time_zone)),
         *profile_faults(used, profiles),
         *(group_faults(ems, written) if ems is not None else ()),
         *case_faults(sources, written, inverters),

@@ -1,6 +1,6 @@
 """What a site file refers to, read and put in its place: profiles, sessions and cables from CSV."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,11 +26,15 @@ WHOLE_COLUMNS = frozenset({"parallel"})
 
 @dataclass
 class Resolver:
-    """Reads the files of one site. ``faults`` collects all there are; ``unknown`` the paths that stay without value."""
+    """Reads the files of one site. ``faults`` collects all there are; ``unknown`` the paths that stay without value.
+
+    ``cable_lines``: of cables in a file, where each one stands there.
+    """
 
     path: Path
     faults: list[Fault] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    cable_lines: list[str] = field(default_factory=list)
     _tables: dict[Path, Table | None] = field(default_factory=dict)
 
     def resolve(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +82,9 @@ class Resolver:
         sessions: list[Any] = []
         if wanted is not None and table is not None:
             try:
-                mine = [row for row, cell in enumerate(table.cells("charge_point")) if cell == wanted.charge_point]
+                mine = [
+                    row for row, cell in enumerate(table.cells("charge_point")) if cell.strip() == wanted.charge_point
+                ]
                 if not mine:
                     raise InputError.one(str(table.path), "no row has this charge_point", wanted.charge_point)
                 sessions = self._sessions(table, mine)
@@ -97,8 +103,8 @@ class Resolver:
                 cables.append(self._stand_in(row))
         return cables
 
-    def _stand_in(self, row: dict[str, Any]) -> dict[str, Any]:
-        """For a faulty cable: one between its ends, so that no other fault appears or is told with a wrong index."""
+    def _stand_in(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """For a faulty cable: one between its ends, so that they are still checked and no other fault is invented."""
         ends = {name: row.get(name) for name in ("from_node", "to_node")}
         if not all(isinstance(end, str) and end for end in ends.values()):
             ends = dict.fromkeys(ends, "?")
@@ -112,14 +118,15 @@ class Resolver:
         cables: list[Any] = []
         if table is not None:
             try:
-                cables = self._cable_rows(table)
+                cables = self._cable_rows(table, place)
             except InputError as error:
                 self._add(error, place)
         if not cables:
             self.unknown.add("network.cables")
         return cables
 
-    def _cable_rows(self, table: Table) -> list[Any]:
+    def _cable_rows(self, table: Table, place: tuple[str, ...]) -> list[Any]:
+        """Raises InputError when the columns are not those of cables; faults of rows are added to the others."""
         ways = ways_in(table.columns)
         if not ways:
             near = "".join(
@@ -139,11 +146,17 @@ class Resolver:
         for row in range(len(table.rows)):
             record, bad_cells = _record(table, row, FIELDS)
             faults += bad_cells
+            line = f"{table.path}: line {table.lines[row]}"
+            self.cable_lines.append(line)
             try:
-                found.append(resolved(record, f"{table.path}: line {table.lines[row]}", of_file=True))
+                found.append(resolved(record, line, of_file=True))
             except InputError as error:
                 faults += () if bad_cells else error.faults
-        raise_some(faults, table.path)
+                found.append(self._stand_in(record))
+        try:
+            raise_some(faults, table.path)
+        except InputError as error:
+            self._add(error, place)
         return found
 
     def _sessions(self, table: Table, rows: Sequence[int]) -> list[Any]:
@@ -197,9 +210,10 @@ def _record(table: Table, row: int, fields: Collection[str]) -> tuple[dict[str, 
     record: dict[str, Any] = {}
     faults = []
     for name, cell in zip(table.columns, table.rows[row], strict=True):
-        if name not in fields or cell == "":
+        text = cell.strip()
+        if name not in fields or text == "":
             continue
-        value: float | str | None = cell if name in TEXT_COLUMNS else number(cell)
+        value: float | str | None = text if name in TEXT_COLUMNS else number(cell)
         if value is None:
             faults.append(Fault(table.where(row, name), "is not a finite number", repr(cell)))
         else:

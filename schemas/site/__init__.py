@@ -50,6 +50,7 @@ from schemas.site.references import (
     case_faults,
     device_faults,
     group_faults,
+    node_faults,
     profile_faults,
     profiles_of_device,
     profiles_of_source,
@@ -102,7 +103,8 @@ class Site(SitePart):
             used += profiles_of_device(f"devices.{name}", device)
         inverters = [name for name, device in self.devices.items() if isinstance(device, Pv)]
         return [
-            *device_faults(self.devices, self.network.nodes, self.zone),
+            *node_faults({name: device.node for name, device in self.devices.items()}, self.network.nodes),
+            *device_faults(self.devices, self.zone),
             *profile_faults(used, self.profiles),
             *group_faults(self.ems, self.devices),
             *case_faults({label: case.pv for label, case in self.cases.items()}, self.devices, inverters),

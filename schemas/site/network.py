@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from schemas.site.base import SitePart
+from schemas.site.wiring import Ends, cable_name, nodes_of, wiring_faults
 
 Node = Annotated[str, Field(min_length=1, max_length=32)]
 
@@ -24,6 +25,10 @@ class Transformer(SitePart):
     iron_loss_kw: Annotated[float, Field(ge=0, le=1e4)]
     no_load_current_frac: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clock: Annotated[int, Field(ge=0, le=11)] = 5
+
+    @property
+    def ends(self) -> Ends:
+        return self.from_node, self.to_node
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -47,12 +52,17 @@ class Cable(SitePart):
     """Zero-sequence reactance over ``x_mohm``."""
 
     @property
+    def ends(self) -> Ends:
+        return self.from_node, self.to_node
+
+    @property
     def name(self) -> str:
-        return f"{self.from_node}-{self.to_node}"
+        return cable_name(self.ends)
 
 
 class Network(SitePart):
-    """Radial or meshed; every node hangs together with the PCC, where the grid holds ``source_voltage_pu``."""
+    """Radial or meshed; every node hangs together with the PCC, where the grid holds ``source_voltage_pu``. Only the
+    transformer joins its two sides."""
 
     transformer: Transformer
     cables: tuple[Cable, ...]
@@ -66,25 +76,11 @@ class Network(SitePart):
     @property
     def nodes(self) -> tuple[str, ...]:
         """In order of first mention, the PCC first."""
-        ends = [self.transformer.from_node, self.transformer.to_node]
-        ends += [node for cable in self.cables for node in (cable.from_node, cable.to_node)]
-        return tuple(dict.fromkeys(ends))
+        return nodes_of(self.transformer.ends, [cable.ends for cable in self.cables])
 
     @model_validator(mode="after")
-    def _connected(self) -> Self:
-        reached = {self.transformer.from_node, self.transformer.to_node}
-        while True:
-            further = {
-                node
-                for cable in self.cables
-                for node in (cable.from_node, cable.to_node)
-                if reached & {cable.from_node, cable.to_node}
-            } - reached
-            if not further:
-                break
-            reached |= further
-        if lost := [node for node in self.nodes if node not in reached]:
-            raise ValueError(f"nodes without a connection to {self.transformer.from_node}: {', '.join(lost)}")
-        if self.main_node not in reached:
-            raise ValueError(f"main_node {self.main_node!r} is not a node; nodes are {', '.join(self.nodes)}")
+    def _hangs_together(self) -> Self:
+        cables = dict(enumerate(cable.ends for cable in self.cables))
+        if faults := list(wiring_faults(self.transformer.ends, cables, self.main_node)):
+            raise ValueError("; ".join(map(str, faults)))
         return self

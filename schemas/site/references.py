@@ -35,21 +35,24 @@ class ReferenceFault(NamedTuple):
         return f"{self.where}: {self.what}" + ("" if self.received is None else f" (received {self.received!r})")
 
 
-def device_faults(
-    devices: Mapping[str, Device], nodes: Collection[str] | None, zone: ZoneInfo | None
-) -> Iterator[ReferenceFault]:
-    """Reserved identifiers, unknown nodes, more than one PCC meter, daily stays that meet dated ones.
+def node_faults(nodes_of_devices: Mapping[str, str | None], nodes: Collection[str]) -> Iterator[ReferenceFault]:
+    """Devices at nodes that there are not. None: at the main node."""
+    for name, node in nodes_of_devices.items():
+        if node is not None and node not in nodes:
+            yield ReferenceFault(
+                f"devices.{name}.node", f"is not a node of the network; nodes are {', '.join(nodes)}", node
+            )
 
-    ``nodes`` or ``zone`` None: not known, and what needs them is not checked.
+
+def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Iterator[ReferenceFault]:
+    """Reserved identifiers, more than one PCC meter, daily stays that meet dated ones.
+
+    ``zone`` None: not known, and what needs it is not checked.
     """
     for name, device in devices.items():
         if name in SERVICES or name == FEEDER:
             owner = "network twin" if name == FEEDER else f"{name} service"
             yield ReferenceFault(f"devices.{name}", f"this identifier is reserved for the {owner}", name)
-        if nodes is not None and device.node is not None and device.node not in nodes:
-            yield ReferenceFault(
-                f"devices.{name}.node", f"is not a node of the network; nodes are {', '.join(nodes)}", device.node
-            )
         if zone is not None and isinstance(device, Charger):
             yield from _meeting_stays(name, device, zone)
     meters = [name for name, d in devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC]

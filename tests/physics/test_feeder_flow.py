@@ -90,6 +90,11 @@ def test_a_cable_around_the_transformer_is_refused() -> None:
         PowerFlow(transformer(), [Cable("LV-PCC", "LV", "PCC", 0.1, 0.0, 100.0, 0.4, 0.0)])
 
 
+def test_what_the_solver_refuses_is_told_as_a_wrong_network() -> None:
+    with pytest.raises(ValueError, match="is no network that can be solved"):
+        PowerFlow(transformer(), [Cable("LV-LV", "LV", "LV", 0.05, 0.0, 250.0, 0.2, 0.0)])
+
+
 def test_a_power_that_is_hardly_a_number_is_nothing() -> None:
     # Found by the property above: the solver fails for reactive powers of 1e-306 kvar.
     tiny = Injection((0.0, 0.0, 1e-308), (0.0, 0.0, 1.2e-308))

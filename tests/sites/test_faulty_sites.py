@@ -82,6 +82,7 @@ def _cables_file(text: str) -> Callable[[Path], None]:
 
 
 CET = "+01:00"
+REST_OF_TYPE = "MB,EV2,NYY 4x35,10\nMB,BESS,NYY 4x35,10\n"
 FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     # name: (what is done to the template, what the one fault's message holds)
     "unknown field": (
@@ -231,7 +232,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "node without a connection": (
         _yaml("from_node: MB, to_node: PV", "from_node: MC, to_node: PV"),
-        ["site.yaml: network:", "nodes without a connection to PCC: MC, PV"],
+        [
+            "site.yaml: network.cables.3: nodes without a connection to PCC: MC, PV; ",
+            "connected are PCC, MB, EV1, EV2, BESS (received 'MC-PV')",
+        ],
     ),
     "two PCC meters": (
         _yaml("    role: load\n", "    role: pcc\n  m2: {kind: meter, role: pcc}\n  m3:\n    kind: meter\n"),
@@ -319,7 +323,9 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         ["cables.csv: there is no such column; it is needed", "network.cables", "ampacity_a"],
     ),
     "bad cable": (
-        _cables_file("from_node,to_node,r_mohm,x_mohm,ampacity_a\nMB,EV1,-30,1,75\nMB,PV,14,4,298\n"),
+        _cables_file(
+            "from_node,to_node,r_mohm,x_mohm,ampacity_a\nMB,EV1,-30,1,75\nMB,PV,14,4,298\nMB,EV2,9,1,75\nMB,BESS,9,1,75\n"
+        ),
         ["cables.csv: line 2: r_mohm:", "greater than 0", "-30"],
     ),
     "unknown type of cable": (
@@ -377,12 +383,50 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         ],
     ),
     "unknown type in a table of cables": (
-        _cables_file("from_node,to_node,type,length_m\nMB,EV1,NAY 4x150,10\nMB,PV,NAYY 4x150,10\n"),
+        _cables_file("from_node,to_node,type,length_m\nMB,EV1,NAY 4x150,10\nMB,PV,NAYY 4x150,10\n" + REST_OF_TYPE),
         ["cables.csv: line 2: type: is no known type; did you mean 'NAYY 4x150'?", "'NAY 4x150'"],
     ),
     "half a cable in a table of cables": (
-        _cables_file("from_node,to_node,type,length_m,parallel\nMB,EV1,NYY 4x35,10,1.5\nMB,PV,NAYY 4x150,10,1\n"),
+        _cables_file(
+            "from_node,to_node,type,length_m,parallel\nMB,EV1,NYY 4x35,10,1.5\nMB,PV,NAYY 4x150,10,1\n"
+            "MB,EV2,NYY 4x35,10,1\nMB,BESS,NYY 4x35,10,1\n"
+        ),
         ["cables.csv: line 2: parallel:", "valid integer", "1.5"],
+    ),
+    "transformer with equal ends": (
+        _yaml("    from_node: PCC\n    to_node: MB\n", "    from_node: MB\n    to_node: MB\n"),
+        ["site.yaml: network.transformer.to_node: is its from_node as well", "stands between two nodes", "'MB'"],
+    ),
+    "cable from a node to itself": (
+        _yaml("  cables:  ", "  cables:\n    - {from_node: MB, to_node: MB, type: NYY 4x35, length_m: 3}\n    #  "),
+        ["site.yaml: network.cables.0: begins and ends at one node; a cable joins two", "'MB'"],
+    ),
+    "cable around the transformer": (
+        _yaml("  cables:  ", "  cables:\n    - {from_node: PCC, to_node: PV, type: NYY 4x35, length_m: 3}\n    #  "),
+        [
+            "site.yaml: network.cables: cables join both sides of the transformer, PCC and MB",
+            "each is to stay on one side",
+            "'PCC-PV, MB-PV'",
+        ],
+    ),
+    "two cables of one name": (
+        _yaml(
+            "  cables:  ",
+            "  cables:\n    - {from_node: MB, to_node: EV1-x, type: NYY 4x35, length_m: 3}\n"
+            "    - {from_node: MB-EV1, to_node: x, type: NYY 4x35, length_m: 3}\n"
+            "    - {from_node: MB, to_node: x, type: NYY 4x35, length_m: 3}\n    #  ",
+        ),
+        ["site.yaml: network.cables.1: has the name of the cable from MB to EV1-x", "names of nodes", "'MB-EV1-x'"],
+    ),
+    "main node that there is not": (
+        _yaml("main_node: MB", "main_node: MBB"),
+        ["site.yaml: network.main_node: is not a node of the network; nodes are PCC, MB, EV1", "'MBB'"],
+    ),
+    "cable in a file from a node to itself": (
+        _cables_file(
+            f"from_node,to_node,type,length_m\nMB,EV1,NYY 4x35,10\nMB,PV,NYY 4x35,10\n{REST_OF_TYPE}PV,PV,NYY 4x35,1\n"
+        ),
+        ["cables.csv: line 6: begins and ends at one node", "[for network.cables of", "'PV'"],
     ),
     "contains itself": (
         _yaml("description: My building", "description: &a [*a]"),
@@ -441,12 +485,81 @@ def test_five_faults_are_all_reported_together(folder: Path) -> None:
 
 
 def test_a_broken_file_of_cables_hides_no_other_fault_and_invents_none(folder: Path) -> None:
-    _cables_file("from_node,to_node,r_mohm,x_mohm,ampacity_a\nMB,EV1,x,1,75\n")(folder)
+    rest = "MB,EV2,9,1,75\nMB,BESS,9,1,75\nMB,PV,9,1,75\n"
+    _cables_file(f"from_node,to_node,r_mohm,x_mohm,ampacity_a\nMB,EV1,x,1,75\n{rest}")(folder)
     change(folder, ("sale: price", "sale: prize"))
     found = messages(folder)
     assert len(found) == 2
     assert "cables.csv: line 2, column r_mohm" in found[0]
     assert "tariff.sale" in found[1]
+
+
+def test_faults_of_the_network_are_told_together_whatever_else_is_wrong_with_it(folder: Path) -> None:
+    change(
+        folder,
+        ("type: NYY-J 5x10 RE, length_m: 14", "type: NYX 5x10, length_m: 14"),
+        ("node: BESS", "node: NOWHERE"),
+        ("from_node: MB, to_node: PV", "from_node: MC, to_node: PV"),
+        ("main_node: MB", "main_node: MBB"),
+        ("rated_kva: 250", "rated_kva: -250"),
+        ("max_charge_kw: 11", "max_chrge_kw: 11"),
+        ("node: EV2", "node: EV3"),
+        (
+            "  cables:  ",
+            "  cables:\n    - {from_node: EV2, to_node: EV2, r_mohm: 1, x_mohm: 1, ampacity_a: -9}\n    #  ",
+        ),
+    )
+    found = messages(folder)
+    expected = [
+        ["site.yaml: network.cables.1.type: is no known type", "'NYX 5x10'"],
+        ["site.yaml: network.cables.0.ampacity_a:", "-9"],
+        ["site.yaml: network.cables.0: begins and ends at one node", "'EV2'"],
+        ["site.yaml: network.cables.4: nodes without a connection to PCC: MC, PV; connected are PCC, MB,", "'MC-PV'"],
+        ["site.yaml: network.main_node: is not a node of the network; nodes are PCC, MB,", "'MBB'"],
+        ["site.yaml: network.transformer.rated_kva:", "-250"],
+        ["site.yaml: devices.ev2.max_chrge_kw:", "unknown field"],
+        ["site.yaml: devices.ev2.max_charge_kw: is missing"],
+        ["site.yaml: devices.ev2.node: is not a node of the network; nodes are PCC, MB,", "'EV3'"],
+        ["site.yaml: devices.bess.node: is not a node of the network; nodes are PCC, MB,", "'NOWHERE'"],
+    ]
+    assert len(found) == len(expected), found
+    for parts in expected:
+        assert [text for text in found if all(part in text for part in parts)], (parts, found)
+
+
+def test_faults_of_a_file_of_cables_are_told_together_with_those_of_its_nodes(folder: Path) -> None:
+    _cables_file(
+        "from_node,to_node,type,length_m\nMB,EV1,NYX 4x35,10\nMB,EV2,NYY 4x35,ten\nMC,PV,NYY 4x35,10\n"
+        "EV1,EV1,NYY 4x35,10\nPCC,EV1,NYY 4x35,10\nPCC,MB,NYY 4x35,10\n"
+    )(folder)
+    found = messages(folder)
+    expected = [
+        ["cables.csv: line 2: type: is no known type", "'NYX 4x35'"],
+        ["cables.csv: line 3, column length_m: is not a finite number", "'ten'"],
+        ["cables.csv: line 4: nodes without a connection to PCC: MC, PV", "'MC-PV'"],
+        ["cables.csv: line 5: begins and ends at one node", "'EV1'"],
+        ["cables.csv: line 7: cables join both sides of the transformer, PCC and MB", "'PCC-MB'"],
+        ["site.yaml: devices.bess.node: is not a node of the network", "'BESS'"],
+    ]
+    assert len(found) == len(expected), found
+    for parts in expected:
+        assert [text for text in found if all(part in text for part in parts)], (parts, found)
+
+
+def test_an_end_that_is_missing_invents_no_island(folder: Path) -> None:
+    change(
+        folder,
+        ("{from_node: MB, to_node: EV1, type", "{to_node: EV1, type"),
+        ("from_node: MB, to_node: PV", "from_node: EV1, to_node: PV"),
+    )
+    (fault,) = messages(folder)
+    assert "network.cables.0.from_node: is missing" in fault
+
+
+def test_blanks_around_the_names_in_a_file_are_none_of_the_names(folder: Path) -> None:
+    rest = "MB,EV2,NYY 4x35,10\nMB,BESS,NYY 4x35,10\nMB,PV,NYY 4x35,10\n"
+    _cables_file(f"from_node,to_node,type,length_m\n MB , EV1, NYY 4x35 ,10\n{rest}")(folder)
+    assert load_site(folder).network.nodes == ("PCC", "MB", "EV1", "EV2", "BESS", "PV")
 
 
 def test_faulty_cables_are_told_together_and_hide_nothing_else(folder: Path) -> None:

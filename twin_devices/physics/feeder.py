@@ -10,7 +10,7 @@ from power_grid_model import BranchSide, ComponentType, LoadGenType, PowerGridMo
 from power_grid_model.errors import PowerGridError  # type: ignore[attr-defined]
 
 SHORT_CIRCUIT_VA = 1e18
-"""Of the grid behind the source: so stiff that the source node keeps its voltage to 1e-14 pu under 1 MW."""
+"""Of the grid behind the source: so stiff that the source node keeps its voltage to 1e-13 pu under 1 MW."""
 
 TOLERANCE_PU = 1e-12
 """Of the Newton-Raphson iteration. What is left of the power balance is rounding, about 1e-11 kW at 100 kW."""
@@ -126,7 +126,7 @@ class PowerFlow:
         *,
         unbalanced: bool = False,
     ) -> None:
-        """Raises ValueError when a cable joins both sides of the transformer."""
+        """Raises ValueError when a cable joins both sides of the transformer, or the numbers make no network."""
         ends = [transformer.from_node, transformer.to_node]
         ends += [node for cable in cables for node in (cable.from_node, cable.to_node)]
         self.nodes = tuple(dict.fromkeys(ends))
@@ -137,7 +137,10 @@ class PowerFlow:
         loads = _loads(len(self.nodes), self._load_kind)
         self._load_ids = loads["id"]
         tables = _input(self.nodes, transformer, cables, source_voltage_pu, unbalanced)
-        self._model = PowerGridModel({**tables, self._load_kind: loads})
+        try:
+            self._model = PowerGridModel({**tables, self._load_kind: loads})
+        except PowerGridError as error:
+            raise ValueError(f"is no network that can be solved: {' '.join(str(error).split())}") from None
 
     def solve(self, injections: Sequence[Injection]) -> list[Solution | None]:
         """The flow for each injection; None where no voltages exist that carry it.
