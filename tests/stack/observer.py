@@ -46,6 +46,13 @@ class Observer:
                 return found
         raise AssertionError(f"not within {patience_s:g} s: {what}")
 
+    def waiting(self) -> list[Message]:
+        """What has come and was not looked at."""
+        found = []
+        while (message := self._next(0.0)) is not None:
+            found.append(message)
+        return found
+
     def close(self) -> None:
         self._transport.close()
 

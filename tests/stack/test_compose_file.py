@@ -189,3 +189,44 @@ def test_a_device_called_like_a_service_of_the_stack_is_refused(folder_site: Pat
     done = call("compose", "s.json", cwd=folder_site)
     assert done.returncode == 2
     assert done.stderr == "error: devices.grafana: the stack has a service of this name (received grafana)\n"
+
+
+def test_devices_whose_names_yaml_reads_as_something_else_are_services_all_the_same(folder_site: Path) -> None:
+    file = folder_site / "mysite" / "site.yaml"
+    text = file.read_text()
+    for old, new in (("  ev1:", '  "1":'), ("  ev2:", '  "null":'), ("  bess:", '  "2024-05-17":')):
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    assert call("compose", "mysite", "--out", "c.yaml", cwd=folder_site).returncode == 0
+    found = services(folder_site / "c.yaml")
+    assert {"1", "null", "2024-05-17"} <= found.keys()
+    assert {"1", "null", "2024-05-17"} <= found["clock"]["depends_on"].keys()
+
+
+def test_a_device_that_compose_cannot_name_is_a_fault(folder_site: Path) -> None:
+    file = folder_site / "mysite" / "site.yaml"
+    file.write_text(file.read_text().replace("  ev1:", "  -ev1:"))
+    done = call("compose", "mysite", "--out", "c.yaml", cwd=folder_site)
+    assert done.returncode == 2
+    assert "devices.-ev1: a service of Compose begins with a letter or a digit (received -ev1)" in done.stderr
+    assert not (folder_site / "c.yaml").exists()
+
+
+def test_a_file_in_the_place_of_the_description_is_not_replaced(folder_site: Path) -> None:
+    assert call("compose", "mysite", "--out", "c.yaml", cwd=folder_site).returncode == 0
+    assert call("compose", "mysite", "--out", "c.yaml", cwd=folder_site).returncode == 0, "its own may be"
+    described = next(folder_site.glob("*.site.json"))
+    own = described.read_text().replace("\n", " ")
+    described.write_text(own)
+    done = call("compose", "mysite", "--out", "c.yaml", cwd=folder_site)
+    assert done.returncode == 2
+    assert described.name in done.stderr
+    assert described.read_text() == own
+
+
+def test_a_name_that_the_machine_does_not_take_is_told(tmp_path: Path) -> None:
+    done = call("compose", "fit_g2v", "--out", "y" * 300, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: yyy")
+    assert "File name too long" in done.stderr

@@ -66,6 +66,9 @@ def test_a_day_goes_on_when_influxdb_the_recorder_and_a_twin_are_killed_and_noth
     for cycle, service in ((15, "influxdb"), (30, "recorder"), (45, "ev2")):
         observer.until(reached(cycle), f"step {cycle} of the day")
         stack.kill_hard(service)
+        # The kill fell into the day: there are steps after it.
+        known = max((m.body.n for m in observer.waiting() if isinstance(m.body, Tick)), default=cycle)
+        observer.until(reached(known + 1), f"the day goes on after the death of {service}")
     over = observer.until(is_over, "the day is over")
     assert run_of(over) == run, "the day that was begun, not another one"
     stack.up()  # to healthy again: whoever died

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process: 0 done, 1 it failed, 2 the input is wrong."""
-    from schemas.errors import TwinswarmError
+    from schemas.errors import InputError, TwinswarmError
     from services.swarm.cli.app import app
 
     try:
         app(None if arguments is None else list(arguments), prog_name="twinswarm")
-    except TwinswarmError as error:
+    except (TwinswarmError, OSError) as error:
         from services.swarm.cli.output import complain
 
-        sys.exit(complain(error))
+        if isinstance(error, TwinswarmError):
+            sys.exit(complain(error))
+        # A path that the machine does not take, a name too long or a folder that may not be read among them. Without
+        # a path it is no fault of the input.
+        if error.filename is None:
+            raise
+        sys.exit(complain(InputError.one(str(error.filename), error.strerror or "cannot be used")))

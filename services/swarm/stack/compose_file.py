@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schemas.errors import Fault, InputError
@@ -63,10 +64,20 @@ class StackOrder:
 def compose_file(order: StackOrder) -> str:
     """The text of compose.yaml.
 
-    Raises InputError for a device that is called like a service of the stack, and for an unknown case.
+    Raises InputError for a device that is called as a service of the stack is or as none may be, and for an unknown
+    case.
     """
-    if taken := sorted(_OTHER_SERVICES & set(order.site.devices)):
-        raise InputError([Fault(f"devices.{name}", "the stack has a service of this name", name) for name in taken])
+    faults = [
+        Fault(f"devices.{name}", "the stack has a service of this name", name)
+        for name in sorted(_OTHER_SERVICES & set(order.site.devices))
+    ]
+    faults += [
+        Fault(f"devices.{name}", "a service of Compose begins with a letter or a digit", name)
+        for name in order.site.devices
+        if name.startswith("-")
+    ]
+    if faults:
+        raise InputError(faults)
     everybody = members(order.taking_part)
     environment = Environment(
         loader=PackageLoader("services.swarm.stack", "templates"),
@@ -76,6 +87,7 @@ def compose_file(order: StackOrder) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["key"] = _key
     return environment.get_template("compose.yaml.j2").render(
         site=order.site,
         site_argument=order.site_argument,
@@ -89,3 +101,8 @@ def compose_file(order: StackOrder) -> str:
         accounts=accounts,
         network_twin=FEEDER,
     )
+
+
+def _key(name: str) -> str:
+    """The name as a key of YAML: one that reads as a number, a date, a truth value or nothing is put in quotes."""
+    return name if yaml.safe_load(name) == name else f'"{name}"'

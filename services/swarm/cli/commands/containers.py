@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from schemas.errors import InputError
 from services.swarm.cli import options
 from services.swarm.cli.output import DASH
 from services.swarm.variants import Reference, StorageChoice
+
+if TYPE_CHECKING:
+    from schemas.site import Site
 
 OUT = "compose.yaml"
 
@@ -36,9 +39,9 @@ def compose(
 
     Examples:
         twinswarm compose fit_g2v
-        twinswarm compose mysite --out stacks/mysite.yaml
-        docker compose -f stacks/mysite.yaml run --rm provision
-        docker compose -f stacks/mysite.yaml up -d --wait
+        twinswarm compose mysite --out stack/compose.yaml
+        TWINSWARM_SOURCE=.. docker compose --project-directory stack run --rm provision
+        docker compose --project-directory stack --profile sim up -d --wait
     """
     from services.swarm.stack.compose_file import MARK, StackOrder, compose_file
     from sites.loading import builtin_sites, load_site
@@ -54,9 +57,34 @@ def compose(
     target = Path(out)
     if target.exists() and not (target.is_file() and MARK in target.read_text(encoding="utf-8", errors="replace")):
         raise InputError.one("--out", "is there, and this command did not write it; give another name", out)
+    if order.site_file is None:
+        _write(target, text)
+        return
+    described = target.parent / order.site_file
+    if not _is_resolved(described, order.site):
+        what = f"{described} is there, and this command did not write it; give another name to it, or a folder to --out"
+        raise InputError.one("--out", what, out)
     _write(target, text)
-    if order.site_file is not None:
-        _write(target.parent / order.site_file, order.site.model_dump_json(indent=1) + "\n")
+    _write(described, _resolved(order.site))
+
+
+def _resolved(site: "Site") -> str:
+    return site.model_dump_json(indent=1) + "\n"
+
+
+def _is_resolved(path: Path, site: "Site") -> bool:
+    """Whether nothing is lost by writing the site's description there: it has been written by this command, which
+    writes every field, or there is nothing yet."""
+    from schemas.site import Site
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        there = Site.model_validate_json(text)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return there.site == site.site and text == _resolved(there)
 
 
 def _write(path: Path, text: str) -> None:
