@@ -3,6 +3,7 @@ what is to be done about it."""
 
 import csv
 import io
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import influxdb_client
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from schemas.errors import TwinswarmError
 
@@ -25,6 +26,12 @@ ALL_TIME = "range(start: 1970-01-01T00:00:00Z, stop: 2262-01-01T00:00:00Z)"
 
 _library: Any = influxdb_client  # it calls itself typed and is not
 _DROPPED = re.compile(r"dropped=(\d+)")
+_OF_POINTS = re.compile(
+    "unable to parse|partial write|field type conflict|outside retention|beyond retention|invalid field|dropped="
+)
+"""How InfluxDB speaks of points that it does not store."""
+_LONGEST_WISH_S = 3600.0
+"""Of a server that asks to be left alone: it would be a fault of it to ask for more."""
 _FIELD_CHARACTERS = 1 << 21
 """More than InfluxDB stores in one field (1 MiB), quotes doubled."""
 
@@ -43,6 +50,11 @@ class InfluxAwayError(InfluxError):
     """Nobody answers there, too late, or the server has a fault (5xx)."""
 
     retryable = True
+
+
+class InfluxSlowError(InfluxAwayError):
+    """It took the request and did not answer in time (or what stands before it says so: 408, 504). A smaller one may
+    do."""
 
 
 class InfluxBusyError(InfluxAwayError):
@@ -65,13 +77,28 @@ class InfluxTooLargeError(InfluxError):
     """413: the request, not any single point."""
 
 
+class InfluxRequestError(InfluxError):
+    """400 or 422 of which InfluxDB does not say that it is about points: a server that expects TLS, a proxy, a fault
+    in the query. No point is judged by it."""
+
+
 class InfluxRefusedError(InfluxError):
-    """400 or 422: what was sent cannot be stored. ``dropped``: how many points were left out while the others were
-    stored; None: unknown, perhaps nothing was stored."""
+    """Points cannot be stored, and InfluxDB says so (400 or 422). ``dropped``: how many points were left out while the
+    others were stored; None: unknown, perhaps nothing was stored."""
 
     def __init__(self, reason: str, dropped: int | None) -> None:
         super().__init__(reason)
         self.dropped = dropped
+
+
+_MEANING: dict[int, type[InfluxError]] = {
+    401: InfluxDeniedError,
+    403: InfluxDeniedError,
+    404: InfluxMissingError,
+    408: InfluxSlowError,
+    413: InfluxTooLargeError,
+    504: InfluxSlowError,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +130,19 @@ class InfluxServer:
     def __init__(self, url: str, org: str, token: str, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url
         self.org = org
+        self._timeout_ms = round(timeout_s * 1000)
+        self._connect(token)
+
+    def _connect(self, token: str) -> None:
         self._client: Any = _library.InfluxDBClient(
-            url=url, token=token, org=org, timeout=round(timeout_s * 1000), enable_gzip=True, retries=False
+            url=self.url, token=token, org=self.org, timeout=self._timeout_ms, enable_gzip=True, retries=False
         )
         self._write = self._client.write_api(write_options=SYNCHRONOUS)
+
+    def use(self, token: str) -> None:
+        """From now on."""
+        self.close()
+        self._connect(token)
 
     def close(self) -> None:
         self._write.close()
@@ -133,7 +169,7 @@ class InfluxServer:
                 elif header is None:
                     header = row
                 elif "error" in header:
-                    raise InfluxRefusedError(f"{self.url}: {dict(zip(header, row, strict=False))['error']}", None)
+                    raise InfluxRequestError(f"{self.url}: {dict(zip(header, row, strict=False))['error']}")
                 else:
                     yield dict(zip(header, row, strict=False))
 
@@ -243,6 +279,11 @@ class _answers:  # noqa: N801 - reads as a statement
             raise _error_of(self._where, error) from None
         if isinstance(error, InfluxDBError):  # the client's own: it was not shown what it has to know
             raise InfluxDeniedError(f"{self._where}: {error}") from None
+        if isinstance(error, ReadTimeoutError | TimeoutError) or (
+            # The body could not be sent in time.
+            isinstance(error, ProtocolError) and any(isinstance(cause, TimeoutError) for cause in error.args)
+        ):
+            raise InfluxSlowError(f"{self._where}: {error}") from None
         if isinstance(error, HTTPError | OSError):
             raise InfluxAwayError(f"{self._where}: {error}") from None
 
@@ -251,35 +292,47 @@ def _error_of(where: str, error: Any) -> InfluxError:
     status = error.status or 0
     reason = f"{where}: {status} {_reason(error)}"
     if status in (400, 422):
-        dropped = _DROPPED.search(reason)
+        told = _message(error)
+        if not _OF_POINTS.search(told):
+            return InfluxRequestError(reason)
+        dropped = _DROPPED.search(told)
         return InfluxRefusedError(reason, int(dropped[1]) if dropped else None)
-    if status in (401, 403):
-        return InfluxDeniedError(reason)
-    if status == 404:
-        return InfluxMissingError(reason)
-    if status == 413:
-        return InfluxTooLargeError(reason)
+    if status in _MEANING:
+        return _MEANING[status](reason)
     if status in (429, 503):
         return InfluxBusyError(reason, _retry_after_s(error.headers))
     return InfluxAwayError(reason) if status >= 500 or status == 0 else InfluxError(reason)
 
 
 def _reason(error: Any) -> str:
-    text = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
-    return text.strip()[:2000]
+    return (_body(error) or str(error.reason)).strip()[:2000]
+
+
+def _body(error: Any) -> str:
+    return error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
+
+
+def _message(error: Any) -> str:
+    """InfluxDB's own, of its JSON; empty: somebody else answered."""
+    try:
+        told = json.loads(_body(error))
+    except ValueError:
+        return ""
+    return str(told.get("message") or "") if isinstance(told, dict) and "code" in told else ""
 
 
 def _retry_after_s(headers: Any) -> float | None:
-    """``Retry-After`` in seconds or as a date (RFC 9110, 10.2.3)."""
+    """``Retry-After`` in seconds or as a date (RFC 9110, 10.2.3), at most `_LONGEST_WISH_S`."""
     text = (headers or {}).get("Retry-After")
     if text is None:
         return None
-    if text.isdigit():
-        return float(text)
+    if text.isascii() and text.isdigit():
+        return min(float(text), _LONGEST_WISH_S)
     try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
+        wish_s = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError, OverflowError):
         return None
+    return min(max(0.0, wish_s), _LONGEST_WISH_S)
 
 
 def _bucket(found: Any) -> Bucket:

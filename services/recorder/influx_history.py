@@ -91,14 +91,21 @@ def read_token(file: Path | None) -> str:
         token = os.environ.get(TOKEN, "").strip()
         if not token:
             raise InputError.one("InfluxDB", f"needs a token: a file, or {TOKEN_FILE}, or {TOKEN}")
-        return token
+        return _of_a_header(token, TOKEN)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError.one(str(file), f"the token cannot be read: {error}") from None
     if not lines or not lines[0].strip():
         raise InputError.one(str(file), "is to hold InfluxDB's token in its first line")
-    return lines[0].strip()
+    return _of_a_header(lines[0].strip(), str(file))
+
+
+def _of_a_header(token: str, where: str) -> str:
+    """The token, if it can stand in a request. Raises InputError."""
+    if not (token.isascii() and token.isprintable()):
+        raise InputError.one(where, "is no token of InfluxDB: that is of printable ASCII characters")
+    return token
 
 
 class InfluxHistory(History):

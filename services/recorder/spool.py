@@ -28,13 +28,13 @@ _RUNS = """SELECT r.run, r.site, r.site_json, r.label, r.mode, r.step_s, r.t0_us
                    WHERE m.run IS NULL AND m.stamped_run = r.run AND m.channel != 'session')
            FROM run r ORDER BY r.started_us, r.run"""
 _PENDING = """SELECT id, run, topic, boot, ts_us, cycle, payload, point_ns FROM message
-              WHERE run IS NOT NULL AND forwarded = 0 ORDER BY id LIMIT ?"""
+              WHERE run IS NOT NULL AND forwarded = 0 AND id <= ? ORDER BY id LIMIT ?"""
 _SESSION = """SELECT payload FROM message WHERE run = ? AND channel = 'session'
               UNION ALL
               SELECT payload FROM message WHERE run IS NULL AND stamped_run = ? AND channel = 'session' LIMIT 1"""
 _LETTERS = """SELECT l.id, l.run, r.site, l.topic, l.digest, l.bytes, l.payload, l.reason, l.received_us, l.times
               FROM dead_letter l JOIN run r ON r.run = l.run LEFT JOIN letter_forwarded f ON f.letter = l.id
-              WHERE f.times IS NULL OR f.times != l.times ORDER BY l.id LIMIT ?"""
+              WHERE l.id > ? AND (f.times IS NULL OR f.times != l.times) ORDER BY l.id LIMIT ?"""
 _PRUNE = """DELETE FROM message WHERE forwarded = 1 AND run = :run AND (:before_us IS NULL OR ts_us < :before_us)
             AND channel NOT IN ('birth', 'state', 'session', 'series')
             AND (channel != 'plan' OR id NOT IN (SELECT max(id) FROM message WHERE channel = 'plan' GROUP BY topic))"""
@@ -87,16 +87,22 @@ class Spool:
         before, self._version = self._version, version
         return bool(version != before)
 
-    def waits(self) -> bool:
-        """Whether there is a message that was not forwarded."""
-        return bool(self._store.read("SELECT 1 FROM message WHERE run IS NOT NULL AND forwarded = 0 LIMIT 1"))
+    def newest(self) -> int:
+        """Number of the message that came last; 0: none did."""
+        ((newest,),) = self._store.read("SELECT coalesce(max(id), 0) FROM message")
+        return int(newest)
 
-    def messages(self, limit: int, now: datetime) -> list[Item]:
+    def waits(self, up_to: int | None = None) -> bool:
+        """Whether there is a message that was not forwarded, of those up to this one."""
+        waiting = "SELECT 1 FROM message WHERE run IS NOT NULL AND forwarded = 0 AND id <= ? LIMIT 1"
+        return bool(self._store.read(waiting, [self.newest() if up_to is None else up_to]))
+
+    def messages(self, limit: int, now: datetime, up_to: int | None = None) -> list[Item]:
         """The oldest that were not forwarded, at most ``limit``. Their points' times are on disk afterwards.
 
         A message that this program cannot read any more is put into quarantine with the reason.
         """
-        rows = self._store.read(_PENDING, [limit])
+        rows = self._store.read(_PENDING, [self.newest() if up_to is None else up_to, limit])
         times = self._fix_times(rows)
         items = []
         for id_, run, topic, _, _, cycle, payload, _ in rows:
@@ -109,11 +115,11 @@ class Spool:
             items.append(Item(run, tuple(message_points(received, payload, run, cycle, times[id_])), message=id_))
         return items
 
-    def letters(self, limit: int) -> list[Item]:
-        """Dead letters that are not in InfluxDB as often as they came."""
+    def letters(self, limit: int, after: int = 0) -> list[Item]:
+        """Dead letters that are not in InfluxDB as often as they came, those after this one."""
         items = []
         for id_, run, site, topic, digest, size, payload, reason, received_us, times in self._store.read(
-            _LETTERS, [limit]
+            _LETTERS, [after, limit]
         ):
             fields: dict[str, bool | int | float | str] = {
                 "topic": topic,

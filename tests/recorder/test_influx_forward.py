@@ -1,6 +1,7 @@
 """The forwarder against a real server: nothing is lost, nothing is there twice, each refusal is taken as what it is."""
 
 import logging
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,11 +15,19 @@ import pytest
 
 from services.recorder.forward import Forwarder
 from services.recorder.history import History, open_history
-from services.recorder.influx import ALL_TIME, InfluxDeniedError, InfluxServer, flux_text
+from services.recorder.influx import (
+    ALL_TIME,
+    InfluxAwayError,
+    InfluxDeniedError,
+    InfluxServer,
+    InfluxSlowError,
+    _retry_after_s,
+    flux_text,
+)
 from services.recorder.spool import Spool
 from services.recorder.store import HistoryStore, to_us
 from tests.recorder.influx_lab import ORG, TOKEN, Answer, Influx, Proxy
-from tests.recorder.tape import Tape, record
+from tests.recorder.tape import RUN, Tape, record
 
 
 def machine_time() -> datetime:
@@ -27,7 +36,7 @@ def machine_time() -> datetime:
 
 @contextmanager
 def forwarder(
-    path: Path, server: InfluxServer, bucket: str, wait: Callable[[float], bool] = lambda _: True, **options: int
+    path: Path, server: InfluxServer, bucket: str, wait: Callable[[float], bool] = lambda _: True, **options: object
 ) -> Iterator[Forwarder]:
     with closing(HistoryStore(path, durable=False)) as store, closing(server):
         yield Forwarder(Spool(store), server, bucket, now=machine_time, wait=wait, **options)  # type: ignore[arg-type]
@@ -349,6 +358,156 @@ def test_server_that_does_not_answer_in_time_is_asked_again(
     waited, _ = through_a_proxy(path, influx, bucket, judge, timeout_s=0.5)
     assert waited == [1]
     same_history(path, address)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_answer_about_the_whole_request_judges_no_point(
+    tmp_path: Path, influx: Influx, bucket: str, address: str, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    # As a server that expects TLS answers, or a proxy.
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=5)
+    answers: list[Answer] = [(status, {})] * 3
+
+    def judge(method: str, path: str, body: bytes) -> Answer | None:
+        return answers.pop() if answers else None
+
+    waited, _ = through_a_proxy(path, influx, bucket, judge)
+    assert waited == [1, 2, 4]
+    assert quarantine(path) == []
+    (alarm,) = [entry for entry in caplog.records if entry.levelno == logging.CRITICAL]
+    assert "the proxy's answer" in alarm.getMessage()
+    same_history(path, address)
+
+
+class Judging(InfluxServer):
+    """Keeps the numbers of lines that it was given; ``judge`` may raise."""
+
+    def __init__(self, influx: Influx, judge: Callable[[Sequence[str]], None]) -> None:
+        super().__init__(influx.url, ORG, TOKEN)
+        self.sizes: list[int] = []
+        self._judge = judge
+
+    def write(self, bucket: str, lines: Sequence[str]) -> None:
+        self.sizes.append(len(lines))
+        self._judge(lines)
+        super().write(bucket, lines)
+
+
+def test_batch_shrinks_while_the_server_is_slow_and_grows_again(
+    lived: Path, influx: Influx, bucket: str, address: str
+) -> None:
+    waited: list[float] = []
+
+    def judge(lines: Sequence[str]) -> None:
+        if len(lines) > 300 and len(server.sizes) < 40:
+            raise InfluxSlowError("no answer in time")
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    server = Judging(influx, judge)
+    with forwarder(lived, server, bucket, wait) as running:
+        running.serve(until_empty=True)
+    assert max(server.sizes[10:40]) <= 600
+    assert max(server.sizes[-10:]) > 4000
+    same_history(lived, address)
+
+
+def test_back_off_begins_anew_after_every_batch_that_was_stored(
+    lived: Path, influx: Influx, bucket: str, address: str
+) -> None:
+    waited: list[float] = []
+
+    def judge(lines: Sequence[str]) -> None:
+        if len(server.sizes) % 2:
+            raise InfluxAwayError("gone for a moment")
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    server = Judging(influx, judge)
+    with forwarder(lived, server, bucket, wait) as running:
+        running.serve(until_empty=True)
+    assert set(waited) == {1}
+    same_history(lived, address)
+
+
+def test_drain_ends_though_messages_and_letters_keep_coming(tmp_path: Path, influx: Influx, bucket: str) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=3)
+    with closing(HistoryStore(path, durable=False)) as other:
+        with other.transaction() as connection:
+            connection.execute(
+                "INSERT INTO dead_letter (run, topic, digest, bytes, payload, reason, received_us, times) "
+                "VALUES (?, 'x', 'd', 1, x'00', 'broken', 1, 1)",
+                (RUN,),
+            )
+
+        def judge(_: Sequence[str]) -> None:
+            assert len(server.sizes) < 20, "it goes on for ever"
+            with other.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload, "
+                    "run, cycle) SELECT site, kind, device, channel, topic, boot, (SELECT max(seq) + 1 FROM message), "
+                    "ts_us + 1000000, stamped_run, payload, run, cycle FROM message "
+                    "WHERE channel = 'telemetry' AND run IS NOT NULL LIMIT 1"
+                )
+                connection.execute("UPDATE dead_letter SET times = times + 1")
+
+        server = Judging(influx, judge)
+        with forwarder(path, server, bucket) as running:
+            assert running.drain() > 0
+
+
+def test_forwarder_that_is_to_stop_leaves_the_rest_of_a_backlog(lived: Path, influx: Influx, bucket: str) -> None:
+    with forwarder(lived, influx.server(), bucket, pause=lambda _: True) as running:
+        running.drain()
+        assert Spool(running._spool._store).waits()
+
+
+def test_token_is_read_anew_after_it_was_denied(tmp_path: Path, influx: Influx, bucket: str, address: str) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=3)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return len(waited) == 3
+
+    with forwarder(path, influx.server("withdrawn"), bucket, wait, token=lambda: TOKEN) as running:
+        running.serve(until_empty=True)
+    assert waited == [60]
+    same_history(path, address)
+
+
+def test_server_that_takes_a_request_and_does_not_answer_is_slow_and_none_is_away() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with closing(InfluxServer(url, ORG, TOKEN, 0.1)) as server, pytest.raises(InfluxSlowError):
+            server.write("b", ["m a=1"])
+    with closing(InfluxServer(url, ORG, TOKEN, 0.1)) as server, pytest.raises(InfluxAwayError) as away:
+        server.write("b", ["m a=1"])
+    assert not isinstance(away.value, InfluxSlowError)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("17", 17.0),
+        ("99999999", 3600.0),
+        ("²", None),
+        ("soon", None),
+        ("Wed, 01 Jan 2200 00:00:00 GMT", 3600.0),
+        ("Wed, 01 Jan 2020 00:00:00 GMT", 0.0),
+    ],
+)
+def test_wish_of_a_busy_server_is_an_hour_at_most_and_what_is_no_wish_is_none(text: str, seconds: float | None) -> None:
+    assert _retry_after_s({"Retry-After": text}) == seconds
 
 
 def test_only_what_is_in_influxdb_is_deleted_here_and_then_the_file_says_so(

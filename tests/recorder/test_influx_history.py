@@ -239,7 +239,9 @@ def test_token_is_asked_for_and_never_told(tmp_path: Path, monkeypatch: pytest.M
         open_history("influxdb://127.0.0.1:1/org/bucket")
     empty = tmp_path / "empty"
     empty.touch()
-    for file in (empty, tmp_path / "nowhere"):
+    odd = tmp_path / "odd"
+    odd.write_text("tök€n")
+    for file in (empty, odd, tmp_path / "nowhere"):
         with pytest.raises(InputError, match=file.name):
             open_history(f"influxdb://127.0.0.1:1/org/bucket?token-file={file}")
 

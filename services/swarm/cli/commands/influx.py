@@ -82,7 +82,7 @@ def forward(
     """
     from broker.heartbeat import Heartbeat
     from services.recorder.forward import Forwarder
-    from services.recorder.influx_history import token_path
+    from services.recorder.influx_history import read_token, token_path
     from services.recorder.spool import Spool
     from services.recorder.store import HistoryStore
     from services.swarm.process import Life, stop_event, utc_now
@@ -111,6 +111,8 @@ def forward(
             now=utc_now,
             wait=lambda seconds: alive.wait(stop, seconds),
             beat=alive.beat,
+            pause=stop.wait,
+            token=lambda: read_token(token_file),
             keep=None if keep is None else timedelta(days=keep),
         )
         forwarder.serve(until_empty=once)
