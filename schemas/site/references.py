@@ -9,6 +9,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from schemas.messages import MeterRole
+from schemas.roles import OBSERVER
 from schemas.site.devices import Charger, Device, Irradiance, Meter, PowerProfile, Pv, PvSource
 from schemas.site.options import EmsOptions, Tariff
 from schemas.topics import Kind
@@ -21,7 +22,13 @@ SERVICES: dict[str, Kind] = {
     "forecast": Kind.FORECAST,
     "tariff": Kind.TARIFF,
 }
-"""Identifiers of the services; ``grid`` is the network twin's. No device may use them."""
+"""Identifiers of the services."""
+RESERVED = {
+    **{name: f"{name} service" for name in SERVICES},
+    FEEDER: "network twin",
+    OBSERVER: "observer, who reads everything",
+}
+"""Whose an identifier is that no device may use."""
 
 
 class ReferenceFault(NamedTuple):
@@ -50,9 +57,8 @@ def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Itera
     ``zone`` None: not known, and what needs it is not checked.
     """
     for name, device in devices.items():
-        if name in SERVICES or name == FEEDER:
-            owner = "network twin" if name == FEEDER else f"{name} service"
-            yield ReferenceFault(f"devices.{name}", f"this identifier is reserved for the {owner}", name)
+        if name in RESERVED:
+            yield ReferenceFault(f"devices.{name}", f"this identifier is reserved for the {RESERVED[name]}", name)
         if zone is not None and isinstance(device, Charger):
             yield from _meeting_stays(name, device, zone)
     meters = [name for name, d in devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC]

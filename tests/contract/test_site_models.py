@@ -40,7 +40,7 @@ def test_services_and_the_network_twin_have_the_identifiers_of_the_topics() -> N
     assert FEEDER == "grid"
 
 
-@pytest.mark.parametrize("name", [*SERVICES, FEEDER])
+@pytest.mark.parametrize("name", [*SERVICES, FEEDER, "observer"])
 def test_reserved_identifiers_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match=f"devices.{name}: this identifier is reserved"):
         site_with(devices=STUDY["devices"] | {name: STUDY["devices"]["bess"]})

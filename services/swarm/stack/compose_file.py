@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schemas.errors import Fault, InputError
@@ -20,6 +19,7 @@ MARK = "# Written by `twinswarm compose "
 _OTHER_SERVICES = frozenset(
     {"provision", "mosquitto", "influxdb", "init-history", "forward", "savings", "grafana", "ems-live", "clock-live"}
 )
+_WORDS_OF_YAML = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
 
 @dataclass(frozen=True)
@@ -104,5 +104,5 @@ def compose_file(order: StackOrder) -> str:
 
 
 def _key(name: str) -> str:
-    """The name as a key of YAML: one that reads as a number, a date, a truth value or nothing is put in quotes."""
-    return name if yaml.safe_load(name) == name else f'"{name}"'
+    """The name as a key of YAML: in quotes where it might be read as a number, a date, a truth value or nothing."""
+    return name if name[0].isalpha() and name not in _WORDS_OF_YAML else f'"{name}"'
