@@ -35,8 +35,8 @@ def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...], 
         (tie + wear)·(1 + ρ) + min(purchase, sale − tie_flat)·(1 − ρ) ≥ 0   and   firm surplus ≤ export limit.
 
     The exclusion of import and export does not interfere: both slopes are covered. A group limit is touched from
-    below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less its
-    load, is within it. PV in a group is taken as not curtailable, because curtailing it moves the group upwards. Prices
+    below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less the
+    load that is there for certain, is within it. PV in a group is taken as not curtailable, because curtailing it moves the group upwards. Prices
     of the limits are taken as greater than those of energy. A smallest power has flags of its own, see
     `needed_for_smallest_power`.
     """
@@ -49,7 +49,7 @@ def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...], 
     harmless = (weight * (1 + efficiency) + slope * (1 - efficiency) >= 0) & (firm <= problem.export_limit_kw)
     for group in problem.groups:
         if store.device in group.devices:
-            load = -np.array(group.load_kw) if group.load_kw else np.zeros(problem.steps)
+            load = -np.array(group.loads_kw(problem.steps)[1])
             downwards = sum((group.share(other.device) * other.discharge_max_kw for other in stores), load)
             for unit in problem.pv:
                 downwards = downwards + group.share(unit.device) * np.array(unit.available_kw)

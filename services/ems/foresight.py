@@ -26,7 +26,7 @@ from schemas.site import Horizon, Site, next_midnight
 from schemas.topics import Kind
 from services.ems.future import extended, latest, on_steps
 from services.ems.knowledge import Knowledge, Known, meter_role
-from services.ems.network import UNKNOWN_METER, NetworkLimits
+from services.ems.network import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
     BessUnit,
     ChargerUnit,
@@ -112,7 +112,7 @@ def problem_of(
         chargers=tuple(unit for unit in chargers if isinstance(unit, ChargerUnit)),
         fixed=tuple(unit for unit in chargers if isinstance(unit, FixedUnit)),
         pv=pv,
-        groups=(*_groups(site, present), *_network(limits, present, loads, window)),
+        groups=(*_groups(site, present), *_network(limits, present, loads, losses, window)),
         month_peak_kw=month_peak_kw,
         prices=Prices(
             shortfall_eur_per_kwh=options.shortfall_price_eur_per_kwh,
@@ -169,17 +169,33 @@ def _groups(site: Site, present: dict[str, Known]) -> list[Group]:
     return groups
 
 
-def _network(limits: NetworkLimits, present: dict[str, Known], loads: dict[str, Array], window: Window) -> list[Group]:
+def _network(
+    limits: NetworkLimits, present: dict[str, Known], loads: dict[str, Array], losses: float, window: Window
+) -> list[Group]:
     """Limits of the site's cables and transformer, where they could bind."""
-    return [
-        Group(
-            bottleneck.devices,
-            bottleneck.limit_kw,
-            _sum([bottleneck.load_share * loads[name] for name in bottleneck.meters if name in loads], window),
-            bottleneck.shares,
-        )
-        for bottleneck in limits.bottlenecks(present)
-    ]
+    return [_group(bottleneck, loads, losses, window) for bottleneck in limits.bottlenecks(present, loads.keys())]
+
+
+def _group(bottleneck: Bottleneck, loads: dict[str, Array], losses: float, window: Window) -> Group:
+    """Load counts with its sign; losses and reactive power take room from power drawn, reactive power from power given
+    too."""
+    behind = [(name, own) for name, own in zip(bottleneck.meters, bottleneck.reactive, strict=True) if name in loads]
+    certain = np.zeros(window.steps)
+    most, kvar = certain, certain
+    for name, own in behind:
+        kvar = kvar + own * loads[name]
+        perhaps = bottleneck.perhaps and name == UNKNOWN_METER
+        most = most + (np.maximum(loads[name], 0.0) if perhaps else loads[name])
+        certain = certain + (np.minimum(loads[name], 0.0) if perhaps else loads[name])
+    reserved = bottleneck.reserved_kw(kvar)
+    share = bottleneck.load_share
+    return Group(
+        bottleneck.devices,
+        bottleneck.limit_kw,
+        _tuple(share * (most + losses) + reserved if bottleneck.losses else share * most + reserved),
+        bottleneck.shares,
+        _tuple(share * certain - reserved),
+    )
 
 
 def _loads(

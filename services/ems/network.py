@@ -1,27 +1,35 @@
 """The site's network as limits of the plan: what each cable and the transformer may carry.
 
-A stated approximation: active power only, at nominal voltage, losses behind the element left out. A cable of ampacity I
-then carries √3·U·I, the transformer its rated power. Where a single-phase charger is behind the element, each phase
-has a limit of its own, a third of that: three-phase devices and loads put a third of their power on it, a single-phase
-charger all of its own on its phase. Together the three imply the balanced limit. The network twin measures the real
-currents, and its alarms tell where the approximation is too good.
+A stated approximation, at nominal voltage: a cable of ampacity I carries √3·U·I, the transformer its rated power. Of
+that apparent power S the reactive power Q of the meters behind leaves √(S² − Q²) for active power; what the transformer
+and the cables' reactances take is left out. Behind the transformer the network's measured losses count along, behind a
+cable they do not. Where a single-phase charger is behind the element, each phase has a limit of its own, a third of
+that: three-phase devices and loads put a third of their power on it, a single-phase charger all of its own on its
+phase. Together the three imply the balanced limit. The network twin measures the real currents, and its alarms tell
+where the approximation is too good.
 
 On the high-voltage side of the transformer (a delta) the phases' limits are stricter than need be: with p_a and p_c
 the load of two low-voltage phases, a line carries √(p_a² + p_c² + p_a·p_c) / √3, which is within the limit if both are.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, MeterRole, PvNameplate
 from schemas.site import PHASES, Cable, Meter, Network, Site, phases_of
+from schemas.site.wiring import reached_from
 from services.ems.knowledge import Known
+from services.ems.stores import Array
 
 THIRD = 1 / len(PHASES)
+TRANSFORMER = "transformer"
 
 UNKNOWN_METER = ""
-"""A load that no meter tells by its name; it is taken to hang at the main node."""
+"""A load that no meter tells by its name. It is at the main node, or where the site describes load meters: it counts
+wherever it may be, and makes room for power that is given only where all these places are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,7 @@ class Element:
 
     name: str
     limit_kw: float
+    """Of apparent power [kVA]."""
     nodes: frozenset[str]
 
 
@@ -38,12 +47,24 @@ class Bottleneck:
     """An element, or a phase of one, that the devices behind it could overload: those that draw or give power, and the
     load meters."""
 
+    element: str
     limit_kw: float
     devices: tuple[str, ...]
     shares: tuple[float, ...]
     """Of each device's power, what counts."""
     meters: tuple[str, ...]
     load_share: float
+    reactive: tuple[float, ...] = ()
+    """Of each meter's power, what it draws of reactive power [kvar/kW]."""
+    perhaps: bool = False
+    """The load of `UNKNOWN_METER` may be behind it or not."""
+    losses: bool = False
+    """The network's losses are behind it."""
+
+    def reserved_kw(self, kvar: Array) -> Array:
+        """What the reactive power behind it takes from the limit."""
+        room: Array = np.sqrt(np.maximum(self.limit_kw**2 - (self.load_share * kvar) ** 2, 0.0))
+        return self.limit_kw - room
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +78,33 @@ class _Rating:
 
 
 def elements_of(network: Network) -> tuple[Element, ...]:
-    """Cables in the order of the table, then the transformer. A cable in a mesh is left out: its share of the power
-    is not a sum of powers behind it."""
+    """Cables in the order of the table, then the transformer. Cables between the same two nodes are one. A cable in a
+    mesh is left out: its share of the power is not a sum of powers behind it."""
     transformer = network.transformer
-    low_voltage = _reached(network, transformer.to_node, without=None, through_transformer=False)
-    found = []
+    low_voltage = _reached(network, transformer.to_node, without=(), through_transformer=False)
+    parallel: dict[frozenset[str], list[Cable]] = {}
     for cable in network.cables:
-        behind = frozenset(network.nodes) - _reached(network, transformer.from_node, without=cable)
+        parallel.setdefault(frozenset(cable.ends), []).append(cable)
+    found = []
+    for cables in parallel.values():
+        behind = frozenset(network.nodes) - _reached(network, transformer.from_node, without=cables)
         if behind:
             kv = transformer.low_kv if behind <= low_voltage else transformer.high_kv
-            found.append(Element(cable.name, math.sqrt(3) * kv * cable.ampacity_a, behind))
-    return (*found, Element("transformer", transformer.rated_kva, low_voltage))
+            name, ampacity_a = _together(cables)
+            found.append(Element(name, math.sqrt(3) * kv * ampacity_a, behind))
+    return (*found, Element(TRANSFORMER, transformer.rated_kva, low_voltage))
+
+
+def _together(cables: Sequence[Cable]) -> tuple[str, float]:
+    """What cables in parallel carry when the first of them is at its ampacity, and which one that is. The current
+    splits by admittance."""
+    if len(cables) == 1:
+        return cables[0].name, cables[0].ampacity_a
+    admittances = [1 / complex(cable.r_mohm, cable.x_mohm) for cable in cables]
+    whole = abs(sum(admittances))
+    carried = [cable.ampacity_a * whole / abs(own) for cable, own in zip(cables, admittances, strict=True)]
+    first = min(range(len(cables)), key=carried.__getitem__)
+    return cables[first].name, carried[first]
 
 
 class NetworkLimits:
@@ -78,6 +115,7 @@ class NetworkLimits:
         self._elements = elements_of(site.network)
         self._phases = phases_of(site.devices)
         self._known: tuple[dict[str, _Rating], dict[str, float], tuple[Bottleneck, ...]] | None = None
+        self._most_losses_kw = _most_losses_kw(site.network)
         """Of the quarter before: ratings, loads and what follows, which seldom changes."""
         self._described_loads_kw = {
             name: _highest_kw(site, device)
@@ -85,24 +123,28 @@ class NetworkLimits:
             if isinstance(device, Meter) and device.role is MeterRole.LOAD
         }
 
-    def bottlenecks(self, present: Mapping[str, Known]) -> tuple[Bottleneck, ...]:
-        """The limits that could bind by the ratings of the devices behind them, in either direction.
+    def bottlenecks(self, present: Mapping[str, Known], loads: Collection[str]) -> tuple[Bottleneck, ...]:
+        """The limits that could bind by the ratings of the devices behind them, in either direction. ``loads``: names
+        of the loads that are known.
 
         A load counts with the highest value of its profiles, one without a profile with what the connection admits.
         Of elements with the same devices and meters behind them the one with the least limit. An element with nothing
         behind it that the EMS commands is left out.
         """
         ratings = {name: rating for name, known in present.items() if (rating := _rating(known)) is not None}
-        loads = self._loads_kw(present)
-        if self._known is None or self._known[:2] != (ratings, loads):
-            self._known = (ratings, loads, self._bottlenecks(ratings, loads))
+        highest = self._loads_kw(present, loads)
+        if self._known is None or self._known[:2] != (ratings, highest):
+            self._known = (ratings, highest, self._bottlenecks(ratings, highest))
         return self._known[2]
 
     def _bottlenecks(self, ratings: Mapping[str, _Rating], loads: Mapping[str, float]) -> tuple[Bottleneck, ...]:
         tightest: dict[object, Bottleneck] = {}
         for element in self._elements:
             behind = [name for name in ratings if self._node(name) in element.nodes]
-            meters = tuple(name for name in loads if self._node(name) in element.nodes)
+            meters = tuple(name for name in loads if self._nodes(name) & element.nodes)
+            reactive = tuple(self._reactive(name) for name in meters)
+            perhaps = UNKNOWN_METER in meters and not self._nodes(UNKNOWN_METER) <= element.nodes
+            losses = element.name == TRANSFORMER
             unbalanced = any(ratings[name].single_phase for name in behind)
             for phase in range(len(PHASES)) if unbalanced else (None,):
                 counted = {name: share for name in behind if (share := self._share(name, ratings[name], phase))}
@@ -111,11 +153,15 @@ class NetworkLimits:
                 limit, load_share = (element.limit_kw, 1.0) if phase is None else (element.limit_kw * THIRD, THIRD)
                 draws = sum(share * ratings[name].draws_kw for name, share in counted.items())
                 draws += sum(load_share * loads[name] for name in meters)
+                draws += load_share * self._most_losses_kw if losses else 0.0
                 gives = sum(share * ratings[name].gives_kw for name, share in counted.items())
-                same = (*counted.items(), meters, load_share)
-                if max(draws, gives) > limit and (same not in tightest or limit < tightest[same].limit_kw):
-                    devices, shares = tuple(counted), tuple(counted.values())
-                    tightest[same] = Bottleneck(limit, devices, shares, meters, load_share)
+                devices, shares = tuple(counted), tuple(counted.values())
+                found = Bottleneck(element.name, limit, devices, shares, meters, load_share, reactive, perhaps, losses)
+                kvar = sum(loads[name] * own for name, own in zip(meters, reactive, strict=True))
+                room = limit - float(found.reserved_kw(np.array(kvar)))
+                same = (*counted.items(), meters, load_share, perhaps)
+                if max(draws, gives) > room and (same not in tightest or limit < tightest[same].limit_kw):
+                    tightest[same] = found
         return tuple(tightest.values())
 
     def _share(self, device: str, rating: _Rating, phase: int | None) -> float:
@@ -131,14 +177,32 @@ class NetworkLimits:
         described = self._site.devices.get(device)
         return self._site.network.main_node if described is None or described.node is None else described.node
 
-    def _loads_kw(self, present: Mapping[str, Known]) -> dict[str, float]:
+    def _nodes(self, meter: str) -> frozenset[str]:
+        """Where a load is, or may be."""
+        if meter != UNKNOWN_METER:
+            return frozenset({self._node(meter)})
+        return frozenset({self._site.network.main_node, *map(self._node, self._described_loads_kw)})
+
+    def _reactive(self, meter: str) -> float:
+        """Of a load that nobody tells by name it is the most that a described one draws."""
+        names = self._described_loads_kw if meter == UNKNOWN_METER else (meter,)
+        described = [self._site.devices.get(name) for name in names]
+        factors = [device.power_factor for device in described if isinstance(device, Meter)]
+        return max((math.tan(math.acos(factor)) for factor in factors), default=0.0)
+
+    def _loads_kw(self, present: Mapping[str, Known], loads: Collection[str]) -> dict[str, float]:
+        """The highest values of the loads, of those that nobody tells by name together."""
         unknown_kw = self._site.connection.import_limit_kw
-        loads = dict(self._described_loads_kw)
+        if set(loads) == {UNKNOWN_METER}:
+            return {UNKNOWN_METER: sum(self._described_loads_kw.values()) or unknown_kw}
+        highest = dict(self._described_loads_kw)
         for name, known in present.items():
             plate = known.birth.nameplate
             if isinstance(plate, MeterNameplate) and plate.role is MeterRole.LOAD:
-                loads.setdefault(name, unknown_kw)
-        return loads or {UNKNOWN_METER: unknown_kw}
+                highest.setdefault(name, unknown_kw)
+        if UNKNOWN_METER in loads or not highest:
+            highest[UNKNOWN_METER] = unknown_kw
+        return highest
 
 
 def _highest_kw(site: Site, meter: Meter) -> float:
@@ -146,16 +210,20 @@ def _highest_kw(site: Site, meter: Meter) -> float:
     return max((max(site.profiles[profile].values) for profile in profiles), default=site.connection.import_limit_kw)
 
 
+def _most_losses_kw(network: Network) -> float:
+    """With every element at its limit."""
+    transformer = network.transformer
+    cables = sum(3 * cable.ampacity_a**2 * cable.r_mohm / 1e6 for cable in network.cables)
+    return transformer.iron_loss_kw + transformer.vkr_frac * transformer.rated_kva + cables
+
+
 def _reached(
-    network: Network, start: str, without: Cable | None, *, through_transformer: bool = True
+    network: Network, start: str, without: Sequence[Cable], *, through_transformer: bool = True
 ) -> frozenset[str]:
-    links = [(cable.from_node, cable.to_node) for cable in network.cables if cable is not without]
+    links = [cable.ends for cable in network.cables if not any(cable is one for one in without)]
     if through_transformer:
-        links.append((network.transformer.from_node, network.transformer.to_node))
-    reached = {start}
-    while further := {node for link in links if reached & set(link) for node in link} - reached:
-        reached |= further
-    return frozenset(reached)
+        links.append(network.transformer.ends)
+    return reached_from(start, links)
 
 
 def _rating(known: Known) -> _Rating | None:

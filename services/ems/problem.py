@@ -92,9 +92,16 @@ class Group:
     devices: tuple[str, ...]
     limit_kw: float
     load_kw: Values = ()
-    """Load behind it, which counts along; empty: none."""
+    """Load behind it, which counts along: the most that it may be, or that is to be left room for; empty: none."""
     shares: tuple[float, ...] = ()
     """Of each device's power, in the order of ``devices``, what counts; empty: all of it."""
+    least_load_kw: Values = ()
+    """What of the load is there for certain, and so makes room for power that is given; empty: all of it."""
+
+    def loads_kw(self, steps: int) -> tuple[Values, Values]:
+        """What counts in each step against the limit on drawing, and what for giving."""
+        most = self.load_kw or (0.0,) * steps
+        return most, self.least_load_kw or most
 
     def share(self, device: str) -> float:
         """0 for a device that is not behind."""

@@ -185,7 +185,8 @@ class _Fill:
             for name in ("group_up", "group_down"):
                 self.upper[self.columns(name)[index]] = OVER_LIMIT_KW
                 self.cost[self.columns(name)[index]] = self.scale * problem.prices.limit_eur_per_kwh
-            fixed = np.array(group.load_kw) if group.load_kw else np.zeros(problem.steps)
+            most, least = map(np.array, group.loads_kw(problem.steps))
+            fixed = np.zeros(problem.steps)
             for unit in problem.fixed:
                 if unit.device in group.devices:
                     fixed = fixed + group.share(unit.device) * np.array(unit.power_kw)
@@ -195,7 +196,10 @@ class _Fill:
             rows = self.rows(f"group-limit_{index}")
             passed = self.form.rows_of[f"group-limit_{index}"][: self.passed]
             self.row_lower[passed], self.row_upper[passed] = -np.inf, np.inf
-            self.row_lower[rows], self.row_upper[rows] = -group.limit_kw - fixed, group.limit_kw - fixed
+            upper = group.limit_kw - (most + fixed)
+            # A load that may be there or not, and is greater than both limits together, leaves no room for either.
+            self.row_lower[rows] = np.minimum(-group.limit_kw - (least + fixed), upper)
+            self.row_upper[rows] = upper
 
     def _at_most(self, name: str, value: float) -> None:
         rows = self.form.rows_of[name]

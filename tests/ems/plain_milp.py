@@ -175,11 +175,13 @@ class _Plain:
         for group in p.groups:
             for t in range(p.steps):
                 terms, constant = self.net(group.devices, t, group.shares)
-                constant += group.load_kw[t] if group.load_kw else 0.0
+                most, least = (values[t] for values in group.loads_kw(p.steps))
+                upper = group.limit_kw - constant - most
+                lower = min(-group.limit_kw - constant - least, upper)
                 over = h.addVariable(lb=0)
                 if terms:
-                    h.addConstr(sum(terms) - over <= group.limit_kw - constant)
-                    h.addConstr(sum(terms) + over >= -group.limit_kw - constant)
+                    h.addConstr(sum(terms) - over <= upper)
+                    h.addConstr(sum(terms) + over >= lower)
                 else:
-                    h.addConstr(over >= abs(constant) - group.limit_kw)
+                    h.addConstr(over >= max(-upper, lower))
                 self.cost.append((self.dt * p.prices.limit_eur_per_kwh, over))

@@ -46,7 +46,8 @@ def problems(draw: st.DrawFn) -> Problem:
         members = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
         behind = series(0, 20) if draw(st.booleans()) else ()
         shares = tuple(draw(st.sampled_from([1 / 3, 1.0])) for _ in members) if draw(st.booleans()) else ()
-        groups = (Group(tuple(members), draw(numbers(1, 60)), behind, shares),)
+        least = tuple(draw(numbers(0, 1)) * kw for kw in behind) if draw(st.booleans()) else ()
+        groups = (Group(tuple(members), draw(numbers(1, 60)), behind, shares, least),)
     load = series(0, 50)
     return Problem(
         start=START,

@@ -4,6 +4,7 @@ import math
 from datetime import date, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
@@ -13,6 +14,7 @@ from schemas.messages import (
     BessTelemetry,
     ChargerNameplate,
     ChargerTelemetry,
+    FeederTelemetry,
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
@@ -118,6 +120,18 @@ class Bench:
         self.births.append(birth(Kind.METER, name, MeterNameplate(role=MeterRole.LOAD)))
         self.telemetry.append(received(Kind.METER, name, Channel.TELEMETRY, MeterTelemetry(power_kw=power_kw)))
 
+    def pcc(self, power_kw: float, losses_kw: float = 0.0) -> None:
+        self.births.append(birth(Kind.FEEDER, "grid", MeterNameplate(role=MeterRole.PCC)))
+        body = FeederTelemetry(
+            power_kw=power_kw,
+            losses_kw=losses_kw,
+            losses_kwh=0.0,
+            residual_kwh=0.0,
+            voltages_pu={},
+            loadings_frac={},
+        )
+        self.telemetry.append(received(Kind.FEEDER, "grid", Channel.TELEMETRY, body))
+
     def ems(self, sale: list[float], purchase: list[float]) -> Ems:
         both = (values(Quantity.SALE_PRICE, sale), values(Quantity.PURCHASE_PRICE, purchase))
         ems = Ems(self.site)
@@ -214,6 +228,88 @@ def test_the_transformer_limits_like_a_cable_and_the_tightest_of_equals_counts()
     plan = ems.plan_at(turn(T0, n=1), bench.telemetry)
     total = [a + b for a, b in zip(plan.devices["ev1"].power_kw, plan.devices["ev2"].power_kw, strict=True)]
     assert max(total) == approx(40.0, abs=1e-6)
+
+
+def test_the_load_of_a_silent_meter_takes_its_room_in_the_transformer() -> None:
+    """By hand: the PCC says 30 kW and no device draws any, so 40 - 30 = 10 kW are left."""
+    devices: dict[str, AnyDevice] = {"ev1": charger("CP"), "shop": Meter(node="CP", profile="load")}
+    bench = Bench(site(network(cable("MB", "CP"), rated_kva=40.0), devices, load_kw=(30.0,)))
+    bench.charger("ev1", 0.0, 0.8)
+    bench.pcc(30.0)
+    plan = bench.plan([0.1] * STEPS, [0.3] * STEPS)
+    assert plan.load_kw == (30.0,) * STEPS
+    assert max(plan.devices["ev1"].power_kw) == approx(10.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("soc_frac", "target_frac", "wanted_kw"), [(0.0, 0.9, 43.648 - 30), (1.0, 0.0, -43.648)])
+def test_a_load_that_may_be_elsewhere_takes_room_and_makes_none(
+    soc_frac: float, target_frac: float, wanted_kw: float
+) -> None:
+    """The described meter is behind the cable and is silent: the load may be there, or at the main node."""
+    devices: dict[str, AnyDevice] = {
+        "ev1": charger("CP", 30.0),
+        "ev2": charger("CP", 30.0),
+        "shop": Meter(node="CP", profile="load"),
+    }
+    bench = Bench(site(network(cable("MB", "CP", 63.0)), devices, load_kw=(30.0,)))
+    for name in ("ev1", "ev2"):
+        bench.charger(name, soc_frac, target_frac)
+    bench.pcc(30.0)
+    prices = (0.1, 0.3) if wanted_kw > 0 else (0.5, 0.6)
+    plan = bench.plan([prices[0]] * STEPS, [prices[1]] * STEPS)
+    total = [a + b for a, b in zip(plan.devices["ev1"].power_kw, plan.devices["ev2"].power_kw, strict=True)]
+    assert max(total, key=abs) == approx(wanted_kw, abs=1e-3)
+
+
+def test_losses_take_room_in_the_transformer_from_what_is_drawn_only() -> None:
+    """By hand: of 40 kVA 2 kW are lost, and they do not flow out of the busbar when power is given."""
+    net = network(cable("MB", "CP"), rated_kva=40.0)
+    for soc_frac, target_frac, sale, most in ((0.0, 0.9, 0.1, 38.0), (1.0, 0.0, 0.5, -40.0)):
+        bench = Bench(site(net, {"ev1": charger("CP", 30.0), "ev2": charger("CP", 30.0)}))
+        for name in ("ev1", "ev2"):
+            bench.charger(name, soc_frac, target_frac)
+        bench.pcc(2.0, losses_kw=2.0)
+        plan = bench.plan([sale] * STEPS, [sale + 0.1] * STEPS)
+        total = [a + b for a, b in zip(plan.devices["ev1"].power_kw, plan.devices["ev2"].power_kw, strict=True)]
+        assert max(total, key=abs) == approx(most, abs=1e-6)
+
+
+def test_reactive_power_of_a_meter_takes_room_in_both_directions() -> None:
+    """By hand: 24 kW at a power factor of 0.8 are 18 kvar; √(43.648² − 18²) = 39.764 kW are left for active power."""
+    net = network(cable("MB", "CP", 63.0))
+    for soc_frac, target_frac, sale, most in ((0.0, 0.9, 0.1, 39.764 - 24), (1.0, 0.0, 0.5, -39.764 - 24)):
+        devices: dict[str, AnyDevice] = {
+            "ev1": charger("CP", 50.0),
+            "ev2": charger("CP", 50.0),
+            "shop": Meter(node="CP", profile="load", power_factor=0.8),
+        }
+        bench = Bench(site(net, devices, load_kw=(24.0,)))
+        for name in ("ev1", "ev2"):
+            bench.charger(name, soc_frac, target_frac)
+        bench.meter("shop", 24.0)
+        plan = bench.plan([sale] * STEPS, [sale + 0.1] * STEPS)
+        total = [a + b for a, b in zip(plan.devices["ev1"].power_kw, plan.devices["ev2"].power_kw, strict=True)]
+        assert max(total, key=abs) == approx(most, abs=1e-3)
+
+
+def test_two_rows_between_the_same_nodes_are_one_cable() -> None:
+    """By hand: resistances of 1 and 3 mΩ take three quarters and one quarter of the current, so the first is at its
+    63 A when both carry 84 A; written from either end."""
+    rows = [
+        Cable(from_node="MB", to_node="CP", r_mohm=1, x_mohm=0, ampacity_a=63),
+        Cable(from_node="CP", to_node="MB", r_mohm=3, x_mohm=0, ampacity_a=63),
+    ]
+    element, _ = elements_of(network(*rows))
+    assert (element.name, element.nodes) == ("MB-CP", {"CP"})
+    assert element.limit_kw == approx(ROOT_3 * 0.4 * 84)
+    # Two of a kind carry twice as much.
+    assert elements_of(network(rows[0], rows[0]))[0].limit_kw == approx(ROOT_3 * 0.4 * 126)
+    bench = Bench(site(network(*rows), {f"ev{i}": charger("CP") for i in (1, 2, 3)}))
+    for name in ("ev1", "ev2", "ev3"):
+        bench.charger(name, 0.0, 0.9)
+    plan = bench.plan([0.1] * STEPS, [0.3] * STEPS)
+    total = [sum(powers) for powers in zip(*(plan.devices[f"ev{i}"].power_kw for i in (1, 2, 3)), strict=True)]
+    assert max(total) == approx(ROOT_3 * 0.4 * 84, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=12)
