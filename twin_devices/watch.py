@@ -1,10 +1,20 @@
-"""Watches the network's limits and tells of changes only: an alarm when one begins, and one when it is over."""
+"""Watches the network's limits and tells of changes only: an alarm when one begins, and one when it is over.
+
+It begins at once, and ends a little inside the limit.
+"""
 
 from collections.abc import Sequence
 
 from schemas.messages import Alarm, Severity
 from schemas.participant import Json
 from twin_devices.physics.feeder import Solution
+
+OVERLOAD_ENDS_FRAC = 0.98
+"""An overload is over below this part of the limit, and not at once below the limit: a loading that hovers around it is
+one alarm and not one at each message."""
+
+VOLTAGE_ENDS_PU = 0.005
+"""A voltage is within its bounds again when it is so far inside of them."""
 
 _Condition = tuple[str, str]
 """(code, element or device)"""
@@ -47,14 +57,20 @@ class Watch:
             low = min(min(_phases(solution, i)) for solution in solved)
             high = max(max(_phases(solution, i)) for solution in solved)
             minimum, maximum = self._voltage_min_pu, self._voltage_max_pu
-            alarms += self._change("voltage_low", node, low < minimum, Severity.WARNING, low, minimum)
-            alarms += self._change("voltage_high", node, high > maximum, Severity.WARNING, high, maximum)
+            too_low = low < minimum + (VOLTAGE_ENDS_PU if self._is("voltage_low", node) else 0.0)
+            too_high = high > maximum - (VOLTAGE_ENDS_PU if self._is("voltage_high", node) else 0.0)
+            alarms += self._change("voltage_low", node, too_low, Severity.WARNING, low, minimum)
+            alarms += self._change("voltage_high", node, too_high, Severity.WARNING, high, maximum)
         for name in dict.fromkeys(branches):
             worst = max(
                 solution.loadings_frac[i] for solution in solved for i, other in enumerate(branches) if other == name
             )
-            alarms += self._change("overload", name, worst > 1, Severity.WARNING, worst, 1.0)
+            loaded = worst >= OVERLOAD_ENDS_FRAC if self._is("overload", name) else worst > 1
+            alarms += self._change("overload", name, loaded, Severity.WARNING, worst, 1.0)
         return alarms
+
+    def _is(self, code: str, element: str) -> bool:
+        return (code, element) in self._active
 
     def _change(
         self,
