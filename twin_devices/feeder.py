@@ -26,6 +26,7 @@ from twin_devices.feeder_registers import Late, Registers
 from twin_devices.feeder_wall import PERIODS_UNTIL_MISSING, Told, absent, watermark
 from twin_devices.ledger import HOUR
 from twin_devices.physics.feeder import Injection, Solution
+from twin_devices.physics.load import power_factor_of
 from twin_devices.watch import Watch
 
 DEVICE_KINDS = (Kind.BESS, Kind.CHARGER, Kind.METER, Kind.PV)
@@ -317,6 +318,8 @@ class Feeder:
             energy_import_kwh=self._registers.import_kwh,
             energy_export_kwh=self._registers.export_kwh,
             reactive_kvar=now.pcc_kvar,
+            # Where no voltages carry the load nothing is known of the reactive power.
+            power_factor=power_factor_of(now.pcc_kw, now.pcc_kvar) if now.voltages_pu else None,
             phase_power_kw=now.phase_pcc_kw or None,
             segments=segments,
             losses_kw=now.losses_kw,

@@ -52,10 +52,18 @@ class SiteNetwork:
         """Batch mode for studies: ``power_kw`` of the shape (T, devices), T ≥ 1, a column for each of ``devices``.
 
         Reactive power as the site's meters have it; other devices have none. Raises ValueError when the shape does
-        not fit the devices, and PowerGridError (of power-grid-model) for a load that no voltages carry.
+        not fit the devices, for a device that the site does not know (in a run it would be at the main node, with an
+        alarm; here nobody would be told) and for power that is no finite number; PowerGridError (of power-grid-model)
+        for a load that no voltages carry.
         """
         if power_kw.ndim != 2 or power_kw.shape[1] != len(devices) or not len(power_kw):
             raise ValueError(f"power of shape {power_kw.shape} for {len(devices)} devices; (T, devices) is wanted")
+        if unknown := [device for device in devices if device not in self._site.devices]:
+            there_are = ", ".join(self._site.devices)
+            raise ValueError(f"no devices of the site: {', '.join(unknown)}; there are {there_are}")
+        finite = [bool(np.isfinite(power).all()) for power in power_kw.T]
+        if bad := [device for device, good in zip(devices, finite, strict=True) if not good]:
+            raise ValueError(f"power that is no finite number, of {', '.join(bad)}")
         phases = PHASES if self.flow.unbalanced else 1
         active = np.zeros((len(power_kw), len(self._node), phases))
         reactive = np.zeros_like(active)

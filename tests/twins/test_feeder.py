@@ -228,8 +228,16 @@ def test_power_that_no_voltage_carries_is_an_alarm_and_no_end() -> None:
 
 
 def test_a_network_that_makes_no_sense_is_the_users_fault() -> None:
+    described = site({"load": {"kind": "meter", "profile": "base"}}, network=RESISTIVE)
+    (cable,) = described.network.cables
+    around = cable.model_copy(update={"to_node": "PCC"})
+    network = described.network.model_copy(update={"cables": (cable, around)})
     with pytest.raises(InputError, match="both sides"):
-        two_nodes(cables=[CABLE, CABLE | {"to_node": "PCC"}])
+        build_feeder(described.model_copy(update={"network": network}))
+    itself = cable.model_copy(update={"to_node": cable.from_node})
+    network = described.network.model_copy(update={"cables": (cable, itself)})
+    with pytest.raises(InputError, match="no network that can be solved"):
+        build_feeder(described.model_copy(update={"network": network}))
 
 
 # The whole plant.

@@ -1,5 +1,6 @@
 """A site's network: who is on which phase, what is told of it, and the batch mode."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from schemas.topics import Kind
 from tests.twins.builders import T0, Bench, charger, device_topic, pv, received, site
 from twin_devices.build import build_feeder
 from twin_devices.feeder_network import SiteNetwork
+from twin_devices.physics.load import power_factor_of
 
 ONE_PHASE = {"phases": 1, "max_charge_kw": 7.4, "max_discharge_kw": 0.0, "current": "ac"}
 
@@ -105,3 +107,53 @@ def test_a_batch_gives_what_the_meter_tells(single: bool, rows: list[list[float]
 def test_a_batch_wants_a_column_for_each_device() -> None:
     with pytest.raises(ValueError, match="devices"):
         SiteNetwork(site(DEVICES)).flows(["ev1", "ev2"], np.zeros((4, 3)))
+
+
+def test_a_batch_refuses_devices_that_the_site_does_not_know() -> None:
+    with pytest.raises(ValueError, match="no devices of the site: ev9, laod; there are ev1, ev2, pv, load"):
+        SiteNetwork(site(DEVICES)).flows(["ev1", "ev9", "laod"], np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_batch_refuses_power_that_is_no_number(bad: float) -> None:
+    power_kw = np.zeros((4, 2))
+    power_kw[2, 1] = bad
+    network = SiteNetwork(site(DEVICES))
+    with pytest.raises(ValueError, match="no finite number, of ev2"):
+        network.flows(["ev1", "ev2"], power_kw)
+    active = np.zeros((4, len(network.flow.nodes)))
+    active[3, 1] = bad
+    with pytest.raises(ValueError, match=f"at node {network.flow.nodes[1]} of injection 3"):
+        network.flow.flows(active, np.zeros_like(active))
+
+
+@pytest.mark.parametrize(("power_kw", "sign"), [(40.0, 1), (-40.0, -1)])
+def test_the_power_factor_at_the_pcc_by_hand(power_kw: float, sign: int) -> None:
+    """A load that gives what it draws: 40 kW and 30 kvar are 50 kVA, so 0.8 without a network. In between are an ideal
+    cable and a transformer of 4 mΩ without reactance: it takes P² R / U² of 62.5 W = (50 kVA / 400 V)² · 4 mΩ."""
+    network = {
+        "transformer": {
+            "to_node": "MB",
+            "rated_kva": 400,
+            "high_kv": 20,
+            "low_kv": 0.4,
+            "vk_frac": 0.01,
+            "vkr_frac": 0.01,
+            "iron_loss_kw": 0.0,
+        },
+        "cables": [],
+        "main_node": "MB",
+    }
+    devices = {"load": {"kind": "meter", "profile": "base", "power_factor": 0.8}}
+    first = Bench(build_feeder(site(devices, network=network))).turn(
+        Phase.MEASURE, T0, [told(Kind.METER, "load", power_kw)]
+    )[0]
+    assert isinstance(first.body, FeederTelemetry)
+    assert first.body.power_factor == approx((power_kw + 0.0625) / math.hypot(power_kw + 0.0625, 30.0), abs=1e-5)
+    assert first.body.power_factor is not None and first.body.power_factor * sign > 0
+
+
+def test_without_power_there_is_no_power_factor() -> None:
+    assert power_factor_of(0.0, 0.0) is None
+    assert power_factor_of(1e-7, -1e-7) is None
+    assert (power_factor_of(2e-6, 0.0), power_factor_of(-5.0, 0.0), power_factor_of(0.0, 3.0)) == (1.0, -1.0, 0.0)

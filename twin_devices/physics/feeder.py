@@ -160,9 +160,14 @@ class PowerFlow:
     def flows(self, active_kw: Array, reactive_kvar: Array) -> Flows:
         """Batch calculation, for studies: 35,040 quarter-hours of a year take about a second.
 
-        Both of the shape (T, nodes); in an unbalanced network (T, nodes, 3), by phase. T ≥ 1. Raises PowerGridError
-        (of power-grid-model) when one of the T cannot be carried by any voltages.
+        Both of the shape (T, nodes); in an unbalanced network (T, nodes, 3), by phase. T ≥ 1. Raises ValueError for
+        power that is no finite number, and PowerGridError (of power-grid-model) when one of the T cannot be carried by
+        any voltages.
         """
+        for power in (active_kw, reactive_kvar):
+            if not (finite := np.isfinite(power)).all():
+                row, node, *_ = np.argwhere(~finite)[0].tolist()
+                raise ValueError(f"power that is no finite number, at node {self.nodes[node]} of injection {row}")
         update = initialize_array("update", self._load_kind, active_kw.shape[:2])
         update["id"] = self._load_ids
         update["p_specified"] = _watts(active_kw)
