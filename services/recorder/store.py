@@ -8,13 +8,14 @@ acknowledge to and may do without (``durable=False``): a crash of the process lo
 
 import logging
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import InputError, LocalStateError
+from schemas.errors import InputError, LocalStateError, TwinswarmError
 
 LOG = logging.getLogger(__name__)
 
@@ -22,6 +23,11 @@ APPLICATION_ID = 0x74776E73
 """Marks our files in the SQLite header: ``twns``."""
 SCHEMA_VERSION = 2
 """2: what the forwarder to InfluxDB keeps. A file of version 1 becomes one of version 2 when it is opened to write."""
+
+_BUSY_S = 10.0
+"""How long SQLite itself waits for whoever writes."""
+_BUSY_TRIES = 3
+_SWITCH_TRIES, _SWITCH_S = 100, 0.05
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -110,6 +116,12 @@ _STEPS = (_TABLES, _FORWARDING)
 """What makes a file of version n from one of version n - 1; an empty file is version 0."""
 
 
+class HistoryBusyError(TwinswarmError):
+    """Another process wrote to the file all the while. Nothing is wrong with it."""
+
+    retryable = True
+
+
 def to_us(time: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exactly."""
     return (time - _EPOCH) // _MICROSECOND
@@ -128,7 +140,7 @@ class HistoryStore:
         self._closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S)
         except (sqlite3.Error, OSError) as error:
             raise InputError.one(str(path), f"cannot be opened as a history: {error}") from None
         try:
@@ -143,17 +155,30 @@ class HistoryStore:
     def _prepare(self, durable: bool) -> None:
         if not is_empty(self._connection):
             require_ours(self._connection, self.path)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._write_ahead()
         self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         with self.transaction() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             create(connection, version)
 
+    def _write_ahead(self) -> None:
+        """The switch needs the file for itself and waits for nobody: two processes may make a history together."""
+        for last in (False,) * _SWITCH_TRIES + (True,):
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if last or not _is_busy(error):
+                    raise
+                time.sleep(_SWITCH_S)
+            else:
+                return
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing. Raises LocalStateError naming the file when the disk is full or refuses."""
+        """All or nothing. Raises LocalStateError naming the file when the disk is full or refuses, and
+        HistoryBusyError when others keep it too long."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self._connection
             except BaseException:
@@ -164,6 +189,18 @@ class HistoryStore:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise LocalStateError(f"{self.path}: the history cannot be written: {error}") from error
+
+    def _begin(self) -> None:
+        for _ in range(_BUSY_TRIES):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                LOG.warning("%s: somebody else writes to the history; waiting for it", self.path)
+            else:
+                return
+        raise HistoryBusyError(f"{self.path}: somebody else kept the history from being written")
 
     def read(self, sql: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         try:
@@ -184,6 +221,11 @@ class HistoryStore:
         except sqlite3.OperationalError as error:
             LOG.warning("%s: the write-ahead log stays beside the file: %s", self.path, error)
         self._connection.close()
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Of any kind: the lowest byte is the error, the rest says more about it."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def create(connection: sqlite3.Connection, version: int = 0) -> None:

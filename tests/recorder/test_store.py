@@ -1,5 +1,6 @@
 """A history file that is not one, is newer, full or read-only ends in an error that names it."""
 
+import logging
 import sqlite3
 import threading
 from contextlib import closing
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InputError, LocalStateError
+from services.recorder import store as store_module
 from services.recorder.history import History
-from services.recorder.store import SCHEMA_VERSION, HistoryStore, from_us, to_us
+from services.recorder.store import SCHEMA_VERSION, HistoryBusyError, HistoryStore, from_us, to_us
+from services.swarm.process import FAILED, guarded
 from tests.recorder.tape import RUN, Tape, at_noon, record
 
 
@@ -83,6 +86,64 @@ def test_disk_that_refuses_ends_in_a_clear_error_and_keeps_what_was_there(
         connection.execute("INSERT INTO dead_letter VALUES (NULL, '', ?, '', 1, '', '', 1, 1)", (text,))
     store.close()
     assert History(path).info(RUN).cycle == 2
+
+
+def test_file_that_somebody_else_writes_to_is_waited_for_longer_than_sqlite_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_BUSY_S", 0.05)
+    monkeypatch.setattr(store_module, "_BUSY_TRIES", 100)
+    path = tmp_path / "h.sqlite"
+    with closing(HistoryStore(path)) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waited = []
+
+        def on_warning(record: logging.LogRecord) -> bool:
+            waited.append(record)
+            if len(waited) == 2:
+                other.execute("COMMIT")
+            return True
+
+        store_module.LOG.addFilter(on_warning)
+        try:
+            with store.transaction() as connection:
+                connection.execute("PRAGMA user_version")
+        finally:
+            store_module.LOG.removeFilter(on_warning)
+        assert len(waited) == 2
+
+
+def test_file_that_is_kept_by_somebody_else_is_an_error_that_may_be_over_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_BUSY_S", 0.01)
+    path = tmp_path / "h.sqlite"
+    with closing(HistoryStore(path)) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def write() -> None:
+            with store.transaction():
+                pass
+
+        assert guarded(write) == FAILED  # and so started again
+        with pytest.raises(HistoryBusyError) as busy:
+            write()
+        assert busy.value.retryable
+
+
+def test_two_processes_make_a_history_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_BUSY_S", 0.0)
+    path = tmp_path / "h.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as first:
+        first.execute("BEGIN IMMEDIATE")
+        first.execute("CREATE TABLE x (y)")
+        first.execute("ROLLBACK")
+        first.execute("BEGIN IMMEDIATE")
+        later = threading.Timer(0.2, lambda: first.execute("ROLLBACK"))
+        later.start()
+        HistoryStore(path).close()
+        later.join()
+    assert History(path).runs() == []
 
 
 def test_history_is_read_while_it_is_written(tmp_path: Path) -> None:
