@@ -40,6 +40,10 @@ _FIRST_S, _LONGEST_S = 1.0, 60.0
 _GROW_AFTER = 10
 """Batches in time, before larger ones are tried again."""
 _PRUNE_EVERY = timedelta(hours=1)
+_REST_S = 0.05
+"""Between slices of what is deleted: time for the recorder, who waits meanwhile."""
+_SLICES = 100
+"""At most at a time."""
 _DEPTH_EVERY = timedelta(minutes=1)
 
 SIMULATED = "-simulated"
@@ -243,13 +247,24 @@ class Forwarder:
     def _housekeeping(self) -> None:
         now = self._now()
         if self._keep is not None and (self._pruned is None or now - self._pruned >= _PRUNE_EVERY):
-            self._pruned = now
-            pruned = self._spool.prune(self._keep, now)
-            if pruned:
-                LOG.info("%d forwarded messages older than %s were deleted from the history file", pruned, self._keep)
+            self._prune(self._keep, now)
         if self.trouble is None and (self._told is None or now - self._told >= _DEPTH_EVERY):
             self._told = now
             self._tell_depth(now)
+
+    def _prune(self, keep: timedelta, now: datetime) -> None:
+        self._pruned = now
+        pruned = 0
+        for slices, deleted in enumerate(self._spool.prune(keep, now), 1):
+            pruned += deleted
+            self._beat()
+            if self._pause(_REST_S):
+                break
+            if slices == _SLICES:
+                self._pruned = None  # the rest after what waits has been sent
+                break
+        if pruned:
+            LOG.info("%d rows older than %s were deleted from the history file", pruned, keep)
 
     def _tell_depth(self, now: datetime) -> None:
         """What waits and what was refused, as a point of its own, for whoever watches the operation."""

@@ -141,7 +141,7 @@ class InfluxHistory(History):
 
     def _stray(self, info: RunInfo) -> int:
         # What is no history was not forwarded, only how much of it there was.
-        return int(self._row(info.run)["stray"])
+        return self._strays[info.run]
 
     def _fetch_runs(self) -> None:
         """All runs without their sites, which `_row` adds: with them a list of many would be megabytes."""
@@ -149,6 +149,7 @@ class InfluxHistory(History):
         of_run = f'r._measurement == "{RUN}" and r._field != "json"'
         for row in self._query(of_run, then="|> last() |> toString()"):
             told.setdefault(row["run"], {"run": row["run"], "site": row["site"]})[row["_field"]] = row["_value"]
+        self._strays = {run: int(values["stray"]) for run, values in told.items()}
         columns, places = ", ".join(RUN_COLUMNS), ", ".join("?" * len(RUN_COLUMNS))
         self._connection.executemany(
             f"INSERT INTO run ({columns}) VALUES ({places})",  # noqa: S608 - names only

@@ -101,11 +101,12 @@ def _plan_steps(received: Received, plan: Plan, run: str) -> Iterator[str]:
                 yield line(PLAN_STEP, tags, fields, (start_us + index * plan.step_s * 1_000_000) * 1000)
 
 
-def run_point(run: str, site: str, row: dict[str, object], at_us: int) -> str:
-    """The row of a run in the history, whole, with what is looked for in fields of their own."""
+def run_point(run: str, site: str, row: dict[str, object], at_us: int, *, whole: bool) -> str:
+    """The row of a run in the history: what is looked for in fields of their own, and all of it if ``whole``."""
     fields: dict[str, Scalar] = {name: value for name in RUN_FIELDS if isinstance(value := row[name], int | str)}
     fields |= _limits(json.loads(str(row["site_json"])))
-    fields["json"] = json.dumps(row, ensure_ascii=False, sort_keys=True)
+    if whole:
+        fields["json"] = json.dumps(row, ensure_ascii=False, sort_keys=True)
     return line(RUN, ("recorder", Kind.RECORDER, run, site), fields, at_us * 1000)
 
 

@@ -5,17 +5,21 @@ noted is sent again, and is the same points.
 """
 
 import base64
+import fcntl
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from schemas.errors import RemoteMessageError
+from schemas.errors import InputError, RemoteMessageError
 from schemas.messages import TimeMode
 from schemas.participant import Received
-from schemas.topics import Topic
+from schemas.topics import Channel, Topic
 from schemas.wire import decode
-from services.recorder.points import dead_letter_point, message_points, run_point
+from services.recorder.points import RUN_FIELDS, dead_letter_point, message_points, run_point
 from services.recorder.store import ALL_PRUNED, RUN_COLUMNS, HistoryStore, to_us
 
 _DAY_US = 86_400_000_000
@@ -23,11 +27,11 @@ _BIRTHS = 1000
 _IN_INFLUX, _QUARANTINED = 1, 2
 
 _RUNS = """SELECT r.run, r.site, r.site_json, r.label, r.mode, r.step_s, r.t0_us, r.t_end_us, r.cycle, r.up_to_us,
-                  r.started_us, r.ended_us, r.forwarded,
+                  r.started_us, r.ended_us, r.pruned, r.forwarded,
                   (SELECT count(*) FROM message m
                    WHERE m.run IS NULL AND m.stamped_run = r.run AND m.channel != 'session')
            FROM run r ORDER BY r.started_us, r.run"""
-_PENDING = """SELECT id, run, topic, boot, ts_us, cycle, payload, point_ns FROM message
+_PENDING = """SELECT id, run, topic, boot, ts_us, cycle, payload FROM message
               WHERE run IS NOT NULL AND forwarded = 0 AND id <= ? ORDER BY id LIMIT ?"""
 _SESSION = """SELECT payload FROM message WHERE run = ? AND channel = 'session'
               UNION ALL
@@ -35,9 +39,19 @@ _SESSION = """SELECT payload FROM message WHERE run = ? AND channel = 'session'
 _LETTERS = """SELECT l.id, l.run, r.site, l.topic, l.digest, l.bytes, l.payload, l.reason, l.received_us, l.times
               FROM dead_letter l JOIN run r ON r.run = l.run LEFT JOIN letter_forwarded f ON f.letter = l.id
               WHERE l.id > ? AND (f.times IS NULL OR f.times != l.times) ORDER BY l.id LIMIT ?"""
-_PRUNE = """DELETE FROM message WHERE forwarded = 1 AND run = :run AND (:before_us IS NULL OR ts_us < :before_us)
-            AND channel NOT IN ('birth', 'state', 'session', 'series')
-            AND (channel != 'plan' OR id NOT IN (SELECT max(id) FROM message WHERE channel = 'plan' GROUP BY topic))"""
+_SLICE = 1000
+"""Rows that are deleted in one transaction: the recorder waits for it, and acknowledges nothing meanwhile."""
+_RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.SESSION, Channel.SERIES})
+"""By the broker. So is a plan, of which only the last one counts."""
+_LAST_PLANS = """SELECT json_group_array(id) FROM (SELECT max(m.id) AS id FROM run r
+                 CROSS JOIN message m INDEXED BY message_by_run ON m.run = r.run AND m.channel = 'plan'
+                 GROUP BY m.topic)"""
+_OLD = """SELECT id FROM message INDEXED BY message_by_run WHERE run = ? AND channel = ? AND device = ? AND ts_us < ?
+          AND forwarded = 1 AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY ts_us LIMIT ?"""
+_OLD_STAGED = """SELECT id FROM message WHERE run IS NULL AND stamped_run = ? AND ts_us < ?
+                 AND channel NOT IN ('birth', 'state', 'session', 'series', 'plan') LIMIT ?"""
+_OLD_LETTERS = """SELECT l.id FROM dead_letter l JOIN letter_forwarded f ON f.letter = l.id AND f.times = l.times
+                  WHERE l.run = ? AND l.received_us < ? LIMIT ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,24 @@ class Depth:
     """Points."""
 
 
+@contextmanager
+def only_forwarder(history: Path) -> Iterator[None]:
+    """Of this file, as long as the block lasts. Raises InputError when there is another one.
+
+    Of two each would send what the other had, and delete under its feet.
+    """
+    path = history.with_name(f"{history.name}.forward-lock")
+    try:
+        with path.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError.one("--history", "another forwarder drains this file", str(history)) from None
+            yield
+    except OSError as error:
+        raise InputError.one("--history", f"the lock beside it cannot be taken: {error}", str(path)) from None
+
+
 class Spool:
     """Used by one forwarder at a time, beside the recorder that writes the file."""
 
@@ -105,7 +137,7 @@ class Spool:
         rows = self._store.read(_PENDING, [self.newest() if up_to is None else up_to, limit])
         times = self._fix_times(rows)
         items = []
-        for id_, run, topic, _, _, cycle, payload, _ in rows:
+        for id_, run, topic, _, _, cycle, payload in rows:
             try:
                 parsed = Topic.parse(topic)
                 received = Received(parsed, *decode(parsed, payload.encode()))
@@ -139,18 +171,25 @@ class Spool:
         """Runs that stand in InfluxDB otherwise than here, as they are now.
 
         To be sent once what was in the spool at this time has been: only then is it true there. The point of a run
-        lies at the beginning of the day (UTC) up to which it goes: one a day, each within the bucket's retention.
+        lies at the beginning of the day (UTC) up to which it goes: one a day, each within the bucket's retention. Its
+        site and births are much and change rarely: they are sent when they did, and with the first point of a day.
         """
         items = []
-        for *values, before, stray in self._store.read(_RUNS):
+        for *values, pruned, forwarded, staged in self._store.read(_RUNS):
+            before = json.loads(forwarded or "{}")
+            # Some of them may have been deleted here; no more come to a run that is over.
+            stray = max(staged, before.get("stray", 0)) if pruned else staged
             row: dict[str, object] = {**dict(zip(RUN_COLUMNS, values, strict=True)), "stray": stray}
             run, site = str(row["run"]), str(row["site"])
             up_to_us = row["up_to_us"] if isinstance(row["up_to_us"], int) else values[RUN_COLUMNS.index("t0_us")]
+            at_us = up_to_us - up_to_us % _DAY_US
             if row["mode"] == TimeMode.WALL:
                 row["births"] = self._births(run, site, up_to_us)
-            text = json.dumps(row, sort_keys=True)
-            if text != before:
-                items.append(Item(run, (run_point(run, site, row, up_to_us - up_to_us % _DAY_US),), row=text))
+            rarely = json.dumps([row["site_json"], row.get("births"), at_us])
+            there = {name: row[name] for name in RUN_FIELDS} | {"whole": hashlib.sha256(rarely.encode()).hexdigest()}
+            if there != before:
+                point = run_point(run, site, row, at_us, whole=there["whole"] != before.get("whole"))
+                items.append(Item(run, (point,), row=json.dumps(there, sort_keys=True)))
         return items
 
     def simulated(self, run: str) -> bool:
@@ -196,37 +235,59 @@ class Spool:
         found = self._store.read("SELECT site FROM run ORDER BY started_us DESC LIMIT 1")
         return str(found[0][0]) if found else None
 
-    def prune(self, keep: timedelta, now: datetime) -> int:
-        """Deletes forwarded messages older than ``keep``; returns how many.
+    def prune(self, keep: timedelta, now: datetime) -> Iterator[int]:
+        """Deletes what was forwarded and is older than ``keep``: messages, dead letters, and what was staged for a run
+        and never became part of it. Tells after each slice how much it was; in between the file is free for others.
 
         In wall time by the message's time; of a run in lock-step, whose time is not the machine's, all at once when
         it ended (or was cut off, and a newer one began) so long ago. Kept are what is not in InfluxDB, and what
         the broker retains: it comes again when the recorder subscribes, and must be known then.
         """
         before_us = to_us(now.astimezone(UTC) - keep)
-        pruned = 0
-        with self._store.transaction() as connection:
-            runs = connection.execute(
-                "SELECT run, mode FROM run WHERE forwarded IS NOT NULL AND (mode = 'wall' "
-                "OR coalesce(ended_us, CASE WHEN run < (SELECT max(run) FROM run) THEN started_us END) < ?)",
-                (before_us,),
-            ).fetchall()
-            for run, mode in runs:
-                bound = before_us if mode == TimeMode.WALL else None
-                found = connection.execute(_PRUNE, {"run": run, "before_us": bound}).rowcount
-                if found:
-                    connection.execute(
-                        "UPDATE run SET pruned = max(pruned, ?) WHERE run = ?", (bound or ALL_PRUNED, run)
-                    )
-                pruned += found
-        return pruned
+        ((last_plans,),) = self._store.read(_LAST_PLANS)
+        runs = self._store.read(
+            "SELECT run, mode FROM run WHERE forwarded IS NOT NULL AND (mode = 'wall' "
+            "OR coalesce(ended_us, CASE WHEN run < (SELECT max(run) FROM run) THEN started_us END) < ?)",
+            [before_us],
+        )
+        for run, mode in runs:
+            bound = before_us if mode == TimeMode.WALL else ALL_PRUNED
+            for channel in Channel:
+                if channel not in _RETAINED:
+                    for device in self._devices(run, channel):
+                        yield from self._delete(run, bound, _OLD, run, channel, device, bound, last_plans)
+            yield from self._delete(run, bound, _OLD_STAGED, run, bound)
+            yield from self._delete(run, bound, _OLD_LETTERS, run, before_us, table="dead_letter")
+        # Of no session: no other one has begun since.
+        yield from self._delete("", 0, _OLD_STAGED, "", before_us)
+
+    def _devices(self, run: str, channel: str) -> Iterator[str]:
+        """Those that told something: a step in the index each, for the messages are too many to be looked through."""
+        following = "SELECT min(device) FROM message WHERE run = ? AND channel = ? AND device > ?"
+        device = ""
+        while (found := self._store.read(following, [run, channel, device])[0][0]) is not None:
+            device = found
+            yield device
+
+    def _delete(
+        self, run: str, bound_us: int, select: str, *parameters: object, table: str = "message"
+    ) -> Iterator[int]:
+        while found := self._store.read(select, [*parameters, _SLICE]):
+            with self._store.transaction() as connection:
+                connection.executemany(f"DELETE FROM {table} WHERE id = ?", found)  # noqa: S608 - a name of ours
+                if table == "dead_letter":
+                    connection.executemany("DELETE FROM letter_forwarded WHERE letter = ?", found)
+                connection.execute("UPDATE run SET pruned = max(pruned, ?) WHERE run = ?", (bound_us, run))
+            yield len(found)
 
     def _fix_times(self, rows: Sequence[tuple[object, ...]]) -> dict[int, int]:
         """By message the time of its point [ns]: that of the message, or the next nanosecond that is free."""
         times: dict[int, int] = {}
         with self._store.transaction() as connection:
-            for id_, run, topic, _, ts_us, _, _, point_ns in rows:
+            for id_, run, topic, _, ts_us, _, _ in rows:
                 assert isinstance(id_, int) and isinstance(ts_us, int)
+                # What was read before this transaction may have been fixed by another one since.
+                ((point_ns,),) = connection.execute("SELECT point_ns FROM message WHERE id = ?", (id_,)).fetchall()
                 if isinstance(point_ns, int):
                     times[id_] = point_ns
                     continue

@@ -261,7 +261,7 @@ def test_of_a_file_only_days_that_are_whole_are_settled(tmp_path: Path, influx: 
     copy = Path(shutil.copy(path, tmp_path / "copy.sqlite"))
     start, end = Tape().course.t0, Tape().course.t_end
     with closing(HistoryStore(path, durable=False)) as store:
-        assert Spool(store).prune(timedelta(days=1), start + timedelta(days=1, hours=12)) > 0
+        assert sum(Spool(store).prune(timedelta(days=1), start + timedelta(days=1, hours=12))) > 0
     with closing(History(path)) as history, closing(History(copy)) as whole:
         evening = start + timedelta(hours=14)
         with closing(history.within(evening, end)) as left, closing(whole.within(evening, end)) as before:

@@ -102,11 +102,15 @@ def test_run_that_was_cut_off_reads_back_as_far_as_it_was_committed(
     forwarded(path, influx, bucket)
     with closing(open_history(address)) as found:
         assert (found.info(RUN).complete, found.info(RUN).cycle) == (False, 10)
+        with closing(History(path)) as told:
+            assert found.counts(RUN) == told.counts(RUN)
         assert len(found.grid(RUN)) == 10
     record(Tape(), path)
     forwarded(path, influx, bucket)
     with closing(open_history(address)) as found, closing(History(path)) as told:
         assert found.info(RUN) == told.info(RUN)
+        assert found.site(RUN) == told.site(RUN)
+        assert found.counts(RUN) == told.counts(RUN)
         assert repr(analyse(found, RUN)) == repr(analyse(told, RUN))
 
 

@@ -83,7 +83,7 @@ def forward(
     from broker.heartbeat import Heartbeat
     from services.recorder.forward import Forwarder
     from services.recorder.influx_history import read_token, token_path
-    from services.recorder.spool import Spool
+    from services.recorder.spool import Spool, only_forwarder
     from services.recorder.store import HistoryStore
     from services.swarm.process import Life, stop_event, utc_now
 
@@ -103,7 +103,11 @@ def forward(
                 return
     if not file.is_file():
         raise InputError.one("--history", "there is no history here; the recorder makes it", str(file))
-    with closing(HistoryStore(file)) as store, closing(_server(influx, org, token_file)) as server:
+    with (
+        only_forwarder(file),
+        closing(HistoryStore(file)) as store,
+        closing(_server(influx, org, token_file)) as server,
+    ):
         forwarder = Forwarder(
             Spool(store),
             server,
