@@ -58,35 +58,45 @@ from(bucket: {LIVE_BUCKET})
     |> filter(fn: (r) => r._measurement == "recorder_spool" and r.site == "${{site}}")"""
 
 
-_STATES = f"""{told("r._measurement =~ /_state$/", any_of("state"), within=ALWAYS)}
-    |> filter(fn: (r) => r._time <= v.timeRangeStop)
-    |> last()
-    |> group()"""
+_UNTIL_THEN = "range(start: 1970-01-01T00:00:00Z, stop: v.timeRangeStop)"
 _OWN = ("r._measurement !~ /_(step|setpoint)$/", any_of("seq"))
 """Messages of their sender: a set-point stands under the device that is to obey it."""
 
 _SPOOL = f"""{_spool("range(start: v.timeRangeStart, stop: v.timeRangeStop)")}{LATEST}{SERIES}"""
 
-_MEMBERS = f"""states = {_STATES}
-    |> map(fn: (r) => ({{kind: r.kind, member: r.device, state: r._value}}))
-
-heard = {told(*_OWN)}
+_MEMBERS = f"""states = {told("r._measurement =~ /_state$/", any_of("state"), within=_UNTIL_THEN)}
     |> last()
-    |> group(columns: ["device", "kind"])
-    |> sort(columns: ["_time"], desc: true)
-    |> limit(n: 1)
-    |> group()
-    |> map(fn: (r) => ({{
-        kind: r.kind,
-        member: r.device,
-        heard: r._time,
-        silent: float(v: int(v: v.timeRangeStop) - int(v: r._time)) / 1000000000.0,
-    }}))
+    |> map(fn: (r) => ({{kind: r.kind, member: r.device, heard: r._time, state: r._value}}))
 
-join(tables: {{states: states, heard: heard}}, on: ["kind", "member"])
+messages = {told(*_OWN, within=_UNTIL_THEN)}
+    |> last()
+    |> map(fn: (r) => ({{kind: r.kind, member: r.device, heard: r._time, state: "unknown"}}))
+
+members = union(tables: [states, messages])
+    |> group(columns: ["kind", "member"])
+    |> reduce(
+        identity: {{heard: time(v: 0), state: "unknown"}},
+        fn: (r, accumulator) => ({{
+            heard: if r.heard > accumulator.heard then r.heard else accumulator.heard,
+            state: if r.state == "unknown" then accumulator.state else r.state,
+        }}),
+    )
+    |> group()
+    |> map(fn: (r) => ({{r with
+        silent: float(v: int(v: v.timeRangeStop) - int(v: r.heard)) / 1000000000.0,
+    }}))
+"""
+"""Defines ``members``: whoever was ever heard, also when it told nothing in the time range. A state is told once, and a
+bucket with a retention loses it during a long session."""
+
+_MEMBER_TABLE = f"""{_MEMBERS}
+members
+    |> keep(columns: ["kind", "member", "state", "heard", "silent"])
     |> sort(columns: ["kind", "member"])"""
 
-_MISSING_MEMBERS = f"""{_STATES}{counted('if r._value == "online" then 0 else 1')}"""
+_IS_THERE = 'r.state == "online" or (r.state == "unknown" and r.heard >= v.timeRangeStart)'
+_MISSING_MEMBERS = f"""{_MEMBERS}
+members{counted(f"if {_IS_THERE} then 0 else 1")}"""
 
 _MESSAGES = f"""{told(*_OWN)}
     |> aggregateWindow(every: 15m, fn: count, createEmpty: true)
@@ -104,9 +114,11 @@ _RECORDED = f"""import "strings"
     named('strings.replaceAll(v: strings.trimPrefix(v: r._field, prefix: "values_"), t: "_", u: " ")')
 }{SERIES}"""
 
+_LETTERS_SHOWN = 200
 _LETTERS = f"""{told(_LETTER, any_of("topic", "reason", "bytes", "times"), within=ALWAYS)}
     |> keep(columns: ["_time", "_field", "_value"]){COLUMNS}
     |> sort(columns: ["_time"], desc: true)
+    |> limit(n: {_LETTERS_SHOWN})
     |> rename(columns: {{_time: "received"}})
     |> keep(columns: ["received", "topic", "reason", "bytes", "times"])"""
 
@@ -161,7 +173,13 @@ def build() -> Dashboard:
         [variables.bucket(), variables.site(), variables.run()],
         [
             number(
-                "Members not online", "By the state that each told last.", COUNT, _MISSING_MEMBERS, decimals=0, worst=1
+                "Members not online",
+                "By the state that each told last; where the bucket keeps none any more, who told nothing in the time "
+                "range.",
+                COUNT,
+                _MISSING_MEMBERS,
+                decimals=0,
+                worst=1,
             ),
             number(
                 "Plans by fallback",
@@ -206,9 +224,10 @@ def build() -> Dashboard:
             states(
                 rows(
                     "Members",
-                    "state: what it told last, or its last will. silent: from its last message in the time range to "
-                    "the range's end; several periods of its telemetry mean trouble.",
-                    _MEMBERS,
+                    "state: what it told last, or its last will; unknown: the bucket has none, or keeps it no "
+                    "longer. silent: from its last message, in the time range or before it, to the range's end; "
+                    "several periods of its telemetry mean trouble.",
+                    _MEMBER_TABLE,
                     ("member", "kind", "state", "heard", "silent"),
                     units={"silent": SECONDS},
                     links={"member": [to_device]},
@@ -312,7 +331,8 @@ def build() -> Dashboard:
             ),
             rows(
                 "Dead letters",
-                "What was not of the contract, by the machine's clock, whatever the time range.",
+                f"The newest {_LETTERS_SHOWN} of what was not of the contract, by the machine's clock, whatever the "
+                "time range.",
                 _LETTERS,
                 ("received", "topic", "reason", "bytes", "times"),
             ),

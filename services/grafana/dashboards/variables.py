@@ -12,7 +12,57 @@ _RUNS = f"""from(bucket: "${{bucket}}")
     |> last()
     |> group()"""
 
-_ROLES = told("r._measurement =~ /_birth$/", any_of("nameplate_role"), within=ALWAYS)
+_METERS = f"""import "regexp"
+
+telling = {told("r._measurement =~ /^(feeder|meter)_telemetry$/", any_of("power_kw"))}
+    |> last()
+    |> group()
+    |> keep(columns: ["device", "kind", "run"])
+
+births = {told("r._measurement =~ /_birth$/", any_of("nameplate_role"), within=ALWAYS)}
+    |> last()
+    |> group()
+    |> map(fn: (r) => ({{device: r.device, kind: r.kind, role: r._value, by: "birth"}}))
+
+row = {told('r._measurement == "run"', any_of("json"), within=ALWAYS)}
+    |> last()
+    |> group()
+    |> map(fn: (r) => ({{run: r.run, row: r._value}}))
+
+told_role = (row, device) => regexp.findString(
+    r: regexp.compile(v: "/meter/" + device + "/birth.*?role[^a-z]+(pcc|load|submeter)"),
+    v: row,
+)
+
+others = join(tables: {{meter: telling, run: row}}, on: ["run"])
+    |> map(fn: (r) => ({{r with told: told_role(row: r.row, device: r.device)}}))
+    |> map(fn: (r) => ({{
+        device: r.device,
+        kind: r.kind,
+        role: if r.kind == "feeder" or r.told =~ /pcc$/ then "pcc"
+            else if r.told =~ /submeter$/ then "submeter"
+            else if r.told =~ /load$/ then "load"
+            else "unknown",
+        by: "row",
+    }}))
+
+meters = union(tables: [births, others])
+    |> group(columns: ["device"])
+    |> sort(columns: ["by"])
+    |> limit(n: 1)
+    |> group()
+"""
+"""Defines ``meters``: device, kind and role of each. A birth is told once, and a bucket with a retention loses it
+during a long session. Then meters are those that told telemetry, with the roles of the births in the run's row."""
+
+
+_DEVICES = f"""born = {told("r._measurement =~ /^(bess|charger|meter|pv)_birth$/", any_of("seq"), within=ALWAYS)}
+    |> last()
+
+telling = {told("r._measurement =~ /^(bess|charger|meter|pv)_telemetry$/", any_of("seq"))}
+    |> last()
+
+"""
 
 
 def _query(name: str, label: str, description: str, flux: str, refresh: VariableRefresh) -> QueryVariable:
@@ -68,22 +118,11 @@ def run() -> QueryVariable:
 
 
 def pcc() -> QueryVariable:
-    """Whose telemetry is the connection point's: the meter with that role; where its birth is gone, any other."""
-    flux = f"""meters = {told("r._measurement =~ /^(feeder|meter)_telemetry$/", any_of("power_kw"))}
-    |> last()
-    |> group()
-    |> map(fn: (r) => ({{device: r.device, rank: if r.kind == "feeder" then 1 else 2}}))
-
-births = {_ROLES}
-    |> last()
-    |> group()
-    |> filter(fn: (r) => r._value == "pcc")
-    |> map(fn: (r) => ({{device: r.device, rank: 0}}))
-
-union(tables: [births, meters])
-    |> group()
+    """Whose telemetry is the connection point's: the meter with that role; where nobody has it, any other."""
+    flux = f"""{_METERS}
+meters
+    |> map(fn: (r) => ({{device: r.device, rank: if r.role != "pcc" then 2 else if r.kind == "feeder" then 1 else 0}}))
     |> sort(columns: ["rank", "device"])
-    |> unique(column: "device")
     |> keep(columns: ["device"])"""
     return _query(
         "pcc",
@@ -95,10 +134,10 @@ union(tables: [births, meters])
 
 
 def load() -> QueryVariable:
-    flux = f"""{_ROLES}
-    |> last()
-    |> group()
-    |> filter(fn: (r) => r._value == "load")
+    """With the role load; one whose role nobody knows is taken for such a meter, too."""
+    flux = f"""{_METERS}
+meters
+    |> filter(fn: (r) => r.role == "load" or (r.role == "unknown" and r.device != "${{pcc}}"))
     |> sort(columns: ["device"])
     |> keep(columns: ["device"])"""
     return (
@@ -117,9 +156,11 @@ def load() -> QueryVariable:
 
 
 def device() -> QueryVariable:
-    flux = f"""{told("r._measurement =~ /^(bess|charger|meter|pv)_birth$/", any_of("software"), within=ALWAYS)}
-    |> last()
+    """Who told of itself or, in the time range, telemetry: a bucket with a retention loses births."""
+    flux = f"""{_DEVICES}union(tables: [born, telling])
     |> group()
+    |> keep(columns: ["kind", "device"])
+    |> unique(column: "device")
     |> sort(columns: ["kind", "device"])
     |> keep(columns: ["device"])"""
     return _query("device", "Device", "With power of its own.", flux, VariableRefresh.ON_TIME_RANGE_CHANGED)
