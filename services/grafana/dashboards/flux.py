@@ -22,8 +22,15 @@ LATEST = """
     |> window(every: inf)"""
 """At most one row for each point of the panel: the newest one, where and as it was told."""
 ALIGNED = """
-    |> aggregateWindow(every: 5m, fn: first, timeSrc: "_start", createEmpty: false)"""
-"""The same for series that are added up: at common times, which are those of a simulation's quarter-hours, too."""
+    |> aggregateWindow(
+        every: if int(v: v.windowPeriod) <= int(v: 5m) then 5m
+            else duration(v: (int(v: v.windowPeriod) + int(v: 15m) - 1) / int(v: 15m) * int(v: 15m)),
+        fn: first,
+        timeSrc: "_start",
+        createEmpty: false,
+    )"""
+"""The same for series that are added up: at common times. They are those of a simulation's quarter-hours, too: five
+minutes, or the quarter-hours that a point of the panel takes."""
 TELEMETRY = "r._measurement =~ /_telemetry$/"
 BY_DEVICE = 'r.kind + " " + r.device'
 """Names a series by kind and device."""
@@ -59,7 +66,7 @@ def counted(each: str) -> str:
 def mean_power(where: str, thinned: str = LATEST) -> str:
     """Defines ``power``: `_value` [kW] by device and kind, the mean since the point before, from the registers.
 
-    Of a device without registers it is what it told last.
+    Of a device without registers it is what it told last. There is none over registers that went back.
     """
     fields = any_of("power_kw", "energy_import_kwh", "energy_export_kwh")
     return f"""telemetry = {told(TELEMETRY, where, fields)}{thinned}
@@ -67,8 +74,9 @@ def mean_power(where: str, thinned: str = LATEST) -> str:
 
 metered = telemetry
     |> filter(fn: (r) => exists r.energy_import_kwh)
+    |> derivative(unit: 1h, nonNegative: true, columns: ["energy_import_kwh", "energy_export_kwh"])
+    |> filter(fn: (r) => exists r.energy_import_kwh and exists r.energy_export_kwh)
     |> map(fn: (r) => ({{r with _value: r.energy_import_kwh - r.energy_export_kwh}}))
-    |> derivative(unit: 1h)
     |> keep(columns: ["_time", "_value", "device", "kind"])
 
 sampled = telemetry
@@ -81,14 +89,25 @@ power = union(tables: [metered, sampled])
 
 
 def quarter_energy(where: str, register: str) -> str:
-    """The register's difference [kWh] of each whole quarter-hour, at its start; `_field` stays the register's name."""
+    """The register's difference [kWh] of each whole quarter-hour, at its start; `_field` stays the register's name.
+
+    A quarter-hour in which the register went back has none, as in the bucket of quarter-hours.
+    """
     return f"""{told(TELEMETRY, where, any_of(register))}
     |> aggregateWindow(every: 15m, fn: first, timeSrc: "_start", createEmpty: false)
-    |> difference(keepFirst: true)
+    |> difference(nonNegative: true, keepFirst: true)
     |> elapsed(unit: 1s)
-    |> filter(fn: (r) => r.elapsed == 900)
+    |> filter(fn: (r) => r.elapsed == 900 and exists r._value)
     |> timeShift(duration: -15m)
     |> keep(columns: ["_time", "_value", "_field", "device"])"""
+
+
+def gained(where: str, register: str) -> str:
+    """What registers gained in the time range [kWh], added up; from one that went back it goes on there."""
+    return f"""{told(where, any_of(register))}
+    |> difference(nonNegative: true)
+    |> group()
+    |> sum()"""
 
 
 def limit(field: str, name: str, sign: str = "") -> str:

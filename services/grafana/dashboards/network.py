@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from services.grafana.dashboards import variables
 from services.grafana.dashboards.alarms import ALARM, alarms
-from services.grafana.dashboards.flux import LATEST, SERIES, any_of, limit, named, told
+from services.grafana.dashboards.flux import LATEST, SERIES, any_of, gained, limit, named, told
 from services.grafana.dashboards.panels import (
     COUNT,
     KW,
@@ -41,9 +41,6 @@ def _extreme(prefix: str, least: bool = False) -> str:
     |> keep(columns: ["_value"])"""
 
 
-_LOST = f"""{told(_GRID, any_of("losses_kwh"))}
-    |> spread()
-    |> keep(columns: ["_value"])"""
 _RESIDUAL = f"""{told(_GRID, any_of("residual_kwh"))}{LATEST}{named('"residual"')}{SERIES}"""
 _ALARM_COUNT = f"""{told(ALARM, any_of("code"))}
     |> group()
@@ -73,7 +70,7 @@ def build() -> Dashboard:
                 _extreme("loadings_frac"),
                 worst=1.0,
             ),
-            number("Losses", "Of cables and transformer, by their register.", KWH, _LOST),
+            number("Losses", "Of cables and transformer, by their register.", KWH, gained(_GRID, "losses_kwh")),
             number(
                 "Alarms told",
                 "Beginnings and ends of alarms in the time range.",

@@ -12,6 +12,7 @@ from services.grafana.dashboards.flux import (
     SERIES,
     TELEMETRY,
     any_of,
+    gained,
     limit,
     mean_power,
     named,
@@ -66,7 +67,8 @@ union(tables: [
     |> sum(){SERIES}"""
 
 _LOSSES = f"""{told(TELEMETRY, _PCC, any_of("losses_kwh"))}{ALIGNED}
-    |> derivative(unit: 1h){named('"losses"')}{SERIES}"""
+    |> derivative(unit: 1h, nonNegative: true)
+    |> filter(fn: (r) => exists r._value){named('"losses"')}{SERIES}"""
 
 _PLANNED = f"""{told('r._measurement == "plan_step"', any_of("pcc_kw"))}{named('"PCC, planned"')}{SERIES}"""
 
@@ -123,14 +125,6 @@ _DEVICES = f"""{told(TELEMETRY, any_of("power_kw", "soc_frac", "vehicle_soc_frac
     |> sort(columns: ["kind", "device"])"""
 
 
-def _register(where: str, register: str) -> str:
-    """What a register gained in the time range [kWh]."""
-    return f"""{told(TELEMETRY, where, any_of(register))}
-    |> spread()
-    |> group()
-    |> sum()"""
-
-
 _PEAK = f"""{quarter_energy(_PCC, "energy_import_kwh")}
     |> group()
     |> max()
@@ -147,20 +141,20 @@ def build() -> Dashboard:
         [variables.bucket(), variables.site(), variables.run(), variables.pcc(), variables.load()],
         [
             number("Energy cost", "Settled at the PCC, of all whole quarter-hours; no demand charge.", EUR, _COST),
-            number("Imported", "By the PCC meter's register.", KWH, _register(_PCC, "energy_import_kwh")),
-            number("Exported", "By the PCC meter's register.", KWH, _register(_PCC, "energy_export_kwh")),
-            number("PV yield", "By the inverters' registers.", KWH, _register('r.kind == "pv"', "energy_export_kwh")),
+            number("Imported", "By the PCC meter's register.", KWH, gained(_PCC, "energy_import_kwh")),
+            number("Exported", "By the PCC meter's register.", KWH, gained(_PCC, "energy_export_kwh")),
+            number("PV yield", "By the inverters' registers.", KWH, gained('r.kind == "pv"', "energy_export_kwh")),
             number(
                 "Losses",
                 "Cables and transformer, of the network twin; none on a site without it.",
                 KWH,
-                _register(_PCC, "losses_kwh"),
+                gained(_PCC, "losses_kwh"),
             ),
             number("Highest import", "Highest mean of a whole quarter-hour at the PCC.", KW, _PEAK),
             chart(
                 "Power by component",
-                "Means of five minutes, in lock-step of a quarter-hour. Above zero: drawn from the bus; below: fed "
-                "into it. The sum is the power at the PCC, import positive.",
+                "Means of five minutes, in lock-step of a quarter-hour, in a long time range of more. Above zero: "
+                "drawn from the bus; below: fed into it. The sum is the power at the PCC, import positive.",
                 KW,
                 [_COMPONENTS, _LOSSES],
                 width=24,
