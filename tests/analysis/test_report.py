@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from schemas.errors import InputError
+from schemas.messages import Alarm, Severity
 from services.analysis.figures import pictures
 from services.analysis.report import render_report, write_report
 from services.analysis.run_result import RunResult
@@ -98,6 +99,29 @@ def test_report_of_a_run_without_reference_plan_and_quarters_can_be_read(day: Ru
     assert "no whole quarter-hour" in text
     assert "1 h 15 min" in text
     assert "None" not in text
+
+
+def _overload(*, active: bool) -> Alarm:
+    over = "" if active else "over: "
+    text = f"{over}overload at transformer: 1.2000, limit 1.0000"
+    return Alarm(code="overload", severity=Severity.WARNING, active=active, element="transformer", text=text)
+
+
+def test_an_alarm_that_began_and_ended_is_counted_once_wherever_the_run_is_told(
+    analysed: Callable[..., RunResult],
+) -> None:
+    result = analysed(Tape(alarms={10: _overload(active=True), 12: _overload(active=False)}))
+    assert (result.alarms, result.alarms_by_code) == (1, {"overload": 1})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(summary_table(result))
+    assert re.search(r"Alarms[ │]+1[ │]+1 overload", console.export_text())
+    text = " ".join(re.sub(r"<[^>]+>", " ", render_report(result)).split())
+    assert "Alarms 1 1 overload" in text
+
+
+def test_a_run_without_alarms_says_nothing_of_them(day: RunResult) -> None:
+    assert (day.alarms, day.alarms_by_code) == (0, {})
+    assert "Alarms" not in render_report(day)
 
 
 def test_report_in_a_place_that_cannot_be_written_is_an_input_error(day: RunResult, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from schemas.site import Network
+from sites.loading import load_site
 from twin_devices.feeder_network import power_flow_of
 from twin_devices.physics.feeder import Array, Flows
 
@@ -69,3 +70,18 @@ def test_powers_and_losses_agree_with_pandapower(case: str) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if case != "unbalanced"])
 def test_loadings_agree_with_pandapower(case: str) -> None:
     assert apart(solved(case).loadings_frac, read(case, "expected.json")["loadings_frac"]) <= VOLTAGE_PU
+
+
+def test_the_default_day_is_that_of_the_site_in_the_box() -> None:
+    """Its network, and the columns that no plan moves: the load and PV. After a change of the site:
+    make/default_day.py, then make/expected.py."""
+    given, site = read("default_day", "input.json"), load_site("fit_g2v")
+    assert given["network"] == site.network.model_dump(mode="json")
+    assert given["nodes"] == list(site.network.nodes)
+    active = np.array(given["active_kw"])
+    for name, sign, profile in (("building", 1, "load_measured"), ("pv", -1, "pv_clear")):
+        node = site.devices[name].node or site.network.main_node
+        others = [other for other, device in site.devices.items() if other != name and device.node == node]
+        assert not others, "the column is of one device"
+        values = np.array(site.profiles[profile].values)
+        assert active[:, given["nodes"].index(node)] == pytest.approx(sign * values, abs=1e-9), name

@@ -1,5 +1,7 @@
 """Power flow: a case by hand, and the balance of powers."""
 
+import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -140,11 +142,26 @@ def test_single_phase_power_loses_more_than_the_same_power_on_three_phases() -> 
     assert single(7.4).branch_losses_kw[0] == approx(6 * balanced.branch_losses_kw[0], rel=0.05)
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.floats(-80, 80), st.floats(-20, 20))
-def test_balanced_power_is_the_same_flow_by_phase(power_kw: float, kvar: float) -> None:
+@functools.cache
+def one_and_three(clock: int, iron_loss_kw: float, no_load_current_frac: float) -> tuple[PowerFlow, PowerFlow]:
+    """The same network balanced and by phase."""
+    given = dataclasses.replace(
+        transformer(iron_loss_kw=iron_loss_kw, no_load_current_frac=no_load_current_frac), clock=clock
+    )
+    cables = [Cable("LV-A", "LV", "A", 0.05, 0.0, 250.0, 0.2, 0.0)]
+    return PowerFlow(given, cables), PowerFlow(given, cables, unbalanced=True)
+
+
+@pytest.mark.parametrize("clock", [0, 1, 5, 6, 11])
+@pytest.mark.parametrize(("iron_loss_kw", "no_load_current_frac"), [(0.0, 0.0), (1.35, 0.0), (1.35, 0.02)])
+@settings(deadline=None, max_examples=10)
+@given(power_kw=st.floats(-80, 80), kvar=st.floats(-20, 20))
+def test_balanced_power_is_the_same_flow_by_phase(
+    clock: int, iron_loss_kw: float, no_load_current_frac: float, power_kw: float, kvar: float
+) -> None:
     injection = Injection((0.0, 1.0, power_kw), (0.0, 0.0, kvar))
-    (one,), (three,) = TWO_NODES.solve([injection]), BY_PHASE.solve([injection])
+    balanced, by_phase = one_and_three(clock, iron_loss_kw, no_load_current_frac)
+    (one,), (three,) = balanced.solve([injection]), by_phase.solve([injection])
     assert one is not None and three is not None
     assert three.losses_kw == approx(one.losses_kw, abs=1e-8)
     assert three.pcc_kvar == approx(one.pcc_kvar, abs=1e-8)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from schemas.cycle import Course
 from schemas.messages import (
+    Alarm,
     BessNameplate,
     BessTelemetry,
     Birth,
@@ -108,6 +109,8 @@ class Tape:
     """Device to the cycles in which it tells nothing (and nothing flows)."""
     boots: dict[str, Callable[[int], str]] = field(default_factory=dict)
     mode: TimeMode = TimeMode.LOCKSTEP
+    alarms: dict[int, Alarm] = field(default_factory=dict)
+    """What the network twin tells besides, by cycle."""
 
     @property
     def course(self) -> Course:
@@ -148,6 +151,8 @@ class Tape:
                 )
                 told.append(message(t, Kind.BESS, "bess", Channel.SETPOINT, setpoint, n))
                 told.append(message(t, Kind.EMS, "ems", Channel.PLAN, self._plan(t), n))
+            if n in self.alarms:
+                told.append(message(t, Kind.FEEDER, "grid", Channel.ALARM, self.alarms[n], n))
             yield n, told
             plant.step(n, t)
 
