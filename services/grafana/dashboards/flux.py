@@ -12,6 +12,11 @@ ALWAYS = "range(start: 1970-01-01T00:00:00Z, stop: 2262-01-01T00:00:00Z)"
 LIVE_BUCKET = 'strings.trimSuffix(v: "${bucket}", suffix: "-simulated")'
 """With ``import "strings"``: the bucket that ``${bucket}`` belongs to."""
 
+QUARTERS_BUCKET = f'{LIVE_BUCKET} + "-quarters"'
+"""The same with the quarter-hours and results of days, both of the live site and of simulated runs."""
+SIMULATED = 'strings.hasSuffix(v: "${bucket}", suffix: "-simulated")'
+"""The same: whether the chosen bucket is that of simulated runs."""
+
 SERIES = """
     |> keep(columns: ["_time", "_value", "_field"])
     |> group(columns: ["_field"])

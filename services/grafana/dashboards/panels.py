@@ -144,8 +144,9 @@ def rows(
     height: int = 8,
     units: dict[str, str] | None = None,
     links: dict[str, Sequence[builders.DashboardLink]] | None = None,
+    hidden: Sequence[str] = (),
 ) -> table.Panel:
-    """A table of these columns, in this order. ``units`` and ``links`` are by column."""
+    """A table of these columns, in this order. ``units`` and ``links`` are by column; only links use what is hidden."""
     panel = (
         table.Panel()
         .title(title)
@@ -167,6 +168,8 @@ def rows(
         panel.override_by_name(column, [_property("unit", of_column)])
     for column, to in (links or {}).items():
         panel.override_by_name(column, [_property("links", [link.build() for link in to])])
+    for column in hidden:
+        panel.override_by_name(column, [_property("custom.hidden", True)])
     return panel
 
 

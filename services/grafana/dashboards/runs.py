@@ -32,13 +32,14 @@ _OF_RUN = (
     "?${bucket:queryparam}&var-site=${__data.fields.site}&var-run=${__data.fields.run}"
     "&from=${__data.fields.from.numeric}&to=${__data.fields.to.numeric}"
 )
+_SAVINGS_OF_RUN = _OF_RUN.replace("var-run", "var-runs")
 _NOW = "?${bucket:queryparam}&var-site=${__data.fields.site}&var-run=${__data.fields.run}&from=now-24h&to=now"
 
 
 def build() -> Dashboard:
     links = [
         link("Site overview of this run", f"/d/{overview.UID}{_OF_RUN}"),
-        link("Savings of this run", f"/d/{savings.UID}{_OF_RUN}"),
+        link("Savings of this run", f"/d/{savings.UID}{_SAVINGS_OF_RUN}"),
         link("Its last 24 hours (live)", f"/d/{overview.UID}{_NOW}"),
     ]
     return dashboard(

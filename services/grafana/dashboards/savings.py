@@ -4,8 +4,8 @@ from grafana_foundation_sdk.builders.timeseries import Panel
 from grafana_foundation_sdk.models.common import BarAlignment
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from services.grafana.dashboards import variables
-from services.grafana.dashboards.flux import COLUMNS, SERIES, any_of
+from services.grafana.dashboards import overview, variables
+from services.grafana.dashboards.flux import COLUMNS, QUARTERS_BUCKET, SERIES, SIMULATED, any_of
 from services.grafana.dashboards.panels import (
     COUNT,
     EUR,
@@ -14,6 +14,7 @@ from services.grafana.dashboards.panels import (
     RATIO,
     chart,
     dashboard,
+    link,
     number,
     rows,
 )
@@ -39,46 +40,68 @@ _FIELDS = (
 
 
 def _results(*fields: str) -> str:
-    return f"""from(bucket: strings.trimSuffix(v: "${{bucket}}", suffix: "-simulated") + "-quarters")
+    return f"""from(bucket: {QUARTERS_BUCKET})
     |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-    |> filter(fn: (r) => r._measurement == "day_result" and r.site == "${{site}}" and r.run == "${{run}}")
+    |> filter(fn: (r) => r._measurement == "day_result" and r.site == "${{site}}" and r.run =~ /^${{runs:regex}}$/)
     |> filter(fn: (r) => r.device =~ /^${{reference:regex}}$/ and {any_of(*fields)})"""
 
 
-def _by_day(**names: str) -> str:
+def _days(reduced: str, *fields: str) -> str:
+    """One row for each local day, field and reference, of all runs chosen.
+
+    Live sessions of one day lie one after the other and are brought together by ``reduced``. Simulated runs of one day
+    are each the whole of it: the newest one counts.
+    """
+    return f"""{_results(*fields)}
+    |> group(columns: ["device", "_field", "_time"])
+    |> sort(columns: ["run"])
+    |> tail(n: if {SIMULATED} then 1 else 1000)
+    |> {reduced}()"""
+
+
+def _by_day(reduced: str = "sum", **names: str) -> str:
     """A series for each field and reference; `names` tells how a field is called."""
     name = "".join(f'if r._field == "{field}" then {text} else ' for field, text in names.items())
     return f"""import "strings"
 
-{_results(*names)}
+{_days(reduced, *names)}
     |> map(fn: (r) => ({{r with _field: {name}r._field}})){SERIES}"""
 
 
 def _total(field: str, reduced: str = "sum") -> str:
     return f"""import "strings"
 
-{_results(field)}
+{_days(reduced, field)}
     |> group()
     |> {reduced}()"""
 
 
 _AGAINST = '"against " + r.device'
-_TABLE = f"""import "strings"
+_TABLE = f"""import "date"
+import "strings"
 
 {_results(*_FIELDS)}
-    |> group(columns: ["device"])
-    |> keep(columns: ["device", "_time", "_field", "_value"]){COLUMNS}
+    |> group(columns: ["device", "run"])
+    |> keep(columns: ["device", "run", "_time", "_field", "_value"]){COLUMNS}
     |> group()
-    |> sort(columns: ["_time"], desc: true)
+    |> sort(columns: ["_time", "run"], desc: true)
+    |> map(fn: (r) => ({{r with end: date.add(d: 1d, to: r._time)}}))
     |> rename(columns: {{_time: "day", device: "reference"}})"""
+
+
+_OF_DAY = (
+    "?${bucket:queryparam}&${site:queryparam}&var-run=${__data.fields.run}"
+    "&from=${__data.fields.day.numeric}&to=${__data.fields.end.numeric}"
+)
 
 
 def build() -> Dashboard:
     return dashboard(
         UID,
         "2 Savings and peak shaving",
-        "Results by local day, against references that are replayed from what was recorded.",
-        [variables.bucket(), variables.site(), variables.run(), variables.reference()],
+        "Results by local day, against references that are replayed from what was recorded. Live sessions of one day "
+        "are taken together; of simulated runs of one day the newest counts.",
+        [variables.bucket(), variables.site(), variables.runs(), variables.reference()],
         [
             number(
                 "Savings",
@@ -128,13 +151,13 @@ def build() -> Dashboard:
                 "Peak-shaving factor by day",
                 "Mean over the quarter-hours of import relative to the reference's; below 1 the peaks are lower.",
                 RATIO,
-                _by_day(psf=_AGAINST),
+                _by_day("mean", psf=_AGAINST),
             ),
             _bars(
                 "Highest import by day",
                 "Highest mean import of a quarter-hour at the PCC.",
                 KW,
-                _by_day(peak_kw='"PCC"', reference_peak_kw='"reference"'),
+                _by_day("max", peak_kw='"PCC"', reference_peak_kw='"reference"'),
             ),
             _bars(
                 "Energy by day",
@@ -150,9 +173,12 @@ def build() -> Dashboard:
             ),
             rows(
                 "Results",
-                "All of it; residual: the largest error of the energy balance in a step, complete: 1 for a whole day.",
+                "One line a day and run; a click on a run leads to its day. residual: the largest error of the energy "
+                "balance in a step, complete: 1 for a whole day.",
                 _TABLE,
-                ("day", "reference", *_FIELDS),
+                ("day", "run", "reference", *_FIELDS, "end"),
+                hidden=("end",),
+                links={"run": [link("Site overview of this day", f"/d/{overview.UID}{_OF_DAY}")]},
                 units={
                     "psf": RATIO,
                     "hours": "h",

@@ -3,13 +3,18 @@
 from grafana_foundation_sdk.builders.dashboard import QueryVariable
 from grafana_foundation_sdk.models.dashboard import VariableHide, VariableOption, VariableRefresh, VariableSort
 
-from services.grafana.dashboards.flux import ALWAYS, any_of, told
+from services.grafana.dashboards.flux import ALWAYS, LIVE_BUCKET, QUARTERS_BUCKET, SIMULATED, any_of, told
 from services.grafana.dashboards.query import DATA_SOURCE
 
 _RUNS = f"""from(bucket: "${{bucket}}")
     |> {ALWAYS}
     |> filter(fn: (r) => r._measurement == "run" and r._field == "label")
     |> last()
+    |> group()"""
+
+_DAYS = f"""from(bucket: {QUARTERS_BUCKET})
+    |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+    |> filter(fn: (r) => r._measurement == "day_result" and r.site == "${{site}}" and r._field == "cost_eur")
     |> group()"""
 
 _METERS = f"""import "regexp"
@@ -117,6 +122,48 @@ def run() -> QueryVariable:
     )
 
 
+def runs() -> QueryVariable:
+    """Of the chosen bucket those with results of days: they outlast the runs themselves in a bucket with a retention,
+    so that what is not among the simulated ones, which stay, is live."""
+    flux = f"""import "strings"
+
+days = {_DAYS}
+    |> map(fn: (r) => ({{run: r.run, of: "days"}}))
+
+simulated = from(bucket: {LIVE_BUCKET} + "-simulated")
+    |> {ALWAYS}
+    |> filter(fn: (r) => r._measurement == "run" and r._field == "label" and r.site == "${{site}}")
+    |> last()
+    |> group()
+    |> map(fn: (r) => ({{run: r.run, of: "simulated"}}))
+
+union(tables: [days, simulated])
+    |> group(columns: ["run"])
+    |> reduce(
+        identity: {{settled: false, simulated: false}},
+        fn: (r, accumulator) => ({{
+            settled: accumulator.settled or r.of == "days",
+            simulated: accumulator.simulated or r.of == "simulated",
+        }}),
+    )
+    |> group()
+    |> filter(fn: (r) => r.settled and r.simulated == {SIMULATED})
+    |> sort(columns: ["run"], desc: true)
+    |> keep(columns: ["run"])"""
+    return (
+        _query(
+            "runs",
+            "Runs",
+            "Simulated runs or live sessions of which a day in the time range is settled.",
+            flux,
+            VariableRefresh.ON_TIME_RANGE_CHANGED,
+        )
+        .multi(True)
+        .include_all(True)
+        .current(VariableOption(text="All", value="$__all"))
+    )
+
+
 def pcc() -> QueryVariable:
     """Whose telemetry is the connection point's: the meter with that role; where nobody has it, any other."""
     flux = f"""{_METERS}
@@ -167,12 +214,9 @@ def device() -> QueryVariable:
 
 
 def reference() -> QueryVariable:
-    flux = """import "strings"
+    flux = f"""import "strings"
 
-from(bucket: strings.trimSuffix(v: "${bucket}", suffix: "-simulated") + "-quarters")
-    |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
-    |> filter(fn: (r) => r._measurement == "day_result" and r.site == "${site}" and r._field == "cost_eur")
-    |> group()
+{_DAYS}
     |> unique(column: "device")
     |> sort(columns: ["device"])
     |> keep(columns: ["device"])"""
