@@ -39,6 +39,10 @@ class ShortfallKind(StrEnum):
     """A store is below the least SOC allowed and cannot be back at once."""
     CONNECTION_LIMIT = "connection_limit"
     """Import or export exceeds what the connection allows."""
+    NETWORK_LIMIT = "network_limit"
+    """A cable or the transformer carries more than it may; ``element`` names it."""
+    GROUP_LIMIT = "group_limit"
+    """A group of devices has more power than the site allows it; ``element`` is the group's place in the site."""
 
 
 class Shortfall(Body):
@@ -47,6 +51,8 @@ class Shortfall(Body):
     kind: ShortfallKind
     device: DeviceId | None = None
     """None: the wish is not of one device."""
+    element: Annotated[str, Field(max_length=100)] | None = None
+    """Of the limits of the network and of groups: which one, named as in the network twin's telemetry and alarms."""
     at: UtcTime
     kwh: Annotated[float, Field(ge=0)]
     eur: Annotated[float, Field(ge=0)]

@@ -33,7 +33,7 @@ class Alarm(Body):
     severity: Severity
     active: bool = True
     device: DeviceId | None = None
-    element: Annotated[str, Field(max_length=64)] | None = None
+    element: Annotated[str, Field(max_length=100)] | None = None
     """Of the network: a node, a cable, the transformer."""
     value: float | None = None
     limit: float | None = None

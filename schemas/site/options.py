@@ -70,7 +70,7 @@ class EmsOptions(SitePart):
     shortfall_price_eur_per_kwh: Annotated[float, Field(gt=0, le=1000)] = 5.0
     """Of energy that a departing vehicle or the BESS at midnight lacks."""
     limit_price_eur_per_kwh: Annotated[float, Field(gt=0, le=10_000)] = 50.0
-    """Of energy above the connection's limits."""
+    """Of energy above the connection's limits, and above those of cables, the transformer and ``cable_limits``."""
     bess_wear_eur_per_kwh: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Of AC throughput, charging and discharging."""
     tie_throughput_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-4

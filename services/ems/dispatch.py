@@ -141,9 +141,8 @@ def _settled(power_kw: float, least_kw: float) -> float:
 
 
 def _shortfalls(problem: Problem, solution: Solution) -> tuple[Shortfall, ...]:
-    """Each wish that is missed. Steps below a minimum, or above a limit, are one entry: the first, and their sum.
-
-    The entry of a cable's limit names the cable's first device.
+    """Each wish that is missed. Steps below a minimum, or above a limit, are one entry: the first, and their sum. So are
+    the phases of a cable or of the transformer.
     """
     price, step_h = problem.prices.shortfall_eur_per_kwh, problem.step_h
     found: list[Shortfall] = []
@@ -169,19 +168,21 @@ def _shortfalls(problem: Problem, solution: Solution) -> tuple[Shortfall, ...]:
                     eur=price * total,
                 )
             )
-    limits: list[tuple[str | None, Array]] = [(None, _over(solution))]
-    limits += [(group.devices[0], solution.group_over_kw[g]) for g, group in enumerate(problem.groups)]
-    for device, over in limits:
+    limits: dict[tuple[ShortfallKind, str | None], Array] = {(ShortfallKind.CONNECTION_LIMIT, None): _over(solution)}
+    for group, above in zip(problem.groups, solution.group_over_kw, strict=True):
+        limit = group.kind, group.element or None
+        limits[limit] = limits[limit] + above if limit in limits else above
+    for (kind, element), over in limits.items():
         steps = np.flatnonzero(over * step_h > SMALL_KWH)
         if len(steps):
             kwh = float(over.sum()) * step_h
             at = problem.step_start(int(steps[0]))
-            price_over = problem.prices.limit_eur_per_kwh
-            found.append(_shortfall(ShortfallKind.CONNECTION_LIMIT, device, at, kwh, price_over))
+            eur = kwh * problem.prices.limit_eur_per_kwh
+            found.append(Shortfall(kind=kind, element=element, at=at, kwh=kwh, eur=eur))
     return tuple(found)
 
 
-def _shortfall(kind: ShortfallKind, device: str | None, at: datetime, kwh: float, price: float) -> Shortfall:
+def _shortfall(kind: ShortfallKind, device: str, at: datetime, kwh: float, price: float) -> Shortfall:
     return Shortfall(kind=kind, device=device, at=at, kwh=kwh, eur=kwh * price)
 
 

@@ -19,6 +19,7 @@ from schemas.messages import (
     PvNameplate,
     PvTelemetry,
     Quantity,
+    ShortfallKind,
     ValueSeries,
 )
 from schemas.participant import Turn
@@ -163,9 +164,10 @@ def _losses(present: dict[str, Known]) -> float:
 def _groups(site: Site, present: dict[str, Known]) -> list[Group]:
     """Limits that the site names."""
     groups = []
-    for group in site.ems.cable_limits:
+    for i, group in enumerate(site.ems.cable_limits):
         if devices := tuple(device for device in group.devices if device in present):
-            groups.append(Group(devices, group.limit_kw))
+            place = f"ems.cable_limits.{i}"
+            groups.append(Group(devices, group.limit_kw, element=place, kind=ShortfallKind.GROUP_LIMIT))
     return groups
 
 
@@ -195,6 +197,7 @@ def _group(bottleneck: Bottleneck, loads: dict[str, Array], losses: float, windo
         _tuple(share * (most + losses) + reserved if bottleneck.losses else share * most + reserved),
         bottleneck.shares,
         _tuple(share * certain - reserved),
+        element=bottleneck.element,
     )
 
 

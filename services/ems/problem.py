@@ -1,11 +1,13 @@
 """The frozen problem: everything the solver sees, and nothing else.
 
-No site description, no message and no clock comes past this point. A plan is a function of the problems of its run.
+No site description, no message's content and no clock comes past this point. A plan is a function of the problems of its run.
 Units and signs: `schemas.units`; all powers here are magnitudes averaged over a step, all energies are kWh in store.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from schemas.messages import ShortfallKind
 
 Values = tuple[float, ...]
 """One value per step of the window."""
@@ -97,6 +99,10 @@ class Group:
     """Of each device's power, in the order of ``devices``, what counts; empty: all of it."""
     least_load_kw: Values = ()
     """What of the load is there for certain, and so makes room for power that is given; empty: all of it."""
+    element: str = ""
+    """The cable or the transformer, or the place in the site of a limit that the site names."""
+    kind: ShortfallKind = ShortfallKind.NETWORK_LIMIT
+    """What it is to exceed it."""
 
     def loads_kw(self, steps: int) -> tuple[Values, Values]:
         """What counts in each step against the limit on drawing, and what for giving."""

@@ -33,9 +33,11 @@ def test_message_comes_back_as_it_was_sent(topic: Topic, stamp: Stamp, body: Bod
 
 
 @pytest.mark.parametrize("kind", ShortfallKind)
-@pytest.mark.parametrize("device", ["ev1", None])
-def test_a_plan_with_a_shortfall_comes_back_as_it_was_sent(kind: ShortfallKind, device: str | None) -> None:
-    missed = Shortfall(kind=kind, device=device, at=T, kwh=1.5, eur=7.5)
+@pytest.mark.parametrize(("device", "element"), [("ev1", None), (None, "MB-EV1"), (None, None)])
+def test_a_plan_with_a_shortfall_comes_back_as_it_was_sent(
+    kind: ShortfallKind, device: str | None, element: str | None
+) -> None:
+    missed = Shortfall(kind=kind, device=device, element=element, at=T, kwh=1.5, eur=7.5)
     plan = Plan(
         epoch=1,
         mode=EmsMode.CONTROL,

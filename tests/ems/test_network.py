@@ -32,6 +32,7 @@ from schemas.site import (
     Connection,
     DayProfile,
     EmsOptions,
+    GroupLimit,
     Location,
     Meter,
     Network,
@@ -310,6 +311,36 @@ def test_two_rows_between_the_same_nodes_are_one_cable() -> None:
     plan = bench.plan([0.1] * STEPS, [0.3] * STEPS)
     total = [sum(powers) for powers in zip(*(plan.devices[f"ev{i}"].power_kw for i in (1, 2, 3)), strict=True)]
     assert max(total) == approx(ROOT_3 * 0.4 * 84, abs=1e-6)
+
+
+@pytest.mark.parametrize("phases", [3, 1])
+def test_a_load_beyond_the_cable_is_a_shortfall_of_the_cable(phases: int) -> None:
+    """By hand: 60 kW for two hours, where √3 · 0.4 kV · 63 A = 43.648 kW may flow. By phase it is the same in all."""
+    ev = (
+        charger("CP", max_discharge_kw=0.0) if phases == 3 else on_phase("a").model_copy(update={"max_discharge_kw": 0})
+    )
+    bench = Bench(
+        site(network(cable("MB", "CP", 63.0)), {"ev1": ev, "shop": Meter(node="CP", profile="load")}, (60.0,))
+    )
+    bench.charger("ev1", 0.5, 0.5)
+    bench.meter("shop", 60.0)
+    (excess,) = bench.plan([0.1] * STEPS, [0.3] * STEPS).shortfalls
+    assert (excess.kind, excess.element, excess.device) == (ShortfallKind.NETWORK_LIMIT, "MB-CP", None)
+    assert excess.at == T0
+    # With one single-phase charger only its phase can be overloaded by what the EMS commands, so that one is watched.
+    assert excess.kwh == approx(2 * (60 - ROOT_3 * 0.4 * 63) / (1 if phases == 3 else 3), abs=1e-6)
+    assert excess.eur == approx(50 * excess.kwh)
+
+
+def test_power_beyond_a_limit_that_the_site_names_is_a_shortfall_of_that_limit() -> None:
+    """By hand: an uncontrolled charger takes 22 kW of the group's 10, for an hour: 12 kWh."""
+    groups = (GroupLimit(devices=("ev9",), limit_kw=99.0), GroupLimit(devices=("ev1",), limit_kw=10.0))
+    ev = charger("CP", max_discharge_kw=0.0, controllable=False)
+    bench = Bench(site(network(cable("MB", "CP")), {"ev1": ev, "ev9": charger("CP")}, cable_limits=groups))
+    bench.charger("ev1", 0.0, 22 / 50)
+    (excess,) = bench.plan([0.1] * STEPS, [0.3] * STEPS).shortfalls
+    assert (excess.kind, excess.element) == (ShortfallKind.GROUP_LIMIT, "ems.cable_limits.1")
+    assert excess.kwh == approx(12.0, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=12)

@@ -192,7 +192,7 @@ def test_load_above_the_connection_is_a_priced_excess() -> None:
     """600 kW at a limit of 500: 100 kW over 24 h."""
     plan = plan_in(Ems(site()).act(turn(T0), [prices(), *load(600.0)]))
     (excess,) = plan.shortfalls
-    assert (excess.kind, excess.device) == (ShortfallKind.CONNECTION_LIMIT, None)
+    assert (excess.kind, excess.device, excess.element) == (ShortfallKind.CONNECTION_LIMIT, None, None)
     assert excess.kwh == pytest.approx(2400.0)
     assert plan.penalty_eur == pytest.approx(50 * 2400.0)
 

@@ -114,7 +114,7 @@ def _shortfalls(shortfalls: Sequence[Shortfall], site: Site) -> "Table":
     from rich.table import Table
 
     table = Table(title="Shortfalls: wishes that cannot be met", title_style="bold", title_justify="left")
-    for head in ("kind", "device"):
+    for head in ("kind", "of"):
         table.add_column(head)
     table.add_column("local time", no_wrap=True)
     for head in ("kWh", "€"):
@@ -122,7 +122,7 @@ def _shortfalls(shortfalls: Sequence[Shortfall], site: Site) -> "Table":
     for shortfall in shortfalls:
         when = _local(shortfall.at, site, "%Y-%m-%d %H:%M")
         amounts = (_number(shortfall.kwh, 3), _number(shortfall.eur, 3))
-        table.add_row(str(shortfall.kind), shortfall.device or UNKNOWN, when, *amounts)
+        table.add_row(str(shortfall.kind), shortfall.device or shortfall.element or UNKNOWN, when, *amounts)
     return table
 
 
