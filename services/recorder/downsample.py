@@ -6,7 +6,7 @@ quarter-hours of both, without one. Tasks look at the time that it is now, so th
 simulated runs `downsample` is told from when to when.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from services.recorder.forward import bucket_of
 from services.recorder.influx import InfluxServer, flux_text
@@ -16,6 +16,8 @@ TASK = "twinswarm quarter-hours of "
 _MEANS = ("power_kw", "available_kw", "losses_kw", "reactive_kvar", "soc_frac", "vehicle_soc_frac")
 _REGISTERS = (("energy_import_kwh", "import_kwh"), ("energy_export_kwh", "export_kwh"), ("losses_kwh", "losses_kwh"))
 _QUARTER_S = 900
+_QUARTER = timedelta(seconds=_QUARTER_S)
+_AT_ONCE = timedelta(days=1)
 RETENTION_S = 90 * 86_400
 """Of a live bucket that is made without another one being told."""
 
@@ -55,10 +57,19 @@ def init_history(server: InfluxServer, bucket: str, retention_s: int | None) -> 
 
 
 def downsample(server: InfluxServer, bucket: str, start: datetime, stop: datetime, *, simulated: bool = True) -> None:
-    """Quarter-hours of [start, stop), both rounded down to a quarter-hour. Idempotent. Raises InfluxError."""
+    """Quarter-hours of [start, stop), both rounded down to a quarter-hour. Idempotent. Raises InfluxError.
+
+    A query a day, which the server does in the time that it has. Each begins with the last quarter of the day before:
+    its energy needs the first register after it, which then may be late.
+    """
     source = bucket_of(bucket, simulated=simulated)
-    bounds = f"start = {_time(start)}\nstop = {_time(stop)}\n"
-    server.run(f'import "date"\nimport "strings"\n\n{bounds}{_quarters(source, bucket)}')
+    start, stop = _whole(start), _whole(stop)
+    begin = start
+    while begin < stop:
+        end = min(begin + _AT_ONCE, stop)
+        bounds = f"start = {_time(max(begin - _QUARTER, start))}\nstop = {_time(end)}\n"
+        server.run(f'import "date"\nimport "strings"\n\n{bounds}{_quarters(source, bucket)}')
+        begin = end
 
 
 def task_flux(bucket: str) -> str:
@@ -113,6 +124,9 @@ told(until: stop)
     )
 
 
+def _whole(time: datetime) -> datetime:
+    return datetime.fromtimestamp(int(time.timestamp()) // _QUARTER_S * _QUARTER_S, UTC)
+
+
 def _time(time: datetime) -> str:
-    whole = int(time.timestamp()) // _QUARTER_S * _QUARTER_S
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from schemas.errors import InputError
+from schemas.errors import Fault, InputError, shorten
 from schemas.messages import TimeMode
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
@@ -25,6 +25,9 @@ from services.recorder.points import DEAD_LETTER, RUN
 from services.recorder.store import RUN_COLUMNS, create, to_us
 
 TOKEN, TOKEN_FILE = "TWINSWARM_INFLUX_TOKEN", "TWINSWARM_INFLUX_TOKEN_FILE"
+_PARAMETER = "token-file"
+"""The one that an address has."""
+"""Of an address."""
 
 _CHANNELS = {f"{kind}_{channel}": (kind, channel) for kind in Kind for channel in Channel}
 _MESSAGE = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload,
@@ -56,17 +59,23 @@ def influx_address(url: str) -> InfluxAddress:
     The token is the first line of the file named by ``?token-file=PATH`` or the variable TWINSWARM_INFLUX_TOKEN_FILE,
     or the value of TWINSWARM_INFLUX_TOKEN. Raises InputError.
     """
-    parts = urlsplit(url)
-    names = parts.path.strip("/").split("/")
     try:
-        port = parts.port or 8086
-    except ValueError:
-        port = 0
+        parts = urlsplit(url)
+        port = 8086 if parts.port is None else parts.port
+    except ValueError:  # brackets without an end, a port that is none
+        parts, port = urlsplit(""), 0
+    names = parts.path.strip("/").split("/")
     if f"{parts.scheme}://" not in INFLUX_SCHEMES or not parts.hostname or not port or len(names) != 2 or "" in names:
-        raise InputError.one("history", "is to be influxdb://host:port/org/bucket", _without_secrets(url))
+        raise InputError.one("history", "is to be influxdb://host:port/org/bucket", without_secrets(url))
     if parts.username is not None or parts.password is not None:
-        raise InputError.one("history", "a token is given by a file, never in the address", _without_secrets(url))
-    told = parse_qs(parts.query).get("token-file")
+        raise InputError.one("history", "a token is given by a file, never in the address", without_secrets(url))
+    asked = parse_qs(parts.query, keep_blank_values=True)
+    if unknown := asked.keys() - {_PARAMETER}:
+        faults = [Fault("history", f"the address has one parameter, {_PARAMETER}", shorten(name)) for name in unknown]
+        raise InputError(sorted(faults, key=str))
+    told = asked.get(_PARAMETER)
+    if told is not None and (len(told) > 1 or not told[0]):
+        raise InputError.one("history", f"{_PARAMETER} is to be one path", told)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     scheme = "https" if parts.scheme.endswith("https") else "http"
     return InfluxAddress(f"{scheme}://{host}:{port}", names[0], names[1], Path(told[0]) if told else None)
@@ -113,7 +122,8 @@ class InfluxHistory(History):
 
     def __init__(self, server: InfluxServer, bucket: str, window: Window | None = None, *, owner: bool = True) -> None:
         """``owner``: closing it closes the server's client. Raises InfluxError, InputError: there is no such bucket."""
-        self.path = f"{server.url.replace('http', 'influxdb', 1)}/{server.org}/{bucket}"
+        scheme, _, host = server.url.partition("://")
+        self.path = f"influxdb{'+https' * (scheme == 'https')}://{host}/{server.org}/{bucket}"
         self.window = window
         self._server = server
         self._bucket = bucket
@@ -267,6 +277,7 @@ def _topic(row: dict[str, str]) -> Topic:
     return Topic(row["site"], kind, row["device"], channel)
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
+    """An address, to be told."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"

@@ -19,6 +19,7 @@ from services.analysis.result import analyse
 from services.recorder.forward import Forwarder
 from services.recorder.history import History, open_history
 from services.recorder.influx import InfluxMissingError
+from services.recorder.influx_history import InfluxHistory
 from services.recorder.recorder import Recorder
 from services.recorder.spool import Spool
 from services.recorder.store import HistoryStore
@@ -228,6 +229,12 @@ def test_live_session_goes_to_the_live_bucket_and_knows_devices_that_were_born_b
         "influxdb://host:1/org/bucket/more",
         "influxdb://host:port/org/bucket",
         "influxdb://user:secret@host/org/bucket",
+        "influxdb://[::1/org/b",
+        "influxdb://host:0/org/bucket",
+        "influxdb://host/org/bucket?tokenfile=t",
+        "influxdb://host/org/bucket?token=secret",
+        "influxdb://host/org/bucket?token-file=",
+        "influxdb://host/org/bucket?token-file=a&token-file=b",
     ],
 )
 def test_address_that_is_none_is_refused_and_tells_no_secret(url: str) -> None:
@@ -248,6 +255,14 @@ def test_token_is_asked_for_and_never_told(tmp_path: Path, monkeypatch: pytest.M
     for file in (empty, odd, tmp_path / "nowhere"):
         with pytest.raises(InputError, match=file.name):
             open_history(f"influxdb://127.0.0.1:1/org/bucket?token-file={file}")
+
+
+def test_history_is_named_as_it_was_addressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InfluxHistory, "_fetch_runs", lambda _: None)
+    monkeypatch.setenv("TWINSWARM_INFLUX_TOKEN", TOKEN)
+    for address in ("influxdb://127.0.0.1:1/org/bucket", "influxdb+https://127.0.0.1:1/org/bucket"):
+        with closing(open_history(address)) as history:
+            assert history.path == address
 
 
 def test_bucket_that_is_not_there_is_named(influx: Influx, address: str) -> None:

@@ -13,7 +13,7 @@ from services.recorder.influx import ALL_TIME, InfluxServer
 from services.recorder.spool import Spool
 from services.recorder.store import HistoryStore
 from services.swarm.cli import main
-from tests.recorder.influx_lab import ORG, Influx
+from tests.recorder.influx_lab import ORG, TOKEN, Influx
 from tests.recorder.tape import RUN, Tape, at_noon, record
 
 T0 = datetime(2024, 5, 14, 22, tzinfo=UTC)
@@ -111,6 +111,32 @@ def test_quarter_without_telemetry_has_no_energy_and_no_other_quarter_gets_it(in
     assert found == at
 
 
+def test_days_that_are_computed_one_by_one_are_those_of_the_whole(influx: Influx) -> None:
+    class Counting(InfluxServer):
+        queries = 0
+
+        def run(self, flux: str) -> None:
+            self.queries += 1
+            super().run(flux)
+
+    # Registers are squares; the first one of the second and the third day comes after seven minutes.
+    lines = [
+        f"meter_telemetry,device=m,kind=meter,run={RUN},site=s power_kw={float(n)},energy_import_kwh={float(n * n)} "
+        f"{(int(T0.timestamp()) + n * 900 + 420 * (n > 0 and n % 96 == 0)) * 10**9}"
+        for n in range(3 * 96)
+    ]
+    with closing(Counting(influx.url, ORG, TOKEN)) as server:
+        for name in ("days-simulated", "days-quarters"):
+            server.create_bucket(name, 0, "a test's")
+        server.write("days-simulated", lines)
+        downsample(server, "days", T0, T0 + timedelta(hours=70))
+        assert server.queries == 3
+        found = quarters(server, "days-quarters", "m", "import_kwh")
+        means = quarters(server, "days-quarters", "m", "power_kw")
+    assert [kwh for _, kwh in found] == [2.0 * n + 1 for n in range(280)]
+    assert [kw for _, kw in means] == [float(n) for n in range(280)]
+
+
 def test_task_of_the_live_bucket_computes_the_quarters_that_have_passed(influx: Influx) -> None:
     # The task's own text, run as a query at this moment.
     with closing(influx.server()) as server:
@@ -177,6 +203,12 @@ def test_init_history_by_command_says_what_it_did(
         (["forward", "--bucket", ""], "--bucket: is not to be empty"),
         (["savings", "--write", "--bucket", ""], "--bucket: is not to be empty"),
         (["forward", "--keep", "0"], "--keep"),
+        (["init-history", "--influx", "http://"], "--influx: http://host:port"),
+        (["init-history", "--influx", "http://h:abc"], "--influx: http://host:port"),
+        (["init-history", "--influx", "http://[::1"], "--influx: http://host:port"),
+        (["init-history", "--influx", "http://me:pass@h:1"], "--influx: is an address alone"),
+        (["downsample", "--from", "0001-01-01T00:00+05:00", "--to", "2024-05-15"], "--from: a time from 1970"),
+        (["downsample", "--from", "2024-05-15", "--to", "9999-12-31T23:59-10:00"], "--to: a time from 1970"),
         (["downsample", "--from", "tomorrow", "--to", "2024-05-15"], "--from"),
         (["downsample", "--from", "2024-05-15", "--to", "2024-05-15"], "--to"),
     ],

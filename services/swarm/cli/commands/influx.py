@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -43,6 +44,8 @@ TokenOption = Annotated[
 ]
 URL, ORG, BUCKET = "http://127.0.0.1:8086", "twinswarm", "twinswarm"
 _LEAST_RETENTION_DAYS = 2.0
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2261, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""What InfluxDB's times reach, in whole years."""
 _LOOK_S = 1.0
 """Between looks for what is not there yet."""
 
@@ -256,8 +259,17 @@ def _server(url: str, org: str, token_file: Path | None) -> "InfluxServer":
 
 def check_url(url: str) -> None:
     """Raises InputError."""
-    if not url.startswith(("http://", "https://")):
-        raise InputError.one("--influx", "http://host:port or https://host:port", url)
+    from services.recorder.influx_history import without_secrets
+
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is none
+        usable = False
+    if not usable:
+        raise InputError.one("--influx", "http://host:port or https://host:port", without_secrets(url))
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise InputError.one("--influx", "is an address alone; a token is given by a file", without_secrets(url))
 
 
 def check_names(org: str | None, bucket: str | None) -> None:
@@ -276,4 +288,10 @@ def _time(option: str, text: str) -> datetime:
         told = datetime.fromisoformat(text)
     except ValueError:
         raise InputError.one(option, "a time is written 2024-05-17 or 2024-05-17T22:00, UTC", text) from None
-    return told.replace(tzinfo=UTC) if told.tzinfo is None else told
+    try:
+        time = told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+    except OverflowError:
+        time = _EARLIEST - timedelta(seconds=1)
+    if not _EARLIEST <= time <= _LATEST:
+        raise InputError.one(option, f"a time from {_EARLIEST:%Y} until the end of {_LATEST:%Y}", text)
+    return time
