@@ -8,7 +8,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from schemas.messages import FeederTelemetry
 from schemas.site.devices import Charger
+from schemas.topics import Channel, Kind
 from services.recorder.history import History
 from sites.loading import load_site
 from tests.grafana.as_grafana import DataSource, Frame, Json, TimeRange, Value, panels
@@ -124,6 +126,15 @@ def test_losses_by_element_add_up_to_those_of_the_network(shown: Panels, history
     by_element = shown.series("network", "Losses by element")
     losses = history.dataset(day.run)["losses_kw"].to_numpy()
     assert np.sum(list(by_element.values()), axis=0) == pytest.approx(losses, abs=1e-9)
+
+
+def test_power_factor_at_the_pcc_is_what_the_network_twin_told(shown: Panels, history: History, day: Lived) -> None:
+    told = [received.body for received in history.messages(day.run, Channel.TELEMETRY, Kind.FEEDER)]
+    factors = [
+        body.power_factor for body in told if isinstance(body, FeederTelemetry) and body.power_factor is not None
+    ]
+    assert shown.series("network", "Power factor at the PCC")["power factor"] == factors
+    assert shown.number("network", "Lowest power factor") == min(map(abs, factors))
 
 
 def test_savings_of_the_day_are_the_reports(shown: Panels, day: Lived) -> None:

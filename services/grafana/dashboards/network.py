@@ -10,6 +10,7 @@ from services.grafana.dashboards.panels import (
     KW,
     KWH,
     PU,
+    RATIO,
     SHARE,
     chart,
     dashboard,
@@ -41,6 +42,11 @@ def _extreme(prefix: str, least: bool = False) -> str:
     |> keep(columns: ["_value"])"""
 
 
+_FACTOR = told(_GRID, any_of("power_factor"))
+_FACTORS = f"""{_FACTOR}{LATEST}{named('"power factor"')}{SERIES}"""
+_LEAST_FACTOR = f"""{_FACTOR}
+    |> map(fn: (r) => ({{_value: if r._value < 0.0 then -r._value else r._value}}))
+    |> min()"""
 _RESIDUAL = f"""{told(_GRID, any_of("residual_kwh"))}{LATEST}{named('"residual"')}{SERIES}"""
 _ALARM_COUNT = f"""{told(ALARM, any_of("code"))}
     |> group()
@@ -71,6 +77,13 @@ def build() -> Dashboard:
                 worst=1.0,
             ),
             number("Losses", "Of cables and transformer, by their register.", KWH, gained(_GRID, "losses_kwh")),
+            number(
+                "Lowest power factor",
+                "At the PCC, of import or export: where most of the current is reactive.",
+                RATIO,
+                _LEAST_FACTOR,
+                decimals=3,
+            ),
             number(
                 "Alarms told",
                 "Beginnings and ends of alarms in the time range.",
@@ -122,6 +135,18 @@ def build() -> Dashboard:
                 [_RESIDUAL],
                 height=10,
             ),
+            chart(
+                "Power factor at the PCC",
+                "Active over apparent power. It has the sign of the active power, so it is negative on export; where "
+                "hardly any power flows there is none.",
+                RATIO,
+                [_FACTORS],
+                decimals=2,
+                width=24,
+                height=8,
+            )
+            .min(-1)
+            .max(1),
             alarms("Alarms", "Voltages and loadings out of bounds, devices unknown to the network; newest first."),
         ],
     )
