@@ -51,14 +51,23 @@ def wiring_faults(transformer: Ends, cables: Mapping[int, Ends], main_node: str 
             other = " to ".join(names[cable_name(ends)])
             what = f"has the name of the cable from {other}; names of nodes are to tell the two apart"
             yield WiringFault(f"cables.{index}", what, cable_name(ends), index)
-    if high != low and (around := _way(links, high, low)):
-        what = f"cables join both sides of the transformer, {high} and {low}; each is to stay on one side"
-        told = ", ".join(cable_name(cables[index]) for index in around)
-        single = around[0] if len(around) == 1 else None
-        yield WiringFault("cables" if single is None else f"cables.{single}", what, told, single)
+    yield from _around(transformer, links)
     yield from _islands(transformer, links)
     if main_node is not None and main_node not in nodes:
         yield WiringFault("main_node", f"is not a node of the network; nodes are {', '.join(nodes)}", main_node)
+
+
+def _around(transformer: Ends, links: Mapping[int, Ends]) -> Iterator[WiringFault]:
+    """One fault for each way around the transformer that shares no cable with another."""
+    high, low = transformer
+    left = dict(links)
+    while high != low and (way := _way(left, high, low)):
+        what = f"cables join both sides of the transformer, {high} and {low}; each is to stay on one side"
+        told = ", ".join(cable_name(links[index]) for index in way)
+        single = way[0] if len(way) == 1 else None
+        yield WiringFault("cables" if single is None else f"cables.{single}", what, told, single)
+        for index in way:
+            del left[index]
 
 
 def _islands(transformer: Ends, links: Mapping[int, Ends]) -> Iterator[WiringFault]:

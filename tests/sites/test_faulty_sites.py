@@ -538,6 +538,7 @@ def test_faults_of_a_file_of_cables_are_told_together_with_those_of_its_nodes(fo
         ["cables.csv: line 3, column length_m: is not a finite number", "'ten'"],
         ["cables.csv: line 4: nodes without a connection to PCC: MC, PV", "'MC-PV'"],
         ["cables.csv: line 5: begins and ends at one node", "'EV1'"],
+        ["site.yaml: network.cables: cables join both sides of the transformer, PCC and MB", "'PCC-EV1, MB-EV1'"],
         ["cables.csv: line 7: cables join both sides of the transformer, PCC and MB", "'PCC-MB'"],
         ["site.yaml: devices.bess.node: is not a node of the network", "'BESS'"],
     ]
