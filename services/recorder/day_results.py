@@ -13,7 +13,7 @@ from services.recorder.store import to_us
 
 DAY_RESULT = "day_result"
 _KIND = "analysis"
-_EVERY_DAY_HAS = "cost_eur"
+_HOURS = "hours"
 
 
 def write_day(
@@ -31,11 +31,11 @@ def write_day(
     server.write(f"{bucket}{QUARTERS}", [point])
 
 
-def written_days(server: InfluxServer, bucket: str, reference: str) -> set[tuple[str, datetime]]:
-    """Run and local midnight of what is there. Raises InfluxError."""
+def written_days(server: InfluxServer, bucket: str, reference: str) -> dict[tuple[str, datetime], float]:
+    """By run and local midnight how many hours of the day are settled there. Raises InfluxError."""
     flux = (
         f"from(bucket: {flux_text(bucket + QUARTERS)}) |> {ALL_TIME}\n"
-        f'|> filter(fn: (r) => r._measurement == "{DAY_RESULT}" and r._field == "{_EVERY_DAY_HAS}"'
-        f' and r.device == {flux_text(reference)}) |> keep(columns: ["_time", "run"])'
+        f'|> filter(fn: (r) => r._measurement == "{DAY_RESULT}" and r._field == "{_HOURS}"'
+        f' and r.device == {flux_text(reference)}) |> keep(columns: ["_time", "run", "_value"])'
     )
-    return {(row["run"], datetime.fromisoformat(row["_time"])) for row in server.query(flux)}
+    return {(row["run"], datetime.fromisoformat(row["_time"])): float(row["_value"]) for row in server.query(flux)}

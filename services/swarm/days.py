@@ -45,6 +45,8 @@ class LocalDay:
     date: date
     start: datetime
     end: datetime
+    recorded: timedelta
+    """How much of it is there."""
 
 
 def local_days(info: RunInfo, zone: ZoneInfo, first: date = date.min, last: date = date.max) -> Iterator[LocalDay]:
@@ -53,8 +55,8 @@ def local_days(info: RunInfo, zone: ZoneInfo, first: date = date.min, last: date
     start = day_start(t0, zone)
     while start < up_to:
         end = next_midnight(start, zone)
-        day = LocalDay(start.astimezone(zone).date(), start, end)
-        if min(end, up_to) - max(start, t0) >= info.step and first <= day.date <= last:
+        day = LocalDay(start.astimezone(zone).date(), start, end, min(end, up_to) - max(start, t0))
+        if day.recorded >= info.step and first <= day.date <= last:
             yield day
         start = end
 

@@ -1,9 +1,10 @@
 """Settles every local day once it is over, by ``twinswarm savings`` in a process of its own, and writes it to InfluxDB.
 
-What is over is told by the history alone, never by the machine's clock. A run in wall time, live or simulated, has a
-day behind it when it was recorded `MARGIN` beyond the day's end: by then late messages are in. A run in lock-step when
-it has ended, and any run when a later one of its site and kind began. What was written is looked up in InfluxDB, so
-that a day that passed while nobody was here is settled, and none twice.
+What is over is told by the history. A run in wall time, live or simulated, has a day behind it when it was recorded
+`MARGIN` beyond the day's end: by then late messages are in, or when a later one of its site began. A run in lock-step
+when it has ended. If it never does, it was cut off when a later one began and its row has stood still for `QUIET_S`:
+of runs side by side each is later than another one. What was written is looked up in InfluxDB, so that a day that
+passed while nobody was here is settled, and none twice unless there is more of it by now.
 
 The follower itself stays small: optimiser and network solver live in the process of a day's settlement, and end
 with it.
@@ -13,7 +14,8 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +27,7 @@ from schemas.messages import TimeMode
 from services.recorder.day_results import written_days
 from services.recorder.downsample import downsample
 from services.recorder.history import RunInfo, is_influx, open_history
-from services.recorder.influx import InfluxAwayError, InfluxError
+from services.recorder.influx import InfluxAwayError, InfluxError, InfluxSlowError
 from services.recorder.influx_history import InfluxAddress
 from services.swarm.days import LocalDay, local_days
 from services.swarm.process import WRONG_INPUT
@@ -35,6 +37,10 @@ LOG = logging.getLogger(__name__)
 
 MARGIN = timedelta(minutes=5)
 """Session time. What is later than this is no longer in its day's result."""
+QUIET_S = 900.0
+"""Of a run in lock-step that has not ended, in the machine's time. A cycle takes seconds."""
+_MORE = timedelta(seconds=1)
+"""Of a day than was settled; less is rounding."""
 LOOK_S = 15.0
 """Between looks at the history while all is settled."""
 _FIRST_S, _LONGEST_S = 1.0, 60.0
@@ -42,6 +48,10 @@ _FIRST_S, _LONGEST_S = 1.0, 60.0
 _FAILED_LONGEST_S = 600.0
 """Back-off while days cannot be settled."""
 _CHILD_S = 0.2
+
+
+_Key = tuple[str, datetime]
+"""Of a day: its run and local midnight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +76,17 @@ class Follower:
         reference: Reference,
         stop: threading.Event,
         heartbeat: Heartbeat,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._histories = histories
         self._results = results
         self._reference = reference
         self._stop = stop
         self._heartbeat = heartbeat
-        self._written: set[tuple[str, datetime]] | None = None
-        self._given_up: set[tuple[str, datetime]] = set()
+        self._now = now
+        self._settled: dict[_Key, timedelta] | None = None
+        self._given_up: dict[_Key, timedelta] = {}
+        self._rows: dict[str, tuple[RunInfo, float]] = {}
         self._zones: dict[str, ZoneInfo] = {}
         self._complaint = ""
         self._attempts = 0
@@ -87,8 +100,12 @@ class Follower:
     def _turn(self) -> float:
         """Settles what is due; returns how long to wait [s]."""
         try:
-            due = list(self._due())
-            failed = [one for one in due if not self._settle(one)]
+            failed = []
+            for one in list(self._due()):
+                if self._stop.is_set():
+                    break
+                if not self._settle(one):
+                    failed.append(one)
         except TwinswarmError as error:
             self._attempts += 1
             if str(error) != self._complaint:
@@ -102,9 +119,10 @@ class Follower:
         return _backing_off(self._failures, _FAILED_LONGEST_S) if failed else LOOK_S
 
     def _due(self) -> Iterator[_Due]:
-        if self._written is None:
+        if self._settled is None:
             with closing(self._results.server()) as server:
-                self._written = written_days(server, self._results.bucket, self._reference)
+                written = written_days(server, self._results.bucket, self._reference)
+            self._settled = {key: timedelta(hours=hours) for key, hours in written.items()}
         for address in self._histories:
             self._heartbeat.beat()
             with closing(open_history(address)) as history:
@@ -112,36 +130,51 @@ class Follower:
                 for place, info in enumerate(runs):
                     if info.run not in self._zones:
                         self._zones[info.run] = history.site(info.run).zone
-                    over = info.complete or any(_follows(later, info) for later in runs[place + 1 :])
+                    quiet = self._is_quiet(info)
+                    over = info.complete or (quiet and any(_follows(later, info) for later in runs[place + 1 :]))
                     for day in local_days(info, self._zones[info.run]):
-                        known = (info.run, day.start) in self._written | self._given_up
-                        if not known and (over or _is_behind(info, day)):
+                        key = (info.run, day.start)
+                        known = self._settled.get(key, self._given_up.get(key))
+                        more = known is None or day.recorded >= known + _MORE
+                        if more and (over or _is_behind(info, day)):
                             yield _Due(address, info.run, day, history.simulated(info.run))
+
+    def _is_quiet(self, info: RunInfo) -> bool:
+        """Whether the run looks as if it was cut off. In wall time it is, when another session begins."""
+        if info.mode is TimeMode.WALL or info.complete:
+            return True
+        before = self._rows.get(info.run)
+        if before is None or before[0] != info:
+            self._rows[info.run] = before = (info, self._now())
+        return self._now() - before[1] >= QUIET_S
 
     def _settle(self, due: _Due) -> bool:
         """Whether the day need not be tried again. Raises InfluxAwayError."""
-        assert self._written is not None
-        if due.simulated and is_influx(due.history):
-            self._make_quarters(due.day)
+        assert self._settled is not None
+        if is_influx(due.history):
+            self._make_quarters(due.day, simulated=due.simulated)
         code = self._run_savings(due)
         if code is None:
             return True  # stopped amid it
         key = (due.run, due.day.start)
         if code == 0:
-            self._written.add(key)
+            self._settled[key] = due.day.recorded
             LOG.info("settled %s of run %s", due.day.date, due.run)
         elif code == WRONG_INPUT:
-            self._given_up.add(key)
+            self._given_up[key] = due.day.recorded
             LOG.error("%s of run %s cannot be settled and is left out until I am started again", due.day.date, due.run)
         else:
             LOG.error("%s of run %s was not settled (exit code %d); it is tried again", due.day.date, due.run, code)
         return code in (0, WRONG_INPUT)
 
-    def _make_quarters(self, day: LocalDay) -> None:
-        """Of a simulated day, for which no task of the server does it."""
+    def _make_quarters(self, day: LocalDay, *, simulated: bool) -> None:
+        """Of a simulated day no task of the server does it; of a live one it does, but for the last hour alone: what
+        came after an outage is in none of its quarters."""
         try:
             with closing(self._results.server()) as server:
-                downsample(server, self._results.bucket, day.start, day.end)
+                downsample(server, self._results.bucket, day.start, day.end, simulated=simulated)
+        except InfluxSlowError as error:  # the day would never be settled if it were waited for
+            LOG.warning("no quarter-hours of %s were made: %s", day.date, error)
         except InfluxAwayError:
             raise
         except InfluxError as error:

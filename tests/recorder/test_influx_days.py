@@ -16,17 +16,19 @@ from pathlib import Path
 
 import pytest
 
+from broker.heartbeat import Heartbeat
 from schemas.errors import InputError
 from services.recorder.day_results import written_days
 from services.recorder.downsample import init_history
 from services.recorder.forward import Forwarder
 from services.recorder.history import History, open_history
 from services.recorder.influx import InfluxServer
+from services.recorder.influx_history import InfluxAddress
 from services.recorder.spool import Spool
 from services.recorder.store import HistoryStore
 from services.swarm.compose import Recording
 from services.swarm.days import local_days, settle_day
-from services.swarm.follow import MARGIN
+from services.swarm.follow import LOOK_S, MARGIN, QUIET_S, Follower
 from services.swarm.in_memory import run_in_memory
 from services.swarm.runs import course_of
 from services.swarm.variants import Reference
@@ -152,7 +154,7 @@ def test_written_days_are_one_point_each_however_often_they_are_written(
             info = history.latest()
             (day,) = local_days(info, history.site(info.run).zone)
             result = settle_day(history, info.run, day, Reference.UNCONTROLLED)
-        assert written_days(server, bucket, "uncontrolled") == {(info.run, day.start)}
+        assert written_days(server, bucket, "uncontrolled") == {(info.run, day.start): 24.0}
     told = {row["_field"]: float(row["_value"]) for row in rows}
     assert len(rows) == len(told)
     assert told == {name: float(value) for name, value in asdict(result).items() if name != "date"}
@@ -222,6 +224,74 @@ def test_day_of_a_live_session_is_settled_when_it_was_recorded_beyond_midnight(
     with closing(influx.server()) as server:
         runs = {run for run, _ in written_days(server, bucket, "no-cars")}
     assert (RUN in runs) == (later >= MARGIN)
+
+
+def due_days(follower: Follower) -> list[tuple[str, timedelta]]:
+    return [(due.run, due.day.recorded) for due in follower._due()]
+
+
+def test_run_in_lockstep_beside_another_is_over_only_when_it_stands_still_and_its_day_again_when_it_grew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, second, clock_s = tmp_path / "h.sqlite", "20240515T000000.000000Z-0002", [0.0]
+    record(Tape(), path, last=9)
+    record(Tape(run=second), path, last=5)
+    nowhere = InfluxAddress("http://127.0.0.1:9", "org", "bucket", None)
+    follower = Follower(
+        [f"sqlite:{path}"], nowhere, Reference.NO_CARS, threading.Event(), Heartbeat(None), now=lambda: clock_s[0]
+    )
+    follower._settled = {}
+    first = min(RUN, second)
+    assert due_days(follower) == []
+    clock_s[0] = QUIET_S - 1
+    assert due_days(follower) == []
+    record(Tape(), path, last=20)  # it goes on
+    clock_s[0] = QUIET_S + 1
+    assert due_days(follower) == []
+    clock_s[0] = 2 * QUIET_S + 1
+    assert due_days(follower) == [(first, timedelta(hours=4.75))]
+    monkeypatch.setattr(follower, "_run_savings", lambda _: 0)
+    assert follower._turn() == LOOK_S
+    assert due_days(follower) == []
+    record(Tape(), path)
+    assert due_days(follower) == [(first, timedelta(hours=24))]
+    follower._turn()
+    assert due_days(follower) == []
+
+
+def test_follower_that_is_to_stop_begins_no_other_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for run in (RUN, "20240515T000000.000000Z-0002"):
+        record(Tape(run=run), tmp_path / "h.sqlite")
+    stop, begun = threading.Event(), []
+    nowhere = InfluxAddress("http://127.0.0.1:9", "org", "bucket", None)
+    follower = Follower([f"sqlite:{tmp_path / 'h.sqlite'}"], nowhere, Reference.NO_CARS, stop, Heartbeat(None))
+    follower._settled = {}
+    assert len(due_days(follower)) == 2
+
+    def savings(due: object) -> int:
+        begun.append(due)
+        stop.set()
+        return 0
+
+    monkeypatch.setattr(follower, "_run_savings", savings)
+    follower._turn()
+    assert len(begun) == 1
+
+
+def test_quarter_hours_of_a_live_day_are_there_after_an_outage_once_it_is_settled(
+    tmp_path: Path, influx: Influx, bucket: str, token: None
+) -> None:
+    # All of the day is forwarded long after it: the server's task has looked at its own last hour alone.
+    path = tmp_path / "h.sqlite"
+    live_session(path, Tape().course.t_end + MARGIN)
+    with closing(influx.server()) as server:
+        init_history(server, bucket, 0)
+        forwarded(path, influx, bucket)
+        assert points(server, bucket, "bess_quarter") == []
+        with following(f"influxdb://127.0.0.1:{influx.port}/{ORG}/{bucket}") as follower:
+            follower.wait_for(lambda: "settled 2024-05-15" in follower.log)
+        energies = [row for row in points(server, bucket, "bess_quarter") if row["_field"] == "import_kwh"]
+    assert len(energies) == 96
 
 
 def test_day_that_cannot_be_settled_is_left_out_and_stops_no_other(
