@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from schemas.examples import examples
+from schemas.roles import WRITES
 from schemas.topics import Channel, Kind
 from schemas.wire import MAX_PAYLOAD_BYTES, body_type, encode
 
 PAGE = Path(__file__).with_suffix(".md")
 
-# Who writes a channel, and when; the one thing that the models do not know.
+# Which of those who may write a channel do so, and when; the one thing that neither models nor roles know.
 WRITERS = {
     Channel.BIRTH: "everybody, of itself, on joining",
     Channel.STATE: "everybody, of itself; the broker, as its last will",
@@ -27,7 +28,7 @@ WRITERS = {
     Channel.TICK: "the clock, in lock-step",
     Channel.DONE: "everybody, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder",
-    Channel.ALARM: "the network twin: voltage or current out of bounds",
+    Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the recorder: low disk",
     Channel.METRIC: "everybody but the clock, of itself, in wall time",
     Channel.REJECT: "who ignored a message, in wall time",
 }
@@ -89,8 +90,8 @@ of charge is a fraction, a time has a zone. Unknown fields are tolerated, save i
 `done`, where they might change what is meant. What is not of the contract becomes a dead letter of the recorder and
 stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message; every field is explained there.
 
-| channel | retained | written by |
-|---|---|---|
+| channel | retained | written by | may be written by |
+|---|---|---|---|
 """
 
 
@@ -98,7 +99,8 @@ def page() -> str:
     """The text of docs/topics.md."""
     first = {topic.channel: topic for topic, _, _ in reversed(examples())}
     rows = [
-        f"| [`{channel}`](#{channel}) | {'yes' if first[channel].retained else 'no'} | {WRITERS[channel]} |"
+        f"| [`{channel}`](#{channel}) | {'yes' if first[channel].retained else 'no'} | {WRITERS[channel]} "
+        f"| {_allowed(channel)} |"
         for channel in Channel
     ]
     parts = [HEAD + "\n".join(rows) + "\n"]
@@ -114,6 +116,15 @@ def page() -> str:
             parts.append(f"\n{NOTES[topic.channel]}" if topic.channel in NOTES else "")
         parts.append(f"\n`{topic}`\n\n```json\n{_json(json.loads(encode(stamp, body)))}\n```\n")
     return "".join(parts)
+
+
+def _allowed(channel: Channel) -> str:
+    """The kinds that have the right to."""
+    kinds = [kind for kind in Kind if any(right.channel is channel for right in WRITES[kind])]
+    others = [f"`{kind}`" for kind in Kind if kind not in kinds]
+    if len(others) < 2:
+        return " but ".join(["all", *others])
+    return ", ".join(f"`{kind}`" for kind in kinds)
 
 
 def _json(value: Any) -> str:
