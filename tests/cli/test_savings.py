@@ -4,15 +4,18 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.calling import COMMAND, call
 from tests.cli.conftest import Recorded
+from tests.recorder.tape import Tape, record
 
 
 def test_days_are_told_as_table_and_json_with_their_sum(recorded: Recorded) -> None:
@@ -20,6 +23,7 @@ def test_days_are_told_as_table_and_json_with_their_sum(recorded: Recorded) -> N
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     (day,) = told["days"]
+    assert told["failed"] == []
     assert (day["date"], day["hours"], day["complete"]) == ("2024-05-17", 12.0, False)
     for name in ("cost_eur", "reference_cost_eur", "savings_eur", "psf", "import_kwh", "losses_kwh"):
         assert day[name] == recorded.result[name] == pytest.approx(told["sum"][name], rel=1e-15)
@@ -27,6 +31,24 @@ def test_days_are_told_as_table_and_json_with_their_sum(recorded: Recorded) -> N
     assert (told["run"], told["reference"]) == (recorded.result["run"], "smart")
     assert "(12.00 h)" in done.stderr
     assert "saved" in done.stderr
+
+
+def test_day_that_cannot_be_settled_is_told_and_is_no_success(tmp_path: Path) -> None:
+    # A run of a day and a half, of which the first morning was deleted.
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE run SET up_to_us = up_to_us + :half, pruned = t0_us + :half", {"half": 12 * 3_600_000_000}
+        )
+    done = call("savings", "--history", f"sqlite:{path}", "--reference", "no-cars", "--json", "-", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert [day["date"] for day in told["days"]] == ["2024-05-16"]
+    (failed,) = told["failed"]
+    assert failed["date"] == "2024-05-15"
+    assert "older messages were deleted" in failed["reason"]
+    assert failed["reason"] in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from services.swarm.cli import options
 from services.swarm.cli.commands import influx as there
 from services.swarm.cli.commands.histories import checked
 from services.swarm.cli.output import Output, busy
+from services.swarm.process import FAILED
 from services.swarm.variants import Reference
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def savings(
 ) -> None:
     """Tell what **each local day** cost and saved: a table of days with their sum.
 
-    Days are those of the site's time zone; a part of a day is marked with its hours. Each day's reference is replayed
+    Days are those of the site's time zone; a part of a day is marked with its hours. Days that cannot be settled are
+    named, and the exit code is 1. Each day's reference is replayed
     in memory from what was recorded, with the vehicles that were plugged at midnight as they came. Of a long run only
     the days asked for are read.
 
@@ -128,6 +130,8 @@ def savings(
         if not days:
             raise failures[0][1] if failures else _no_day(opened, info, site.zone)
     _tell(info, reference, days, failures, output)
+    if failures:
+        raise typer.Exit(FAILED)
 
 
 def _tell(
@@ -150,6 +154,7 @@ def _tell(
             "reference": reference.value,
             "days": [plain(day) for day in days],
             "sum": plain(sum_of(days)),
+            "failed": [{"date": day.date.isoformat(), "reason": str(error)} for day, error in failures],
         }
     )
     output.console.print(savings_table(info.site, reference.value, days))
