@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.messages import Plan
 from services.recorder.forward import Forwarder
 from services.recorder.history import History, open_history
 from services.recorder.influx import (
@@ -508,6 +509,43 @@ def test_server_that_takes_a_request_and_does_not_answer_is_slow_and_none_is_awa
 )
 def test_wish_of_a_busy_server_is_an_hour_at_most_and_what_is_no_wish_is_none(text: str, seconds: float | None) -> None:
     assert _retry_after_s({"Retry-After": text}) == seconds
+
+
+class _Changing(Tape):
+    """Every plan expects something else for all of its steps."""
+
+    def _plan(self, t: datetime) -> Plan:
+        plan = super()._plan(t)
+        number = (t - self.course.t0) / timedelta(minutes=15)
+        return plan.model_copy(update={"pcc_kw": (number,) * len(plan.pcc_kw or ())})
+
+
+def test_later_plan_stands_after_what_was_refused_was_sent_as_documented(
+    tmp_path: Path, influx: Influx, bucket: str
+) -> None:
+    path = tmp_path / "h.sqlite"
+    record(_Changing(), path, last=5)
+    where = 'r._measurement == "plan_step" and r._field == "pcc_kw"'
+    flux = f"from(bucket: {flux_text(bucket + '-simulated')}) |> {ALL_TIME} |> filter(fn: (r) => {where})"
+
+    def steps() -> list[float]:
+        return [float(row["_value"]) for row in server.query(flux + ' |> sort(columns: ["_time"])')]
+
+    with closing(influx.server()) as server:
+        with forwarder(path, influx.server(), bucket) as running:
+            running.drain()
+        before = steps()
+        assert before[:6] == [0, 1, 2, 3, 4, 4]
+        page = (Path(__file__).parents[2] / "docs" / "history.md").read_text(encoding="utf-8")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(
+                "UPDATE message SET forwarded = 2 WHERE id = (SELECT min(id) FROM message "
+                "WHERE channel = 'plan' AND run IS NOT NULL)"
+            )
+            connection.executescript(page.partition("```sql\n")[2].partition("```")[0])
+        with forwarder(path, influx.server(), bucket) as running:
+            running.drain()
+        assert steps() == before
 
 
 def test_only_what_is_in_influxdb_is_deleted_here_and_then_the_file_says_so(
