@@ -78,13 +78,13 @@ class MeterTelemetry(Telemetry):
 class FeederTelemetry(Telemetry):
     """The PCC meter of the simulated network. ``power_kw`` is positive on import.
 
-    In wall time ``ts`` is the instant up to
-    which every device that is present has told; all values and registers are of that instant.
+    In wall time ``ts`` is the instant up to which every device that is present has told; all values and registers are
+    of that instant.
     """
 
     power_factor: Annotated[float, Field(ge=-1, le=1)] | None = None
-    """At ``ts``: active over apparent power, P / √(P² + Q²). It has the sign of P, so it is negative on export; left out
-    where hardly any power flows (below 1e-6 kVA)."""
+    """At ``ts``: active over apparent power, P / √(P² + Q²). It has the sign of P, so negative on export. Left out where
+    hardly any power flows (below 1e-6 kVA)."""
     losses_kw: Kw
     """Cables and transformer at ``ts``."""
     losses_kwh: Kwh

@@ -35,10 +35,10 @@ def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...], 
         (tie + wear)·(1 + ρ) + min(purchase, sale − tie_flat)·(1 − ρ) ≥ 0   and   firm surplus ≤ export limit.
 
     The exclusion of import and export does not interfere: both slopes are covered. A group limit is touched from
-    below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less the
-    load that is there for certain, is within it. PV in a group is taken as not curtailable, because curtailing it moves the group upwards. Prices
-    of the limits are taken as greater than those of energy. A smallest power has flags of its own, see
-    `needed_for_smallest_power`.
+    below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less
+    the load that is there for certain, is within it. PV in a group is taken as not curtailable, because curtailing
+    it moves the group upwards. Prices of the limits are taken as greater than those of energy. A smallest power has
+    flags of its own, see `needed_for_smallest_power`.
     """
     efficiency = store.charge_efficiency * store.discharge_efficiency
     weight = problem.prices.tie_throughput_eur_per_kwh

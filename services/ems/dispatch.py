@@ -141,8 +141,9 @@ def _settled(power_kw: float, least_kw: float) -> float:
 
 
 def _shortfalls(problem: Problem, solution: Solution) -> tuple[Shortfall, ...]:
-    """Each wish that is missed. Steps below a minimum, or above a limit, are one entry: the first, and their sum. So are
-    the phases of a cable or of the transformer.
+    """Each wish that is missed. Steps below a minimum, or above a limit, are one entry: the first, and their sum.
+
+    The phases of a cable or of the transformer are one entry, too.
     """
     price, step_h = problem.prices.shortfall_eur_per_kwh, problem.step_h
     found: list[Shortfall] = []

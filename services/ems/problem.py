@@ -1,7 +1,8 @@
 """The frozen problem: everything the solver sees, and nothing else.
 
-No site description, no message's content and no clock comes past this point. A plan is a function of the problems of its run.
-Units and signs: `schemas.units`; all powers here are magnitudes averaged over a step, all energies are kWh in store.
+No site description, no message's content and no clock comes past this point. A plan is a function of the problems of
+its run. Units and signs: `schemas.units`; all powers here are magnitudes averaged over a step, all energies are kWh
+in store.
 """
 
 from dataclasses import dataclass
