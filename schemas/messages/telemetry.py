@@ -83,8 +83,8 @@ class FeederTelemetry(Telemetry):
     """
 
     power_factor: Annotated[float, Field(ge=-1, le=1)] | None = None
-    """At ``ts``: active over apparent power, P / √(P² + Q²). It has the sign of P, so negative on export. Left out where
-    hardly any power flows (below 1e-6 kVA)."""
+    """At ``ts``: active over apparent power, P / √(P² + Q²). It has the sign of P: negative on export. Left out
+    where hardly any power flows (below 1e-6 kVA)."""
     losses_kw: Kw
     """Cables and transformer at ``ts``."""
     losses_kwh: Kwh
