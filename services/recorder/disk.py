@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from schemas.errors import LocalStateError
 from schemas.messages import Alarm, Severity
 
 LOW_BYTES = 2**30
@@ -13,8 +14,11 @@ _OVER = 1.1
 
 
 def free_bytes(file: Path) -> int:
-    """On the disk of ``file``, for whoever is not root."""
-    return shutil.disk_usage(file.parent).free
+    """On the disk of ``file``, for whoever is not root. Raises LocalStateError when its folder is gone."""
+    try:
+        return shutil.disk_usage(file.parent).free
+    except OSError as error:
+        raise LocalStateError(f"{file}: the disk of the history cannot be looked at: {error.strerror}") from None
 
 
 class DiskWatch:

@@ -24,6 +24,7 @@ from services.recorder.influx import (
 )
 from services.recorder.points import spool_point
 from services.recorder.spool import Item, Refusal, Spool
+from services.recorder.store import HistoryBusyError
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def bucket_of(bucket: str, *, simulated: bool) -> str:
 class Trouble:
     """Why nothing is forwarded, and when that is tried again [s]."""
 
-    error: InfluxError
+    error: InfluxError | HistoryBusyError
     again_s: float
 
 
@@ -151,6 +152,9 @@ class Forwarder:
             if not isinstance(before, InfluxAwayError):
                 LOG.warning("InfluxDB is away; the history is kept meanwhile: %s", error)
             return Trouble(error, again_s)
+        except HistoryBusyError as error:
+            LOG.warning("nothing is forwarded meanwhile: %s", error)
+            return Trouble(error, self._backing_off())
         except InfluxError as error:
             # What a proxy answers may be over soon; a token or a bucket waits for somebody.
             passing = isinstance(error, InfluxRequestError)
@@ -255,14 +259,17 @@ class Forwarder:
     def _prune(self, keep: timedelta, now: datetime) -> None:
         self._pruned = now
         pruned = 0
-        for slices, deleted in enumerate(self._spool.prune(keep, now), 1):
-            pruned += deleted
-            self._beat()
-            if self._pause(_REST_S):
-                break
-            if slices == _SLICES:
-                self._pruned = None  # the rest after what waits has been sent
-                break
+        try:
+            for slices, deleted in enumerate(self._spool.prune(keep, now), 1):
+                pruned += deleted
+                self._beat()
+                if self._pause(_REST_S):
+                    break
+                if slices == _SLICES:
+                    self._pruned = None  # the rest after what waits has been sent
+                    break
+        except HistoryBusyError as error:
+            LOG.warning("nothing more is deleted for now: %s", error)
         if pruned:
             LOG.info("%d rows older than %s were deleted from the history file", pruned, keep)
 

@@ -188,7 +188,7 @@ class HistoryStore:
                 raise
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise LocalStateError(f"{self.path}: the history cannot be written: {error}") from error
+            raise self._error("written", error) from error
 
     def _begin(self) -> None:
         for _ in range(_BUSY_TRIES):
@@ -206,7 +206,11 @@ class HistoryStore:
         try:
             return self._connection.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.Error as error:
-            raise LocalStateError(f"{self.path}: the history cannot be read: {error}") from error
+            raise self._error("read", error) from error
+
+    def _error(self, what: str, error: sqlite3.Error) -> TwinswarmError:
+        kind = HistoryBusyError if _is_busy(error) else LocalStateError
+        return kind(f"{self.path}: the history cannot be {what}: {error}")
 
     def close(self) -> None:
         """Folds the write-ahead log into the file, so that it can be copied by itself. Safe to call twice.
@@ -224,8 +228,8 @@ class HistoryStore:
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    """Of any kind: the lowest byte is the error, the rest says more about it."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    """Of any kind: the lowest byte is the error, the rest says more about it. Errors of the module have none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def create(connection: sqlite3.Connection, version: int = 0) -> None:

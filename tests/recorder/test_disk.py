@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.errors import LocalStateError
 from schemas.messages import Alarm, Phase, Receipt, Stamp, TimeMode
 from schemas.participant import Received, Turn
 from schemas.topics import Channel
@@ -92,3 +93,8 @@ def test_alarm_of_the_recorder_is_in_the_history(tmp_path: Path) -> None:
 def test_free_space_is_that_of_the_files_disk(tmp_path: Path) -> None:
     there = os.statvfs(tmp_path)
     assert free_bytes(tmp_path / "h.sqlite") == pytest.approx(there.f_bavail * there.f_frsize, rel=0.05)
+
+
+def test_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LocalStateError, match=r"gone/h\.sqlite: the disk of the history cannot be looked at"):
+        free_bytes(tmp_path / "gone" / "h.sqlite")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from schemas.messages import Plan
+from services.recorder import store as store_module
 from services.recorder.forward import Forwarder
 from services.recorder.history import History, open_history
 from services.recorder.influx import (
@@ -467,6 +468,28 @@ def test_forwarder_that_is_to_stop_leaves_the_rest_of_a_backlog(lived: Path, inf
     with forwarder(lived, influx.server(), bucket, pause=lambda _: True) as running:
         running.drain()
         assert Spool(running._spool._store).waits()
+
+
+def test_history_that_somebody_else_keeps_is_tried_again(
+    tmp_path: Path, influx: Influx, bucket: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path, last=3)
+    monkeypatch.setattr(store_module, "_BUSY_S", 0.01)
+    waited: list[float] = []
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+
+        def wait(seconds: float) -> bool:
+            waited.append(seconds)
+            if len(waited) == 2:
+                other.execute("ROLLBACK")
+            return False
+
+        with forwarder(path, influx.server(), bucket, wait, keep=timedelta(days=10_000)) as running:
+            other.execute("BEGIN IMMEDIATE")
+            running.serve(until_empty=True)
+    assert waited == [1, 2]
+    same_history(path, address)
 
 
 def test_token_is_read_anew_after_it_was_denied(tmp_path: Path, influx: Influx, bucket: str, address: str) -> None:
