@@ -34,7 +34,7 @@ def export_client(root: Path, name: str, out: Path) -> None:
 
     Raises InputError: no such device, its key is not here, or ``out`` is there already.
     """
-    if out.exists():
+    if files.exists(out):
         raise InputError.one("--out", "is there already and is not overwritten", str(out))
     files.write(out.absolute(), packed_client(root, name))
 

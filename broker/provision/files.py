@@ -3,6 +3,7 @@
 A file that root writes belongs to the owner of its folder: of Mosquitto's folder, Mosquitto has to be able to read.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -15,31 +16,51 @@ _FOLDER = 0o700
 
 
 def make_folder(path: Path) -> None:
-    """Makes it and its parents, for the owner alone. Raises InputError."""
+    """Makes it and those of its parents that lack, all for the owner alone. Raises InputError."""
+    lacking = []
     try:
-        path.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+        for folder in (path, *path.parents):
+            if folder.exists():
+                break
+            lacking.append(folder)
+        # One by one: mkdir(parents=True) would give the mode to the last one only.
+        for folder in reversed(lacking):
+            folder.mkdir(mode=_FOLDER, exist_ok=True)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except OSError as error:
         raise InputError.one(str(path), f"cannot be made: {error.strerror}") from None
+
+
+def part_of(path: Path) -> Path:
+    """Where it is written before it takes its place."""
+    return path.with_name(f".{path.name}.part")
 
 
 def write(path: Path, content: bytes, mode: int = SECRET) -> None:
     """Replaces the file in one step. Raises InputError when it cannot be written."""
     make_folder(path.parent)
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         part.unlink(missing_ok=True)  # of a run that was killed
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # whatever the umask says
-            if os.geteuid() == ROOT:
-                folder = path.parent.stat()
-                os.fchown(descriptor, folder.st_uid, folder.st_gid)
+            give_to_owner_of_folder(descriptor, path)
             file.write(content)
             file.flush()
             os.fsync(descriptor)
         part.replace(path)
     except OSError as error:
         raise InputError.one(str(path), f"cannot be written: {error.strerror}") from None
+
+
+def give_to_owner_of_folder(descriptor: int, path: Path) -> None:
+    """What root made; anybody else owns what it makes, and cannot give it away. Raises OSError."""
+    if os.geteuid() == ROOT:
+        folder, file = path.parent.stat(), os.fstat(descriptor)
+        if (file.st_uid, file.st_gid) != (folder.st_uid, folder.st_gid):
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
 
 
 def read(path: Path) -> bytes | None:
@@ -50,6 +71,14 @@ def read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise InputError.one(str(path), f"cannot be read: {error.strerror}") from None
+
+
+def exists(path: Path) -> bool:
+    """Raises InputError when that cannot be told, as below a folder that this account may not enter."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise InputError.one(str(path), f"cannot be reached: {error.strerror}") from None
 
 
 def delete(path: Path) -> bool:

@@ -33,7 +33,11 @@ class Identity(KeyPair):
         return self.certificate.serial_number
 
     def ends_soon(self, now: datetime) -> bool:
-        return self.certificate.not_valid_after_utc - now < RENEWED_BEFORE_END
+        return ends_soon(self.certificate, now)
+
+
+def ends_soon(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_after_utc - now < RENEWED_BEFORE_END
 
 
 def certified_hosts(certificate: bytes, where: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Where provisioning keeps what. Imports nothing heavy: every process of the swarm reads its certificate from here.
 
 ca.crt                  the authority's certificate; public
-authority/              ca.key and provision.json: to be kept where no service can read it
+authority/              ca.key and provision.json: to be kept where no service can read it; lock, which is empty
 clients/{name}.crt|key  one pair per device and service
 secrets/{name}          passwords and tokens of the stack in containers, see `services.swarm.stack.secrets`
 broker/                 all that Mosquitto needs: mosquitto.conf, acl, ca.crt, server.crt|key, crl.pem

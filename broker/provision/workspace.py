@@ -1,6 +1,7 @@
 """Makes and keeps a site's provisioning folder: what is there and right is left alone, what is not ours is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from broker.provision import files
 from broker.provision.acl import PROVISIONER, access_list
-from broker.provision.authority import Authority, issue_time
-from broker.provision.identity import BROKER_NAMES, Identity, broker_identity, certified_hosts, client_identity
+from broker.provision.authority import Authority
+from broker.provision.identity import (
+    BROKER_NAMES,
+    Identity,
+    broker_identity,
+    certified_hosts,
+    client_identity,
+    ends_soon,
+)
 from broker.provision.layout import Folder
+from broker.provision.lock import NAME as LOCK
+from broker.provision.lock import locked
 from broker.provision.mosquitto_conf import BrokerPlace, configuration
 from broker.provision.register import Register, load_register
 from schemas.errors import InputError
@@ -23,6 +33,7 @@ from schemas.topics import Kind
 
 _ACL, _CONFIGURATION = "broker/acl", "broker/mosquitto.conf"
 _CANARY_LIFE = timedelta(hours=1)
+_TO_BE_READ = "a running broker has to read it (SIGHUP while the recorder is connected, or a restart)"
 
 
 @dataclass
@@ -46,6 +57,11 @@ def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) ->
     A device that was revoked stays so. Raises InputError: for a folder with files of somebody else, for files in it
     that were changed by hand, for names that are reserved.
     """
+    with alone_in_new(root):
+        return _provision_site(site, root, place, now)
+
+
+def _provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) -> Changes:
     work = _Workspace.opened(root, site.site, now)
     wanted = clients_of(site)
     for name in wanted.keys() & {PROVISIONER}:
@@ -63,7 +79,6 @@ def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) ->
     for name in work.register.clients:
         work.certify(name)
     work.certify_broker(place)
-    work.list_revoked()
     work.write_text(_ACL, access_list(work.register.site, work.register.kinds))
     work.write_text(_CONFIGURATION, configuration(place))
     work.save()
@@ -75,6 +90,11 @@ def add_client(root: Path, name: str, kind: Kind | None, now: datetime) -> Chang
 
     Nobody else's files change, save the access list. Raises InputError for a name that is taken or reserved.
     """
+    with alone_in(root):
+        return _add_client(root, name, kind, now)
+
+
+def _add_client(root: Path, name: str, kind: Kind | None, now: datetime) -> Changes:
     work = _Workspace.existing(root, now)
     fixed: Mapping[str, Kind | None] = {**SERVICES, FEEDER: Kind.FEEDER, OBSERVER: None}
     if name == PROVISIONER or (name in fixed and fixed[name] is not kind):
@@ -102,20 +122,63 @@ def revoke_client(root: Path, name: str, now: datetime) -> Revoked:
     May be repeated. A broker that runs has to read both files anew, and a session that is open goes on without
     rights until it ends: see `broker.provision.eviction`. Raises InputError for a name that never was there.
     """
+    with alone_in(root):
+        return _revoke_client(root, name, now)
+
+
+def _revoke_client(root: Path, name: str, now: datetime) -> Revoked:
     work = _Workspace.existing(root, now)
     if name not in work.register.clients and name not in work.register.barred:
         known = ", ".join(sorted(work.register.clients))
         raise InputError.one("DEVICE", f"site {work.register.site} has given a certificate to {known}", name)
     canary = client_identity(work.authority, f"{work.register.site}.{name}", now, life=_CANARY_LIFE)
+    work.remember(name)
     work.register = work.register.with_certificate(name, canary.serial).without(name, now)
-    work.save()  # first, so that nothing that follows can fail into a certificate that holds
-    work.list_revoked(anew=True)
-    for path in (work.folder.key(name), work.folder.certificate(name)):
-        if files.delete(path):
-            work.changes.deleted.append(str(path.relative_to(root)))
+    work.save()  # first: whatever fails from here on, the next command puts the list right
+    work.write_revocation_list()
+    work.clear(name)
     work.write_text(_ACL, access_list(work.register.site, work.register.kinds))
     work.save()
     return Revoked(work.changes, canary)
+
+
+@contextmanager
+def alone_in_new(root: Path) -> Iterator[None]:
+    """As `alone_in`, for a folder that may have to be made first. Raises InputError for one of somebody else."""
+    folder = Folder(root)
+    if files.read(folder.register) is None:
+        files.make_folder(root)
+        _refuse_foreign(folder)
+        files.make_folder(folder.register.parent)
+    with locked(folder.register.parent):
+        yield
+
+
+@contextmanager
+def alone_in(root: Path) -> Iterator[None]:
+    """Nobody else changes the folder meanwhile. Raises InputError for a folder that is not ours or stays busy."""
+    folder = Folder(root)
+    load_register(folder)  # a folder that is not ours gets no lock either
+    with locked(folder.register.parent):
+        yield
+
+
+def _refuse_foreign(folder: Folder) -> None:
+    """Raises InputError when files are there, though provisioning has no register yet."""
+    # An empty folder is nobody's: a volume may be mounted there. These two are of a run of ours that was killed.
+    ours = {LOCK, files.part_of(folder.register).name}
+    try:
+        foreign = sorted(
+            path.name
+            for path in folder.root.iterdir()
+            if not path.is_dir()
+            or any(one.name not in ours or path != folder.register.parent for one in path.iterdir())
+        )
+    except OSError as error:
+        raise InputError.one(str(folder.root), f"cannot be read: {error.strerror}") from None
+    if foreign:
+        told = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
+        raise InputError.one(str(folder.root), f"has files that are not of twinswarm provision: {told}")
 
 
 def open_authority(folder: Folder) -> Authority:
@@ -156,16 +219,11 @@ class _Workspace:
             authority = open_authority(folder)
         work = cls(folder, authority, register, now, changes)
         work._copy_authority()
+        work._finish_revocations()
         return work
 
     @classmethod
     def _new(cls, folder: Folder, site: str, now: datetime) -> "_Workspace":
-        files.make_folder(folder.root)
-        # An empty folder is nobody's: a volume may be mounted there.
-        foreign = sorted(path.name for path in folder.root.iterdir() if not path.is_dir() or any(path.iterdir()))
-        if foreign:
-            told = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
-            raise InputError.one(str(folder.root), f"has files that are not of twinswarm provision: {told}")
         Register(site=site).save(folder)  # first: from now on the folder is known as ours
         return cls.existing(folder.root, now)
 
@@ -183,7 +241,50 @@ class _Workspace:
 
     def _write(self, path: Path, content: bytes, mode: int) -> None:
         files.write(path, content, mode)
-        self.changes.written.append(str(path.relative_to(self.folder.root)))
+        relative = str(path.relative_to(self.folder.root))
+        if relative not in self.changes.written:
+            self.changes.written.append(relative)
+
+    def _finish_revocations(self) -> None:
+        """What `revoke_client` was killed before, or what became of its files since: the register decides."""
+        content = files.read(self._revocation_list)
+        fault = None if content is None else self._fault_of_list(content)
+        if fault is not None:
+            path = self._revocation_list.relative_to(self.folder.root)
+            self.changes.notes.append(f"{path} {fault}; it was made anew, and {_TO_BE_READ}")
+        if content is None or fault is not None:
+            self.write_revocation_list()
+        for name in sorted(self.register.barred):
+            self.clear(name)
+
+    def _fault_of_list(self, content: bytes) -> str | None:
+        try:
+            listed = self.authority.read_revocation_list(content).serials
+        except InputError as error:
+            return error.faults[0].what
+        wanted = {one.serial for one in self.register.revocations()}
+        if listed == wanted:
+            return None
+        lacking, foreign = len(wanted - listed), len(listed - wanted)
+        return f"lacked {lacking} of the revoked certificates and had {foreign} that are not"
+
+    def clear(self, name: str) -> None:
+        """Deletes the files of one that was revoked."""
+        for path in (self.folder.key(name), self.folder.certificate(name)):
+            if files.delete(path):
+                self.changes.deleted.append(str(path.relative_to(self.folder.root)))
+
+    def remember(self, name: str) -> None:
+        """The certificate that lies there is one in this name, also when the register does not know it."""
+        content = files.read(self.folder.certificate(name))
+        if content is None:
+            return
+        try:
+            certificate = x509.load_pem_x509_certificate(content)
+        except ValueError:
+            return  # nobody gets in with it
+        if self._signed_for(certificate, f"{self.register.site}.{name}"):
+            self.register = self.register.with_certificate(name, certificate.serial_number)
 
     def admit(self, name: str, kind: Kind | None) -> None:
         self.register = self.register.with_client(name, kind)
@@ -205,26 +306,45 @@ class _Workspace:
         there = files.read(certificate)
         if there is not None and files.read(key) is None:
             # The key was handed over to where the device runs; that is what it is for.
-            if self._is_ours(certificate, there, full).not_valid_after_utc < self.now:
-                self.changes.notes.append(f"{name}: its certificate has expired and its key is not here to renew it")
+            signed = self._is_ours(certificate, there, full)
+            self.remember(name)
+            if ends_soon(signed, self.now):
+                end = signed.not_valid_after_utc
+                ends = "has expired" if end < self.now else f"ends on {end:%Y-%m-%d}"
+                self.changes.notes.append(
+                    f"{name}: its certificate {ends}, and its key is not here to renew it: put the key back and repeat "
+                    f"this, or `provision revoke {name}`, `provision add {name}` and carry the new one there"
+                )
             return
         identity = self._loaded(certificate, key, full)
+        self.remember(name)
         if isinstance(identity, Identity) and not identity.ends_soon(self.now):
             return
         self._store(certificate, key, issue(identity.key if isinstance(identity, Identity) else identity))
 
     def certify_broker(self, place: BrokerPlace) -> None:
-        """The broker's, anew when it lacks a name. Raises InputError for one that is not ours."""
+        """The broker's, anew when it lacks a name. Raises InputError for one that is not ours.
+
+        A name that it has already stays: a renewal does not have to repeat it, and no client loses its way.
+        """
         certificate, key = self.folder.broker / "server.crt", self.folder.broker / "server.key"
         name = f"{self.register.site}.broker"
         identity = self._loaded(certificate, key, name)
+        earlier: list[str] = []
         if isinstance(identity, Identity):
-            hosts = certified_hosts(identity.certificate_pem, str(certificate))
-            lacks = {*BROKER_NAMES, *place.names} - {*hosts}
+            earlier = certified_hosts(identity.certificate_pem, str(certificate))
+            lacks = {*BROKER_NAMES, *place.names} - {*earlier}
             if not lacks and not identity.ends_soon(self.now):
                 return
+        kept = [host for host in earlier if host not in {*BROKER_NAMES, *place.names}]
+        if kept:
+            self.changes.notes.append(
+                f"the broker's certificate keeps {', '.join(kept)} of before; without broker/server.crt, which you may "
+                "delete, it is made for the names alone that you give"
+            )
         reused = identity.key if isinstance(identity, Identity) else identity
-        self._store(certificate, key, broker_identity(self.authority, name, place.names, self.now, key=reused))
+        hosts = (*kept, *place.names)
+        self._store(certificate, key, broker_identity(self.authority, name, hosts, self.now, key=reused))
 
     def _loaded(self, certificate: Path, key: Path, name: str) -> Identity | ec.EllipticCurvePrivateKey | None:
         """What is there: both, the key alone (a run was killed in between), or nothing."""
@@ -249,26 +369,33 @@ class _Workspace:
             certificate = x509.load_pem_x509_certificate(content)
         except ValueError as error:
             raise InputError.one(str(path), f"is no certificate: {error}") from None
-        wanted = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        if not self.authority.signed(certificate) or certificate.subject != wanted:
+        if not self._signed_for(certificate, name):
             raise InputError.one(str(path), f"is not a certificate of this authority for {name}; move it away")
         if not self.register.holds(certificate.serial_number):
             raise InputError.one(str(path), "is revoked; move it away")
         return certificate
+
+    def _signed_for(self, certificate: x509.Certificate, name: str) -> bool:
+        wanted = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        return self.authority.signed(certificate) and certificate.subject == wanted
 
     def _store(self, certificate: Path, key: Path, identity: Identity) -> None:
         if files.read(key) != identity.key_pem:
             self._write(key, identity.key_pem, files.SECRET)
         self._write(certificate, identity.certificate_pem, files.PUBLIC)
 
-    def list_revoked(self, *, anew: bool = False) -> None:
-        """The list of the revoked, if it is missing, or ``anew``."""
-        path = self.folder.broker / "crl.pem"
-        before = files.read(path)
-        if before is None or anew:
-            after = None if before is None else issue_time(before)
-            content = self.authority.revocation_list(self.register.revocations(), after, self.now)
-            self._write(path, content, files.PUBLIC)
+    @property
+    def _revocation_list(self) -> Path:
+        return self.folder.broker / "crl.pem"
+
+    def write_revocation_list(self) -> None:
+        """As the register has it, issued after the one that it replaces, if that can be read."""
+        before, after = files.read(self._revocation_list), None
+        if before is not None:
+            with suppress(InputError):
+                after = self.authority.read_revocation_list(before).issued
+        content = self.authority.revocation_list(self.register.revocations(), after, self.now)
+        self._write(self._revocation_list, content, files.PUBLIC)
 
     def write_text(self, relative: str, text: str) -> None:
         """Raises InputError when the file was changed by somebody else since it was written."""
@@ -277,6 +404,8 @@ class _Workspace:
         if there != content:
             if there is not None and not self.register.wrote_exactly(relative, there):
                 raise InputError.one(str(path), "was changed by hand and would be overwritten; move it away")
+            self.register = self.register.writes(relative, there, content)
+            self.save()  # first: killed after this, the next command knows the file as its own, be it old or new
             self._write(path, content, files.SECRET if relative == _ACL else files.PUBLIC)
         self.register = self.register.wrote(relative, content)
 

@@ -1,8 +1,12 @@
 """The folder of a provisioned site: complete, readable by its owner alone, never made over what is somebody else's."""
 
+import fcntl
+import json
+import os
 import stat
 import tarfile
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from broker.provision import files, lock
 from broker.provision.export import export_client
+from broker.provision.identity import certified_hosts
 from broker.provision.layout import Folder
 from broker.provision.mosquitto_conf import BrokerPlace
 from broker.provision.register import load_register
@@ -35,8 +41,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def contents(root: Path) -> dict[str, tuple[bytes, int]]:
-    files = (path for path in sorted(root.rglob("*")) if path.is_file())
-    return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+    found = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
 
 
 def certificate(path: Path) -> x509.Certificate:
@@ -194,7 +200,6 @@ def test_a_revoked_device_loses_its_files_and_rights_and_stays_out_until_it_is_a
     assert sorted(changes.deleted) == ["clients/ev1.crt", "clients/ev1.key"]
     assert old in serials(root)
     assert f"user {SITE}.ev1\n" not in (root / "broker" / "acl").read_text()
-    # OpenSSL, which keeps the list before it, takes the later one.
     assert x509.load_pem_x509_crl((root / "broker" / "crl.pem").read_bytes()).last_update_utc > issued
     after = contents(root)
     touched = {name for name in after if after[name] != before[name]}
@@ -215,6 +220,218 @@ def test_who_never_was_there_cannot_be_revoked(root: Path) -> None:
     assert contents(root) == before
 
 
+class _KilledError(Exception):
+    """Instead of a signal: the command ends where it is."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, *, after: bool = False) -> None:
+    """The next command ends before (or right after) it writes the file of this name."""
+    write = files.write
+
+    def killed(path: Path, content: bytes, mode: int = files.SECRET) -> None:
+        if path.name != name:
+            write(path, content, mode)
+            return
+        monkeypatch.undo()
+        if after:
+            write(path, content, mode)
+        raise _KilledError
+
+    monkeypatch.setattr(files, "write", killed)
+
+
+COMMANDS = {
+    "site": make,
+    "add": lambda root: add_client(root, "ev9", Kind.CHARGER, NOW),
+    "revoke": lambda root: revoke_client(root, "ev2", NOW).changes,
+}
+EVERY_COMMAND = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+
+
+@EVERY_COMMAND
+def test_a_revocation_that_was_killed_is_finished_by_whatever_command_comes_next(
+    command: Callable[[Path], Changes], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = certificate(root / "clients" / "ev1.crt").serial_number
+    kill_at(monkeypatch, "crl.pem")
+    with pytest.raises(_KilledError):
+        revoke_client(root, "ev1", NOW)
+    assert old not in serials(root)
+    changes = command(root)
+    assert old in serials(root)
+    assert any("crl.pem lacked 2 of the revoked certificates" in note for note in changes.notes)  # and the canary
+    assert not (root / "clients" / "ev1.crt").exists()
+    assert not (root / "clients" / "ev1.key").exists()
+    assert f"user {SITE}.ev1\n" not in (root / "broker" / "acl").read_text()
+
+
+@EVERY_COMMAND
+@pytest.mark.parametrize("whose", ["nobody's", "another authority's"])
+def test_a_list_of_the_revoked_that_cannot_be_used_is_made_anew_and_that_is_said(
+    whose: str, command: Callable[[Path], Changes], root: Path, tmp_path: Path
+) -> None:
+    revoke_client(root, "ev1", NOW)
+    before = serials(root)
+    make(tmp_path / "other")
+    content = b"damaged" if whose == "nobody's" else (tmp_path / "other" / "broker" / "crl.pem").read_bytes()
+    (root / "broker" / "crl.pem").write_bytes(content)
+    changes = command(root)
+    assert serials(root) >= before
+    (note,) = (note for note in changes.notes if "crl.pem" in note)
+    assert "made anew" in note
+    assert "broker/crl.pem" in changes.written
+    assert not any("crl.pem" in note for note in make(root).notes)
+
+
+def test_an_older_list_that_was_put_back_is_replaced(root: Path) -> None:
+    old = (root / "broker" / "crl.pem").read_bytes()
+    revoke_client(root, "ev1", NOW)
+    revoked = serials(root)
+    (root / "broker" / "crl.pem").write_bytes(old)
+    make(root)
+    assert serials(root) == revoked
+
+
+def forget(root: Path, name: str) -> None:
+    """As if another command had saved its register over the one in which the certificate was noted."""
+    folder = Folder(root)
+    register = load_register(folder)
+    issued = {other: known for other, known in register.issued.items() if other != name}
+    register.model_copy(update={"issued": issued}).save(folder)
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_a_certificate_that_the_register_does_not_know_is_noted_when_it_is_found(handed_over: bool, root: Path) -> None:
+    found = certificate(root / "clients" / "ev1.crt").serial_number
+    forget(root, "ev1")
+    if handed_over:
+        (root / "clients" / "ev1.key").unlink()
+    make(root)
+    assert load_register(Folder(root)).issued["ev1"] == (str(found),)
+
+
+def test_a_certificate_that_the_register_does_not_know_is_revoked_too(root: Path) -> None:
+    found = certificate(root / "clients" / "ev1.crt").serial_number
+    forget(root, "ev1")
+    revoke_client(root, "ev1", NOW)
+    assert found in serials(root)
+
+
+def test_whose_certificate_lies_in_another_s_place_is_not_revoked_with_it(root: Path) -> None:
+    (root / "clients" / "ev1.crt").write_bytes((root / "clients" / "ev2.crt").read_bytes())
+    revoke_client(root, "ev1", NOW)
+    assert certificate(root / "clients" / "ev2.crt").serial_number not in serials(root)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_command_that_was_killed_at_the_access_list_has_changed_nothing_by_hand(
+    after: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for device in ("ev9", "ev10"):
+        kill_at(monkeypatch, "acl", after=after)
+        with pytest.raises(_KilledError):
+            add_client(root, device, Kind.CHARGER, NOW)
+    revoke_client(root, "ev2", NOW)
+    acl = (root / "broker" / "acl").read_text()
+    assert f"user {SITE}.ev10\n" in acl
+    assert f"user {SITE}.ev2\n" not in acl
+    (root / "broker" / "acl").write_text(acl + "user me\n")
+    with pytest.raises(InputError, match="changed by hand"):
+        make(root)
+
+
+def test_a_first_run_that_was_killed_leaves_a_folder_that_the_next_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_at(monkeypatch, "provision.json")
+    with pytest.raises(_KilledError):
+        make(tmp_path / "p")
+    (tmp_path / "p" / "authority" / ".provision.json.part").write_text("half")
+    assert "ca.crt" in make(tmp_path / "p").written
+
+
+@EVERY_COMMAND
+def test_two_commands_do_not_work_at_once(
+    command: Callable[[Path], Changes], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "WAIT_S", 0.2)
+    before = contents(root)
+    with (root / "authority" / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=r"another command .* 0\.2 s"):
+            command(root)
+        assert contents(root).keys() == before.keys()
+        assert contents(root)["authority/provision.json"] == before["authority/provision.json"]
+    command(root)
+
+
+def test_the_key_of_a_certificate_that_ends_soon_is_asked_for_when_it_is_not_here(root: Path) -> None:
+    end = certificate(root / "clients" / "ev1.crt").not_valid_after_utc
+    (root / "clients" / "ev1.key").unlink()
+
+    def notes(now: datetime) -> list[str]:
+        told = provision_site(default_site(), root, place_of(root), now).notes
+        return [note for note in told if note.startswith("ev1: ")]
+
+    assert notes(end - timedelta(days=91)) == []
+    (soon,) = notes(end - timedelta(days=89))
+    assert f"ends on {end:%Y-%m-%d}" in soon
+    (late,) = notes(end + timedelta(days=1))
+    assert "has expired" in late
+
+
+def test_the_brokers_earlier_names_are_kept_and_that_is_said(root: Path) -> None:
+    make(root, user="root", names=("broker.example.org",))
+    changes = make(root, user="root", names=("10.0.0.7",))
+    (note,) = changes.notes
+    assert "keeps broker.example.org" in note
+    where = root / "broker" / "server.crt"
+    kept = {"localhost", "mosquitto", "127.0.0.1", "broker.example.org", "10.0.0.7"}
+    assert set(certified_hosts(where.read_bytes(), "")) == kept
+    late = certificate(where).not_valid_after_utc - timedelta(days=30)
+    provision_site(default_site(), root, place_of(root), late)  # a renewal without the names
+    assert set(certified_hosts(where.read_bytes(), "")) == kept
+    where.unlink()  # as the note says
+    make(root, user="root", names=("10.0.0.7",))
+    assert set(certified_hosts(where.read_bytes(), "")) == kept - {"broker.example.org"}
+
+
+def test_a_folder_is_made_for_its_owner_alone_and_so_are_its_parents(tmp_path: Path) -> None:
+    files.make_folder(tmp_path / "a" / "b" / "c")
+    for folder in (tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(InputError, match="cannot be made"):
+            files.make_folder(path)
+
+
+@pytest.mark.parametrize("serial", ["12x", "", "-1", "0", str(1 << 159), "9" * 5000])
+def test_a_register_with_what_is_no_serial_number_is_refused_with_its_place(serial: str, root: Path) -> None:
+    path = Folder(root).register
+    known = json.loads(path.read_text())
+    known["issued"]["ev1"] = [serial]
+    path.write_text(json.dumps(known))
+    with pytest.raises(InputError, match=r"provision\.json: issued\.ev1\.0: a serial number"):
+        revoke_client(root, "ev1", NOW)
+
+
+def test_an_export_to_where_nobody_can_write_is_told(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long"):
+        export_client(root, "ev1", tmp_path / ("x" * 300))
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(10001)  # root may enter everywhere
+    try:
+        with pytest.raises(InputError, match="Permission denied"):
+            export_client(root, "ev1", closed / "ev1.tar")
+    finally:
+        os.seteuid(was)
+        closed.rmdir()
+
+
 def test_the_folder_of_another_site_is_refused(root: Path) -> None:
     other = default_site().model_copy(update={"site": "elsewhere"})
     with pytest.raises(InputError, match="is the folder of site fit-g2v"):
@@ -226,11 +443,11 @@ def test_an_export_has_all_that_one_device_needs_and_no_more(root: Path, tmp_pat
     export_client(root, "ev1", out)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     with tarfile.open(out) as archive:
-        files = {entry.name: archive.extractfile(entry).read() for entry in archive}  # type: ignore[union-attr]
+        packed = {entry.name: archive.extractfile(entry).read() for entry in archive}  # type: ignore[union-attr]
         assert {entry.mode for entry in archive} == {0o600}
-    assert files.keys() == {f"ev1/{name}" for name in ("ca.crt", "ev1.crt", "ev1.key", "README.txt")}
-    assert files["ev1/ev1.key"] == (root / "clients" / "ev1.key").read_bytes()
-    readme = files["ev1/README.txt"].decode()
+    assert packed.keys() == {f"ev1/{name}" for name in ("ca.crt", "ev1.crt", "ev1.key", "README.txt")}
+    assert packed["ev1/ev1.key"] == (root / "clients" / "ev1.key").read_bytes()
+    readme = packed["ev1/README.txt"].decode()
     assert f"{SITE}.ev1" in readme
     assert "localhost, mosquitto, 127.0.0.1" in readme
     with pytest.raises(InputError, match="not overwritten"):
