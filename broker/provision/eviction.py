@@ -77,7 +77,8 @@ def _await_reload(
         if time.monotonic() >= deadline:
             raise BrokerUnreachableError(
                 f"the broker at {address} has not read the list of revoked certificates anew within {wait_s:g} s: "
-                "send its process SIGHUP and revoke again; until then the session goes on"
+                "send its process SIGHUP (only while the recorder is connected; otherwise restart it) and revoke "
+                "again; until then the session goes on"
             )
         if not reminded:
             remind()

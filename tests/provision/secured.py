@@ -117,4 +117,16 @@ def until(transport: MqttTransport, marker: str) -> list[Delivery]:
     raise AssertionError(f"{marker} did not arrive, but {found}")
 
 
+def arrives(sender: MqttTransport, reader: MqttTransport, device: str) -> bool:
+    """Whether a message gets through as soon as the broker has read its list anew."""
+    where = topic(Kind.CHARGER, device, Channel.METRIC)
+    for seq in range(1, 50):
+        sender.publish(where, message(Metric(values={}), seq=seq))
+        assert sender.flush(5.0)
+        delivery = reader.receive(0.2)
+        if delivery is not None:
+            return delivery.topic == where
+    return False
+
+
 ALL = everything(SITE)

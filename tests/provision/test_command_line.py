@@ -1,6 +1,7 @@
 """``twinswarm provision`` as a user meets it."""
 
 import base64
+import fcntl
 import io
 import os
 import pty
@@ -11,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from broker.mosquitto import find_mosquitto
+from broker.provision.hosts import checked_hosts
+from schemas.errors import InputError, shorten
 from services.swarm.stack.secrets import volumes
 from tests.cli.calling import COMMAND, call, plain_environment
 from tests.parts import skip_without
-from tests.provision.secured import Secured, default_site
+from tests.provision.secured import ALL, Secured, arrives, default_site
+
+LONG = "x" * 300
 
 
 def run(*arguments: str, cwd: Path, code: int = 0) -> str:
@@ -47,6 +52,8 @@ def test_a_site_is_provisioned_once_and_then_left_alone(tmp_path: Path) -> None:
     [
         (("nosuchsite",), "nosuchsite"),
         (("fit_g2v", "--broker-name", "bröker"), "--broker-name"),
+        (("fit_g2v", "--broker-name", "broker.example.org:8883"), "a host name or an address is allowed"),
+        (("fit_g2v", "--bind", "not an address"), "--bind: a host name or an address is allowed"),
         (("fit_g2v", "--config-dir", "/x\nallow_anonymous true"), "--config-dir"),
         (("add", "EV 9", "--kind", "charger"), "DEVICE"),
         (("add", "ev9", "--kind", "charger"), "was not made by twinswarm provision"),
@@ -55,6 +62,92 @@ def test_a_site_is_provisioned_once_and_then_left_alone(tmp_path: Path) -> None:
 )
 def test_wrong_input_is_told_and_nothing_is_made(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
     assert told in run(*arguments, cwd=tmp_path, code=2)
+
+
+@pytest.mark.parametrize(
+    ("told", "host"),
+    [
+        ("broker.example.org", "broker.example.org"),
+        ("Broker-2.Example.ORG", "broker-2.example.org"),
+        ("mqtt_broker", "mqtt_broker"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:0::07", "2001:db8::7"),
+        ("0.0.0.0", "0.0.0.0"),
+    ],
+)
+def test_host_names_and_addresses_are_taken_as_a_certificate_writes_them(told: str, host: str) -> None:
+    assert checked_hosts("--broker-name", (told, told)) == (host,)
+
+
+WRONG_HOSTS = (
+    *(
+        "broker.example.org:8883",
+        "http://x",
+        "mqtts://broker.example.org",
+        "a b",
+        "*",
+        "*.example.org",
+        "-",
+        "-a",
+        "a-",
+    ),
+    *("bröker", "not an address", "a..b", ".a", "a.", "", "300.1.1.1", "10.0.0.7/24", "[::1]", "fe80::1%eth0", "a\nb"),
+    *("a" * 64, ".".join(["a" * 60] * 5)),
+)
+
+
+def test_what_is_no_host_is_refused_and_all_of_it_named_at_once() -> None:
+    with pytest.raises(InputError) as error:
+        checked_hosts("--bind", ("localhost", *WRONG_HOSTS))
+    assert [fault.received for fault in error.value.faults] == [shorten(text) for text in WRONG_HOSTS]
+    assert all("a host name or an address is allowed" in fault.what for fault in error.value.faults)
+
+
+def test_a_wrong_process_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    run("fit_g2v", "--out", "p", cwd=tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "p").rglob("*") if path.is_file()}
+    wrong = ("--dir", "p", "--pid", str(os.getpid()))
+    assert "is no Mosquitto" in run("add", "ev9", "--kind", "charger", *wrong, cwd=tmp_path, code=2)
+    assert "is no Mosquitto" in run("add", "ev1", "--kind", "charger", *wrong, cwd=tmp_path, code=2)  # is there already
+    assert "is no Mosquitto" in run("revoke", "ev1", *wrong, cwd=tmp_path, code=2)
+    assert {path: path.read_bytes() for path in (tmp_path / "p").rglob("*") if path.is_file()} == before
+
+
+def test_a_process_that_is_named_is_told_though_nothing_was_changed(secured: Secured, tmp_path: Path) -> None:
+    add = ("add", "ev9", "--kind", "charger", "--dir", str(secured.folder.root))
+    told = run(*add, cwd=tmp_path)
+    assert "only while the recorder is connected" in told
+    assert "kill -HUP 1" in told
+    assert "nothing was changed" in run(*add, "--pid", str(secured.pid), cwd=tmp_path)
+    assert arrives(secured.client("ev9"), secured.client("observer", ALL), "ev9")
+
+
+def test_a_command_waits_until_another_has_ended(tmp_path: Path) -> None:
+    run("fit_g2v", "--out", "p", cwd=tmp_path)
+    command = [*COMMAND, "provision", "add", "ev9", "--kind", "charger", "--dir", "p"]
+    with (tmp_path / "p" / "authority" / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = subprocess.Popen(command, cwd=tmp_path, env=plain_environment(), stdout=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(4.0)
+        assert not (tmp_path / "p" / "clients" / "ev9.crt").exists()
+    assert waiting.wait(20.0) == 0
+    assert (tmp_path / "p" / "clients" / "ev9.crt").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit_g2v", "--out", LONG),
+        ("add", "ev9", "--kind", "charger", "--dir", LONG),
+        ("export", "ev1", "--dir", "p", "--out", LONG),
+        ("stack", "fit_g2v", "--dir", "p", "--secrets", LONG),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_path_that_cannot_be_is_told_with_its_reason(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    run("fit_g2v", "--out", "p", cwd=tmp_path)
+    assert "File name too long" in run(*arguments, cwd=tmp_path, code=2)
 
 
 def test_the_help_of_each_command_stands_behind_provision(tmp_path: Path) -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from broker.address import Credentials
+from broker.mosquitto import find_mosquitto
 from broker.mqtt import MqttTransport
+from broker.provision import eviction
 from broker.provision.eviction import end_session
+from broker.provision.identity import Identity
 from broker.provision.reload import reload_mosquitto
 from broker.provision.workspace import add_client, open_authority, provision_site, revoke_client
 from broker.transport import Will
@@ -21,7 +24,20 @@ from schemas.errors import BrokerUnreachableError, InputError
 from schemas.messages import Metric, Presence, State
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
-from tests.provision.secured import ALL, SITE, Secured, default_site, message, place_of, send_marker, topic, until
+from tests.parts import skip_without
+from tests.provision.secured import (
+    ALL,
+    PATIENCE_S,
+    SITE,
+    Secured,
+    arrives,
+    default_site,
+    message,
+    place_of,
+    send_marker,
+    topic,
+    until,
+)
 
 EV1_STATE = topic(Kind.CHARGER, "ev1", Channel.STATE)
 
@@ -128,18 +144,6 @@ def until_denied(ev9: MqttTransport, secured: Secured, observer: MqttTransport) 
     return list(until(observer, send_marker(secured.client("ev2"), Kind.CHARGER, "ev2")))
 
 
-def arrives(sender: MqttTransport, reader: MqttTransport, device: str) -> bool:
-    """Whether a message gets through as soon as the broker has read its list anew."""
-    where = topic(Kind.CHARGER, device, Channel.METRIC)
-    for seq in range(1, 50):
-        sender.publish(where, message(Metric(values={}), seq=seq))
-        assert sender.flush(5.0)
-        delivery = reader.receive(0.2)
-        if delivery is not None:
-            return delivery.topic == where
-    return False
-
-
 def test_a_broker_that_was_not_told_is_waited_for(secured: Secured) -> None:
     assert revoke(secured, "ev1", told=False) == ["SIGHUP"]
     assert revoke(secured, "ev1", told=True) in ([], ["SIGHUP"])  # and it may be repeated
@@ -202,6 +206,99 @@ def presented(secured: Secured) -> bytes | None:
         context.wrap_socket(connection, server_hostname=secured.address.host) as session,
     ):
         return session.getpeercert(binary_form=True)
+
+
+SETPOINT = topic(Kind.CHARGER, "ev1", Channel.SETPOINT)
+
+
+def leave(secured: Secured) -> None:
+    """The recorder comes, for the broker to keep what it misses, and goes."""
+    recorder = recorder_of(secured)
+    recorder.connect([ALL])
+    recorder.close()
+
+
+def recorder_of(secured: Secured) -> MqttTransport:
+    return MqttTransport(secured.address, "recorder", secured.folder.credentials("recorder"), persistent=True)
+
+
+def missed(secured: Secured) -> int:
+    """How many of two set-points the recorder finds that the EMS sends while it is away."""
+    ems = secured.client("ems")
+    for seq in (1, 2):
+        ems.publish(SETPOINT, message(Metric(values={}), seq=seq))
+    assert ems.flush(PATIENCE_S)
+    recorder = recorder_of(secured)
+    recorder.connect([ALL])
+    try:
+        found = until(recorder, send_marker(ems, Kind.EMS, "ems"))
+    finally:
+        recorder.close()
+    return sum(delivery.topic == SETPOINT for delivery in found)
+
+
+def test_without_a_reload_the_recorder_finds_what_came_while_it_was_away(secured: Secured) -> None:
+    leave(secured)
+    assert missed(secured) == 2
+
+
+def test_a_reload_while_the_recorder_is_away_loses_what_comes_after_it(secured: Secured) -> None:
+    """What docs/security.md warns of: Mosquitto gives the rights of one who is away back when it comes again."""
+    leave(secured)
+    add_client(secured.folder.root, "ev9", Kind.CHARGER, now())
+    observer = secured.client("observer", ALL)
+    reload_mosquitto(secured.pid)
+    assert arrives(secured.client("ev9"), observer, "ev9")  # so it has read the list anew
+    assert missed(secured) == 0
+    leave(secured)  # it has its rights again
+    assert missed(secured) == 2
+
+
+def test_a_restart_while_the_recorder_is_away_loses_nothing(tmp_path: Path) -> None:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    secured = Secured(tmp_path / "provisioned")
+    with secured.running():
+        leave(secured)
+        add_client(secured.folder.root, "ev9", Kind.CHARGER, now())
+    with secured.running():
+        assert arrives(secured.client("ev9"), secured.client("observer", ALL), "ev9")
+        assert missed(secured) == 2
+
+
+def test_a_reload_while_the_recorder_is_connected_loses_nothing(secured: Secured) -> None:
+    recorder = recorder_of(secured)
+    recorder.connect([ALL])
+    add_client(secured.folder.root, "ev9", Kind.CHARGER, now())
+    reload_mosquitto(secured.pid)
+    assert arrives(secured.client("ev9"), secured.client("observer", ALL), "ev9")
+    recorder.close()
+    assert missed(secured) == 2
+
+
+def test_a_broker_takes_the_list_that_it_finds_though_it_is_older(secured: Secured) -> None:
+    """An old copy of the list lets the revoked in again: `Authority.revocation_list` says so."""
+    list_file = secured.folder.broker / "crl.pem"
+    older = list_file.read_bytes()
+    stolen = Identity.load(
+        secured.folder.certificate("ev1").read_bytes(), secured.folder.key("ev1").read_bytes(), "ev1"
+    )
+    authority = open_authority(secured.folder)
+
+    def refused_becomes(wanted: bool) -> bool:
+        deadline = time.monotonic() + PATIENCE_S
+        while eviction._refused(secured.address, authority, stolen) is not wanted and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return eviction._refused(secured.address, authority, stolen) is wanted
+
+    revoke_client(secured.folder.root, "ev1", now())
+    reload_mosquitto(secured.pid)
+    assert refused_becomes(True)
+    list_file.write_bytes(older)
+    reload_mosquitto(secured.pid)
+    assert refused_becomes(False)
+    provision_site(default_site(), secured.folder.root, place_of(secured.folder.root, secured.address.port), now())
+    reload_mosquitto(secured.pid)
+    assert refused_becomes(True)
 
 
 def test_only_a_mosquitto_is_sent_the_signal() -> None:

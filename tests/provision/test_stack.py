@@ -1,5 +1,6 @@
 """The secrets of the stack in containers: each service's own, for its account alone, made once."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -242,3 +243,17 @@ def test_who_is_not_root_is_told_so(stack: Stack) -> None:
     finally:
         os.seteuid(ROOT)
     assert stack.all() == before
+
+
+def test_a_volume_that_cannot_be_given_away_is_named_with_its_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root in a container without the capability CHOWN."""
+
+    def refused(path: Path, _uid: int, _gid: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+    stack = Stack(tmp_path)
+    monkeypatch.setattr(os, "chown", refused)
+    with pytest.raises(InputError, match=r"broker: cannot be given to account 1883:1883: Operation not permitted"):
+        stack.provision()

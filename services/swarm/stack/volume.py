@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.provision import files
+from schemas.errors import InputError
 from services.swarm.stack.accounts import Account
 
 FILE, FOLDER = 0o400, 0o500
@@ -13,7 +14,17 @@ _PERMISSIONS = 0o7777
 
 
 def give(path: Path, owner: Account, mode: int | None = None) -> bool:
-    """Makes it the owner's, with this mode (None: as it is). False: it was so already. Only root can."""
+    """Makes it the owner's, with this mode (None: as it is). False: it was so already.
+
+    Raises InputError for an account without the right: root itself lacks it in a container without CHOWN and FOWNER.
+    """
+    try:
+        return _give(path, owner, mode)
+    except OSError as error:
+        raise InputError.one(str(path), f"cannot be given to account {owner}: {error.strerror}") from None
+
+
+def _give(path: Path, owner: Account, mode: int | None) -> bool:
     status = path.stat()
     theirs = (status.st_uid, status.st_gid) == (owner.uid, owner.gid)
     if not theirs:

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 OUT = Path("provisioned")
 FOLDER_VARIABLE, NAMES_VARIABLE = "TWINSWARM_PROVISIONED", "TWINSWARM_BROKER_NAMES"
 RELOAD_WAIT_S = 60.0
+RELOAD = (
+    "SIGHUP (in the stack: docker compose exec mosquitto sh -c 'kill -HUP 1'), but only while the recorder is "
+    "connected; otherwise restart the broker, or the recorder loses what it misses"
+)
 
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="Its name, such as ev1.")]
 FolderOption = Annotated[
@@ -34,7 +39,7 @@ BrokerNameOption = Annotated[
         "--broker-name",
         metavar="HOST",
         help="Host name or address by which clients reach the broker, besides localhost, 127.0.0.1 and mosquitto. "
-        "Repeatable; several may stand in one, with commas between.",
+        "Repeatable; several may stand in one, with commas between. Those of an earlier run are kept.",
         envvar=NAMES_VARIABLE,
     ),
 ]
@@ -44,7 +49,8 @@ PidOption = Annotated[
         "--pid",
         metavar="PID",
         min=1,
-        help="Mosquitto's process on this machine: it is told to read its files anew (SIGHUP).",
+        help="Mosquitto's process on this machine: it is told to read its files anew (SIGHUP). Only while the recorder "
+        "is connected: one that is away loses what it misses after that. Otherwise restart the broker instead.",
         show_default="you tell it",
     ),
 ]
@@ -120,6 +126,7 @@ def site(
         twinswarm provision mysite --broker-name broker.example.org --bind 0.0.0.0
     """
     from broker.provision.files import make_folder
+    from broker.provision.hosts import checked_hosts
     from broker.provision.mosquitto_conf import BrokerPlace
     from broker.provision.workspace import provision_site
     from sites.loading import load_site
@@ -131,13 +138,12 @@ def site(
         data=PurePosixPath(data_dir) if data_dir else folder / "broker" / "data",
         names=_names(broker_name),
         port=port,
-        bind=bind,
+        bind=checked_hosts("--bind", (bind,))[0],
         user=broker_user or ("root" if os.geteuid() == 0 else None),
     )
     faults = [
         Fault(option, "a single line without spaces at its ends is allowed", repr(text))
         for option, text in (
-            ("--bind", bind),
             ("--config-dir", str(place.config)),
             ("--data-dir", str(place.data)),
             ("--broker-user", place.user or "root"),
@@ -169,12 +175,16 @@ def stack(
     Examples:
         twinswarm provision stack fit_g2v --dir /provisioned --secrets /secrets
     """
+    from broker.provision.workspace import alone_in_new
     from services.grafana import files as grafana_files
     from services.swarm.stack.secrets import provision_stack
     from sites.loading import load_site
 
     described, names = load_site(site), _names(broker_name)
-    changes = provision_stack(described, folder.absolute(), secrets.absolute(), names, grafana_files(), utc_now())
+    root = folder.absolute()
+    # The random secrets and the volumes, too, are made by one command at a time. Who is not root is refused below.
+    with alone_in_new(root) if os.geteuid() == 0 else nullcontext():
+        changes = provision_stack(described, root, secrets.absolute(), names, grafana_files(), utc_now())
     _list(changes.authority, folder)
     _list(changes.volumes, secrets)
     if changes.first:
@@ -205,10 +215,12 @@ def add(
     from broker.provision.workspace import add_client
 
     _check_name(device)
+    _check_process(pid)
     changes = add_client(folder.absolute(), device, None if kind == "observer" else Kind(kind), utc_now())
     _tell(changes, folder, f"{device} has its certificate already; nothing was changed")
-    if changes.written and not _hang_up(pid):
-        typer.echo("a running broker has to read its access list anew: send its process SIGHUP")
+    # Also when nothing was changed: an earlier run may have been told of no process, or of one that was gone.
+    if not _hang_up(pid) and changes.written:
+        typer.echo(f"a running broker has to read its access list anew: {RELOAD}")
 
 
 def revoke(
@@ -243,21 +255,24 @@ def revoke(
     from broker.provision.workspace import open_authority, revoke_client
 
     _check_name(device)
+    _check_process(pid)
     address = None if broker is None else _address(broker)
     root = folder.absolute()
     revoked = revoke_client(root, device, utc_now())
     _tell(revoked.changes, folder, "nothing was changed")
     told = _hang_up(pid)
     if address is None:
+        if not told:
+            typer.echo(f"a running broker has to read its files anew: {RELOAD}")
         typer.echo(
-            f"a running broker has to read its files anew (SIGHUP); the open session of {device}, if there is one, "
-            "is then without rights, and ends with `provision revoke --broker URL`"
+            f"the open session of {device}, if there is one, is then without rights; a restart of the broker ends it, "
+            "and so does `provision revoke --broker URL`"
         )
         return
 
     def remind() -> None:
         if not told:
-            typer.echo(f"waiting {wait:g} s for the broker to read its files anew: send its process SIGHUP", err=True)
+            typer.echo(f"waiting {wait:g} s for the broker to read its files anew: {RELOAD}", err=True)
 
     kept = Folder(root)
     authority, register = open_authority(kept), load_register(kept)
@@ -314,7 +329,18 @@ def _list(changes: "Changes", folder: Path) -> None:
 
 def _names(told: list[str] | None) -> tuple[str, ...]:
     """Of ``--broker-name``. An empty one is none: compose hands on a variable that nobody set as an empty one."""
-    return tuple(name for text in told or () for one in text.split(",") if (name := one.strip()))
+    from broker.provision.hosts import checked_hosts
+
+    names = (name for text in told or () for one in text.split(",") if (name := one.strip()))
+    return checked_hosts("--broker-name", names)
+
+
+def _check_process(pid: int | None) -> None:
+    """Before anything is written: a wrong number is then told while the command can simply be repeated."""
+    if pid is not None:
+        from broker.provision.reload import check_mosquitto
+
+        check_mosquitto(pid)
 
 
 def _hang_up(pid: int | None) -> bool:
