@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl
 import threading
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from broker.address import BrokerAddress, Credentials
 from broker.mqtt import MqttTransport
 from broker.provision.authority import Authority
 from broker.provision.identity import Identity, client_identity
+from broker.provision.mosquitto_conf import configuration
 from broker.provision.workspace import open_authority
 from broker.transport import Will
 from schemas.errors import BrokerUnreachableError
 from schemas.messages import BessTelemetry, Fallback, Presence, Setpoint, State
 from schemas.topics import Channel, Kind, topic_filter
-from tests.provision.secured import ALL, HOST, NOW, SITE, Secured, message, send_marker, topic, until
+from schemas.wire import MAX_PAYLOAD_BYTES
+from tests.provision.secured import ALL, HOST, NOW, SITE, Secured, message, place_of, send_marker, topic, until
 
 EV1_STATE = topic(Kind.CHARGER, "ev1", Channel.STATE)
 OFFLINE = Will(EV1_STATE, message(State(state=Presence.OFFLINE)))
@@ -95,6 +98,64 @@ def test_plain_mqtt_on_the_tls_port_gets_nowhere(shared: Secured) -> None:
     with pytest.raises(BrokerUnreachableError, match="TLS"):
         plain.connect([ALL], OFFLINE)
     assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []
+
+
+def test_the_configuration_bounds_what_a_client_may_ask_of_the_broker(tmp_path: Path) -> None:
+    lines = configuration(place_of(tmp_path)).splitlines()
+    for line in (
+        "tls_version tlsv1.2",
+        "require_certificate true",
+        "use_identity_as_username true",
+        "use_username_as_clientid true",
+        "allow_anonymous false",
+        "set_tcp_nodelay true",
+        "message_size_limit 524288",  # the contract's largest payload, 512 KiB
+        "max_queued_messages 2000000",
+        "max_queued_bytes 268435456",  # 256 MiB
+        "max_inflight_messages 1000",
+        "persistence true",
+        "autosave_interval 10",
+    ):
+        assert lines.count(line) == 1, line
+
+
+def test_a_message_of_the_contract_s_largest_size_passes_and_a_byte_more_does_not(shared: Secured) -> None:
+    ev1, observer = shared.client("ev1"), shared.client("observer", ALL)
+    for size in (MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES + 1):
+        ev1.publish(topic(Kind.CHARGER, "ev1", Channel.TELEMETRY), b"x" * size)
+    sizes = [len(delivery.payload) for delivery in until(observer, send_marker(ev1, Kind.CHARGER, "ev1"))]
+    assert sizes == [MAX_PAYLOAD_BYTES]
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [
+        (ssl.TLSVersion.TLSv1, False),
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+    ids=lambda value: value.name if isinstance(value, ssl.TLSVersion) else "",
+)
+def test_tls_1_2_is_the_oldest_that_the_broker_takes(
+    version: ssl.TLSVersion, taken: bool, shared: Secured, tmp_path: Path
+) -> None:
+    own = shared.folder
+    context = ssl.create_default_context(cafile=str(own.ca_certificate))
+    context.load_cert_chain(own.certificate("ev1"), own.key("ev1"))
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # otherwise OpenSSL 3 itself would not offer the old ones
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    with socket.create_connection((HOST, shared.address.port), timeout=5.0) as connection:
+        if taken:
+            with context.wrap_socket(connection, server_hostname=HOST) as session:
+                assert session.version() == version.name.replace("_", ".")
+        else:
+            with pytest.raises(ssl.SSLError) as error:
+                context.wrap_socket(connection, server_hostname=HOST)
+            # The broker's word, not that of this machine's OpenSSL, which would say NO_PROTOCOLS_AVAILABLE.
+            assert error.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
 
 
 def test_a_client_trusts_only_the_sites_authority(shared: Secured, tmp_path: Path) -> None:
