@@ -6,7 +6,7 @@
 // docs/attach-a-device.md walks through it. The battery is battery.js, the command line options.js.
 
 import { randomBytes } from 'node:crypto';
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import mqtt from 'mqtt';
 import { BIRTH, Battery, PERIOD_S } from './battery.js';
 import { read } from './contract.js';
@@ -19,22 +19,44 @@ const own = (channel) => `twin/v1/${site}/bess/${device}/${channel}`;
 
 // ---- What outlives this process. It is on disk before anything that follows from it is sent.
 
+// The first line of the file is all of it; each message since is a line more, so that however many wait for the broker,
+// one more is as quick to write.
+
+const MOST = 50_000; // messages that wait: six days of them, and fewer than MQTT has numbers for at a time
+
 const { unconfirmed, ...known } = recall();
 const battery = new Battery(known.battery);
 let life = known.life;
+let lines = 0;
 
 function recall() {
   try {
-    return JSON.parse(readFileSync(memory, 'utf8'));
+    const [whole, ...more] = readFileSync(memory, 'utf8').split('\n');
+    more.pop(); // empty, or a line that was cut off: its message was not sent
+    const { unconfirmed, ...known } = JSON.parse(whole);
+    for (const { said, seqs, battery } of more.map((line) => JSON.parse(line))) {
+      unconfirmed.push(said);
+      known.life.seqs = seqs;
+      known.battery = battery;
+    }
+    return { ...known, unconfirmed: new Set(unconfirmed) };
   } catch (error) {
     if (error.code !== 'ENOENT') throw error; // to begin anew would make the registers go back: somebody has to look
-    return { life: newLife(), unconfirmed: [] };
+    return { life: newLife(), unconfirmed: new Set() };
   }
 }
 
 function remember() {
-  writeFileSync(`${memory}.new`, JSON.stringify({ life, battery, unconfirmed }));
+  writeFileSync(`${memory}.new`, `${JSON.stringify({ life, battery, unconfirmed: [...unconfirmed] })}\n`);
   renameSync(`${memory}.new`, memory); // at any moment there is a whole file
+  lines = 0;
+}
+
+function add(said) {
+  unconfirmed.add(said);
+  if (unconfirmed.size > MOST) unconfirmed.delete(unconfirmed.values().next().value); // registers tell its energy, too
+  if (++lines > MOST) return remember();
+  appendFileSync(memory, `${JSON.stringify({ said, seqs: life.seqs, battery })}\n`);
 }
 
 // ---- Messages. (boot, topic, seq) is the identity of one: under it the same bytes are sent, however often.
@@ -51,21 +73,20 @@ function stamped(channel, seq, body, t) {
 }
 
 function say(one) {
-  unconfirmed.push(one);
-  remember();
-  send(one);
+  add(one);
+  if (client.connected) send(one); // else once it is
 }
 
 function send(one) {
+  handed.add(one);
   client.publish(one.topic, one.text, { qos: 1, retain: one.retain }, (error) => {
-    const place = unconfirmed.indexOf(one);
-    if (!error && place >= 0) unconfirmed.splice(place, 1);
+    if (!error && unconfirmed.delete(one) && unconfirmed.size === 0) remember();
   });
 }
 
 // ---- Lives. A life has one boot, one run and one connection, because the last will of that names the boot.
 
-let client;
+let client, handed; // what it was given: after a broken connection it sends that again by itself
 
 function join(run) {
   const waited = life.run === ''; // this life has no run yet, so it takes this one; any other run is a new life
@@ -87,6 +108,7 @@ function introduce() {
 
 function connect() {
   client?.end(true);
+  handed = new WeakSet();
   const offline = stamped('state', 0, { state: 'offline' }, sessionTime()); // a last will is number 0
   const will = { topic: offline.topic, payload: offline.text, qos: 1, retain: true };
   const clientId = `${site}.${device}`;
@@ -94,11 +116,11 @@ function connect() {
   client.on('connect', () => {
     client.subscribe([SESSION, own('setpoint')], { qos: 1 });
     life.kept.forEach(send); // after a broken connection, too: the last will has said that we are gone
+    unconfirmed.forEach((one) => handed.has(one) || send(one));
   });
   client.on('message', (topic, payload) => onMessage(topic, payload.toString()));
   client.on('error', (error) => console.error(`${broker}: ${error.message}`)); // it tries again, once a second
   client.on('offline', () => console.error(`${broker}: no connection`));
-  unconfirmed.forEach(send); // wait for the connection
 }
 
 // ---- Wall time: everyone goes by the retained session and a clock of their own, whether the clock service lives or not.
@@ -178,4 +200,5 @@ function onSetpoint(setpoint) {
 }
 
 if (life.kept.length === 0) introduce();
+else remember();
 connect();

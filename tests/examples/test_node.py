@@ -2,8 +2,12 @@
 
 import itertools
 import json
+import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +34,7 @@ from services.swarm.variants import Reference, StorageChoice
 from sites.loading import load_site
 from tests.examples.conftest import LOG, StartProgram
 from tests.examples.node import SOURCE, lay_out
-from tests.examples.site_bus import RUN, SITE, Said, SiteBus, utc_now
+from tests.examples.site_bus import PATIENCE_S, RUN, SITE, Said, SiteBus, utc_now
 
 T0 = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
 SPEED = 60.0
@@ -55,6 +59,59 @@ class Battery:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         return self._start(*self._command, *options)
+
+
+class Way:
+    """To the broker, over a port of its own; it can be cut."""
+
+    def __init__(self, to: BrokerAddress) -> None:
+        self._to, self._open = to, True
+        self._sockets: list[socket.socket] = []
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.address = BrokerAddress("127.0.0.1", self._door.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._open = False
+        for end in self._sockets:
+            with suppress(OSError):  # ended already
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._open = True
+
+    def close(self) -> None:
+        self.cut()
+        for end in (self._door, *self._sockets):
+            end.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self._door.accept()
+            except OSError:
+                return  # closed
+            if not self._open:
+                here.close()
+                continue
+            there = socket.create_connection((self._to.host, self._to.port))
+            self._sockets += [here, there]
+            for source, sink in ((here, there), (there, here)):
+                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):  # cut
+            while data := source.recv(65_536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def way(address: BrokerAddress) -> Iterator[Way]:
+    way = Way(address)
+    yield way
+    way.close()
 
 
 @pytest.fixture
@@ -175,6 +232,50 @@ def test_a_killed_battery_goes_on_with_its_numbers_and_registers(bus: SiteBus, b
         said = {m.stamp.seq: m.payload for m in bus.of(channel)}
         assert sorted(said) == list(range(1, len(said) + 1)), "no number is left out"
         assert all(said[m.stamp.seq] == m.payload for m in bus.of(channel)), "and none is used twice"
+
+
+def test_what_waits_for_the_broker_is_written_once_and_none_of_it_is_lost(
+    bus: SiteBus, way: Way, start_program: StartProgram, tmp_path: Path
+) -> None:
+    memory = tmp_path / "bess.json"
+
+    def until(there: Callable[[list[str]], bool]) -> None:
+        """Until the lines of the memory are so."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not there(memory.read_text().splitlines()):
+            assert time.monotonic() < deadline, memory.read_text()
+            bus.listen(0.02)
+
+    def confirmed(lines: list[str]) -> bool:
+        return len(lines) == 1 and json.loads(lines[0])["unconfirmed"] == []
+
+    open_session(bus)
+    battery = Battery(way.address, start_program, tmp_path)
+    process = battery.start()
+    bus.until(lambda news: sum(telemetry(m) is not None for m in news) >= 3)
+    until(confirmed)
+
+    way.cut()
+    until(lambda lines: len(lines) > 3)
+    file = memory.stat().st_ino
+    until(lambda lines: len(lines) > 20)
+    assert memory.stat().st_ino == file, "lines are added, the file is not written anew"
+    process.kill()
+    process.wait()
+    with memory.open("a") as cut_off:
+        cut_off.write('{"said": {"topic": "tw')
+    battery.start()
+    until(lambda lines: len(lines) == 1)
+    waiting = json.loads(memory.read_text().splitlines()[0])["unconfirmed"]
+    assert len(waiting) > 15
+
+    way.mend()
+    last = json.loads(waiting[-1]["text"])["seq"]
+    bus.until(lambda news: any(telemetry(m) is not None and m.stamp.seq > last + 3 for m in news))
+    until(confirmed)
+    said = {m.stamp.seq: m.payload for m in bus.of(Channel.TELEMETRY)}
+    assert sorted(said) == list(range(1, len(said) + 1)), "no number is left out"
+    assert all(said[m.stamp.seq] == m.payload for m in bus.of(Channel.TELEMETRY)), "and none is used twice"
 
 
 def test_a_newer_run_is_a_new_life_with_the_same_meter(bus: SiteBus, battery: Battery) -> None:
