@@ -144,8 +144,8 @@ def _prices(knowledge: Knowledge, site: Site, window: Window) -> tuple[Values, V
             return Unplannable(f"no {quantity.value} is known at {window.start.isoformat()}")
         values = extended(series, window.start, window.step_s, window.steps, site.zone)
         last = series.end + timedelta(hours=site.ems.price_extension_h)
-        ends = [window.at(step + 1) > last for step in range(window.steps)]
-        usable = ~(np.array(ends) | np.isnan(values))
+        until = (last - window.start) // timedelta(seconds=window.step_s)  # steps that end by then
+        usable = (np.arange(window.steps) < until) & ~np.isnan(values)
         found.append((values, window.steps if usable.all() else int(np.argmin(usable))))
     steps = min(count for _, count in found)
     if steps == 0:
