@@ -76,6 +76,12 @@ def test_every_panel_says_what_it_shows_in_which_unit(dashboards: dict[str, Json
             assert {target["datasource"]["uid"] for target in panel["targets"]} == {"twinswarm"}
 
 
+def test_no_panel_reaches_beyond_the_24_columns_of_a_page(dashboards: dict[str, Json]) -> None:
+    for dashboard in dashboards.values():
+        for panel in panels(dashboard):
+            assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24, panel["title"]
+
+
 def test_one_thing_has_one_colour_on_all_dashboards(dashboards: dict[str, Json]) -> None:
     colours: dict[str, set[str]] = {}
     for dashboard in dashboards.values():

@@ -200,7 +200,7 @@ def build() -> Dashboard:
             chart("Energy by quarter-hour", "Differences of the registers.", KWH, [_ENERGIES], bars=True).bar_alignment(
                 BarAlignment.AFTER
             ),
-            chart("Registers", "Cumulative; they survive a restart.", KWH, [_REGISTERS]),
+            chart("Registers", "Cumulative; they survive a restart.", KWH, [_REGISTERS], width=24),
             alarms("Alarms about it", "The newest first.", 'r.about == "${device}" or r.sender == "${device}"'),
             states(
                 rows(

@@ -205,6 +205,7 @@ def build() -> Dashboard:
                 "hours without both registers are left out, and so is the demand charge.",
                 EUR,
                 [_COST],
+                width=24,
             ),
             rows(
                 "Devices",
