@@ -26,7 +26,7 @@ from broker.provision.lock import NAME as LOCK
 from broker.provision.lock import locked
 from broker.provision.mosquitto_conf import BrokerPlace, configuration
 from broker.provision.register import Register, load_register
-from schemas.errors import InputError
+from schemas.errors import Fault, InputError
 from schemas.roles import OBSERVER
 from schemas.site import FEEDER, SERVICES, Site
 from schemas.topics import Kind
@@ -57,12 +57,11 @@ def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) ->
     A device that was revoked stays so. Raises InputError: for a folder with files of somebody else, for files in it
     that were changed by hand, for names that are reserved.
     """
-    with alone_in_new(root):
-        return _provision_site(site, root, place, now)
+    with alone_in_new(root), _Workspace.opened(root, site.site, now).telling() as work:
+        return _provision_site(work, site, place)
 
 
-def _provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) -> Changes:
-    work = _Workspace.opened(root, site.site, now)
+def _provision_site(work: "_Workspace", site: Site, place: BrokerPlace) -> Changes:
     wanted = clients_of(site)
     for name in wanted.keys() & {PROVISIONER}:
         raise InputError.one(f"site {site.site}", "no device may have this name: provisioning uses it", name)
@@ -90,12 +89,11 @@ def add_client(root: Path, name: str, kind: Kind | None, now: datetime) -> Chang
 
     Nobody else's files change, save the access list. Raises InputError for a name that is taken or reserved.
     """
-    with alone_in(root):
-        return _add_client(root, name, kind, now)
+    with alone_in(root), _Workspace.existing(root, now).telling() as work:
+        return _add_client(work, name, kind)
 
 
-def _add_client(root: Path, name: str, kind: Kind | None, now: datetime) -> Changes:
-    work = _Workspace.existing(root, now)
+def _add_client(work: "_Workspace", name: str, kind: Kind | None) -> Changes:
     fixed: Mapping[str, Kind | None] = {**SERVICES, FEEDER: Kind.FEEDER, OBSERVER: None}
     if name == PROVISIONER or (name in fixed and fixed[name] is not kind):
         raise InputError.one("DEVICE", f"the name is reserved for the {name}", name)
@@ -122,12 +120,11 @@ def revoke_client(root: Path, name: str, now: datetime) -> Revoked:
     May be repeated. A broker that runs has to read both files anew, and a session that is open goes on without
     rights until it ends: see `broker.provision.eviction`. Raises InputError for a name that never was there.
     """
-    with alone_in(root):
-        return _revoke_client(root, name, now)
+    with alone_in(root), _Workspace.existing(root, now).telling() as work:
+        return _revoke_client(work, name, now)
 
 
-def _revoke_client(root: Path, name: str, now: datetime) -> Revoked:
-    work = _Workspace.existing(root, now)
+def _revoke_client(work: "_Workspace", name: str, now: datetime) -> Revoked:
     if name not in work.register.clients and name not in work.register.barred:
         known = ", ".join(sorted(work.register.clients))
         raise InputError.one("DEVICE", f"site {work.register.site} has given a certificate to {known}", name)
@@ -244,6 +241,16 @@ class _Workspace:
         relative = str(path.relative_to(self.folder.root))
         if relative not in self.changes.written:
             self.changes.written.append(relative)
+
+    @contextmanager
+    def telling(self) -> Iterator["_Workspace"]:
+        """What was put right already is said too when the command fails after it: the broker has to read it."""
+        repaired = tuple(self.changes.notes)
+        try:
+            yield self
+        except InputError as error:
+            where = str(self.folder.root)
+            raise InputError((*error.faults, *(Fault(where, note) for note in repaired))) from None
 
     def _finish_revocations(self) -> None:
         """What `revoke_client` was killed before, or what became of its files since: the register decides."""

@@ -283,6 +283,16 @@ def test_a_list_of_the_revoked_that_cannot_be_used_is_made_anew_and_that_is_said
     assert not any("crl.pem" in note for note in make(root).notes)
 
 
+def test_a_command_that_fails_says_that_it_made_the_list_anew(root: Path) -> None:
+    (root / "broker" / "crl.pem").write_bytes(b"damaged")
+    with pytest.raises(InputError) as error:
+        revoke_client(root, "ev77", NOW)
+    name, repaired = error.value.faults
+    assert name.where == "DEVICE"
+    assert "made anew" in repaired.what
+    assert serials(root) == set()
+
+
 def test_an_older_list_that_was_put_back_is_replaced(root: Path) -> None:
     old = (root / "broker" / "crl.pem").read_bytes()
     revoke_client(root, "ev1", NOW)
