@@ -109,6 +109,8 @@ class Bucket:
     """0: kept for ever."""
 
 
+ADMIN = "admin"
+"""The user that `InfluxServer.set_up` makes."""
 READ, WRITE = "read", "write"
 Grant = tuple[str, str]
 """`READ` or `WRITE`, and the identifier of a bucket."""
@@ -174,6 +176,26 @@ class InfluxServer:
                     yield dict(zip(header, row, strict=False))
 
     # -- what init-history makes
+
+    def set_up(self, password: str, bucket: str, retention_s: int, token: str) -> bool:
+        """On a server that was never set up, makes the user `ADMIN`, the organisation, a first bucket, and ``token``
+        as one that may do everything. False: it was set up before, and nothing is changed.
+        """
+        with _answers(f"{self.url}: set-up of {self.org}"):
+            service = _library.SetupService(self._client.api_client)
+            if not service.get_setup().allowed:
+                return False
+            service.post_setup(
+                _library.OnboardingRequest(
+                    username=ADMIN,
+                    password=password,
+                    org=self.org,
+                    bucket=bucket,
+                    retention_period_seconds=retention_s,
+                    token=token,
+                )
+            )
+        return True
 
     def bucket(self, name: str) -> Bucket | None:
         """None: there is none of that name."""

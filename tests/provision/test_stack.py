@@ -112,6 +112,7 @@ def test_the_other_services_have_what_is_theirs_and_no_more(stack: Stack) -> Non
     assert stack.owned("secrets/savings") == {"secrets/savings": (TWINSWARM, TWINSWARM, 0o500)}
     assert stack.owned("secrets/init-history") == {
         "secrets/init-history": (ROOT, ROOT, 0o500),
+        "secrets/init-history/admin-password": (ROOT, ROOT, 0o400),
         "secrets/init-history/admin-token": (ROOT, ROOT, 0o400),
     }
     assert stack.owned("secrets/influxdb") == {

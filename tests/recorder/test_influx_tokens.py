@@ -176,3 +176,38 @@ def test_it_waits_for_a_server_that_is_just_starting_and_not_for_ever(
     finally:
         starting.join()
     assert rows(own_influx, (tmp_path / "r").read_text(), name) == 0
+
+
+def test_a_server_that_was_never_set_up_is_set_up_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    password, token = tmp_path / "password", tmp_path / "token"
+    password.write_text("a password of its own\n")
+    token.write_text("a-token-of-its-own\n")
+    fresh = Influx(tmp_path)
+    fresh.start()
+    try:
+        order = ("--token-file", str(token), "--set-up", str(password), "--retention", "30")
+        init(fresh, "history", *order)
+        told = capsys.readouterr().out
+        assert f"set up {fresh.url}" in told
+        assert "a password" not in told
+        assert "a-token" not in told
+        with closing(fresh.server("a-token-of-its-own")) as server:
+            made = server.bucket("history")
+        assert made is not None
+        assert made.retention_s == 30 * 86_400
+        password.write_text("another password")
+        init(fresh, "history", *order)
+        assert capsys.readouterr().out == "everything is there\n"
+    finally:
+        fresh.kill()
+
+
+def test_a_password_that_influxdb_would_not_take_is_a_fault(
+    influx: Influx, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("short\n")
+    init(influx, name, "--set-up", str(password), code=2)
+    error = capsys.readouterr().err
+    assert "a password of 8 to 72 bytes is wanted in it, not one of 5" in error
+    assert "short" not in error

@@ -127,7 +127,10 @@ def _contents(site: Site, folder: Folder, changes: StackChanges) -> dict[str, di
             "admin-password": kept["influxdb-admin-password"],
             "admin-token": kept["influxdb-admin-token"],
         },
-        "init-history": {"admin-token": kept["influxdb-admin-token"]},
+        "init-history": {
+            "admin-password": kept["influxdb-admin-password"],
+            "admin-token": kept["influxdb-admin-token"],
+        },
         "grafana": {"admin-password": kept["grafana-admin-password"]},
     }
 

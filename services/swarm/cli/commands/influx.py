@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import urlsplit
 
 import typer
@@ -46,6 +46,9 @@ URL, ORG, BUCKET = "http://127.0.0.1:8086", "twinswarm", "twinswarm"
 _LEAST_RETENTION_DAYS = 2.0
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2261, 12, 31, 23, 59, 59, tzinfo=UTC)
 """What InfluxDB's times reach, in whole years."""
+_PASSWORD = (8, 72)
+"""Bytes of a password that InfluxDB takes."""
+_AnswerT = TypeVar("_AnswerT")
 _LOOK_S = 1.0
 """Between looks for what is not there yet."""
 
@@ -160,6 +163,16 @@ def init_history(
             rich_help_panel=_INFLUX,
         ),
     ] = None,
+    set_up: Annotated[
+        Path | None,
+        typer.Option(
+            "--set-up",
+            metavar="FILE",
+            help="A file with a password: an InfluxDB that was never set up gets the user admin with it, the "
+            "organisation, the bucket, and the token of --token-file as one that may do everything.",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
     wait: Annotated[
         float,
         typer.Option(
@@ -170,13 +183,16 @@ def init_history(
     """Make InfluxDB's **buckets** and the task that makes quarter-hours. Once or again: nothing is lost by it.
 
     With --write-token and --read-token also tokens that may do no more than is needed; that takes a token which may
-    manage tokens, such as the one that InfluxDB was set up with.
+    manage tokens, such as the one that InfluxDB was set up with. With --set-up it sets it up, too: password and token
+    stay in their files, and are in no list of processes.
 
     Examples:
         twinswarm init-history --influx http://127.0.0.1:8086 --org twinswarm --retention 90 --token-file token
         twinswarm init-history --token-file admin-token --write-token forward/token --read-token grafana/token:472
     """
     from services.recorder import downsample as made
+    from services.recorder import influx_history
+    from services.recorder.influx import ADMIN
     from services.swarm.stack.token_file import TokenFile, parse_token_file
 
     check_names(org, bucket)
@@ -188,8 +204,16 @@ def init_history(
         for text in texts or ()
     ]
     with closing(_server(influx, org, token_file)) as server:
-        _await_answer(server, bucket, wait)
-        done = made.init_history(server, bucket, None if retention is None else round(retention * 86_400))
+        done = []
+        retention_s = None if retention is None else round(retention * 86_400)
+        if set_up is not None:
+            password, token = _password(set_up), influx_history.read_token(token_file)
+            first_s = made.RETENTION_S if retention_s is None else retention_s
+            if _await_answer(server, lambda: server.set_up(password, bucket, first_s, token), wait):
+                done.append(f"set up {influx}: organisation {org}, bucket {bucket}, user {ADMIN}")
+        else:
+            _await_answer(server, lambda: server.bucket(bucket), wait)
+        done += made.init_history(server, bucket, retention_s)
         done += [told for file in kept for told in file.keep(server, bucket)]
         for told in done or ["everything is there"]:
             typer.echo(told)
@@ -229,20 +253,29 @@ def _comes_to_be(file: Path, wait: Callable[[], bool]) -> bool:
     return True
 
 
-def _await_answer(server: "InfluxServer", bucket: str, wait_s: float) -> None:
-    """Raises InfluxAwayError when nobody answered in time."""
+def _password(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError.one("--set-up", f"cannot be read: {error}", str(file)) from None
+    if not _PASSWORD[0] <= len(text.encode()) <= _PASSWORD[1]:
+        what = f"a password of {_PASSWORD[0]} to {_PASSWORD[1]} bytes is wanted in it, not one of {len(text.encode())}"
+        raise InputError.one("--set-up", what, str(file))
+    return text
+
+
+def _await_answer(server: "InfluxServer", ask: Callable[[], _AnswerT], wait_s: float) -> _AnswerT:
+    """What the server answered. Raises InfluxAwayError when it did not in time."""
     from services.recorder.influx import InfluxAwayError
 
     deadline = time.monotonic() + wait_s
     waiting = False
     while True:
         try:
-            server.bucket(bucket)
+            return ask()
         except InfluxAwayError as error:
             if time.monotonic() >= deadline:
                 raise InfluxAwayError(f"{error}; waited {wait_s:g} s for it") from None
-        else:
-            return
         if not waiting:
             typer.echo(f"waiting at most {wait_s:g} s for {server.url} to answer", err=True)
             waiting = True
