@@ -37,9 +37,10 @@ def needles(secrets: dict[str, bytes]) -> set[bytes]:
 
 def test_every_consumer_has_its_own_secrets(secrets: dict[str, bytes]) -> None:
     given = [content for path, content in secrets.items() if path.startswith("/secrets/")]
-    of_influxdb, of_the_init = secrets["/secrets/influxdb/admin-token"], secrets["/secrets/init-history/admin-token"]
-    assert of_influxdb == of_the_init, "the administrator's, for setting up"
-    given.remove(of_the_init)
+    for name in ("admin-password", "admin-token"):
+        of_the_init = secrets[f"/secrets/init-history/{name}"]
+        assert secrets[f"/secrets/influxdb/{name}"] == of_the_init, "the administrator's, for setting up"
+        given.remove(of_the_init)
     assert len(set(given)) == len(given) >= 18
     assert min(len(needle) for needle in needles(secrets)) >= 43, "32 random bytes as text"
 
