@@ -4,6 +4,7 @@ It begins at once, and ends a little inside the limit.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 from schemas.messages import Alarm, Severity
 from schemas.participant import Json
@@ -20,9 +21,12 @@ _Condition = tuple[str, str]
 """(code, element or device)"""
 
 
-def _phases(solution: Solution, node: int) -> tuple[float, ...]:
-    """The node's voltages [pu]: one that stands for all, or each phase's."""
-    return solution.phase_voltages_pu[node] if solution.phase_voltages_pu else (solution.voltages_pu[node],)
+def _by_node(solved: Sequence[Solution]) -> list[tuple[float, ...]]:
+    """Every node's voltages [pu] in all the solutions: of each one that stands for all phases, or each phase's."""
+    if not solved[0].phase_voltages_pu:
+        return list(zip(*(solution.voltages_pu for solution in solved), strict=True))
+    phases = zip(*(solution.phase_voltages_pu for solution in solved), strict=True)
+    return [tuple(chain.from_iterable(of_node)) for of_node in phases]
 
 
 class Watch:
@@ -53,9 +57,8 @@ class Watch:
         )
         if not solved:
             return alarms
-        for i, node in enumerate(nodes):
-            low = min(min(_phases(solution, i)) for solution in solved)
-            high = max(max(_phases(solution, i)) for solution in solved)
+        for node, voltages in zip(nodes, _by_node(solved), strict=True):
+            low, high = min(voltages), max(voltages)
             minimum, maximum = self._voltage_min_pu, self._voltage_max_pu
             too_low = low < minimum + (VOLTAGE_ENDS_PU if self._is("voltage_low", node) else 0.0)
             too_high = high > maximum - (VOLTAGE_ENDS_PU if self._is("voltage_high", node) else 0.0)

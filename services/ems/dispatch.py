@@ -111,8 +111,10 @@ def _devices(problem: Problem, solution: Solution) -> tuple[dict[str, DevicePlan
         net = solution.charge_kw[i] - solution.discharge_kw[i]
         power[store.device] = power.get(store.device, 0.0) + net
         socs = soc.setdefault(store.device, [None] * problem.steps)
-        for step in np.flatnonzero(store.capacity_kwh > 0).tolist():
-            socs[step] = min(float(solution.energy_kwh[i, step] / store.capacity_kwh[step]), 1.0)
+        there = np.flatnonzero(store.capacity_kwh > 0)
+        fractions = np.minimum(solution.energy_kwh[i, there] / store.capacity_kwh[there], 1.0)
+        for step, soc_frac in zip(there.tolist(), fractions.tolist(), strict=True):
+            socs[step] = soc_frac
         # A car that leaves within the step has to take its energy in the part of it in which it is there.
         now = float(net[0] / store.plugged_frac[0]) if store.plugged_frac[0] > 0 else 0.0
         now = min(max(now, -store.rated_discharge_kw), store.rated_charge_kw)

@@ -1,5 +1,6 @@
 """Series on the window's steps: the value in force, the mean of finer ones, and what is assumed beyond their end."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,6 +14,9 @@ from services.ems.stores import Array
 def on_steps(series: ValueSeries, start: datetime, step_s: int, steps: int) -> Array:
     """Mean of the series in each step, shape (steps,); NaN where it does not cover the whole step."""
     offset = (start - series.start).total_seconds()
+    if series.step_s == step_s and offset >= 0 and offset % step_s == 0:
+        told = series.values[int(offset // step_s) :][:steps]
+        return np.array(told + (math.nan,) * (steps - len(told)))
     values = np.array(series.values)
     begins = offset + step_s * np.arange(steps)
     if series.step_s % step_s == 0 and offset % step_s == 0:
