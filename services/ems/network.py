@@ -114,8 +114,8 @@ class NetworkLimits:
         self._site = site
         self._elements = elements_of(site.network)
         self._phases = phases_of(site.devices)
-        self._known: tuple[dict[str, _Rating], dict[str, float], tuple[Bottleneck, ...]] | None = None
         self._most_losses_kw = _most_losses_kw(site.network)
+        self._known: tuple[dict[str, _Rating], dict[str, float], tuple[Bottleneck, ...]] | None = None
         """Of the quarter before: ratings, loads and what follows, which seldom changes."""
         self._described_loads_kw = {
             name: _highest_kw(site, device)

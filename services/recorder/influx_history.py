@@ -27,7 +27,6 @@ from services.recorder.store import RUN_COLUMNS, create, to_us
 TOKEN, TOKEN_FILE = "TWINSWARM_INFLUX_TOKEN", "TWINSWARM_INFLUX_TOKEN_FILE"
 _PARAMETER = "token-file"
 """The one that an address has."""
-"""Of an address."""
 
 _CHANNELS = {f"{kind}_{channel}": (kind, channel) for kind in Kind for channel in Channel}
 _MESSAGE = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload,

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from schemas.site import Site
+from services.analysis.shaving import ShavingFactor
 from services.study.orders import Key, site_of, table_days
 from services.study.pool import Pool
 from services.study.published import PSF_CASE, STORAGES
-from services.study.result import Table, table_of
+from services.study.result import Cell, Table, table_of
 from services.study.study import StudyOrder
 from services.study.variations import SEEDS, with_other_noise, without_noise
 from services.swarm.variants import StorageChoice
@@ -51,8 +51,8 @@ class Robustness:
             self._spread(SIGNS, lambda table: float(table.signs_matched)),
         ]
         for storage in STORAGES:
-            found.append(self._spread(f"PSF, case 6, {storage.value}", partial(_factor, storage)))
-            found.append(self._spread(f"… above 2 kW, {storage.value}", partial(_factor_2kw, storage)))
+            found.append(self._spread(f"PSF, case 6, {storage.value}", _of_case_6(storage, lambda c: c.psf)))
+            found.append(self._spread(f"… above 2 kW, {storage.value}", _of_case_6(storage, lambda c: c.psf_2kw)))
         return [spread for spread in found if spread is not None]
 
     def _spread(self, name: str, number: Callable[[Table], float | None]) -> Spread | None:
@@ -80,14 +80,12 @@ class Robustness:
         }
 
 
-def _factor(storage: StorageChoice, table: Table) -> float | None:
-    cell = table.cell(PSF_CASE, storage)
-    return None if cell is None else cell.psf.psf
+def _of_case_6(storage: StorageChoice, factor: Callable[[Cell], ShavingFactor]) -> Callable[[Table], float | None]:
+    def number(table: Table) -> float | None:
+        cell = table.cell(PSF_CASE, storage)
+        return None if cell is None else factor(cell).psf
 
-
-def _factor_2kw(storage: StorageChoice, table: Table) -> float | None:
-    cell = table.cell(PSF_CASE, storage)
-    return None if cell is None else cell.psf_2kw.psf
+    return number
 
 
 def conduct_robustness(
