@@ -14,8 +14,8 @@ from services.ems.stores import Array, Store
 Flags = NDArray[np.bool_]
 
 
-def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...], firm: Array) -> Flags:
-    """Steps in which charging and discharging at once might pay, shape (steps,). ``firm`` is `firm_surplus`.
+def needed_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
+    """Steps in which charging and discharging at once might pay, shape (stores, steps).
 
     Proof that the others need no flag. Let ρ = η_ch·η_dch ≤ 1 and let a plan have g, v > 0 at once. Take g − a and
     v − ρ·a instead, with a the greatest for which both stay ≥ 0: one of them becomes 0. The stored energy changes by
@@ -40,21 +40,29 @@ def needed_for_store(problem: Problem, store: Store, stores: tuple[Store, ...], 
     it moves the group upwards. Prices of the limits are taken as greater than those of energy. A smallest power has
     flags of its own, see `needed_for_smallest_power`.
     """
-    efficiency = store.charge_efficiency * store.discharge_efficiency
-    weight = problem.prices.tie_throughput_eur_per_kwh
-    weight += problem.prices.bess_wear_eur_per_kwh if store.is_bess else 0.0
+    both, harmless = np.zeros((2, len(stores), problem.steps), dtype=np.bool_)
+    for i, store in enumerate(stores):
+        both[i] = (store.charge_max_kw > 0) & (store.discharge_max_kw > 0)
+    if not both.any():
+        return both
+    firm = firm_surplus(problem, stores)
     sale = np.array(problem.sale_eur_per_kwh) - problem.prices.tie_flat_eur_per_kwh
     export_slope = np.where(firm <= 0, np.maximum(sale, 0.0), sale)
     slope = np.minimum(np.array(problem.purchase_eur_per_kwh), export_slope)
-    harmless = (weight * (1 + efficiency) + slope * (1 - efficiency) >= 0) & (firm <= problem.export_limit_kw)
+    room = firm <= problem.export_limit_kw
+    for i, store in enumerate(stores):
+        efficiency = store.charge_efficiency * store.discharge_efficiency
+        weight = problem.prices.tie_throughput_eur_per_kwh
+        weight += problem.prices.bess_wear_eur_per_kwh if store.is_bess else 0.0
+        harmless[i] = (weight * (1 + efficiency) + slope * (1 - efficiency) >= 0) & room
     for group in problem.groups:
-        if store.device in group.devices:
+        behind = [i for i, store in enumerate(stores) if store.device in group.devices]
+        if behind:
             load = -np.array(group.loads_kw(problem.steps)[1])
-            downwards = sum((group.share(other.device) * other.discharge_max_kw for other in stores), load)
+            downwards = sum((group.share(store.device) * store.discharge_max_kw for store in stores), load)
             for unit in problem.pv:
                 downwards = downwards + group.share(unit.device) * np.array(unit.available_kw)
-            harmless &= downwards <= group.limit_kw
-    both: Flags = (store.charge_max_kw > 0) & (store.discharge_max_kw > 0)
+            harmless[behind] &= downwards <= group.limit_kw
     needed: Flags = both & ~harmless
     return needed
 
@@ -73,16 +81,14 @@ def firm_surplus(problem: Problem, stores: tuple[Store, ...]) -> Array:
     return firm
 
 
-def needed_for_smallest_power(store: Store, steps: int) -> Flags:
+def needed_for_smallest_power(store: Store) -> bool:
     """A charger that cannot go below its smallest power needs a flag in the step that is commanded now.
 
     Later steps are planned without: they are planned again before they are commanded, and the flags of all of them
     would make every plan of a one-way car park a large MILP. So a plan may show future powers below the smallest; a
     set-point never does.
     """
-    needed = np.zeros(steps, dtype=np.bool_)
-    needed[0] = store.min_power_kw > 0 and bool(store.charge_max_kw[0] > 0 or store.discharge_max_kw[0] > 0)
-    return needed
+    return store.min_power_kw > 0 and bool(store.charge_max_kw[0] > 0 or store.discharge_max_kw[0] > 0)
 
 
 def needed_for_pcc(problem: Problem) -> Flags:

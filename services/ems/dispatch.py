@@ -79,7 +79,10 @@ def decision_of(problem: Problem, solution: Solution, epoch: int, mode: EmsMode)
 
 def _told(values: Array | tuple[float, ...]) -> tuple[float, ...]:
     """As the contract admits them: a sum of absurd measurements may exceed what one message may say."""
-    return tuple(np.clip(values, -LARGEST_KW, LARGEST_KW).tolist())
+    told = values if isinstance(values, tuple) else tuple(values.tolist())
+    if min(told) >= -LARGEST_KW and max(told) <= LARGEST_KW:
+        return told
+    return tuple(np.clip(told, -LARGEST_KW, LARGEST_KW).tolist())
 
 
 def tie_break_eur(problem: Problem, solution: Solution) -> float:
@@ -111,10 +114,10 @@ def _devices(problem: Problem, solution: Solution) -> tuple[dict[str, DevicePlan
         net = solution.charge_kw[i] - solution.discharge_kw[i]
         power[store.device] = power.get(store.device, 0.0) + net
         socs = soc.setdefault(store.device, [None] * problem.steps)
-        there = np.flatnonzero(store.capacity_kwh > 0)
-        fractions = np.minimum(solution.energy_kwh[i, there] / store.capacity_kwh[there], 1.0)
-        for step, soc_frac in zip(there.tolist(), fractions.tolist(), strict=True):
-            socs[step] = soc_frac
+        there = store.capacity_kwh > 0
+        fractions = np.minimum(solution.energy_kwh[i] / np.where(there, store.capacity_kwh, 1.0), 1.0).tolist()
+        for step in there.nonzero()[0].tolist():
+            socs[step] = fractions[step]
         # A car that leaves within the step has to take its energy in the part of it in which it is there.
         now = float(net[0] / store.plugged_frac[0]) if store.plugged_frac[0] > 0 else 0.0
         now = min(max(now, -store.rated_discharge_kw), store.rated_charge_kw)
@@ -149,10 +152,11 @@ def _shortfalls(problem: Problem, solution: Solution) -> tuple[Shortfall, ...]:
     """
     price, step_h = problem.prices.shortfall_eur_per_kwh, problem.step_h
     found: list[Shortfall] = []
-    for i, store in enumerate(solution.stores):
-        missing = solution.shortfall_kwh[i]
+    short = solution.shortfall_kwh > SMALL_KWH
+    for i in sorted(set(short.nonzero()[0].tolist())):
+        store, missing = solution.stores[i], solution.shortfall_kwh[i]
         below = []
-        for step in np.flatnonzero(missing > SMALL_KWH).tolist():
+        for step in short[i].nonzero()[0].tolist():
             kind = store.kinds[step]
             if kind is None or kind is ShortfallKind.SOC_MIN:
                 below.append(step)
@@ -176,7 +180,7 @@ def _shortfalls(problem: Problem, solution: Solution) -> tuple[Shortfall, ...]:
         limit = group.kind, group.element or None
         limits[limit] = limits[limit] + above if limit in limits else above
     for (kind, element), over in limits.items():
-        steps = np.flatnonzero(over * step_h > SMALL_KWH)
+        steps = (over * step_h > SMALL_KWH).nonzero()[0]
         if len(steps):
             kwh = float(over.sum()) * step_h
             at = problem.step_start(int(steps[0]))

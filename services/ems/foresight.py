@@ -1,7 +1,7 @@
 """From knowledge to problem: measurement for the current step, series for the future, nameplates from births."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -139,14 +139,15 @@ def _prices(knowledge: Knowledge, site: Site, window: Window) -> tuple[Values, V
     """Purchase and sale price, as far as they are known or may be assumed (`EmsOptions.price_extension_h`)."""
     found = []
     for quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE):
-        series = latest([s for s in knowledge.values() if s.quantity is quantity and s.start <= window.start])
+        series = latest([s for s in knowledge.values(quantity) if s.start <= window.start])
         if series is None:
             return Unplannable(f"no {quantity.value} is known at {window.start.isoformat()}")
         values = extended(series, window.start, window.step_s, window.steps, site.zone)
         last = series.end + timedelta(hours=site.ems.price_extension_h)
         until = (last - window.start) // timedelta(seconds=window.step_s)  # steps that end by then
-        usable = (np.arange(window.steps) < until) & ~np.isnan(values)
-        found.append((values, window.steps if usable.all() else int(np.argmin(usable))))
+        unknown = np.isnan(values).nonzero()[0]
+        known = int(unknown[0]) if len(unknown) else window.steps
+        found.append((values, max(0, min(known, until))))
     steps = min(count for _, count in found)
     if steps == 0:
         return Unplannable(f"prices end before {window.at(1).isoformat()} and may not be extended further")
@@ -209,8 +210,8 @@ def _loads(
     Without a load meter the measurement is PCC minus devices minus losses, and nobody's by name.
     """
     forecasts: dict[str, list[ValueSeries]] = {}
-    for series in knowledge.values():
-        if series.quantity is Quantity.LOAD and series.start <= window.start:
+    for series in knowledge.values(Quantity.LOAD):
+        if series.start <= window.start:
             forecasts.setdefault(series.device or UNKNOWN_METER, []).append(series)
     meters = {
         name: known.telemetry.power_kw
@@ -252,7 +253,7 @@ def _expected(series: ValueSeries | None, measured: float | None, site: Site, wi
     if series is None:
         return np.full(window.steps, 0.0 if measured is None else measured)
     values = extended(series, window.start, window.step_s, window.steps, site.zone)
-    values = np.where(np.isnan(values), 0.0 if measured is None else measured, values)
+    values[np.isnan(values)] = 0.0 if measured is None else measured
     if measured is not None:
         values[0] = measured
     return values
@@ -262,9 +263,8 @@ def _pv(name: str, known: Known, knowledge: Knowledge, site: Site, window: Windo
     plate = known.birth.nameplate
     if not (isinstance(plate, PvNameplate) and isinstance(known.telemetry, PvTelemetry)):
         return None
-    series = latest(
-        [s for s in knowledge.values() if s.quantity is Quantity.PV and s.device == name and s.start <= window.start]
-    )
+    told = knowledge.values(Quantity.PV)
+    series = latest([s for s in told if s.device == name and s.start <= window.start])
     available = np.maximum(_expected(series, known.telemetry.available_kw, site, window), 0.0)
     return PvUnit(name, plate.rated_kw, plate.curtailable, _tuple(np.minimum(available, plate.rated_kw)))
 
@@ -299,12 +299,8 @@ def _charger(name: str, known: Known, knowledge: Knowledge, window: Window) -> C
     plate = known.birth.nameplate
     if not (isinstance(plate, ChargerNameplate) and isinstance(known.telemetry, ChargerTelemetry)):
         return None
-    expected = [
-        session
-        for series in knowledge.series()
-        for session in series.sessions
-        if session.charger == name and not (known.departed is not None and known.departed.ends(session))
-    ]
+    departed = known.departed
+    expected = [s for s in knowledge.sessions(name) if departed is None or not departed.ends(s)]
     stays = stays_of(plate, known.telemetry.vehicle, expected, window)
     if not plate.controllable:
         return FixedUnit(name, uncontrolled_power(plate, stays, window))
@@ -320,7 +316,7 @@ def _charger(name: str, known: Known, knowledge: Knowledge, window: Window) -> C
 
 
 def stays_of(
-    plate: ChargerNameplate, plugged: PluggedVehicle | None, expected: list[ExpectedSession], window: Window
+    plate: ChargerNameplate, plugged: PluggedVehicle | None, expected: Sequence[ExpectedSession], window: Window
 ) -> tuple[Stay, ...]:
     """The car that is plugged, as it says, then the sessions that are expected after it.
 

@@ -16,7 +16,7 @@ def on_steps(series: ValueSeries, start: datetime, step_s: int, steps: int) -> A
     offset = (start - series.start).total_seconds()
     if series.step_s == step_s and offset >= 0 and offset % step_s == 0:
         told = series.values[int(offset // step_s) :][:steps]
-        return np.array(told + (math.nan,) * (steps - len(told)))
+        return np.array(told if len(told) == steps else told + (math.nan,) * (steps - len(told)))
     values = np.array(series.values)
     begins = offset + step_s * np.arange(steps)
     if series.step_s % step_s == 0 and offset % step_s == 0:
@@ -38,8 +38,8 @@ def day_before(time: datetime, zone: ZoneInfo) -> datetime:
 def extended(series: ValueSeries, start: datetime, step_s: int, steps: int, zone: ZoneInfo) -> Array:
     """As `on_steps`; beyond the series' end the value of the same local hour a day earlier, as often as needed."""
     values = on_steps(series, start, step_s, steps)
-    for step in np.flatnonzero(np.isnan(values)):
-        time = start + timedelta(seconds=int(step) * step_s)
+    for step in np.isnan(values).nonzero()[0].tolist():
+        time = start + timedelta(seconds=step * step_s)
         while time >= series.end:
             time = day_before(time, zone)
         values[step] = on_steps(series, time, step_s, 1)[0]

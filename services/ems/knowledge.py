@@ -1,7 +1,8 @@
 """What the EMS knows, all of it from messages: who is there, what was measured, what is expected."""
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from schemas.messages import (
     ExpectedSession,
     MeterNameplate,
     Presence,
+    Quantity,
     Series,
     ServiceNameplate,
     State,
@@ -48,6 +50,7 @@ class Known:
     boot: str
     birth: Birth
     telemetry: Telemetry | None = None
+    """As it was told; its segments are for the recorder, and no part of the state."""
     telemetry_ts: datetime | None = None
     telemetry_n: int = -1
     """Lock-step cycle in which it was handed over."""
@@ -71,9 +74,15 @@ class Knowledge:
         self._away: dict[str, Away] = {}
         self._series: dict[str, Series] = {}
         self._series_json: dict[str, Json] = {}
+        self._values: Mapping[Quantity, Sequence[ValueSeries]] = {}
+        self._sessions: Mapping[str, Sequence[ExpectedSession]] = {}
+        """Both follow from the series, which come once or twice a day and are asked for in every quarter."""
+        self._present: tuple[Turn, dict[str, Known]] | None = None
+        """What was last found at a turn, until more is learned: a decision asks several times."""
 
     def learn(self, turn: Turn, inbox: Sequence[Received]) -> None:
         """Takes in messages in the order in which they are handed over. Births come before telemetry by topic."""
+        self._present = None
         for received in inbox:
             topic, body = received.topic, received.body
             match topic.channel:
@@ -90,6 +99,7 @@ class Knowledge:
                     name = f"{topic.kind}/{topic.device}"
                     self._series[name] = body
                     self._series_json[name] = json.loads(body.model_dump_json())
+                    self._sort_series()
                 case _:
                     pass
 
@@ -106,13 +116,9 @@ class Knowledge:
         known = self._devices.get(received.topic.device)
         if known is None or known.boot != received.stamp.boot or known.kind is not received.topic.kind:
             return
-        self._devices[received.topic.device] = replace(
-            known,
-            telemetry=body.model_copy(update={"segments": None}),
-            telemetry_ts=received.stamp.ts,
-            telemetry_n=turn.n,
-            departed=_departed(known, received.stamp.ts, body),
-        )
+        ts = received.stamp.ts
+        departed = _departed(known, ts, body)
+        self._devices[received.topic.device] = Known(known.kind, known.boot, known.birth, body, ts, turn.n, departed)
 
     def present(self, turn: Turn) -> dict[str, Known]:
         """Devices to plan with, by name.
@@ -120,7 +126,10 @@ class Knowledge:
         Lock-step: those whose telemetry was handed over in this cycle. Wall time: those whose telemetry is younger
         than three of its periods. In both, the same boot must not have said offline or fault.
         """
-        return {name: known for name, known in sorted(self._devices.items()) if self._is_present(name, known, turn)}
+        if self._present is None or self._present[0] is not turn:
+            there = {n: known for n, known in sorted(self._devices.items()) if self._is_present(n, known, turn)}
+            self._present = (turn, there)
+        return self._present[1]
 
     def _is_present(self, name: str, known: Known, turn: Turn) -> bool:
         away = self._away.get(name)
@@ -131,12 +140,22 @@ class Knowledge:
         period = known.birth.telemetry_period_s
         return period is not None and (turn.t - known.telemetry_ts).total_seconds() < STALE_PERIODS * period
 
-    def values(self) -> tuple[ValueSeries, ...]:
-        """All series of values, by sender."""
-        return tuple(values for _, series in sorted(self._series.items()) for values in series.series)
+    def values(self, quantity: Quantity) -> Sequence[ValueSeries]:
+        """All series of values of one quantity, by sender."""
+        return self._values.get(quantity, ())
 
-    def series(self) -> tuple[Series, ...]:
-        return tuple(series for _, series in sorted(self._series.items()))
+    def sessions(self, charger: str) -> Sequence[ExpectedSession]:
+        """All sessions that are expected on one charger, by sender."""
+        return self._sessions.get(charger, ())
+
+    def _sort_series(self) -> None:
+        values, sessions = defaultdict(list), defaultdict(list)
+        for _, told in sorted(self._series.items()):
+            for series in told.series:
+                values[series.quantity].append(series)
+            for session in told.sessions:
+                sessions[session.charger].append(session)
+        self._values, self._sessions = values, sessions
 
     def snapshot(self) -> Json:
         return {
@@ -145,7 +164,7 @@ class Knowledge:
                     "kind": known.kind.value,
                     "boot": known.boot,
                     "birth": json.loads(known.birth.model_dump_json()),
-                    "telemetry": None if known.telemetry is None else json.loads(known.telemetry.model_dump_json()),
+                    "telemetry": _without_segments(known.telemetry),
                     "ts": None if known.telemetry_ts is None else known.telemetry_ts.isoformat(),
                     "n": known.telemetry_n,
                     "departed": None
@@ -165,6 +184,8 @@ class Knowledge:
         self._series = {
             name: Series.model_validate_json(json.dumps(series)) for name, series in self._series_json.items()
         }
+        self._sort_series()
+        self._present = None
 
 
 def _known(item: Json) -> Known:
@@ -183,6 +204,10 @@ def _known(item: Json) -> Known:
         if (left := item["departed"]) is None
         else Departed(left[0], datetime.fromisoformat(left[1]), datetime.fromisoformat(left[2])),
     )
+
+
+def _without_segments(telemetry: Telemetry | None) -> Json:
+    return None if telemetry is None else json.loads(telemetry.model_dump_json(exclude={"segments"}))
 
 
 def _departed(known: Known, ts: datetime, telemetry: Telemetry) -> Departed | None:

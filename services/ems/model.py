@@ -10,9 +10,26 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from services.ems import constraints as eq
+from services.ems.stores import Array
 from services.ems.structure import EXPORT_BANDS, IMPORT_BANDS, Structure
 
 Index = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where a named variable or equation stands: side by side in the vector of all columns or rows."""
+
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    """In the order of dimensions that linopy chose."""
+    axes: tuple[int, ...]
+    """Of these dimensions, so that ``step`` comes last."""
+
+    def of(self, vector: NDArray[Any]) -> NDArray[Any]:
+        """Its part of a vector, to read and to write: no copy. Shapes: see `Form`."""
+        return vector[self.start : self.stop].reshape(self.shape).transpose(self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +39,10 @@ class Form:
     structure: Structure
     starts: Index
     rows: Index
-    values: NDArray[np.float64]
-    columns_of: Mapping[str, Index]
-    """Name to positions; shapes (store, step), (band, step), (pv, step), (group, step), (step,) or ()."""
-    rows_of: Mapping[str, Index]
+    values: Array
+    columns_of: Mapping[str, Block]
+    """By name; shapes (store, step), (band, step), (pv, step), (group, step), (step,) or ()."""
+    rows_of: Mapping[str, Block]
     n_columns: int
     n_rows: int
 
@@ -44,8 +61,8 @@ def form_of(structure: Structure) -> Form:
         starts=matrix.indptr.astype(np.int32),
         rows=matrix.indices.astype(np.int32),
         values=matrix.data.astype(np.float64),
-        columns_of={name: _positions(model.variables[name].labels, column) for name in model.variables},
-        rows_of={name: _positions(model.constraints[name].labels, row) for name in model.constraints},
+        columns_of={name: _block(model.variables[name].labels, column) for name in model.variables},
+        rows_of={name: _block(model.constraints[name].labels, row) for name in model.constraints},
         n_columns=len(column),
         n_rows=len(row),
     )
@@ -94,8 +111,10 @@ def _variables(m: Any, s: Structure) -> None:
         m.add_variables(lower=0, name="peak")
 
 
-def _positions(labels: Any, position: Mapping[int, int]) -> Index:
-    """Of a labelled array, with ``step`` as its last dimension whatever order linopy chose."""
-    values = (labels.transpose(..., "step") if "step" in labels.dims else labels).values
-    flat = [position[int(label)] for label in np.ravel(values)]
-    return np.array(flat, dtype=np.int32).reshape(np.shape(values))
+def _block(labels: Any, position: Mapping[int, int]) -> Block:
+    """Of a labelled array. linopy numbers it in one go, so that its members stand side by side, which is asserted."""
+    found = [position[int(label)] for label in np.ravel(labels.values)]
+    start, stop = found[0], found[0] + len(found)
+    assert found == list(range(start, stop)), "columns or rows of one name do not stand side by side"
+    ordered = labels.transpose(..., "step").dims if "step" in labels.dims else labels.dims
+    return Block(start, stop, labels.shape, tuple(labels.dims.index(dim) for dim in ordered))

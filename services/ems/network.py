@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, MeterRole, PvNameplate
+from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, MeterRole, Nameplate, PvNameplate
 from schemas.site import PHASES, Cable, Meter, Network, Site, phases_of
 from schemas.site.wiring import reached_from
 from services.ems.knowledge import Known
@@ -115,8 +115,8 @@ class NetworkLimits:
         self._elements = elements_of(site.network)
         self._phases = phases_of(site.devices)
         self._most_losses_kw = _most_losses_kw(site.network)
-        self._known: tuple[dict[str, _Rating], dict[str, float], tuple[Bottleneck, ...]] | None = None
-        """Of the quarter before: ratings, loads and what follows, which seldom changes."""
+        self._known: tuple[dict[str, Nameplate], set[str], tuple[Bottleneck, ...]] | None = None
+        """Of the quarter before: nameplates, names of the loads and what follows, which seldom changes."""
         self._described_loads_kw = {
             name: _highest_kw(site, device)
             for name, device in sorted(site.devices.items())
@@ -131,10 +131,11 @@ class NetworkLimits:
         Of elements with the same devices and meters behind them the one with the least limit. An element with nothing
         behind it that the EMS commands is left out.
         """
-        ratings = {name: rating for name, known in present.items() if (rating := _rating(known)) is not None}
-        highest = self._loads_kw(present, loads)
-        if self._known is None or self._known[:2] != (ratings, highest):
-            self._known = (ratings, highest, self._bottlenecks(ratings, highest))
+        plates = {name: known.birth.nameplate for name, known in present.items()}
+        names = set(loads)
+        if self._known is None or self._known[0] != plates or self._known[1] != names:
+            ratings = {name: rating for name, plate in plates.items() if (rating := _rating(plate)) is not None}
+            self._known = (plates, names, self._bottlenecks(ratings, self._loads_kw(plates, names)))
         return self._known[2]
 
     def _bottlenecks(self, ratings: Mapping[str, _Rating], loads: Mapping[str, float]) -> tuple[Bottleneck, ...]:
@@ -190,14 +191,13 @@ class NetworkLimits:
         factors = [device.power_factor for device in described if isinstance(device, Meter)]
         return max((math.tan(math.acos(factor)) for factor in factors), default=0.0)
 
-    def _loads_kw(self, present: Mapping[str, Known], loads: Collection[str]) -> dict[str, float]:
+    def _loads_kw(self, plates: Mapping[str, Nameplate], loads: set[str]) -> dict[str, float]:
         """The highest values of the loads, of those that nobody tells by name together."""
         unknown_kw = self._site.connection.import_limit_kw
-        if set(loads) == {UNKNOWN_METER}:
+        if loads == {UNKNOWN_METER}:
             return {UNKNOWN_METER: sum(self._described_loads_kw.values()) or unknown_kw}
         highest = dict(self._described_loads_kw)
-        for name, known in present.items():
-            plate = known.birth.nameplate
+        for name, plate in plates.items():
             if isinstance(plate, MeterNameplate) and plate.role is MeterRole.LOAD:
                 highest.setdefault(name, unknown_kw)
         if UNKNOWN_METER in loads or not highest:
@@ -226,8 +226,7 @@ def _reached(
     return reached_from(start, links)
 
 
-def _rating(known: Known) -> _Rating | None:
-    plate = known.birth.nameplate
+def _rating(plate: Nameplate) -> _Rating | None:
     if isinstance(plate, ChargerNameplate):
         gives = plate.max_discharge_kw if plate.controllable else 0.0
         return _Rating(plate.max_charge_kw, gives, plate.controllable, single_phase=plate.phases == 1)

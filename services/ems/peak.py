@@ -40,7 +40,8 @@ class MonthPeak:
             return
 
     def _month_of(self, time: datetime) -> str:
-        return time.astimezone(self._zone).strftime("%Y-%m")
+        local = time.astimezone(self._zone)
+        return f"{local.year:04}-{local.month:02}"
 
     def snapshot(self) -> Json:
         last = None if self._last is None else [self._last[0], self._last[1].isoformat(), self._last[2]]

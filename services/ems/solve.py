@@ -9,25 +9,25 @@ the relaxation, which would throw the basis away.
 import base64
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import highspy
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.participant import Json
 from services.ems.constraints import flagged_stores
 from services.ems.model import Form, form_of
 from services.ems.problem import Problem
-from services.ems.stores import Array, Store, stores_of
+from services.ems.stores import Array, Store, least_slots, places_of, stores_of
 from services.ems.structure import (
     GroupShape,
     Needed,
     StoreShape,
     Structure,
     covers,
-    least_slots,
     needed_flags,
     structure_of,
 )
@@ -125,28 +125,27 @@ class Solver:
             self._basis = None
             return NoSolution(f"linear program: {highs.modelStatusToString(status)}")
         self._basis = highs.getBasis()
-        values = np.array(highs.getSolution().col_value)
-        info = highs.getInfo()
-        iterations = int(info.simplex_iteration_count)
-        binaries = int(data.whole.sum())
+        values = _values(highs)
+        _, iterations = highs.getInfoValue("simplex_iteration_count")
+        binaries = int(np.count_nonzero(data.whole))
         if not binaries or relaxation_is_exact(form, values, stores, needed, form.structure.steps - problem.steps):
-            found = _read(problem, form, stores, values)
-            return replace(found, proven=True, binaries=binaries, iterations=iterations, total_eur=_total(data, values))
+            return _read(problem, form, stores, data, values, proven=True, binaries=binaries, iterations=iterations)
         return self._whole(problem, form, stores, data, iterations)
 
     def _adopt(self, problem: Problem) -> tuple[tuple[Store, ...], Needed]:
         """Keeps structure and basis if the problem fits them; else takes the problem's structure and starts cold."""
-        names, have, least = _names(problem), self._structure, least_slots(problem)
-        goes_on = have is not None and (names, problem.end) == (self._names, self._end)
+        names, end, places = _names(problem), problem.end, places_of(problem)
+        have, least = self._structure, least_slots(places)
+        goes_on = have is not None and (names, end) == (self._names, self._end)
         if goes_on and have is not None and len(least) == len(have.slots):
             slots = tuple(max(pair) for pair in zip(least, have.slots, strict=True))
         else:
             slots = least
-        stores = stores_of(problem, slots)
+        stores = stores_of(problem, places, slots)
         needed = self._flags(problem, stores)
         want = structure_of(problem, needed, stores, slots)
         if not (goes_on and have is not None and covers(have, want)):
-            self._structure, self._names, self._end, self._basis = want, names, problem.end, None
+            self._structure, self._names, self._end, self._basis = want, names, end, None
         return stores, needed
 
     def _prepared(self, form: Form, data: Vectors) -> Any:
@@ -175,14 +174,16 @@ class Solver:
         status, info = highs.getModelStatus(), highs.getInfo()
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return NoSolution(f"mixed-integer program: {highs.modelStatusToString(status)}")
-        values = np.array(highs.getSolution().col_value)
-        return replace(
-            _read(problem, form, stores, values),
+        return _read(
+            problem,
+            form,
+            stores,
+            data,
+            _values(highs),
             proven=status == highspy.HighsModelStatus.kOptimal,
-            binaries=int(data.whole.sum()),
+            binaries=int(np.count_nonzero(data.whole)),
             iterations=iterations + max(int(info.simplex_iteration_count), 0),
             mip_gap=float(info.mip_gap) if np.isfinite(info.mip_gap) else 1.0,
-            total_eur=_total(data, values),
         )
 
     def snapshot(self) -> Json:
@@ -217,8 +218,8 @@ def relaxation_is_exact(form: Form, values: Array, stores: tuple[Store, ...], ne
     True where no pair that needs flags flows both ways and no flow of the first step is below its smallest power.
     """
     if stores:
-        charge = values[form.columns_of["charge"][:, passed:]]
-        discharge = values[form.columns_of["discharge"][:, passed:]]
+        charge = form.columns_of["charge"].of(values)[:, passed:]
+        discharge = form.columns_of["discharge"].of(values)[:, passed:]
         if bool((needed.store & (charge > AT_ONCE_KW) & (discharge > AT_ONCE_KW)).any()):
             return False
         for i in flagged_stores(form.structure):
@@ -226,8 +227,8 @@ def relaxation_is_exact(form: Form, values: Array, stores: tuple[Store, ...], ne
             for flow in (charge[i, 0], discharge[i, 0]):
                 if AT_ONCE_KW < flow < least - AT_ONCE_KW:
                     return False
-    imports = values[form.columns_of["imports"][:, passed:]].sum(axis=0)
-    exports = values[form.columns_of["exports"][:, passed:]].sum(axis=0)
+    imports = form.columns_of["imports"].of(values)[:, passed:].sum(axis=0)
+    exports = form.columns_of["exports"].of(values)[:, passed:].sum(axis=0)
     return not bool((needed.pcc & (imports > AT_ONCE_KW) & (exports > AT_ONCE_KW)).any())
 
 
@@ -254,17 +255,21 @@ def _highs(budget: Budget) -> Any:
 
 def _update(highs: Any, old: Vectors, new: Vectors) -> None:
     """Changes what differs; the solver then holds the same program as if it had been passed anew."""
-    costs = _changed((old.cost, new.cost))
+    costs = _indices(old.cost != new.cost)
     highs.changeColsCost(len(costs), costs, new.cost[costs])
-    columns = _changed((old.lower, new.lower), (old.upper, new.upper))
+    columns = _indices((old.lower != new.lower) | (old.upper != new.upper))
     highs.changeColsBounds(len(columns), columns, new.lower[columns], new.upper[columns])
-    rows = _changed((old.row_lower, new.row_lower), (old.row_upper, new.row_upper))
+    rows = _indices((old.row_lower != new.row_lower) | (old.row_upper != new.row_upper))
     highs.changeRowsBounds(len(rows), rows, new.row_lower[rows], new.row_upper[rows])
 
 
-def _changed(*pairs: tuple[Array, Array]) -> Any:
-    differs = np.any([old != new for old, new in pairs], axis=0)
-    return np.flatnonzero(differs).astype(np.int32)
+def _indices(differs: NDArray[np.bool_]) -> NDArray[np.int32]:
+    return differs.nonzero()[0].astype(np.int32)
+
+
+def _values(highs: Any) -> Array:
+    # Of a list of thousands of floats, `numpy.array` would look at each twice.
+    return np.fromiter(highs.getSolution().col_value, np.float64)
 
 
 def _lp(form: Form, data: Vectors) -> Any:
@@ -277,17 +282,26 @@ def _lp(form: Form, data: Vectors) -> Any:
     return lp
 
 
-def _total(data: Vectors, values: Array) -> float:
-    return float(data.cost @ values) / COST_SCALE
-
-
-def _read(problem: Problem, form: Form, stores: tuple[Store, ...], values: Array) -> Solution:
+def _read(
+    problem: Problem,
+    form: Form,
+    stores: tuple[Store, ...],
+    data: Vectors,
+    values: Array,
+    *,
+    proven: bool,
+    binaries: int,
+    iterations: int,
+    mip_gap: float = 0.0,
+) -> Solution:
     passed = form.structure.steps - problem.steps
+    # -0.0 and the solver's 1e-12 beyond a bound of 0 are 0 to everyone else.
+    told = np.maximum(values, 0.0) + 0.0
 
     def of(name: str, *shape: int) -> Array:
         columns = form.columns_of.get(name)
-        # -0.0 and the solver's 1e-12 beyond a bound of 0 are 0 to everyone else.
-        return np.zeros(shape) if columns is None else np.maximum(values[columns[..., passed:]], 0.0) + 0.0
+        # Copied, as sums run in another order over parts of a longer array.
+        return np.zeros(shape) if columns is None else columns.of(told)[..., passed:].copy()
 
     shape = (len(stores), problem.steps)
     bands_in, bands_out = of("imports"), of("exports")
@@ -308,12 +322,12 @@ def _read(problem: Problem, form: Form, stores: tuple[Store, ...], values: Array
         import_over_kw=over_in,
         export_over_kw=over_out,
         group_over_kw=of("group_up", *groups) + of("group_down", *groups),
-        peak_kw=float(values[form.columns_of["peak"]]) if "peak" in form.columns_of else 0.0,
-        total_eur=0.0,
-        proven=False,
-        mip_gap=0.0,
-        binaries=0,
-        iterations=0,
+        peak_kw=float(form.columns_of["peak"].of(values)[()]) if "peak" in form.columns_of else 0.0,
+        total_eur=float(data.cost @ values) / COST_SCALE,
+        proven=proven,
+        mip_gap=mip_gap,
+        binaries=binaries,
+        iterations=iterations,
     )
 
 

@@ -50,17 +50,34 @@ class Store:
     """What a shortfall at the end of the step would be."""
 
 
-def slots_needed(charger: ChargerUnit, problem: Problem) -> int:
-    return max((slot + 1 for slot, _ in _assigned(charger, problem)), default=1)
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A stay in a slot of its charger, with the first and the last step in which it has a part."""
+
+    slot: int
+    stay: Stay
+    first: int
+    last: int
 
 
-def stores_of(problem: Problem, slots: tuple[int, ...]) -> tuple[Store, ...]:
-    """The BESSs, then every charger's slots (``slots[i]`` of charger i, at least `slots_needed`)."""
+Places = tuple[tuple[Placed, ...], ...]
+"""Per charger of the problem."""
+
+
+def places_of(problem: Problem) -> Places:
+    return tuple(_placed(charger, problem) for charger in problem.chargers)
+
+
+def least_slots(places: Places) -> tuple[int, ...]:
+    return tuple(max((place.slot + 1 for place in placed), default=1) for placed in places)
+
+
+def stores_of(problem: Problem, places: Places, slots: tuple[int, ...]) -> tuple[Store, ...]:
+    """The BESSs, then every charger's slots (``slots[i]`` of charger i, at least `least_slots`)."""
     found = [_bess_store(unit, problem) for unit in problem.bess]
-    for charger, count in zip(problem.chargers, slots, strict=True):
-        assigned = _assigned(charger, problem)
+    for charger, placed, count in zip(problem.chargers, places, slots, strict=True):
         for slot in range(count):
-            found.append(_charger_store(charger, [stay for s, stay in assigned if s == slot], problem))
+            found.append(_charger_store(charger, [place for place in placed if place.slot == slot], problem))
     return tuple(found)
 
 
@@ -71,9 +88,9 @@ def _steps_of(stay: Stay, problem: Problem) -> tuple[int, int]:
     return max(first, 0), min(last, problem.steps - 1)
 
 
-def _assigned(charger: ChargerUnit, problem: Problem) -> list[tuple[int, Stay]]:
+def _placed(charger: ChargerUnit, problem: Problem) -> tuple[Placed, ...]:
     """Every stay with the first slot that has been empty for a whole step before it."""
-    found: list[tuple[int, Stay]] = []
+    found: list[Placed] = []
     ends: list[int] = []
     for stay in charger.stays:
         first, last = _steps_of(stay, problem)
@@ -81,8 +98,8 @@ def _assigned(charger: ChargerUnit, problem: Problem) -> list[tuple[int, Stay]]:
             continue
         slot = next((s for s, end in enumerate(ends) if end + 1 < first), len(ends))
         ends[slot : slot + 1] = [last]
-        found.append((slot, stay))
-    return found
+        found.append(Placed(slot, stay, first, last))
+    return tuple(found)
 
 
 def _empty(steps: int) -> Array:
@@ -91,10 +108,10 @@ def _empty(steps: int) -> Array:
 
 def _bess_store(unit: BessUnit, problem: Problem) -> Store:
     steps = problem.steps
-    lower, shortfall = np.full(steps, unit.energy_min_kwh), _empty(steps)
+    lower, shortfall = _empty(steps), _empty(steps)
     kinds: list[ShortfallKind | None] = [None] * steps
     upper = max(unit.energy_max_kwh, unit.energy_kwh)
-    _floor(lower, shortfall, kinds, 0, steps, unit.energy_kwh)
+    _floor(lower, shortfall, kinds, slice(0, steps), unit.energy_min_kwh, unit.energy_kwh)
     for wish in unit.wishes:
         energy = min(wish.energy_kwh, upper)
         if energy > lower[wish.step]:
@@ -124,39 +141,36 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
 
 
 def _floor(
-    lower: Array, shortfall: Array, kinds: list[ShortfallKind | None], first: int, stop: int, energy: float
+    lower: Array, shortfall: Array, kinds: list[ShortfallKind | None], there: slice, least: float, energy: float
 ) -> None:
     """Equations (4)(15): hard, save where the store begins below its minimum; then missing energy is bought off."""
-    if energy < lower[first] - BELOW_TOLERANCE_KWH:
-        shortfall[first:stop] = np.inf
-        kinds[first:stop] = [ShortfallKind.SOC_MIN] * (stop - first)
+    if energy < least - BELOW_TOLERANCE_KWH:
+        lower[there], shortfall[there] = least, np.inf
+        kinds[there] = [ShortfallKind.SOC_MIN] * (there.stop - there.start)
     else:
-        lower[first:stop] = np.minimum(lower[first:stop], energy)
+        lower[there] = min(least, energy)
 
 
-def _charger_store(charger: ChargerUnit, stays: list[Stay], problem: Problem) -> Store:
+def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem) -> Store:
     steps = problem.steps
-    plugged, charge, discharge = _empty(steps), _empty(steps), _empty(steps)
-    lower, upper, shortfall, arrives, capacity = (_empty(steps) for _ in range(5))
+    plugged, charge, discharge, lower, upper, shortfall, arrives, capacity = np.zeros((8, steps))
     leaves = np.zeros(steps, dtype=np.bool_)
     kinds: list[ShortfallKind | None] = [None] * steps
-    for stay in stays:
-        first, last = _steps_of(stay, problem)
-        stop = last + 1
+    for place in places:
+        stay, first, last = place.stay, place.first, place.last
+        there, most = slice(first, last + 1), max(stay.energy_max_kwh, stay.energy_kwh)
         for step in (first, last):
             plugged[step] = _fraction(stay, problem.step_start(step), problem.step_s)
         plugged[first + 1 : last] = 1.0
-        charge[first:stop] = plugged[first:stop] * min(charger.max_charge_kw, stay.max_charge_kw)
-        discharge[first:stop] = plugged[first:stop] * min(charger.max_discharge_kw, stay.max_discharge_kw)
-        lower[first:stop] = stay.energy_min_kwh
-        upper[first:stop] = max(stay.energy_max_kwh, stay.energy_kwh)
-        arrives[first], capacity[first:stop] = stay.energy_kwh, stay.capacity_kwh
-        _floor(lower, shortfall, kinds, first, stop, stay.energy_kwh)
-        target = min(wanted_at_end(stay, charger, problem), upper[last])
+        charge[there] = plugged[there] * min(charger.max_charge_kw, stay.max_charge_kw)
+        discharge[there] = plugged[there] * min(charger.max_discharge_kw, stay.max_discharge_kw)
+        upper[there], arrives[first], capacity[there] = most, stay.energy_kwh, stay.capacity_kwh
+        _floor(lower, shortfall, kinds, there, stay.energy_min_kwh, stay.energy_kwh)
+        target = min(wanted_at_end(stay, charger, problem), most)
         if target > lower[last]:
             lower[last], shortfall[last], kinds[last] = target, np.inf, ShortfallKind.DEPARTURE
-        if stop < steps:
-            leaves[stop] = True
+        if last + 1 < steps:
+            leaves[last + 1] = True
     return Store(
         device=charger.device,
         is_bess=False,

@@ -1,12 +1,10 @@
 """The structure of a model: all that stands in its matrix. Problems of one structure differ in bounds and costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from services.ems.binaries import Flags, firm_surplus, needed_for_pcc, needed_for_smallest_power, needed_for_store
+from services.ems.binaries import Flags, needed_for_pcc, needed_for_smallest_power, needed_for_stores
 from services.ems.problem import Problem
-from services.ems.stores import Store, slots_needed
+from services.ems.stores import Store
 
 IMPORT_BANDS = 4
 """Up to 1, 1.25 and 1.5 m and above."""
@@ -58,13 +56,10 @@ class Needed:
 
 
 def needed_flags(problem: Problem, stores: tuple[Store, ...]) -> Needed:
-    firm = firm_surplus(problem, stores)
-    rows = [
-        needed_for_store(problem, store, stores, firm) | needed_for_smallest_power(store, problem.steps)
-        for store in stores
-    ]
-    store_flags = np.array(rows, dtype=np.bool_).reshape(len(stores), problem.steps)
-    return Needed(store_flags, needed_for_pcc(problem))
+    needed = needed_for_stores(problem, stores)
+    for flags, store in zip(needed, stores, strict=True):
+        flags[0] |= needed_for_smallest_power(store)
+    return Needed(needed, needed_for_pcc(problem))
 
 
 def structure_of(problem: Problem, needed: Needed, stores: tuple[Store, ...], slots: tuple[int, ...]) -> Structure:
@@ -100,10 +95,6 @@ def structure_of(problem: Problem, needed: Needed, stores: tuple[Store, ...], sl
     )
 
 
-def least_slots(problem: Problem) -> tuple[int, ...]:
-    return tuple(slots_needed(charger, problem) for charger in problem.chargers)
-
-
 def covers(have: Structure, want: Structure) -> bool:
     """Whether a problem fits a structure that was made for an earlier one: fewer steps and fewer flags are no harm."""
     return (
@@ -118,13 +109,4 @@ def covers(have: Structure, want: Structure) -> bool:
 
 
 def _store_covers(have: StoreShape, want: StoreShape) -> bool:
-    return (have.flagged or not want.flagged) and all(
-        getattr(have, name) == getattr(want, name)
-        for name in (
-            "charge_efficiency",
-            "discharge_efficiency",
-            "rated_charge_kw",
-            "rated_discharge_kw",
-            "min_power_kw",
-        )
-    )
+    return have == want or (have.flagged and have == replace(want, flagged=True))

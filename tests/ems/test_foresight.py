@@ -27,7 +27,7 @@ from services.ems.foresight import Unplannable, Window, stays_of, uncontrolled_p
 from services.ems.future import extended, on_steps
 from services.ems.participant import Ems
 from services.ems.problem import Problem
-from services.ems.stores import stores_of
+from services.ems.stores import places_of, stores_of
 from tests.ems.small_site import (
     BESS_PLATE,
     CAR_EFFICIENCY,
@@ -279,7 +279,7 @@ def test_power_of_a_step_scales_with_the_part_in_which_the_car_is_plugged() -> N
     expected = forecast(sessions=(stay,))
     told = received(Kind.CHARGER, "ev1", Channel.TELEMETRY, ChargerTelemetry(power_kw=0))
     found = problem(T0, prices(), expected, birth(Kind.CHARGER, "ev1", charger_plate()), told)
-    (store,) = stores_of(found, (1,))
+    (store,) = stores_of(found, places_of(found), (1,))
     assert store.plugged_frac[36:40].tolist() == pytest.approx([10 / 15, 1.0, 6 / 15, 0.0])
     assert store.charge_max_kw[38] == pytest.approx(0.4 * 23.240405)
     assert store.lower_kwh[38] == pytest.approx(1.1 * CAR_ARRIVES_FRAC * CAR_KWH), "the target, by the departure"
