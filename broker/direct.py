@@ -5,8 +5,8 @@ Every participant is handed exactly what `broker.lockstep` would hand it, so the
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from schemas.cycle import Course
 from schemas.messages import Phase, Presence, Session, Stamp, State, TimeMode
@@ -33,26 +33,29 @@ class _Seat:
 
     def hand_over(self, run: str, turn: Turn) -> list[Received]:
         """What was sent in earlier phases of this cycle on the subscriptions, each message once."""
+        if not self.waiting and self.inbox is None:
+            return []  # as in most phases
         waiting, self.waiting = self.waiting, []
         if self.inbox is not None:
             return self._through_inbox(self.inbox, waiting, run, turn)
-        waiting.sort(key=lambda sent: (sent.text, sent.received.stamp.boot, sent.received.stamp.seq))
+        waiting.sort()
         return [sent.received for sent in waiting]
 
     def _through_inbox(self, inbox: Inbox, waiting: Sequence["_Sent"], run: str, turn: Turn) -> list[Received]:
         for sent in waiting:
-            stamp = sent.received.stamp
-            inbox.add(sent.received, encode(stamp, sent.received.body))
-            self.wanted.append(Wanted(sent.text, stamp.boot, stamp.seq, stamp.seq))
+            inbox.add(sent.received, encode(sent.received.stamp, sent.received.body))
+            self.wanted.append(Wanted(sent.text, sent.boot, sent.seq, sent.seq))
         inbox.flush()
         return inbox.take(run, turn, self.wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A message, and its topic as text, which is built once."""
+class _Sent(NamedTuple):
+    """A message behind what it is sorted by: its topic as text, which is built once, and its numbering. No two of a
+    cycle share these."""
 
     text: str
+    boot: str
+    seq: int
     received: Received
 
 
@@ -72,7 +75,7 @@ class _Exchange:
         if takers is None:
             takers = self._takers[sent.text] = [seat for seat in self._seats if seat.wants(sent.text)]
         for seat in takers:
-            if sent.received.stamp.boot != seat.boot:
+            if sent.boot != seat.boot:
                 seat.waiting.append(sent)
 
 
@@ -93,31 +96,32 @@ def run_direct(
     ordered = sorted(participants, key=lambda p: p.device)
     seats = [_Seat(participant, f"{lives}-{place}") for place, participant in enumerate(ordered, 1)]
     exchange = _Exchange(seats)
-    for n, phase in course:
-        turn = Turn(phase, course.time(n), course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
-        if course.opens(n, phase):
-            for seat in seats:
-                # What came after the last phase is of a cycle that is over.
-                seat.waiting, seat.wanted = [], []
-        if phase is Phase.ROLLCALL:
-            topic, body = session
-            stamp = Stamp(ts=turn.t, run=run, boot=f"{lives}-0", seq=1)
-            exchange.deliver(_Sent(exchange.text(topic), Received(topic, stamp, body)))
-        sent: list[_Sent] = []
+    for n in range(course.last_cycle + 1):
         for seat in seats:
-            outgoing = _introduction(seat.participant) if phase is Phase.ROLLCALL else []
-            outgoing += seat.participant.act(turn, seat.hand_over(run, turn))
-            for message in outgoing:
-                text = exchange.text(message.topic)
-                seat.seqs[text] += 1
-                stamp = Stamp(ts=turn.t, run=run, boot=seat.boot, seq=seat.seqs[text])
-                sent.append(_Sent(text, Received(message.topic, stamp, message.body)))
-        for item in sent:
-            exchange.deliver(item)
-            if on_message is not None:
-                on_message(item.received)
-        if on_phase is not None:
-            on_phase(n, phase, turn.t)
+            # What came after the last phase is of a cycle that is over.
+            seat.waiting, seat.wanted = [], []
+        t = course.time(n)
+        for phase in course.phases(n):
+            turn = Turn(phase, t, course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
+            if phase is Phase.ROLLCALL:
+                topic, body = session
+                stamp = Stamp(ts=t, run=run, boot=f"{lives}-0", seq=1)
+                exchange.deliver(_Sent(exchange.text(topic), stamp.boot, stamp.seq, Received(topic, stamp, body)))
+            sent: list[_Sent] = []
+            for seat in seats:
+                outgoing = _introduction(seat.participant) if phase is Phase.ROLLCALL else []
+                outgoing += seat.participant.act(turn, seat.hand_over(run, turn))
+                for message in outgoing:
+                    text = exchange.text(message.topic)
+                    seq = seat.seqs[text] = seat.seqs[text] + 1
+                    stamp = Stamp(ts=t, run=run, boot=seat.boot, seq=seq)
+                    sent.append(_Sent(text, seat.boot, seq, Received(message.topic, stamp, message.body)))
+            for item in sent:
+                exchange.deliver(item)
+                if on_message is not None:
+                    on_message(item.received)
+            if on_phase is not None:
+                on_phase(n, phase, t)
 
 
 def _introduction(participant: Participant) -> list[Outgoing]:

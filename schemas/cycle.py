@@ -64,7 +64,6 @@ class Course:
         return None if n == self.last_cycle else (n + 1, self.phases(n + 1)[0])
 
     def __iter__(self) -> Iterator[tuple[int, Phase]]:
-        at: tuple[int, Phase] | None = (0, Phase.ROLLCALL)
-        while at is not None:
-            yield at
-            at = self.following(*at)
+        for n in range(self.last_cycle + 1):
+            for phase in self.phases(n):
+                yield n, phase

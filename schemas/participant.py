@@ -7,6 +7,8 @@ A participant holds no socket, no thread, no clock and no file. Its run loop (`b
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from importlib.metadata import version
 from typing import Any, Protocol
 
 from schemas.messages import Birth, Body, Phase, Stamp, TimeMode
@@ -155,6 +157,12 @@ def own_metrics(participant: Participant) -> dict[str, float]:
     """
     metrics: Mapping[str, float] = getattr(participant, "metrics", {})
     return dict(metrics)
+
+
+@cache
+def software() -> str:
+    """Name and version for births."""
+    return f"twinswarm {version('twinswarm')}"
 
 
 def own_topic(participant: Participant, channel: Channel) -> Topic:

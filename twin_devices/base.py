@@ -7,21 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from importlib.metadata import version
 
 from schemas.messages import Ack, Birth, Fallback, Nameplate, Phase, Segment, Setpoint, Telemetry, TimeMode
-from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Device, Site
-from schemas.topics import Channel, Kind, Topic, topic_filter
+from schemas.topics import Channel, Kind, topic_filter
 from twin_devices.ledger import Ledger
 from twin_devices.orders import Orders, order_for
-
-
-@cache
-def software() -> str:
-    """Name and version for births."""
-    return f"twinswarm {version('twinswarm')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +47,8 @@ class Twin(ABC):
     def __init__(self, site: Site, device: str, spec: Device, fallback: Fallback) -> None:
         self.site = site.site
         self.device = device
+        self._telemetry_topic = own_topic(self, Channel.TELEMETRY)
+        self._ack_topic = own_topic(self, Channel.ACK)
         self._spec = spec
         self._fallback = fallback
         self._orders = Orders(fallback)
@@ -122,22 +116,23 @@ class Twin(ABC):
         )
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
-        wall = turn.mode is TimeMode.WALL
-        if not wall and not inbox and turn.phase is not Phase.SENSE and turn.t == self._now:
-            return []  # Everything that happens at this instant has happened.
-        at = self._advance(turn.t, away=turn.gap and turn.phase is Phase.SENSE)
-        self._settle(at, expire=wall)
-        sent: list[Outgoing] = []
-        acks = Topic(self.site, self.kind, self.device, Channel.ACK)
-        for received in inbox:
-            if isinstance(received.body, Setpoint):
-                sent.append(Outgoing(acks, self._answer(received.body, at, expire=wall)))
-        if turn.phase is Phase.SENSE:
+        wall, sense = turn.mode is TimeMode.WALL, turn.phase is Phase.SENSE
+        if not wall and not sense and turn.t == self._now:
+            at = turn.t  # Everything that happens at this instant has happened.
+        else:
+            at = self._advance(turn.t, away=turn.gap and sense)
+            self._settle(at, expire=wall)
+        sent = [
+            Outgoing(self._ack_topic, self._answer(received.body, at, expire=wall))
+            for received in inbox
+            if isinstance(received.body, Setpoint)
+        ]
+        if sense:
             assert self._ledger is not None
             imported, exported = self._ledger.registers(at)
             pieces = self._ledger.tell(at)
             reading = Reading(self._ledger.power_kw, imported, exported, None if wall else pieces)
-            sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry(at, reading)))
+            sent.append(Outgoing(self._telemetry_topic, self._telemetry(at, reading)))
         return sent
 
     def snapshot(self) -> Json:
@@ -165,8 +160,7 @@ class Twin(ABC):
             self._ledger = Ledger(until)
         while self._now < until:
             self._settle(self._now, expire=True, away=away)
-            changes = (self._orders.next_change(), self._next_change(self._now))
-            self._now = min([until, *(change for change in changes if change is not None)])
+            self._now = min(until, self._orders.next_change() or until, self._next_change(self._now) or until)
         return self._now
 
     def _settle(self, at: datetime, *, expire: bool, away: bool = False) -> None:

@@ -1,9 +1,9 @@
 """Lock-step: what the devices told of an interval: their power over it, and the energy by their registers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
@@ -13,8 +13,7 @@ ROUNDING_KWH = 1e-9
 """Registers and segments of one device agree to this; a greater difference is energy that nobody told of in time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Constant power [kW] in [start, end)."""
 
     start: datetime
@@ -26,8 +25,7 @@ class Span:
         return self.power_kw * ((self.end - self.start) / HOUR)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """One telemetry. ``net_kwh`` is import minus export by the registers; None without registers."""
 
     ts: datetime
@@ -56,8 +54,7 @@ def report_of(received: Received) -> Report:
     return Report(stamp.ts, stamp.boot, body.power_kw, net, spans)
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(NamedTuple):
     """Of one device and one interval."""
 
     spans: tuple[Span, ...]
@@ -129,5 +126,10 @@ class Account:
 
 
 def _cut(spans: Sequence[Span], start: datetime, end: datetime) -> list[Span]:
-    cut = [Span(max(span.start, start), min(span.end, end), span.power_kw) for span in spans]
+    cut = [
+        span
+        if start <= span.start and span.end <= end
+        else Span(max(span.start, start), min(span.end, end), span.power_kw)
+        for span in spans
+    ]
     return [span for span in cut if span.end > span.start]

@@ -57,6 +57,8 @@ class Charger(StorageTwin):
         self._charger = spec
         self._agenda = Agenda(lambda start, end: spec.sessions_between(start, end, site.zone))
         self._stay: Session | None = None
+        self._of_stay: dict[bool, Limits] = {}
+        """The limits that `_limits` tells while the stay lasts."""
         self._registers_at_arrival = (0.0, 0.0)
 
     def _nameplate(self) -> ChargerNameplate:
@@ -75,11 +77,11 @@ class Charger(StorageTwin):
 
     def _visit(self, at: datetime) -> None:
         if self._stay is not None and self._stay.departure <= at:
-            self._stay = None
+            self._plug(None)
             self._disconnect()
         if self._stay is None and (stay := self._agenda.covering(at)) is not None:
             assert self._ledger is not None
-            self._stay = stay
+            self._plug(stay)
             self._registers_at_arrival = self._ledger.registers(at)
             self._connect(at, stay.arrival_soc_frac)
 
@@ -88,9 +90,18 @@ class Charger(StorageTwin):
             return self._agenda.next_arrival(after)
         return min(self._stay.departure, super()._next_change(after) or self._stay.departure)
 
+    def _plug(self, stay: Session | None) -> None:
+        """From now on the vehicle of this stay is at the plug, or none."""
+        self._stay = stay
+        self._of_stay.clear()
+        if stay is not None:
+            self._of_stay = {each: self._limits_with(stay, uncontrolled=each) for each in (False, True)}
+
     def _limits(self, *, uncontrolled: bool) -> Limits:
-        spec, stay = self._charger, self._stay
-        assert stay is not None
+        return self._of_stay[uncontrolled]
+
+    def _limits_with(self, stay: Session, *, uncontrolled: bool) -> Limits:
+        spec = self._charger
         return Limits(
             store=Store(
                 stay.capacity_kwh,
@@ -154,7 +165,7 @@ class Charger(StorageTwin):
 
     def _restore_own(self, state: Json) -> None:
         super()._restore_own(state)
-        self._stay = None if state["stay"] is None else Session.model_validate(state["stay"])
+        self._plug(None if state["stay"] is None else Session.model_validate(state["stay"]))
         imported, exported = state["registers_at_arrival"]
         self._registers_at_arrival = (imported, exported)
 

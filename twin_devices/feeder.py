@@ -16,10 +16,9 @@ from schemas.messages import (
     Telemetry,
     TimeMode,
 )
-from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import FEEDER, Meter, Site
 from schemas.topics import Channel, Kind, topic_filter
-from twin_devices.base import software
 from twin_devices.bookkeeping import Account, Booking, Span, report_of
 from twin_devices.feeder_network import SiteNetwork
 from twin_devices.feeder_registers import Late, Registers

@@ -24,6 +24,8 @@ class SiteNetwork:
         self._phases = phases_of(site.devices)
         self.flow = power_flow_of(site.network, unbalanced=bool(self._phases))
         self._node = {node: i for i, node in enumerate(self.flow.nodes)}
+        self._solved: dict[Injection, Solution] = {}
+        """Of the last call of `solve`."""
 
     def injection(self, power_kw: Mapping[str, float]) -> Injection:
         """What the nodes draw when the devices have this power [kW], positive when drawn from the bus."""
@@ -43,10 +45,15 @@ class SiteNetwork:
         return Injection(tuple(active), tuple(reactive), tuple(single))
 
     def solve(self, injections: Sequence[Injection]) -> list[Solution]:
-        """Equal injections are solved once. Where no voltages carry the load the losses are unknown and left out."""
-        distinct = list(dict.fromkeys(injections))
-        flows = dict(zip(distinct, self.flow.solve(distinct), strict=True))
-        return [flows[injection] or _without_network(injection) for injection in injections]
+        """Equal injections are solved once, as are those of the last call: an interval often begins with what the
+        devices did at the end of the one before. Where no voltages carry the load the losses are unknown and left out.
+        """
+        distinct = dict.fromkeys(injections)
+        new = [injection for injection in distinct if injection not in self._solved]
+        for injection, solution in zip(new, self.flow.solve(new), strict=True):
+            self._solved[injection] = solution or _without_network(injection)
+        self._solved = {injection: self._solved[injection] for injection in distinct}
+        return [self._solved[injection] for injection in injections]
 
     def flows(self, devices: Sequence[str], power_kw: Array) -> Flows:
         """Batch mode for studies: ``power_kw`` of the shape (T, devices), T ≥ 1, a column for each of ``devices``.

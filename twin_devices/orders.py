@@ -50,6 +50,8 @@ class Orders:
         self._in_charge: Order | None = None
         self._ahead: list[Order] = []
         self._delayed: list[Order] = []
+        self._due: tuple[datetime, int] | None = None
+        """What changes next; found again whenever an order comes or goes."""
 
     @property
     def full(self) -> bool:
@@ -60,14 +62,12 @@ class Orders:
         self._ahead = [known for known in self._ahead if known.takes_over != order.takes_over]
         self._ahead.append(order)
         self._ahead.sort(key=lambda known: known.takes_over)
+        self._due = self._next()
 
     def settle(self, at: datetime, *, expire: bool) -> None:
         """Brings ``target`` to the instant ``at``. ``expire``: an order valid until ``at`` itself is over, too."""
-        while True:
-            due = self._next()
-            if due is None or due[0] > at:
-                return
-            instant, rank = due
+        while self._due is not None and self._due[0] <= at:
+            instant, rank = self._due
             if rank == _TAKES_OVER:
                 self._in_charge = self._ahead.pop(0)
                 self._delayed.append(self._in_charge)
@@ -81,11 +81,11 @@ class Orders:
                 self.target = Target(self.target.value_kw, self._in_charge.fallback)
                 self._in_charge = None
                 self._delayed = []
+            self._due = self._next()
 
     def next_change(self) -> datetime | None:
         """The next instant at which something changes."""
-        due = self._next()
-        return None if due is None else due[0]
+        return None if self._due is None else self._due[0]
 
     def _next(self) -> "tuple[datetime, int] | None":
         events = []
@@ -111,6 +111,7 @@ class Orders:
         self._in_charge = None if state["in_charge"] is None else _order_from_json(state["in_charge"])
         self._ahead = [_order_from_json(order) for order in state["ahead"]]
         self._delayed = [_order_from_json(order) for order in state["delayed"]]
+        self._due = self._next()
 
 
 # At one instant a new order takes over before the old one could expire, and is followed before anything expires.

@@ -5,6 +5,7 @@ Used by the PV twin and, handed in by `services.swarm`, by the forecast service.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from schemas.site import ClearSky, Irradiance, PowerProfile, PvSource, Site, day_start, next_midnight
 
@@ -30,6 +31,7 @@ def pv_power(site: Site, source: PvSource, rated_kw: float) -> PvPower:
 def _from_profile(site: Site, source: PowerProfile, rated_kw: float) -> PvPower:
     profile, zone, step_s = site.profiles[source.profile], site.zone, site.time.step_s
 
+    @lru_cache(maxsize=1)  # A twin asks several times at each instant.
     def available_kw(time: datetime) -> float:
         return min(max(profile.at(quarter_start(time, step_s), zone), 0.0), rated_kw)
 

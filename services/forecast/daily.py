@@ -3,10 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import version
 
 from schemas.messages import Birth, Phase, Series, ServiceNameplate, TimeMode
-from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site, day_start
 from schemas.topics import Channel, Kind
 from services.forecast.window import Window, days_to_cover, fitting
@@ -54,16 +53,17 @@ class DailySeries(ABC):
         return Birth(
             nameplate=ServiceNameplate(),
             time_modes=(TimeMode.LOCKSTEP, TimeMode.WALL),
-            software=f"twinswarm {version('twinswarm')}",
+            software=software(),
         )
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         """The series, at the roll call and at the first SENSE of each local day that is not the run's end."""
-        midnight = day_start(turn.t, self._site.zone)
         begins = turn.phase is Phase.ROLLCALL
         ended = turn.t_end is not None and turn.t >= turn.t_end
-        renews = turn.phase is Phase.SENSE and midnight != self._published and not ended
-        if not (begins or renews):
+        if not begins and (turn.phase is not Phase.SENSE or ended):
+            return []
+        midnight = day_start(turn.t, self._site.zone)
+        if midnight == self._published and not begins:
             return []
         self._published = midnight
 

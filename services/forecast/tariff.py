@@ -20,15 +20,15 @@ class Tariff(DailySeries):
     def _series(self, window: Window) -> Series:
         tariff = self._site.tariff
         spread = 0.0 if tariff.spread_eur_per_kwh is None else tariff.spread_eur_per_kwh
-        wanted = (
-            (Quantity.SALE_PRICE, tariff.sale, 0.0),
-            (Quantity.PURCHASE_PRICE, tariff.purchase or tariff.sale, spread),
-        )
+        purchase = tariff.purchase or tariff.sale
+        known = {name: window.profile(self._site.profiles[name]) for name in {tariff.sale, purchase}}
         found = []
-        for quantity, name, added in wanted:
-            known = window.profile(self._site.profiles[name])
-            if known is not None:
-                start, values = known
+        for quantity, name, added in (
+            (Quantity.SALE_PRICE, tariff.sale, 0.0),
+            (Quantity.PURCHASE_PRICE, purchase, spread),
+        ):
+            if (of_name := known[name]) is not None:
+                start, values = of_name
                 found.append(
                     ValueSeries(
                         quantity=quantity,

@@ -67,6 +67,8 @@ class Window:
 def _mean(profile: Profile, start: datetime, step_s: int, zone: ZoneInfo) -> float:
     """Mean over [start, start + step_s); the value itself, to the last bit, where it is constant."""
     end = start + timedelta(seconds=step_s)
+    if profile.next_change(start, zone) >= end:
+        return profile.at(start, zone)
     pieces: list[tuple[float, float]] = []
     time = start
     while time < end:

@@ -149,7 +149,7 @@ def _total(quarters: list[Quarter], names: list[str]) -> tuple[float, ...]:
 
 
 def _mean_soc(tracks: Sequence[Track], quarters: list[Quarter], course: Course) -> tuple[float | None, ...]:
-    instants = [*(quarter.time for quarter in quarters), course.t_end]
-    bodies = [[body for track in tracks if (body := track.at(time, course.step)) is not None] for time in instants]
-    found = [[soc for body in present if (soc := soc_of(body)) is not None] for present in bodies]
-    return tuple(math.fsum(socs) / len(socs) if socs else None for socs in found)
+    at_end = [soc_of(body) for track in tracks if (body := track.at(course.t_end, course.step)) is not None]
+    instants = [*([quarter.soc_frac[track.device] for track in tracks] for quarter in quarters), at_end]
+    known = [[soc for soc in socs if soc is not None] for socs in instants]
+    return tuple(math.fsum(socs) / len(socs) if socs else None for socs in known)

@@ -1,6 +1,7 @@
 """A site's network: who is on which phase, what is told of it, and the batch mode."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,16 @@ def test_a_batch_gives_what_the_meter_tells(single: bool, rows: list[list[float]
     assert flows.losses_kw == approx(np.array([solution.losses_kw for solution in solutions]), abs=1e-10)
     assert flows.pcc_kw.sum(axis=1) == approx(np.array([solution.pcc_kw for solution in solutions]), abs=1e-9)
     assert flows.voltages_pu.shape[2] == (3 if single else 1)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_what_a_network_solved_before_does_not_matter_to_the_last_bit(single: bool) -> None:
+    devices = DEVICES | ({"ev2": charger(node="EV02", **ONE_PHASE)} if single else {})
+    network = SiteNetwork(site(devices))
+    # 1 GW is more than any voltages carry.
+    injections = [network.injection({"load": kw, "ev2": 7.0}) for kw in (1.0, 2.0, 1e6, 1e6, 2.0, 2.0, 5.0, 1.0)]
+    for pair in pairwise(injections):
+        assert network.solve(pair) == SiteNetwork(site(devices)).solve(pair)
 
 
 def test_a_batch_wants_a_column_for_each_device() -> None:

@@ -19,6 +19,8 @@ MAX_ITERATIONS = 50
 
 PHASES = 3
 
+_OUTPUT = [ComponentType.node, ComponentType.line, ComponentType.transformer, ComponentType.source]
+
 Array = NDArray[np.float64]
 
 
@@ -149,9 +151,9 @@ class PowerFlow:
         """
         if not injections:
             return []
-        active, reactive = self._powers(injections)
+        power = self._powers(injections)
         try:
-            return _solutions(self.flows(active, reactive), unbalanced=self.unbalanced)
+            return _solutions(self._flows(power), unbalanced=self.unbalanced)
         except PowerGridError:
             if len(injections) == 1:
                 return [None]
@@ -164,34 +166,46 @@ class PowerFlow:
         power that is no finite number, and PowerGridError (of power-grid-model) when one of the T cannot be carried by
         any voltages.
         """
-        for power in (active_kw, reactive_kvar):
-            if not (finite := np.isfinite(power)).all():
-                row, node, *_ = np.argwhere(~finite)[0].tolist()
-                raise ValueError(f"power that is no finite number, at node {self.nodes[node]} of injection {row}")
-        update = initialize_array("update", self._load_kind, active_kw.shape[:2])
+        return self._flows(np.array([active_kw, reactive_kvar]))
+
+    def _flows(self, power: Array) -> Flows:
+        """``power``: active [kW] and reactive [kvar], of the shape (2, T, nodes) or (2, T, nodes, 3)."""
+        if not (finite := np.isfinite(power)).all():
+            _, row, node, *_ = np.argwhere(~finite)[0].tolist()
+            raise ValueError(f"power that is no finite number, at node {self.nodes[node]} of injection {row}")
+        update = initialize_array("update", self._load_kind, power.shape[1:3])
         update["id"] = self._load_ids
-        update["p_specified"] = _watts(active_kw)
-        update["q_specified"] = _watts(reactive_kvar)
-        kinds = (ComponentType.line, ComponentType.transformer)
-        flow = self._model.calculate_power_flow(
-            symmetric=not self.unbalanced,
-            update_data={self._load_kind: update},
-            error_tolerance=TOLERANCE_PU,
-            max_iterations=MAX_ITERATIONS,
-            output_component_types=[ComponentType.node, *kinds, ComponentType.source],
-        )
-        branches = [flow[kind] for kind in kinds if kind in flow]
-        in_and_out = [_by_phase(branch["p_from"] + branch["p_to"]).sum(axis=2) for branch in branches]
-        losses_w = sum(watts.sum(axis=1) for watts in in_and_out)
+        update["p_specified"], update["q_specified"] = _watts(power)
+        flow = self._calculated(update)
+        kinds = [kind for kind in (ComponentType.line, ComponentType.transformer) if kind in flow]
+        in_and_out = np.concatenate([flow[kind]["p_from"] + flow[kind]["p_to"] for kind in kinds], axis=1)
+        branch_losses_w = _by_phase(in_and_out).sum(axis=2)
+        losses_w = branch_losses_w[:, :-1].sum(axis=1) + branch_losses_w[:, -1]
         source = flow[ComponentType.source]
         return Flows(
             pcc_kw=_by_phase(source["p"])[:, 0] / 1e3,
             pcc_kvar=_by_phase(source["q"])[:, 0] / 1e3,
             losses_kw=losses_w / 1e3,
-            branch_losses_kw=np.concatenate(in_and_out, axis=1) / 1e3,
+            branch_losses_kw=branch_losses_w / 1e3,
             voltages_pu=_by_phase(flow[ComponentType.node]["u_pu"]),
-            loadings_frac=np.concatenate([self._loading(kind, flow[kind]) for kind in kinds if kind in flow], axis=1),
+            loadings_frac=np.concatenate([self._loading(kind, flow[kind]) for kind in kinds], axis=1),
         )
+
+    def _calculated(self, update: Any) -> dict[Any, Any]:
+        """power-grid-model's tables of nodes, branches and source, a row for each of the update's."""
+        how: dict[str, Any] = {
+            "symmetric": not self.unbalanced,
+            "error_tolerance": TOLERANCE_PU,
+            "max_iterations": MAX_ITERATIONS,
+            "output_component_types": _OUTPUT,
+        }
+        if len(update) > 1:
+            flow: dict[Any, Any] = self._model.calculate_power_flow(update_data={self._load_kind: update}, **how)
+            return flow
+        # To set up a batch of one takes longer than to solve it. An update sets every load, so that nothing is left of
+        # the one before; the result is the same to the last bit.
+        self._model.update(update_data={self._load_kind: update[0]})
+        return {kind: table[None] for kind, table in self._model.calculate_power_flow(**how).items()}
 
     def _loading(self, kind: Any, branch: Any) -> Array:
         loading: Array = branch["loading"]
@@ -201,18 +215,18 @@ class PowerFlow:
             loading = apparent * PHASES / self._rated_w
         return loading
 
-    def _powers(self, injections: Sequence[Injection]) -> tuple[Array, Array]:
-        active = np.array([injection.active_kw for injection in injections])
-        reactive = np.array([injection.reactive_kvar for injection in injections])
+    def _powers(self, injections: Sequence[Injection]) -> Array:
+        """As `_flows` wants it."""
+        power = np.array([[each.active_kw for each in injections], [each.reactive_kvar for each in injections]])
         if not self.unbalanced:
             if any(injection.single_phase_kw for injection in injections):
                 raise ValueError("single-phase power needs an unbalanced network")
-            return active, reactive
-        phases = np.repeat(active[:, :, None] / PHASES, PHASES, axis=2)
+            return power
+        phases = np.repeat(power[..., None] / PHASES, PHASES, axis=3)
         for i, injection in enumerate(injections):
             for node, phase, power_kw in injection.single_phase_kw:
-                phases[i, node, phase] += power_kw
-        return phases, np.repeat(reactive[:, :, None] / PHASES, PHASES, axis=2)
+                phases[0, i, node, phase] += power_kw
+        return phases
 
 
 def _by_phase(values: Array) -> Array:
@@ -221,11 +235,12 @@ def _by_phase(values: Array) -> Array:
 
 
 def _solutions(flows: Flows, *, unbalanced: bool) -> list[Solution | None]:
+    voltages = _farthest_from_one(flows.voltages_pu) if unbalanced else flows.voltages_pu[:, :, 0]
     return [
         Solution(
             pcc_kw=float(flows.pcc_kw[i].sum()),
             losses_kw=float(flows.losses_kw[i]),
-            voltages_pu=tuple(_farthest_from_one(flows.voltages_pu[i]).tolist()),
+            voltages_pu=tuple(voltages[i].tolist()),
             loadings_frac=tuple(flows.loadings_frac[i].tolist()),
             pcc_kvar=float(flows.pcc_kvar[i].sum()),
             branch_losses_kw=tuple(flows.branch_losses_kw[i].tolist()),
@@ -237,9 +252,9 @@ def _solutions(flows: Flows, *, unbalanced: bool) -> list[Solution | None]:
 
 
 def _farthest_from_one(voltages_pu: Array) -> Array:
-    """Of each node's phases."""
-    worst = np.abs(voltages_pu - 1).argmax(axis=1)
-    farthest: Array = voltages_pu[np.arange(len(voltages_pu)), worst]
+    """Of each node's phases: (T, nodes) of (T, nodes, P)."""
+    worst = np.abs(voltages_pu - 1).argmax(axis=2, keepdims=True)
+    farthest: Array = np.take_along_axis(voltages_pu, worst, axis=2)[:, :, 0]
     return farthest
 
 
