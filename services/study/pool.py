@@ -66,8 +66,10 @@ class Pool:
                 if on_day is not None:
                     on_day(name)
             return found
+        # The longest days first, those with the most to plan, so that no worker begins one when the others are done.
+        longest_first = sorted(sites.items(), key=lambda item: len(item[1].devices), reverse=True)
         futures: dict[Future[Timed], NameT] = {
-            self._executor.submit(_timed, site, self._course): name for name, site in sites.items()
+            self._executor.submit(_timed, site, self._course): name for name, site in longest_first
         }
         for future in as_completed(futures):
             found[futures[future]] = future.result()
