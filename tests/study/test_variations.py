@@ -83,7 +83,7 @@ def test_dead_time_is_that_of_chargers_and_battery(site: Site) -> None:
 def test_a_larger_battery_has_more_power(site: Site) -> None:
     bess = with_bess_of(site, 80.0).devices["bess"]
     assert isinstance(bess, Bess)
-    assert (bess.capacity_kwh, bess.max_charge_kw) == (80.0, pytest.approx(2 * 25.1))
+    assert (bess.capacity_kwh, bess.max_charge_kw) == (80.0, pytest.approx(2 * 17.5))
 
 
 def test_cars_beyond_the_chargers_of_the_site_hang_at_the_main_busbar(site: Site) -> None:

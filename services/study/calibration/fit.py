@@ -1,8 +1,9 @@
 """Bounded least squares over named parameters of a site, every point a run of all days on the loop itself.
 
-`scipy.optimize.least_squares` (trust region, reflective bounds) on parameters scaled to their bounds. A day is
-piecewise linear in its parameters, with small jumps where the optimiser chooses another plan; so differences are taken
-over a step that is wide against those jumps, and not over the machine's precision.
+`scipy.optimize.least_squares` (trust region, reflective bounds) on parameters scaled to their bounds, then the search
+of `surface` from where it ended. A day is piecewise linear in its parameters, with small jumps where the optimiser
+chooses another plan; so differences are taken over a step that is wide against those jumps, and not over the machine's
+precision.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from scipy.optimize import least_squares
 from schemas.errors import InputError
 from schemas.site import Site
 from services.study.calibration.state import Point, State
+from services.study.calibration.surface import FIRST_RADIUS, Known, search
 from services.study.calibration.target import Fitting, Target
 from services.study.orders import site_of, table_days
 from services.study.pool import Pool
@@ -48,8 +50,8 @@ class Fitted:
     points: int
     converged: bool
     jacobian: Array | None
-    """Of the residuals by the parameters in parts of their bounds, near the best point; shape (residuals, parameters);
-    None: not enough points for one."""
+    """Of the residuals by the parameters in parts of their bounds, about the best point as all points tell it; shape
+    (residuals, parameters); None: not enough points for one."""
 
     @property
     def site(self) -> Site:
@@ -71,7 +73,7 @@ class Fitted:
 
     @property
     def weak_directions(self) -> tuple[dict[str, float], ...]:
-        """Combinations of parameters that the data cannot tell: by parameter its part of the direction, over 0.3."""
+        """Combinations of parameters that the data cannot tell: by parameter its part of the direction, the large ones."""
         if self.jacobian is None:
             return ()
         _, strengths, directions = np.linalg.svd(self.jacobian, full_matrices=True)
@@ -80,8 +82,9 @@ class Fitted:
         for place, direction in enumerate(directions):
             strength = strengths[place] if place < len(strengths) else 0.0
             if strength < WEAK * strengths[0]:
+                large = min(0.3, float(np.abs(direction).max()))
                 found.append(
-                    {name: float(part) for name, part in zip(names, direction, strict=True) if abs(part) > 0.3}
+                    {name: float(part) for name, part in zip(names, direction, strict=True) if abs(part) >= large}
                 )
         return tuple(found)
 
@@ -104,10 +107,10 @@ def calibrate(
     state: State,
     most_points: int,
     processes: int = 1,
-    on_point: Callable[[Point, int], None] | None = None,
+    on_point: Callable[[Point, State], None] | None = None,
 ) -> Fitted:
-    """Looks at ``most_points`` points at most, those of ``state`` included. ``on_point`` is told of each new one, with
-    the number of points so far. Raises InputError.
+    """Looks at ``most_points`` points at most, those of ``state`` included. ``on_point`` is told of each new one.
+    Raises InputError.
     """
     cases = tuple(case for case in sorted(site.cases) if case in published())
     if not cases:
@@ -116,11 +119,12 @@ def calibrate(
     order = StudyOrder.of(site, target.reference, cases)
     least = np.array([parameter.least for parameter in target.parameter])
     width = np.array([parameter.most for parameter in target.parameter]) - least
-    looked_up: list[Point] = []
+    known = Known([], [])
+    seen: set[tuple[float, ...]] = set()
 
     with pool_of(order, processes) as pool:
 
-        def look(parts: Array) -> Point:
+        def residuals(parts: Array) -> Array:
             values = [float(value) for value in least + np.clip(parts, 0.0, 1.0) * width]
             point = state.find(values)
             if point is None:
@@ -129,12 +133,13 @@ def calibrate(
                 point = _point(fitting, target, cases, values, pool)
                 state.add(point)
                 if on_point is not None:
-                    on_point(point, len(state.points))
-            looked_up.append(point)
-            return point
-
-        def residuals(parts: Array) -> Array:
-            return np.array(look(parts).residuals)
+                    on_point(point, state)
+            found = np.array([*point.residuals, *target.held(values)])
+            if tuple(values) not in seen:
+                seen.add(tuple(values))
+                known.parts.append((np.array(values) - least) / width)
+                known.residuals.append(found)
+            return found
 
         latest: list[Array] = []
 
@@ -154,10 +159,9 @@ def calibrate(
         start = np.clip(start, 1e-6, 1 - 1e-6)  # strictly inside, as the algorithm wants it
         converged = False
         try:
-            found = least_squares(
-                residuals, start, jacobian, bounds=(0.0, 1.0), method="trf", xtol=1e-3, ftol=1e-3, gtol=1e-4
-            )
-            converged = bool(found.status > 0)
+            least_squares(residuals, start, jacobian, bounds=(0.0, 1.0), method="trf", xtol=1e-3, ftol=0.1, gtol=1e-4)
+            search(residuals, known, latest[-1])
+            converged = True
         except _EnoughError:
             pass
     best = state.best
@@ -167,11 +171,12 @@ def calibrate(
         fitting=fitting,
         target=target,
         cases=cases,
-        start=looked_up[0],
+        start=state.points[0],
         best=best,
         points=len(state.points),
         converged=converged,
-        jacobian=latest[-1] if latest else None,
+        # Of the table only: what holds a parameter is no datum that identifies it.
+        jacobian=known.surface(latest[-1], FIRST_RADIUS)[1].jacobian[: len(best.residuals)] if latest else None,
     )
 
 

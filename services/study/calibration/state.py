@@ -21,10 +21,6 @@ class Point:
     signs_matched: int
     psf: dict[str, float]
 
-    @property
-    def cost(self) -> float:
-        return cost_of(self.residuals)
-
 
 @dataclass
 class State:
@@ -32,6 +28,7 @@ class State:
 
     path: Path | None
     fingerprint: str
+    target: Target
     points: list[Point] = field(default_factory=list)
 
     @classmethod
@@ -39,7 +36,7 @@ class State:
         """Raises InputError for a file of another site or target."""
         text = site.model_dump_json() + target.model_dump_json()
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        state = cls(path, fingerprint)
+        state = cls(path, fingerprint, target)
         if path is None or not path.exists():
             return state
         try:
@@ -63,6 +60,10 @@ class State:
             new.write_text(text, encoding="utf-8")
             new.replace(self.path)
 
+    def cost(self, point: Point) -> float:
+        """What is made small."""
+        return cost_of([*point.residuals, *self.target.held(point.values)])
+
     @property
     def best(self) -> Point | None:
-        return min(self.points, key=lambda point: point.cost, default=None)
+        return min(self.points, key=self.cost, default=None)

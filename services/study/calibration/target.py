@@ -3,6 +3,7 @@
     reference = "smart"
     scale_eur_per_day = 0.2     # an error of the table so large counts 1
     scale_psf = 0.03            # an error of a peak-shaving factor so large counts 1
+    pull = 0.5                  # what a parameter at a bound counts, for being there; 0 if left out
 
     [[parameter]]
     name = "pv_size"
@@ -66,6 +67,8 @@ class Target(BaseModel):
     reference: Reference
     scale_eur_per_day: Annotated[float, Field(gt=0)] = 0.2
     scale_psf: Annotated[float, Field(gt=0)] = 0.03
+    pull: Annotated[float, Field(ge=0)] = 0.0
+    """Holds parameters to where they start, so that what the table cannot tell stays what was believed."""
     parameter: Annotated[tuple[Parameter, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -75,6 +78,16 @@ class Target(BaseModel):
         if twice:
             raise ValueError(f"parameters named twice: {', '.join(twice)}")
         return self
+
+    def held(self, values: list[float]) -> list[float]:
+        """What the parameters' departures from their starts count, each in parts of the way to its bound."""
+        ways = [
+            (value - p.start) / (p.most - p.start if value > p.start else p.start - p.least)
+            if value != p.start
+            else 0.0
+            for p, value in zip(self.parameter, values, strict=True)
+        ]
+        return [self.pull * way for way in ways] if self.pull else []
 
 
 def read_target(path: Path) -> Target:

@@ -163,8 +163,8 @@ def calibrate(
         State.open(state, loaded, wanted),
         points,
         processes,
-        lambda point, number: console.print(
-            f"point {number}: cost {point.cost:.2f}, RMSE {point.rmse_eur_per_day:.3f} €/day, "
+        lambda point, known: console.print(
+            f"point {len(known.points)}: cost {known.cost(point):.2f}, RMSE {point.rmse_eur_per_day:.3f} €/day, "
             f"{point.signs_matched} signs",
             highlight=False,
         ),
