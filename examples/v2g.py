@@ -7,7 +7,7 @@ The numbers are those of ev1 in the site fit_g2v.
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-RATED_KW, EFFICIENCY, HOUR = 20.7, 0.893, timedelta(hours=1)
+RATED_KW, EFFICIENCY, HOUR = 22.5, 0.902, timedelta(hours=1)
 BIRTH = {
     "nameplate": {
         "type": "charger",
@@ -23,12 +23,12 @@ BIRTH = {
 }
 CAR = {
     "vehicle": "car1",
-    "capacity_kwh": 57.6,
-    "soc_frac": 0.707,
-    "arrival_soc_frac": 0.707,
-    "target_soc_frac": 0.7777,
-    "soc_min_frac": 0.576,
-    "soc_max_frac": 0.809,
+    "capacity_kwh": 55.5,
+    "soc_frac": 0.705,
+    "arrival_soc_frac": 0.705,
+    "target_soc_frac": 0.7755,
+    "soc_min_frac": 0.561,
+    "soc_max_frac": 0.801,
 }
 ZONE, ARRIVAL_H, DEPARTURE_H = ZoneInfo("Europe/Rome"), 9, 18
 

@@ -16,7 +16,7 @@ from sites.loading import load_site
 from tests.examples.conftest import StartCharger
 from tests.examples.site_bus import SiteBus
 
-RATED_KW, SOC_MIN, SOC_MAX, TARGET = 20.7, 0.576, 0.809, 0.7777
+RATED_KW, SOC_MIN, SOC_MAX, TARGET = 22.5, 0.561, 0.801, 0.7755
 
 
 def test_a_day_with_the_script_in_place_of_a_twin_keeps_the_invariants(

@@ -37,9 +37,9 @@ def test_names_work_from_any_directory(name: str, tmp_path: Path, monkeypatch: p
 # efficiency, SOC bounds and initial SOC; PV peak.
 FITS = {
     "fit_g2v": (
-        (4, 230.4, 82.8, 0.707, 0.576, 0.809, 0.893),
-        (25.1, 0.935, 0.084, 0.872, 0.462),
-        100.17,
+        (4, 222.0, 90.0, 0.705, 0.561, 0.801, 0.902),
+        (17.5, 0.945, 0.102, 0.896, 0.443),
+        99.3,
     ),
     "fit_none": (
         (2, 127.36, 26.8, 0.671, 0.41, 0.767, 0.896),

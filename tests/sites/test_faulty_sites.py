@@ -607,7 +607,7 @@ def test_faults_of_a_json_site_name_line_and_field(tmp_path: Path) -> None:
     file.write_text('{"site": "a", "site": "b"}', encoding="utf-8")
     with pytest.raises(InputError, match="'site' stands twice"):
         load_site(file)
-    text = load_site("fit_g2v").model_dump_json().replace('"rated_kw":100.17', '"rated_kw":-1')
+    text = load_site("fit_g2v").model_dump_json().replace('"rated_kw":99.3', '"rated_kw":-1')
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as caught:
         load_site(file)

@@ -51,7 +51,7 @@ def test_without_commands_the_devices_follow_their_fallback(tmp_path: Path) -> N
         last = {name: track.samples[-1].body for name, track in history.tracks(result.run).items()}
         charged = [session.final_soc_frac for session in history.sessions(result.run)]
     assert last["bess"].energy_import_kwh == last["bess"].energy_export_kwh == 0.0, "a BESS rests"
-    target = 0.7777
+    target = 0.7755
     assert charged == pytest.approx([target] * 4, abs=1e-6), "a charger charges to the target by itself"
 
 
