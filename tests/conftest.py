@@ -1,5 +1,7 @@
-"""Tests at once: ``pytest -n 2 --dist loadgroup``. What a folder's fixtures start (brokers, InfluxDB, containers) is made
-for that folder, so its tests stay together, in one worker and in their order.
+"""Tests at once: ``pytest -n 2 --dist loadgroup``.
+
+What a folder's fixtures start (brokers, InfluxDB, containers) is made for that folder, so its tests stay together, in
+one worker and in their order.
 """
 
 from pathlib import Path

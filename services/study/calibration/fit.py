@@ -73,7 +73,7 @@ class Fitted:
 
     @property
     def weak_directions(self) -> tuple[dict[str, float], ...]:
-        """Combinations of parameters that the data cannot tell: by parameter its part of the direction, the large ones."""
+        """Combinations of parameters that the data cannot tell: by parameter its part of them, where it is large."""
         if self.jacobian is None:
             return ()
         _, strengths, directions = np.linalg.svd(self.jacobian, full_matrices=True)
