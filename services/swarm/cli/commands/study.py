@@ -120,7 +120,7 @@ def calibrate(
             "--target",
             metavar="FILE",
             help="TOML: the reference, the scales, and the parameters with their bounds. "
-            "That of the fitted site is services/study/calibration/smart.toml.",
+            "That of the fitted site is services/study/calibration/smart.toml, its start the prototype beside it.",
         ),
     ],
     state: Annotated[
@@ -129,7 +129,7 @@ def calibrate(
             "--state", metavar="FILE", help="Keeps every point: the same command goes on where it was stopped."
         ),
     ] = None,
-    points: Annotated[int, typer.Option("--points", min=1, help="At most; those of the state included.")] = 200,
+    points: Annotated[int, typer.Option("--points", min=1, help="At most; those of the state included.")] = 400,
     processes: Annotated[int, typer.Option("--processes", min=1, max=256, help="Days that run at once.")] = 1,
     write: Annotated[
         Path | None,
@@ -141,7 +141,8 @@ def calibrate(
 ) -> None:
     """Fit a site to the published table: bounded least squares **on the loop itself**.
 
-    Every point is all days of the study with twins, network and EMS. Tells the residuals, the parameters at their
+    Every point is all days of the study with twins, network and EMS. First by differences, then by a search over all
+    points looked at, for the peak-shaving factors, which move in steps. Tells the residuals, the parameters at their
     bounds, and the combinations of parameters that the table cannot tell.
 
     Examples:
