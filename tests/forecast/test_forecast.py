@@ -70,7 +70,7 @@ def test_forecast_holds_the_typical_day_and_the_clear_sky_and_never_the_cloud(st
 def test_tariff_purchase_price_is_sale_price_plus_spread(study: Site) -> None:
     series = published(Tariff(study), turn(MIDNIGHT))
     sale, purchase = of(series, Quantity.SALE_PRICE), of(series, Quantity.PURCHASE_PRICE)
-    assert sale.at(MIDNIGHT) == 0.0904
+    assert sale.at(MIDNIGHT) == 0.08
     assert purchase.values == tuple(value + 0.20 for value in sale.values)
 
 
@@ -78,7 +78,7 @@ def test_tariff_takes_the_purchase_profile_where_there_is_one(study: Site) -> No
     tariff = {"sale": "price_italian", "purchase": "price_volatile"}
     site = Site.model_validate_json(json.dumps(json.loads(study.model_dump_json()) | {"tariff": tariff}))
     series = published(Tariff(site), turn(MIDNIGHT))
-    assert of(series, Quantity.PURCHASE_PRICE).at(MIDNIGHT) == 0.1318
+    assert of(series, Quantity.PURCHASE_PRICE).at(MIDNIGHT) == 0.1151
 
 
 def test_topics_are_retained_series_of_the_services_identifiers(study: Site) -> None:
