@@ -67,6 +67,18 @@ def test_a_site_that_is_none_any_more_is_refused(site: Site) -> None:
         Fitting(site, (parameter(How.SET, "devices.{bess}.initial_soc_frac"),)).with_values([0.99])
 
 
+def test_bounds_that_make_no_site_are_told_before_a_point_is_looked_at(site: Site) -> None:
+    soc = Parameter(
+        name="soc", how=How.SET, paths=("devices.{bess}.initial_soc_frac",), start=0.5, least=0.01, most=0.99
+    )
+    with pytest.raises(InputError) as error:
+        Fitting(site, (soc,)).check_bounds()
+    assert [fault.where.split(":")[0] for fault in error.value.faults] == [
+        "parameter soc at its least, 0.01",
+        "parameter soc at its most, 0.99",
+    ]
+
+
 def test_every_fault_of_a_target_is_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "target.toml"
     file.write_text(

@@ -116,6 +116,7 @@ def calibrate(
     if not cases:
         raise InputError.one("SITE", "has none of the study's cases", site.site)
     fitting = Fitting(site, target.parameter)
+    fitting.check_bounds()
     order = StudyOrder.of(site, target.reference, cases)
     least = np.array([parameter.least for parameter in target.parameter])
     width = np.array([parameter.most for parameter in target.parameter]) - least

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.errors import InputError, faults_of
+from schemas.errors import Fault, InputError, faults_of
 from schemas.site import Site
 from services.swarm.variants import Reference
 
@@ -110,6 +110,22 @@ class Fitting:
 
     site: Site
     parameters: tuple[Parameter, ...]
+
+    def check_bounds(self) -> None:
+        """Raises InputError with every fault of the sites with one parameter at a bound, the others where they start:
+        better now than after an hour. What two of them make together is not looked at.
+        """
+        faults: list[Fault] = []
+        start = [parameter.start for parameter in self.parameters]
+        for place, parameter in enumerate(self.parameters):
+            for name, bound in (("least", parameter.least), ("most", parameter.most)):
+                try:
+                    self.with_values([*start[:place], bound, *start[place + 1 :]])
+                except InputError as error:
+                    where = f"parameter {parameter.name} at its {name}, {bound:g}"
+                    faults += [Fault(f"{where}: {fault.where}", fault.what, fault.received) for fault in error.faults]
+        if faults:
+            raise InputError(faults)
 
     def with_values(self, values: list[float]) -> Site:
         """The site with each parameter at its value, parameters applied in their order.
