@@ -96,32 +96,31 @@ def run_direct(
     ordered = sorted(participants, key=lambda p: p.device)
     seats = [_Seat(participant, f"{lives}-{place}") for place, participant in enumerate(ordered, 1)]
     exchange = _Exchange(seats)
-    for n in range(course.last_cycle + 1):
-        for seat in seats:
-            # What came after the last phase is of a cycle that is over.
-            seat.waiting, seat.wanted = [], []
-        t = course.time(n)
-        for phase in course.phases(n):
-            turn = Turn(phase, t, course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
-            if phase is Phase.ROLLCALL:
-                topic, body = session
-                stamp = Stamp(ts=t, run=run, boot=f"{lives}-0", seq=1)
-                exchange.deliver(_Sent(exchange.text(topic), stamp.boot, stamp.seq, Received(topic, stamp, body)))
-            sent: list[_Sent] = []
+    for n, phase in course:
+        turn = Turn(phase, course.time(n), course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
+        if course.opens(n, phase):
             for seat in seats:
-                outgoing = _introduction(seat.participant) if phase is Phase.ROLLCALL else []
-                outgoing += seat.participant.act(turn, seat.hand_over(run, turn))
-                for message in outgoing:
-                    text = exchange.text(message.topic)
-                    seq = seat.seqs[text] = seat.seqs[text] + 1
-                    stamp = Stamp(ts=t, run=run, boot=seat.boot, seq=seq)
-                    sent.append(_Sent(text, seat.boot, seq, Received(message.topic, stamp, message.body)))
-            for item in sent:
-                exchange.deliver(item)
-                if on_message is not None:
-                    on_message(item.received)
-            if on_phase is not None:
-                on_phase(n, phase, t)
+                # What came after the last phase is of a cycle that is over.
+                seat.waiting, seat.wanted = [], []
+        if phase is Phase.ROLLCALL:
+            topic, body = session
+            stamp = Stamp(ts=turn.t, run=run, boot=f"{lives}-0", seq=1)
+            exchange.deliver(_Sent(exchange.text(topic), stamp.boot, stamp.seq, Received(topic, stamp, body)))
+        sent: list[_Sent] = []
+        for seat in seats:
+            outgoing = _introduction(seat.participant) if phase is Phase.ROLLCALL else []
+            outgoing += seat.participant.act(turn, seat.hand_over(run, turn))
+            for message in outgoing:
+                text = exchange.text(message.topic)
+                seq = seat.seqs[text] = seat.seqs[text] + 1
+                stamp = Stamp(ts=turn.t, run=run, boot=seat.boot, seq=seq)
+                sent.append(_Sent(text, seat.boot, seq, Received(message.topic, stamp, message.body)))
+        for item in sent:
+            exchange.deliver(item)
+            if on_message is not None:
+                on_message(item.received)
+        if on_phase is not None:
+            on_phase(n, phase, turn.t)
 
 
 def _introduction(participant: Participant) -> list[Outgoing]:

@@ -161,7 +161,7 @@ def own_metrics(participant: Participant) -> dict[str, float]:
 
 @cache
 def software() -> str:
-    """Name and version for births."""
+    """Name and version, for births and for whoever asks."""
     return f"twinswarm {version('twinswarm')}"
 
 

@@ -126,10 +126,5 @@ class Account:
 
 
 def _cut(spans: Sequence[Span], start: datetime, end: datetime) -> list[Span]:
-    cut = [
-        span
-        if start <= span.start and span.end <= end
-        else Span(max(span.start, start), min(span.end, end), span.power_kw)
-        for span in spans
-    ]
+    cut = [Span(max(span.start, start), min(span.end, end), span.power_kw) for span in spans]
     return [span for span in cut if span.end > span.start]

@@ -93,8 +93,9 @@ class Charger(StorageTwin):
     def _plug(self, stay: Session | None) -> None:
         """From now on the vehicle of this stay is at the plug, or none."""
         self._stay = stay
-        self._of_stay.clear()
-        if stay is not None:
+        if stay is None:
+            self._of_stay = {}
+        else:
             self._of_stay = {each: self._limits_with(stay, uncontrolled=each) for each in (False, True)}
 
     def _limits(self, *, uncontrolled: bool) -> Limits:

@@ -24,14 +24,15 @@ def quarter_start(time: datetime, step_s: int) -> datetime:
 def pv_power(site: Site, source: PvSource, rated_kw: float) -> PvPower:
     """What an inverter of ``rated_kw`` could deliver. pvlib is loaded only for sources that need it."""
     if isinstance(source, PowerProfile):
-        return _from_profile(site, source, rated_kw)
-    return _from_sky(site, source, rated_kw)
+        available_kw = _from_profile(site, source, rated_kw)
+    else:
+        available_kw = _from_sky(site, source, rated_kw)
+    return lru_cache(maxsize=1)(available_kw)  # a twin asks several times at each instant
 
 
 def _from_profile(site: Site, source: PowerProfile, rated_kw: float) -> PvPower:
     profile, zone, step_s = site.profiles[source.profile], site.zone, site.time.step_s
 
-    @lru_cache(maxsize=1)  # A twin asks several times at each instant.
     def available_kw(time: datetime) -> float:
         return min(max(profile.at(quarter_start(time, step_s), zone), 0.0), rated_kw)
 

@@ -69,18 +69,13 @@ class Watch:
         minimum, maximum = self._voltage_min_pu, self._voltage_max_pu
         for node, voltages in zip(nodes, _by_node(solved), strict=True):
             low, high = min(voltages), max(voltages)
-            was_low, was_high = self._is("voltage_low", node), self._is("voltage_high", node)
-            too_low = low < minimum + (VOLTAGE_ENDS_PU if was_low else 0.0)
-            too_high = high > maximum - (VOLTAGE_ENDS_PU if was_high else 0.0)
-            if too_low != was_low:
-                alarms += self._change("voltage_low", node, too_low, Severity.WARNING, low, minimum)
-            if too_high != was_high:
-                alarms += self._change("voltage_high", node, too_high, Severity.WARNING, high, maximum)
+            too_low = low < minimum + (VOLTAGE_ENDS_PU if self._is("voltage_low", node) else 0.0)
+            too_high = high > maximum - (VOLTAGE_ENDS_PU if self._is("voltage_high", node) else 0.0)
+            alarms += self._change("voltage_low", node, too_low, Severity.WARNING, low, minimum)
+            alarms += self._change("voltage_high", node, too_high, Severity.WARNING, high, maximum)
         for name, worst in _worst_loadings(solved, branches).items():
-            was_loaded = self._is("overload", name)
-            loaded = worst >= OVERLOAD_ENDS_FRAC if was_loaded else worst > 1
-            if loaded != was_loaded:
-                alarms += self._change("overload", name, loaded, Severity.WARNING, worst, 1.0)
+            loaded = worst >= OVERLOAD_ENDS_FRAC if self._is("overload", name) else worst > 1
+            alarms += self._change("overload", name, loaded, Severity.WARNING, worst, 1.0)
         return alarms
 
     def _is(self, code: str, element: str) -> bool:

@@ -3,13 +3,12 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.metadata import version
 
 from broker.life import Life
 from broker.transport import Delivery, Transport, Will
 from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError
 from schemas.messages import Birth, BootId, Presence, RunId, ServiceNameplate, Session, State, TimeMode
-from schemas.participant import Outgoing
+from schemas.participant import Outgoing, software
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
 from services.clock.store import NoStore, Store
@@ -152,9 +151,7 @@ class WallClock:
                 simulated=self._time.simulated,
             )
         self._store.save({"run": self._life.run, "session": self._session.model_dump(mode="json")})
-        birth = Birth(
-            nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=f"twinswarm {version('twinswarm')}"
-        )
+        birth = Birth(nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=software())
         self._send(
             [
                 Outgoing(self._birth, birth),

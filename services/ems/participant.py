@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 
 from schemas.messages import Birth, EmsMode, Fallback, Metric, Phase, Plan, PlanStatus, ServiceNameplate, TimeMode
-from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
 from services.ems.dispatch import Decision, decision_of, quarter_end, safe_rule, setpoints, shifted
@@ -60,7 +59,7 @@ class Ems:
             nameplate=ServiceNameplate(),
             time_modes=(TimeMode.LOCKSTEP, TimeMode.WALL),
             fallback=Fallback.IDLE,
-            software=f"twinswarm {version('twinswarm')}",
+            software=software(),
         )
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 
 from schemas.messages import Birth, Phase, Receipt, ServiceNameplate, TimeMode
-from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, everything
 from services.recorder.disk import DiskWatch, free_bytes
@@ -74,7 +73,7 @@ class Recorder:
         return Birth(
             nameplate=ServiceNameplate(),
             time_modes=(TimeMode.LOCKSTEP, TimeMode.WALL),
-            software=f"twinswarm {version('twinswarm')}",
+            software=software(),
         )
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:

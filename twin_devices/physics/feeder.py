@@ -180,6 +180,7 @@ class PowerFlow:
         kinds = [kind for kind in (ComponentType.line, ComponentType.transformer) if kind in flow]
         in_and_out = np.concatenate([flow[kind]["p_from"] + flow[kind]["p_to"] for kind in kinds], axis=1)
         branch_losses_w = _by_phase(in_and_out).sum(axis=2)
+        # The cables' first, then the transformer's: sums keep their order, and with it their last bit.
         losses_w = branch_losses_w[:, :-1].sum(axis=1) + branch_losses_w[:, -1]
         source = flow[ComponentType.source]
         return Flows(

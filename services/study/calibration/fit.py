@@ -10,21 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from schemas.errors import InputError
 from schemas.site import Site
 from services.study.calibration.state import Point, State
-from services.study.calibration.surface import FIRST_RADIUS, Known, search
+from services.study.calibration.surface import FIRST_RADIUS, Array, Known, search
 from services.study.calibration.target import Fitting, Target
 from services.study.orders import site_of, table_days
 from services.study.pool import Pool
 from services.study.published import STORAGES, published
 from services.study.result import Table, table_of
 from services.study.study import StudyOrder, pool_of
-
-Array = NDArray[np.float64]
 
 DIFFERENCE_STEP = 0.04
 """Of the distance between a parameter's bounds."""
@@ -120,8 +117,7 @@ def calibrate(
     order = StudyOrder.of(site, target.reference, cases)
     least = np.array([parameter.least for parameter in target.parameter])
     width = np.array([parameter.most for parameter in target.parameter]) - least
-    known = Known([], [])
-    seen: set[tuple[float, ...]] = set()
+    known = Known()
 
     with pool_of(order, processes) as pool:
 
@@ -136,10 +132,7 @@ def calibrate(
                 if on_point is not None:
                     on_point(point, state)
             found = np.array([*point.residuals, *target.held(values)])
-            if tuple(values) not in seen:
-                seen.add(tuple(values))
-                known.parts.append((np.array(values) - least) / width)
-                known.residuals.append(found)
+            known.add((np.array(values) - least) / width, found)
             return found
 
         latest: list[Array] = []
@@ -160,6 +153,7 @@ def calibrate(
         start = np.clip(start, 1e-6, 1 - 1e-6)  # strictly inside, as the algorithm wants it
         converged = False
         try:
+            # What gains less than a tenth a step is left to the search, whose steps need one point and no Jacobian.
             least_squares(residuals, start, jacobian, bounds=(0.0, 1.0), method="trf", xtol=1e-3, ftol=0.1, gtol=1e-4)
             search(residuals, known, latest[-1])
             converged = True

@@ -72,22 +72,35 @@ def surface_at(centre: Array, parts: Array, residuals: Array, prior: Array, radi
     return Surface(found[0], found[1:].T, scatter, spread)
 
 
-@dataclass
 class Known:
-    """All points of the way so far."""
+    """All points of the way so far, each once: parts (n, p), residuals (n, r) and costs (n,)."""
 
-    parts: list[Array]
-    residuals: list[Array]
+    def __init__(self) -> None:
+        self._points: dict[tuple[float, ...], Array] = {}
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def add(self, parts: Array, residuals: Array) -> None:
+        self._points.setdefault(tuple(parts.tolist()), residuals)
+
+    @property
+    def parts(self) -> Array:
+        return np.array(list(self._points))
+
+    @property
+    def residuals(self) -> Array:
+        return np.stack(list(self._points.values()))
 
     @property
     def costs(self) -> Array:
-        costs: Array = 0.5 * np.sum(np.stack(self.residuals) ** 2, axis=1)
+        costs: Array = 0.5 * np.sum(self.residuals**2, axis=1)
         return costs
 
     def surface(self, prior: Array, radius: float) -> tuple[Array, Surface]:
         """The best point, and the surface about it."""
         best = self.parts[int(np.argmin(self.costs))]
-        return best, surface_at(best, np.stack(self.parts), np.stack(self.residuals), prior, radius)
+        return best, surface_at(best, self.parts, self.residuals, prior, radius)
 
 
 def search(look: Callable[[Array], Array], known: Known, prior: Array) -> None:
@@ -97,11 +110,10 @@ def search(look: Callable[[Array], Array], known: Known, prior: Array) -> None:
     """
     radius = FIRST_RADIUS
     while radius > LAST_RADIUS:
-        random = np.random.default_rng(len(known.parts))
         before = float(known.costs.min())
         best, surface = known.surface(prior, radius)
-        if len(known.parts) % 2:
-            surface = surface.drawn(random)
+        if len(known) % 2:
+            surface = surface.drawn(np.random.default_rng(len(known)))
         moved = surface.step(np.maximum(-radius, -best - 1e-9), np.minimum(radius, 1.0 - best + 1e-9))
         look(np.clip(best + moved, 0.0, 1.0))
         success = float(known.costs.min()) < (1 - PROGRESS) * before

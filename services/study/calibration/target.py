@@ -52,6 +52,13 @@ class Parameter(BaseModel):
     hours: tuple[float, float] | None = None
     unit: str = ""
 
+    def departure(self, value: float) -> float:
+        """How far a value is from the start, in parts of the way to the bound on its side."""
+        if value == self.start:
+            return 0.0  # which may lie at a bound
+        bound = self.most if value > self.start else self.least
+        return (value - self.start) / abs(bound - self.start)
+
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if not self.least <= self.start <= self.most or self.least == self.most:
@@ -81,13 +88,9 @@ class Target(BaseModel):
 
     def held(self, values: list[float]) -> list[float]:
         """What the parameters' departures from their starts count, each in parts of the way to its bound."""
-        ways = [
-            (value - p.start) / (p.most - p.start if value > p.start else p.start - p.least)
-            if value != p.start
-            else 0.0
-            for p, value in zip(self.parameter, values, strict=True)
-        ]
-        return [self.pull * way for way in ways] if self.pull else []
+        if not self.pull:
+            return []
+        return [self.pull * p.departure(value) for p, value in zip(self.parameter, values, strict=True)]
 
 
 def read_target(path: Path) -> Target:

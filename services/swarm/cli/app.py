@@ -1,7 +1,6 @@
 """The commands, in groups, and what is said of them all."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -69,7 +68,9 @@ for name, service in _ALONE.items():
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"twinswarm {version('twinswarm')}")
+        from schemas.participant import software
+
+        typer.echo(software())
         raise typer.Exit
 
 
