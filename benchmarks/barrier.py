@@ -14,9 +14,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from broker.address import BrokerAddress
-from broker.embedded import EmbeddedBroker
-from broker.mosquitto import LocalMosquitto, find_mosquitto
 from broker.mqtt import MqttTransport
+from broker.servers.embedded import EmbeddedBroker
+from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 
 TICK, DONE, END = "barrier/tick", "barrier/done", b"end"
 WAIT_S = 20.0

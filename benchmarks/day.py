@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 
 from broker.address import Credentials
-from broker.embedded import EmbeddedBroker
-from broker.mosquitto import find_mosquitto
 from broker.mqtt import MqttTransport
+from broker.servers.embedded import EmbeddedBroker
+from broker.servers.mosquitto import find_mosquitto
 from schemas.topics import Channel, Kind, topic_filter
-from services.swarm.pipeline import Order, conduct_in_memory
-from services.swarm.runs import course_of
-from services.swarm.up import How, conduct_swarm
-from services.swarm.variants import Reference, StorageChoice
 from sites.loading import load_site
+from twinswarm.deploy.up import How, conduct_swarm
+from twinswarm.simulation.pipeline import Order, conduct_in_memory
+from twinswarm.simulation.runs import course_of
+from twinswarm.simulation.variants import Reference, StorageChoice
 
 
 def resident_mb(pid: int) -> float:
@@ -45,8 +45,8 @@ class MemoryWatch(threading.Thread):
             for entry in Path("/proc").iterdir():
                 try:
                     words = (entry / "cmdline").read_bytes().decode().split("\0") if entry.name.isdigit() else []
-                    if "services.swarm.process" in words and any(str(self.folder) in word for word in words):
-                        device = words[words.index("services.swarm.process") + 1]
+                    if "twinswarm.deploy.process" in words and any(str(self.folder) in word for word in words):
+                        device = words[words.index("twinswarm.deploy.process") + 1]
                         self.most_mb[device] = max(self.most_mb.get(device, 0.0), resident_mb(int(entry.name)))
                 except (OSError, ValueError):
                     continue
@@ -71,7 +71,7 @@ def online_after_s(device: str, folder: Path) -> float:
     with EmbeddedBroker() as broker:
         observer = MqttTransport(broker.address, "observer")
         observer.connect([topic_filter(site.site, Kind(site.devices[device].kind), device, Channel.BIRTH)])
-        command = [sys.executable, "-m", "services.swarm.process", device, "--site", str(site_file)]
+        command = [sys.executable, "-m", "twinswarm.deploy.process", device, "--site", str(site_file)]
         began = time.perf_counter()
         process = subprocess.Popen([*command, "--broker", str(broker.address)])
         born = observer.receive(20.0)

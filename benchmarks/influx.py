@@ -15,15 +15,15 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from services.recorder.forward import BATCH_LINES, Forwarder
-from services.recorder.influx import InfluxServer
-from services.recorder.influx_history import InfluxHistory, read_token
-from services.recorder.spool import Spool
-from services.recorder.store import HistoryStore
-from services.swarm.pipeline import Order, conduct_in_memory
-from services.swarm.runs import course_of
-from services.swarm.variants import Reference, StorageChoice
+from services.history.influx import InfluxHistory, read_token
+from services.history.store import HistoryStore
+from services.influx.forward import BATCH_LINES, Forwarder
+from services.influx.server import InfluxServer
+from services.influx.spool import Spool
 from sites.loading import load_site
+from twinswarm.simulation.pipeline import Order, conduct_in_memory
+from twinswarm.simulation.runs import course_of
+from twinswarm.simulation.variants import Reference, StorageChoice
 
 
 class Timed(InfluxServer):

@@ -10,12 +10,12 @@ import cProfile
 import pstats
 import sys
 
-from services.study.day import live_through
-from services.study.orders import Key, site_of
-from services.study.pool import cores, warm
-from services.study.study import SITES, StudyOrder, conduct_study, pool_of
-from services.swarm.variants import StorageChoice
 from sites.loading import load_site
+from twinswarm.simulation.variants import StorageChoice
+from twinswarm.study.day import live_through
+from twinswarm.study.orders import Key, site_of
+from twinswarm.study.pool import cores, warm
+from twinswarm.study.study import SITES, StudyOrder, conduct_study, pool_of
 
 PARTS = {
     "EMS": ("services/ems/participant.py", "act"),
@@ -25,7 +25,7 @@ PARTS = {
     "  of it power flows": ("power_grid_model.py", "calculate_power_flow"),
     "twins of devices": ("twin_devices/base.py", "act"),
     "forecast and tariff": ("services/forecast/daily.py", "act"),
-    "settlement": ("services/study/day.py", "day"),
+    "settlement": ("twinswarm/study/day.py", "day"),
 }
 RUNS = "highspy._core.run"
 
@@ -64,7 +64,7 @@ def main() -> None:
     live_through(chosen, order.course)
     profile.disable()
     stats = pstats.Stats(profile)
-    total = spent(stats, "services/study/day.py", "live_through")
+    total = spent(stats, "twinswarm/study/day.py", "live_through")
     print(f"where a day goes (case {key.case}, V2G and BESS; the profiler itself slows it down)")
     for name, (file, function) in PARTS.items():
         print(f"  {name:40s} {100 * spent(stats, file, function) / total:5.1f} %")

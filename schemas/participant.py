@@ -1,7 +1,8 @@
 """The participant protocol: an object that is handed messages and a phase, and returns messages.
 
-A participant holds no socket, no thread, no clock and no file. Its run loop (`broker.lockstep`, `broker.wall`,
-`broker.direct`) tells it what time it is. Therefore the same day gives the same numbers in memory and over any broker.
+A participant holds no socket, no thread, no clock and no file. Its run loop (`runtime.lockstep`, `runtime.wall`,
+`runtime.in_memory`) tells it what time it is. Therefore the same day gives the same numbers in memory and over any
+broker.
 """
 
 from collections.abc import Mapping, Sequence

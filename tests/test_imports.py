@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = ("schemas", "broker", "twin_devices", "services", "sites")
+OURS = ("schemas", "broker", "runtime", "twin_devices", "services", "sites", "twinswarm")
 EVERYTHING_ELSE = "*"
 
 # Part of the code -> what it may import besides the standard library and itself. The longest name that fits rules.
@@ -18,21 +18,42 @@ RULES: dict[str, set[str]] = {
     "schemas": {"pydantic", "pydantic_core"},
     "sites": {"schemas", "pydantic", "pydantic_core", "yaml"},
     "broker": {"schemas", EVERYTHING_ELSE},
+    "runtime": {"schemas", "broker.transport", EVERYTHING_ELSE},
     "twin_devices.physics": {EVERYTHING_ELSE},
     "twin_devices": {"schemas", EVERYTHING_ELSE},
     # The clock is no participant: it owns the time and sits at the bus itself, by the transport's protocol.
-    "services.clock": {"schemas", "broker.transport", "broker.life", EVERYTHING_ELSE},
+    "services.clock": {"schemas", "broker.transport", "runtime.life", EVERYTHING_ELSE},
     "services.forecast": {"schemas", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
-    "services.recorder": {"schemas", EVERYTHING_ELSE},
-    "services.analysis": {"schemas", "services.recorder", EVERYTHING_ELSE},
-    "services.grafana": {EVERYTHING_ELSE},
-    "services.gateway": {"schemas", EVERYTHING_ELSE},
-    # A study composes whole days and settles them as the analysis does; what the recorder would have read back, it
-    # takes from memory, so it needs the recorder's tracks, but no history.
-    "services.study": {"schemas", "services.analysis", "services.recorder", "services.swarm", EVERYTHING_ELSE},
-    "services.swarm": {"schemas", "sites", "broker", "twin_devices", "services", EVERYTHING_ELSE},
+    "services.history": {"schemas", "services.influx.server", "services.influx.points", EVERYTHING_ELSE},
+    "services.influx": {"schemas", "services.history", EVERYTHING_ELSE},
+    "services.recorder": {"schemas", "services.history", EVERYTHING_ELSE},
+    "services.analysis": {"schemas", "services.history", EVERYTHING_ELSE},
+    "services.monitor": {"schemas", "broker.transport", "services.history", EVERYTHING_ELSE},
+    "services.dashboards": {EVERYTHING_ELSE},
     "services": set(),
+    # The front door composes everything; what runs a site in memory needs neither a process nor a screen.
+    "twinswarm.simulation": {"schemas", "sites", "runtime", "twin_devices", "services", EVERYTHING_ELSE},
+    "twinswarm.deploy": {
+        "schemas",
+        "sites",
+        "broker",
+        "runtime",
+        "twin_devices",
+        "services",
+        "twinswarm.simulation",
+        EVERYTHING_ELSE,
+    },
+    # A study composes whole days and settles them as the analysis does; what the recorder would have read back, it
+    # takes from memory, so it needs the history's tracks, but no history.
+    "twinswarm.study": {
+        "schemas",
+        "services.analysis",
+        "services.history",
+        "twinswarm.simulation",
+        EVERYTHING_ELSE,
+    },
+    "twinswarm": {"schemas", "sites", "broker", "runtime", "twin_devices", "services", EVERYTHING_ELSE},
 }
 
 # Package -> the only parts of the code that may import it.
@@ -40,13 +61,13 @@ AT_HOME: dict[str, set[str]] = {
     "linopy": {"services.ems"},
     "highspy": {"services.ems"},
     "paho": {"broker.mqtt"},
-    "amqtt": {"broker"},
-    "influxdb_client": {"services.recorder.influx"},
+    "amqtt": {"broker.servers"},
+    "influxdb_client": {"services.influx.server"},
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},
     "yaml": {"sites"},
     "cryptography": {"broker.provision"},
-    "grafana_foundation_sdk": {"services.grafana.dashboards"},
+    "grafana_foundation_sdk": {"services.dashboards.source"},
 }
 
 # Module of a process that must stay small -> what running it must not load.
@@ -129,27 +150,27 @@ def test_every_module_imports_only_what_its_part_may() -> None:
         ("schemas.wire", "numpy", False),
         ("schemas.wire", "sites.loading", False),
         ("broker.mqtt", "paho.mqtt.client", True),
-        ("broker.lockstep", "paho.mqtt.client", False),
-        ("broker.lockstep", "services.ems", False),
+        ("runtime.lockstep", "paho.mqtt.client", False),
+        ("runtime.lockstep", "services.ems", False),
         ("twin_devices.physics.battery", "schemas.units", False),
         ("twin_devices.physics.pv", "twin_devices.charger", False),
         ("twin_devices.charger", "twin_devices.physics.battery", True),
         ("twin_devices.charger", "broker.transport", False),
         ("services.ems.model", "linopy", True),
         ("services.analysis.report", "linopy", False),
-        ("services.ems.model", "services.recorder.store", False),
-        ("services.analysis.report", "services.recorder.store", True),
-        ("services.analysis.report", "services.swarm.compose", False),
+        ("services.ems.model", "services.history.store", False),
+        ("services.analysis.report", "services.history.store", True),
+        ("services.analysis.report", "twinswarm.simulation.compose", False),
         ("services.forecast.forecast", "twin_devices.pv", False),
-        ("services.swarm.compose", "twin_devices.pv", True),
-        ("services.swarm.compose", "sites.loading", True),
+        ("twinswarm.simulation.compose", "twin_devices.pv", True),
+        ("twinswarm.simulation.compose", "sites.loading", True),
         ("services.clock.refusal", "broker.transport.Transport", True),
         ("services.clock.refusal", "broker.mqtt", False),
         ("services.ems.participant", "broker.transport", False),
-        ("services.study.day", "services.swarm.in_memory", True),
-        ("services.recorder.influx", "influxdb_client", True),
-        ("services.recorder.forward", "influxdb_client", False),
-        ("services.study.day", "services.ems.solve", False),
+        ("twinswarm.study.day", "twinswarm.simulation.in_memory", True),
+        ("services.influx.server", "influxdb_client", True),
+        ("services.influx.forward", "influxdb_client", False),
+        ("twinswarm.study.day", "services.ems.solve", False),
     ],
 )
 def test_the_rules_say_what_the_design_says(module: str, imported: str, allowed: bool) -> None:

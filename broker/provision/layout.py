@@ -3,7 +3,7 @@
 ca.crt                  the authority's certificate; public
 authority/              ca.key and provision.json: to be kept where no service can read it; lock, which is empty
 clients/{name}.crt|key  one pair per device and service
-secrets/{name}          passwords and tokens of the stack in containers, see `services.swarm.stack.secrets`
+secrets/{name}          passwords and tokens of the stack in containers, see `twinswarm.deploy.stack.secrets`
 broker/                 all that Mosquitto needs: mosquitto.conf, acl, ca.crt, server.crt|key, crl.pem
 """
 

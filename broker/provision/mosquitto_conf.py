@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from broker.mosquitto import IN_FLIGHT_MOST, QUEUE_MOST_BYTES
+from broker.servers.mosquitto import IN_FLIGHT_MOST, QUEUE_MOST_BYTES
 from schemas.wire import MAX_PAYLOAD_BYTES
 
 PORT = 8883

@@ -1,4 +1,4 @@
-"""session, tick and done: the clock's messages and the answer to them. See `broker.lockstep` for the rules."""
+"""session, tick and done: the clock's messages and the answer to them. See `runtime.lockstep` for the rules."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.messages import FeederTelemetry, MeterRole, Telemetry
-from services.recorder.history import pcc_of
-from services.recorder.track import Flow, Sample, Track
+from services.history.sqlite import pcc_of
+from services.history.tracks import Flow, Sample, Track
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.settlement import Settlement, settle
 from services.analysis.shaving import THRESHOLD_KW, ShavingFactor, peak_shaving_factor
 from services.analysis.stored import StoredChange, stored_change
-from services.recorder.history import History, pcc_of
-from services.recorder.prices import Prices
-from services.recorder.track import Track
+from services.history.prices import Prices
+from services.history.sqlite import History, pcc_of
+from services.history.tracks import Track
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from schemas.messages import Quantity
 from schemas.topics import Kind
 from services.analysis.balance import losses_track
-from services.recorder.history import pcc_of
-from services.recorder.prices import Prices
-from services.recorder.track import Track, mean_kw, soc_of
+from services.history.prices import Prices
+from services.history.sqlite import pcc_of
+from services.history.tracks import Track, mean_kw, soc_of
 
 _QUARTER = timedelta(minutes=15)
 _HOUR = timedelta(hours=1)

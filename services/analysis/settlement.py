@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.messages import Quantity
-from services.recorder.prices import Prices
-from services.recorder.track import Track
+from services.history.prices import Prices
+from services.history.tracks import Track
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from schemas.messages import BessNameplate
 from schemas.topics import Kind
-from services.recorder.sessions import sessions_of
-from services.recorder.track import Track, soc_of
+from services.history.sessions import sessions_of
+from services.history.tracks import Track, soc_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The clock in lock-step: opens phases, collects answers, repeats itself when there is silence.
 
-The rules of the clock, numbered as in `broker.lockstep`:
+The rules of the clock, numbered as in `runtime.lockstep`:
 
  1. A day is the course of `schemas.cycle.Course`.
  2. A tick tells what everyone announced in this cycle, in the phases before this one.

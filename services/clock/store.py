@@ -6,7 +6,7 @@ from schemas.participant import Json
 
 
 class Store(Protocol):
-    """As `broker.checkpoint.CheckpointStore`."""
+    """As `runtime.checkpoint.CheckpointStore`."""
 
     def load(self) -> Json | None: ...
 

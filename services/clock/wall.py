@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from broker.life import Life
 from broker.transport import Delivery, Transport, Will
+from runtime.life import Life
 from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError
 from schemas.messages import Birth, BootId, Presence, RunId, ServiceNameplate, Session, State, TimeMode
 from schemas.participant import Outgoing, software
@@ -44,7 +44,7 @@ class WallTime:
 class WallClock:
     """Opens the session, or resumes the one that it kept or finds retained and open, and ends it at its end.
 
-    It is driven by `broker.wall.drive`. When it dies the session goes on without it: all others know the time by
+    It is driven by `runtime.wall.drive`. When it dies the session goes on without it: all others know the time by
     themselves. When it is stopped it ends a simulated session (``end_when_stopped``); a real site's goes on.
     ``store`` keeps the session, so that it is resumed also when the broker has forgotten it.
     """

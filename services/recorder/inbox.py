@@ -11,7 +11,7 @@ from schemas.messages import Phase, Receipt, Session, TimeMode
 from schemas.participant import Received, Turn, Wanted
 from schemas.site import Site
 from schemas.topics import BARRIER, PREFIX, Channel, Kind
-from services.recorder.store import HistoryStore, from_us, to_us
+from services.history.store import HistoryStore, from_us, to_us
 
 KEPT_BYTES = 2048
 """Of a dead letter's payload: enough to recognise it, not enough for a peer to fill the disk with one message."""

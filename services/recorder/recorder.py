@@ -7,9 +7,9 @@ from schemas.messages import Birth, Phase, Receipt, ServiceNameplate, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, everything
+from services.history.store import HistoryStore
 from services.recorder.disk import DiskWatch, free_bytes
 from services.recorder.inbox import RecorderInbox
-from services.recorder.store import HistoryStore
 
 _RECEIPT_PERIOD = timedelta(seconds=10)
 """Wall time: a receipt tells of so much at least, in session time; it must not answer every message."""

@@ -1,4 +1,4 @@
-"""Recorded days whose numbers follow by hand; see `tests.recorder.tape`."""
+"""Recorded days whose numbers follow by hand; see `tests.history.tape`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.analysis.result import RunResult, analyse
-from services.recorder.history import History
-from tests.recorder.tape import REFERENCE, RUN, Tape, record
+from services.history.sqlite import History
+from tests.history.tape import REFERENCE, RUN, Tape, record
 
 Analyse = Callable[..., RunResult]
 

@@ -18,17 +18,17 @@ from schemas.site import Site
 from schemas.topics import Kind
 from services.analysis.day_result import DayResult, sum_of
 from services.analysis.result import RunResult
-from services.recorder.history import NEIGHBOUR, History, RunInfo
-from services.recorder.store import HistoryStore
-from services.recorder.track import Sample, Track
-from services.swarm.cli.review import review
-from services.swarm.compose import Recording
-from services.swarm.days import LONGEST_LEAD, local_days, run_of, settle_day
-from services.swarm.in_memory import run_in_memory
-from services.swarm.runs import course_of
-from services.swarm.variants import Reference
+from services.history.sqlite import NEIGHBOUR, History, RunInfo
+from services.history.store import HistoryStore
+from services.history.tracks import Sample, Track
 from sites.loading import load_site
-from tests.recorder.tape import ROME, RUN, SITE, Tape, record
+from tests.history.tape import ROME, RUN, SITE, Tape, record
+from twinswarm.simulation.compose import Recording
+from twinswarm.simulation.days import LONGEST_LEAD, local_days, run_of, settle_day
+from twinswarm.simulation.in_memory import run_in_memory
+from twinswarm.simulation.load_result import review
+from twinswarm.simulation.runs import course_of
+from twinswarm.simulation.variants import Reference
 
 QUARTER = timedelta(minutes=15)
 ENERGIES = ("cost_eur", "import_kwh", "export_kwh", "losses_kwh")

@@ -13,8 +13,8 @@ from services.analysis.quarters import quarter_grid, quarter_length
 from services.analysis.settlement import demand_charge_eur, settle
 from services.analysis.shaving import peak_shaving_factor
 from services.analysis.summary import number
-from services.recorder.prices import Prices
-from services.recorder.track import Sample, Track, mean_kw
+from services.history.prices import Prices
+from services.history.tracks import Sample, Track, mean_kw
 
 T0 = datetime(2024, 5, 14, 22, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)

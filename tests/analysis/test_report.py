@@ -17,7 +17,7 @@ from services.analysis.figures import pictures
 from services.analysis.report import render_report, write_report
 from services.analysis.run_result import RunResult
 from services.analysis.tables import device_table, disturbance_table, summary_table
-from tests.recorder.tape import Tape
+from tests.history.tape import Tape
 
 PNG = b"\x89PNG\r\n"
 

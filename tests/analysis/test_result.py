@@ -9,8 +9,8 @@ import pytest
 
 from schemas.errors import InputError
 from services.analysis.result import RunResult, analyse
-from services.recorder.history import History
-from tests.recorder.tape import REFERENCE, RUN, Tape, hours, record
+from services.history.sqlite import History
+from tests.history.tape import REFERENCE, RUN, Tape, hours, record
 
 Analyse = Callable[..., RunResult]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from broker.address import BrokerAddress
-from broker.embedded import EmbeddedBroker
-from broker.mosquitto import LocalMosquitto, find_mosquitto
+from broker.servers.embedded import EmbeddedBroker
+from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from tests.parts import skip_without
 
 

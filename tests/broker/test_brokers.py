@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from broker.address import BrokerAddress
-from broker.embedded import EmbeddedBroker
 from broker.memory import MemoryBroker, MemoryTransport
-from broker.mosquitto import LocalMosquitto, configuration, find_mosquitto
 from broker.mqtt import MqttTransport
+from broker.servers.embedded import EmbeddedBroker
+from broker.servers.mosquitto import LocalMosquitto, configuration, find_mosquitto
 from broker.transport import Will
 from schemas.errors import BrokerUnreachableError, InputError
 from schemas.wire import MAX_PAYLOAD_BYTES

@@ -10,19 +10,19 @@ from time import monotonic
 
 import pytest
 
-from broker.checkpoint import MemoryCheckpoint, NoCheckpoint
 from broker.heartbeat import LEAST_S, PERIOD_S, Heartbeat
-from broker.host import Host, new_boot
-from broker.mosquitto import LocalMosquitto, find_mosquitto
 from broker.mqtt import MqttTransport
-from broker.pump import ClockPump
-from broker.wall import WallLoop, drive, machine_now
+from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
+from runtime.checkpoint import MemoryCheckpoint, NoCheckpoint
+from runtime.host import Host, new_boot
+from runtime.pump import ClockPump
+from runtime.wall import WallLoop, drive, machine_now
 from schemas.errors import InputError, LocalStateError
 from schemas.messages import Phase
 from schemas.participant import Cadence, Outgoing, Received, Turn
 from services.clock.wall import WallClock, WallTime
-from tests.broker.probe import RUN1, SITE, Probe
 from tests.parts import skip_without
+from tests.runtime.probe import RUN1, SITE, Probe
 
 PROMISED_S = 5.0
 """What supervisors are told."""

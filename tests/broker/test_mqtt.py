@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from broker.address import BrokerAddress, Credentials
-from broker.mosquitto import LocalMosquitto, find_mosquitto
 from broker.mqtt import MqttTransport
+from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from broker.transport import Delivery, Will
 from schemas.errors import BrokerUnreachableError, InputError
 from schemas.wire import MAX_PAYLOAD_BYTES

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMAND = (sys.executable, "-m", "services.swarm.cli")
+COMMAND = (sys.executable, "-m", "twinswarm.cli")
 
 
 def plain_environment() -> dict[str, str]:

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from broker.mosquitto import LocalMosquitto, find_mosquitto
 from broker.mqtt import MqttTransport
+from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from schemas.messages import Birth, Body, MeterNameplate, MeterRole, Presence, Session, Stamp, State, Tick, TimeMode
 from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode, encode
-from services.recorder.history import History
-from services.swarm.process import utc_now
+from services.history.sqlite import History
 from tests.cli.calling import COMMAND, call, plain_environment
 from tests.cli.test_services import MEMBERS, VARIANT
 from tests.parts import skip_without
+from twinswarm.deploy.process import utc_now
 
 SITE = "fit-g2v"
 PATIENCE_S = 30.0

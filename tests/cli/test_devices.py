@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from broker.embedded import EmbeddedBroker
 from broker.mqtt import MqttTransport
+from broker.servers.embedded import EmbeddedBroker
 from broker.transport import Delivery
 from schemas.examples import examples
 from schemas.topics import Channel, topic_filter
 from schemas.wire import encode
-from services.swarm.cli.listening import Roster
+from services.monitor.roster import Roster
 from tests.cli.calling import COMMAND, call, plain_environment
 
 HEAVY = ("numpy", "pandas", "xarray", "linopy", "highspy", "matplotlib", "scipy", "rich")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.embedded import EmbeddedBroker
+from broker.servers.embedded import EmbeddedBroker
 from tests.cli.calling import call
 from tests.cli.test_clock import started
 from tests.cli.test_services import MEMBERS, VARIANT

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.swarm.cli import main
 from tests.cli.calling import call
+from twinswarm.cli import main
 
 
 def _run(*arguments: str) -> int:

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from services.swarm.cli import main
-from services.swarm.cli.documentation import help_text
 from sites.loading import builtin_sites
+from twinswarm.cli import main
+from twinswarm.cli.documentation import help_text
 
 AT_A_BROKER = ["up", "devices", "twin", "grid", "ems", "forecast", "tariff", "recorder", "clock"]
 COMMANDS = [

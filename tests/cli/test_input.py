@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.swarm.cli import main
 from tests.cli.calling import call
+from twinswarm.cli import main
 
 NOBODY = "mqtt://127.0.0.1:1"
 

@@ -24,9 +24,9 @@ from schemas.messages import (
 )
 from schemas.participant import Received
 from schemas.topics import Channel, Kind, Topic
-from services.swarm.cli.live import line, panel
-from services.swarm.progress import View
+from services.monitor.progress import View
 from sites.loading import load_site
+from twinswarm.cli.live import line, panel
 
 T0 = datetime(2024, 5, 16, 22, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from services.recorder.history import History
+from services.history.sqlite import History
 from tests.cli.calling import call
 from tests.cli.conftest import Recorded
 

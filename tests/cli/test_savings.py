@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.calling import COMMAND, call
 from tests.cli.conftest import Recorded
-from tests.recorder.tape import Tape, record
+from tests.history.tape import Tape, record
 
 
 def test_days_are_told_as_table_and_json_with_their_sum(recorded: Recorded) -> None:

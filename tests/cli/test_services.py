@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from broker.embedded import EmbeddedBroker
-from services.recorder.history import History
+from broker.servers.embedded import EmbeddedBroker
+from services.history.sqlite import History
 from tests.cli.calling import COMMAND, call, plain_environment
 
 VARIANT = ("--storage", "none", "--reference", "no-cars")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from services.recorder.history import History
+from services.history.sqlite import History
 from tests.cli.calling import COMMAND, plain_environment
 
 

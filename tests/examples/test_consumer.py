@@ -8,14 +8,14 @@ import pytest
 
 from broker.address import Credentials
 from schemas.cycle import Course
-from services.recorder.history import History, pcc_of
-from services.swarm.pipeline import Order
-from services.swarm.up import How, conduct_swarm
-from services.swarm.variants import Reference, StorageChoice
+from services.history.sqlite import History, pcc_of
 from sites.loading import load_site
 from tests.examples.conftest import LOG, StartScript
 from tests.examples.outside import carried, until
 from tests.provision.secured import Secured
+from twinswarm.deploy.up import How, conduct_swarm
+from twinswarm.simulation.pipeline import Order
+from twinswarm.simulation.variants import Reference, StorageChoice
 
 NOON = datetime(2024, 5, 17, 10, 0, tzinfo=UTC)
 QUARTERS = 8

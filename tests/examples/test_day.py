@@ -7,14 +7,14 @@ import pytest
 
 from broker.address import BrokerAddress, Credentials
 from schemas.messages import Birth, ChargerTelemetry
-from services.recorder.history import History
-from services.swarm.pipeline import Order
-from services.swarm.runs import course_of
-from services.swarm.up import How, conduct_swarm
-from services.swarm.variants import Reference, StorageChoice
+from services.history.sqlite import History
 from sites.loading import load_site
 from tests.examples.conftest import StartCharger
 from tests.examples.site_bus import SiteBus
+from twinswarm.deploy.up import How, conduct_swarm
+from twinswarm.simulation.pipeline import Order
+from twinswarm.simulation.runs import course_of
+from twinswarm.simulation.variants import Reference, StorageChoice
 
 RATED_KW, SOC_MIN, SOC_MAX, TARGET = 22.5, 0.561, 0.801, 0.7755
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from broker.address import BrokerAddress
-from broker.checkpoint import MemoryCheckpoint, NoCheckpoint
-from broker.lockstep import Member
 from broker.mqtt import MqttTransport
-from broker.pump import ClockPump, Pump
+from runtime.checkpoint import MemoryCheckpoint, NoCheckpoint
+from runtime.lockstep import Member
+from runtime.pump import ClockPump, Pump
 from schemas.cycle import Course
 from schemas.messages import (
     Ack,

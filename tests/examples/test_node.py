@@ -27,14 +27,14 @@ from schemas.messages import (
     TimeMode,
 )
 from schemas.topics import Channel, Kind, Topic
-from services.swarm.pipeline import Order
-from services.swarm.runs import course_of
-from services.swarm.up import How, conduct_swarm
-from services.swarm.variants import Reference, StorageChoice
 from sites.loading import load_site
 from tests.examples.conftest import LOG, StartProgram
 from tests.examples.node import SOURCE, lay_out
 from tests.examples.site_bus import PATIENCE_S, RUN, SITE, Said, SiteBus, utc_now
+from twinswarm.deploy.up import How, conduct_swarm
+from twinswarm.simulation.pipeline import Order
+from twinswarm.simulation.runs import course_of
+from twinswarm.simulation.variants import Reference, StorageChoice
 
 T0 = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
 SPEED = 60.0

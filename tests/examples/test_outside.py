@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 
 from broker.address import BrokerAddress, Credentials
-from broker.mosquitto import _free_port, find_mosquitto
 from broker.mqtt import MqttTransport
+from broker.servers.mosquitto import _free_port, find_mosquitto
 from schemas.cycle import Course
 from schemas.messages import Birth, Presence, State
 from schemas.participant import Received
 from schemas.topics import Channel, Topic, everything, topic_filter
 from schemas.wire import decode
 from services.analysis.result import RunResult
-from services.recorder.history import History
-from services.swarm.pipeline import Order
-from services.swarm.up import How, conduct_swarm
-from services.swarm.variants import Reference, StorageChoice
+from services.history.sqlite import History
 from sites.loading import load_site
 from tests.examples.conftest import LOG, StartProgram, StartScript
 from tests.examples.node import lay_out
 from tests.examples.outside import PATIENCE_S, carried, until
 from tests.parts import skip_without
 from tests.provision.secured import SITE, Secured
+from twinswarm.deploy.up import How, conduct_swarm
+from twinswarm.simulation.pipeline import Order
+from twinswarm.simulation.variants import Reference, StorageChoice
 
 TEN = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
 """10:00 in Turin: the example's car is there."""

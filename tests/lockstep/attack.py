@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from broker.checkpoint import CheckpointStore, NoCheckpoint
-from broker.lockstep import Member
-from broker.pump import ClockPump, Pump
+from runtime.checkpoint import CheckpointStore, NoCheckpoint
+from runtime.lockstep import Member
+from runtime.pump import ClockPump, Pump
 from schemas.cycle import Course
 from schemas.participant import Participant
 from schemas.site import TimeOptions

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from broker.checkpoint import MemoryCheckpoint
 from broker.transport import Delivery, Will
+from runtime.checkpoint import MemoryCheckpoint
 from schemas.participant import Json
 from schemas.topics import matches
 

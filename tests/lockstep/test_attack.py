@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import pytest
 
-from broker.checkpoint import MemoryCheckpoint
-from broker.direct import run_direct
+from runtime.checkpoint import MemoryCheckpoint
+from runtime.in_memory import run_direct
 from schemas.cycle import Course
 from schemas.messages import Done, Phase, Stamp
 from schemas.participant import Participant, own_topic

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from broker.direct import run_direct
+from runtime.in_memory import run_direct
 from schemas.cycle import Course
 from schemas.site import OnSilence, Site, TimeOptions
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_session
-from services.recorder.history import History
-from services.recorder.store import HistoryStore
-from services.swarm.compose import Recording, maker, members, required
+from services.history.sqlite import History
+from services.history.store import HistoryStore
 from sites.loading import load_site
 from tests.lockstep.attack import RUN, Attack
 from tests.lockstep.bus import ChaosBus, Faults
 from tests.system.days import contents
+from twinswarm.simulation.compose import Recording, maker, members, required
 
 SEEDS = int(os.environ.get("TWINSWARM_ATTACK_SEEDS", "40")) // 2
 MORNING = datetime(2024, 5, 17, 6, 30, tzinfo=UTC)

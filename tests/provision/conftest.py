@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.mosquitto import find_mosquitto
+from broker.servers.mosquitto import find_mosquitto
 from tests.parts import skip_without
 from tests.provision.secured import Secured
 

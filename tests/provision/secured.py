@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from broker.address import BrokerAddress
-from broker.mosquitto import _free_port, find_mosquitto
 from broker.mqtt import MqttTransport
 from broker.provision.layout import Folder
 from broker.provision.mosquitto_conf import BrokerPlace
 from broker.provision.workspace import provision_site
+from broker.servers.mosquitto import _free_port, find_mosquitto
 from broker.transport import Delivery, Will
 from schemas.messages import Body, Metric, Stamp
 from schemas.site import Site

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from broker.mosquitto import find_mosquitto
 from broker.provision.hosts import checked_hosts
+from broker.servers.mosquitto import find_mosquitto
 from schemas.errors import InputError, shorten
-from services.swarm.stack.secrets import volumes
 from tests.cli.calling import COMMAND, call, plain_environment
 from tests.parts import skip_without
 from tests.provision.secured import ALL, Secured, arrives, default_site
+from twinswarm.deploy.stack.secrets import volumes
 
 LONG = "x" * 300
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from schemas.topics import Channel
-from services.swarm.pipeline import conduct_in_memory
-from services.swarm.up import conduct_swarm
 from tests.provision.secured import Secured
 from tests.system.days import contents, how_of, numbers, order_of
+from twinswarm.deploy.up import conduct_swarm
+from twinswarm.simulation.pipeline import conduct_in_memory
 
 LENGTH = timedelta(hours=10)
 """From midnight: into the day's sun and sessions."""

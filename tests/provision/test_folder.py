@@ -138,7 +138,13 @@ def test_a_certificate_of_somebody_else_is_refused(root: Path, tmp_path: Path) -
 
 def test_a_run_that_was_killed_is_finished_by_the_next(root: Path) -> None:
     before = contents(root)
-    for name in ("clients/ev2.crt", "clients/ev3.crt", "clients/ev3.key", "broker/crl.pem", "broker/mosquitto.conf"):
+    for name in (
+        "clients/ev2.crt",
+        "clients/ev3.crt",
+        "clients/ev3.key",
+        "broker/crl.pem",
+        "broker/mosquitto.conf",
+    ):
         (root / name).unlink()
     assert sorted(make(root).written) == [
         "broker/crl.pem",

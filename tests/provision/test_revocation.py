@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from broker.address import Credentials
-from broker.mosquitto import find_mosquitto
 from broker.mqtt import MqttTransport
 from broker.provision import eviction
 from broker.provision.eviction import end_session
 from broker.provision.identity import Identity
 from broker.provision.reload import reload_mosquitto
 from broker.provision.workspace import add_client, open_authority, provision_site, revoke_client
+from broker.servers.mosquitto import find_mosquitto
 from broker.transport import Will
 from schemas.errors import BrokerUnreachableError, InputError
 from schemas.messages import Metric, Presence, State

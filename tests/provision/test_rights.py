@@ -4,14 +4,14 @@ import pytest
 
 from broker.provision.acl import access_list
 from broker.provision.workspace import clients_of
-from broker.pump import ClockPump
+from runtime.pump import ClockPump
 from schemas.roles import READS, WRITES, read_filters, write_filters
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic, matches, topic_filter
 from services.clock.refusal import WATCHED
-from services.recorder.store import HistoryStore
-from services.swarm.compose import Recording, maker, members
+from services.history.store import HistoryStore
 from sites.loading import builtin_sites, load_site
+from twinswarm.simulation.compose import Recording, maker, members
 
 SITES = {name: load_site(name) for name in builtin_sites()}
 

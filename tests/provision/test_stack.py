@@ -12,9 +12,9 @@ from broker.provision.workspace import Changes, add_client, revoke_client
 from schemas.errors import InputError
 from schemas.site import Site
 from schemas.topics import Kind
-from services.swarm.stack.secrets import StackChanges, provision_stack, volumes
 from tests.parts import skip_without
 from tests.provision.secured import NOW, SITE, default_site
+from twinswarm.deploy.stack.secrets import StackChanges, provision_stack, volumes
 
 TWINSWARM, MOSQUITTO, INFLUXDB, GRAFANA, ROOT = 10001, 1883, 1000, 472, 0
 DASHBOARDS = {

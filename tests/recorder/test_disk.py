@@ -12,11 +12,11 @@ from schemas.messages import Alarm, Phase, Receipt, Stamp, TimeMode
 from schemas.participant import Received, Turn
 from schemas.topics import Channel
 from schemas.wire import encode
+from services.history.sqlite import History
+from services.history.store import HistoryStore
 from services.recorder.disk import DiskWatch, free_bytes
-from services.recorder.history import History
 from services.recorder.recorder import Recorder
-from services.recorder.store import HistoryStore
-from tests.recorder.tape import RUN, SITE, Tape, at_noon
+from tests.history.tape import RUN, SITE, Tape, at_noon
 
 LIMIT = 1000
 

@@ -28,11 +28,11 @@ from schemas.messages import (
 from schemas.participant import Received, Wanted
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
-from services.recorder.history import History
+from services.history.sqlite import History
+from services.history.store import HistoryStore
 from services.recorder.inbox import KEPT_BYTES
 from services.recorder.recorder import Recorder
-from services.recorder.store import HistoryStore
-from tests.recorder.tape import RUN, SITE, Tape, at_noon, record, wanted_of
+from tests.history.tape import RUN, SITE, Tape, at_noon, record, wanted_of
 
 LATER = "20250101T000000.000000Z-0001"
 

@@ -17,15 +17,15 @@ print(json.dumps(connection.execute(sql, [{run!r}]).fetchall()))
 """
 _ALL_SENT = """
 from pathlib import Path
-from services.recorder.spool import Spool
-from services.recorder.store import HistoryStore
+from services.influx.spool import Spool
+from services.history.store import HistoryStore
 spool = Spool(HistoryStore(Path("/var/lib/twinswarm/history.sqlite")))
 print(not spool.waits() and not spool.runs())
 """
 _POINTS = """
 import json
 from pathlib import Path
-from services.recorder.influx import ALL_TIME, InfluxServer
+from services.influx.server import ALL_TIME, InfluxServer
 token = Path("/run/secrets/twinswarm/token").read_text()
 server = InfluxServer("http://influxdb:8086", "twinswarm", token)
 print(json.dumps(list(server.query({flux!r}.replace("ALL_TIME", ALL_TIME)))))

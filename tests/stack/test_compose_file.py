@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from services.swarm.stack.compose_file import StackOrder, compose_file
 from sites.loading import load_site
 from tests.cli.calling import call
 from tests.parts import skip_without
 from tests.stack.stack import ROOT, has_compose
+from twinswarm.deploy.stack.compose_file import StackOrder, compose_file
 
 DEFAULT = ROOT / "compose.yaml"
 TWINS = {"ev1", "ev2", "ev3", "ev4", "bess", "pv", "building", "grid"}

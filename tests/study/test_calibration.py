@@ -6,11 +6,11 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.site import Charger, Site
-from services.study.calibration.fit import Fitted, calibrate
-from services.study.calibration.state import Point, State
-from services.study.calibration.target import Fitting, How, Parameter, Target, cost_of, read_target
-from services.swarm.variants import Reference
 from sites.loading import load_site
+from twinswarm.simulation.variants import Reference
+from twinswarm.study.calibration.fit import Fitted, calibrate
+from twinswarm.study.calibration.state import Point, State
+from twinswarm.study.calibration.target import Fitting, How, Parameter, Target, cost_of, read_target
 
 SHIPPED = Path(__file__).parents[2] / "services" / "study" / "calibration"
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from services.study.orders import TIES
 from tests.cli.calling import call
 from tests.study.conftest import Told
+from twinswarm.study.orders import TIES
 
 
 def test_the_json_holds_the_table_the_factors_with_their_ranges_and_the_effort(told: Told) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from schemas.site import Site
-from services.study.day import Day, live_through
-from services.study.orders import Key, site_of
-from services.study.pool import Pool
-from services.study.study import StudyOrder
-from services.swarm.pipeline import Order, conduct_in_memory
-from services.swarm.variants import Reference, StorageChoice, with_case
 from sites.loading import load_site
+from twinswarm.simulation.pipeline import Order, conduct_in_memory
+from twinswarm.simulation.variants import Reference, StorageChoice, with_case
+from twinswarm.study.day import Day, live_through
+from twinswarm.study.orders import Key, site_of
+from twinswarm.study.pool import Pool
+from twinswarm.study.study import StudyOrder
 
 CASE = "1"
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from services.study.day import Day
-from services.study.orders import Key
-from services.study.published import PSF_CASE, STORAGES, published
-from services.study.result import table_of, tie_ranges
-from services.study.tables import change
-from services.swarm.variants import StorageChoice
+from twinswarm.simulation.variants import StorageChoice
+from twinswarm.study.day import Day
+from twinswarm.study.orders import Key
+from twinswarm.study.published import PSF_CASE, STORAGES, published
+from twinswarm.study.result import table_of, tie_ranges
+from twinswarm.study.tables import change
 
 
 def day(cost_eur: float, pcc_kw: tuple[float, ...] = (10.0, 10.0)) -> Day:

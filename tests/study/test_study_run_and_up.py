@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.mosquitto import find_mosquitto
+from broker.servers.mosquitto import find_mosquitto
 from tests.cli.calling import call
 from tests.parts import skip_without
 from tests.study.conftest import Told

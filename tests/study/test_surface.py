@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.study.calibration.surface import Array, Known, search, surface_at
+from twinswarm.study.calibration.surface import Array, Known, search, surface_at
 
 RANDOM = np.random.default_rng(1)
 SLOPES = RANDOM.normal(size=(7, 4))

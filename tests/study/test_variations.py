@@ -6,8 +6,10 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.site import Bess, Charger, Site
-from services.study.orders import TIES, Key, check_cases, site_of, table_days, tie_days
-from services.study.variations import (
+from sites.loading import load_site
+from twinswarm.simulation.variants import Reference, StorageChoice
+from twinswarm.study.orders import TIES, Key, check_cases, site_of, table_days, tie_days
+from twinswarm.study.variations import (
     sweeps,
     with_bess_of,
     with_cars,
@@ -17,8 +19,6 @@ from services.study.variations import (
     with_other_noise,
     without_noise,
 )
-from services.swarm.variants import Reference, StorageChoice
-from sites.loading import load_site
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from pathlib import Path
 from broker.address import Credentials
 from schemas.site import Site
 from services.analysis.result import RunResult
-from services.recorder.history import History
-from services.swarm.pipeline import Order
-from services.swarm.runs import course_of
-from services.swarm.up import How
-from services.swarm.variants import Reference, StorageChoice
+from services.history.sqlite import History
 from sites.loading import load_site
+from twinswarm.deploy.up import How
+from twinswarm.simulation.pipeline import Order
+from twinswarm.simulation.runs import course_of
+from twinswarm.simulation.variants import Reference, StorageChoice
 
 DIFFERS_BETWEEN_RUNS = ("run", "boot", "wall0")
 """Identifiers and receipt times (design: what "the same to the last bit" excludes)."""
@@ -73,8 +73,8 @@ def processes_of(folder: Path) -> list[Found]:
             words = (entry / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if "services.swarm.process" in words and any(str(folder) in word for word in words):
-            found.append(Found(int(entry.name), words[words.index("services.swarm.process") + 1]))
+        if "twinswarm.deploy.process" in words and any(str(folder) in word for word in words):
+            found.append(Found(int(entry.name), words[words.index("twinswarm.deploy.process") + 1]))
     return found
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from broker.address import BrokerAddress
-from broker.embedded import EmbeddedBroker
+from broker.servers.embedded import EmbeddedBroker
 from schemas.errors import InputError, SiteBusyError
 from schemas.participant import Received
 from schemas.site import Charger, OnSilence
-from services.recorder.history import History
-from services.swarm.up import conduct_swarm
+from services.history.sqlite import History
 from sites.loading import load_site
 from tests.system.days import how_of, kill, order_of, processes_of
+from twinswarm.deploy.up import conduct_swarm
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_charger_that_comes_late_is_in_the_next_plan(broker: BrokerAddress, tm
     def on_message(received: Received) -> None:
         if received.stamp.ts >= late_after and not started:
             folder = next(tmp_path.glob("*Z-*"))
-            command = [sys.executable, "-m", "services.swarm.process", "ev4", "--site", str(folder / "site.json")]
+            command = [sys.executable, "-m", "twinswarm.deploy.process", "ev4", "--site", str(folder / "site.json")]
             started.append(
                 subprocess.Popen([*command, "--broker", str(broker), "--checkpoints", str(tmp_path / "late")])
             )
@@ -131,7 +131,7 @@ def test_up_refuses_a_site_whose_session_lives(broker: BrokerAddress, tmp_path: 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["Ctrl-C", "SIGTERM", "SIGKILL"])
 def test_a_run_that_is_stopped_leaves_no_process_and_a_readable_history(how: signal.Signals, tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
-    command = [sys.executable, "-m", "services.swarm.cli", "up", "--history", f"sqlite:{history}", "--report", "report"]
+    command = [sys.executable, "-m", "twinswarm.cli", "up", "--history", f"sqlite:{history}", "--report", "report"]
     up = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         _wait_until(lambda: history.exists() and _steps(history) > 5, 60)

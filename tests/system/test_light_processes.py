@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.embedded import EmbeddedBroker
 from broker.mqtt import MqttTransport
+from broker.servers.embedded import EmbeddedBroker
 from schemas.topics import Channel, Kind, topic_filter
 from sites.loading import load_site
 
@@ -20,7 +20,7 @@ def test_a_twin_on_the_broker_has_less_than_50_mb_resident(device: str, tmp_path
     with EmbeddedBroker() as broker:
         observer = MqttTransport(broker.address, "observer")
         observer.connect([topic_filter(site.site, Kind(site.devices[device].kind), device, Channel.BIRTH)])
-        command = [sys.executable, "-m", "services.swarm.process", device, "--site", str(site_file)]
+        command = [sys.executable, "-m", "twinswarm.deploy.process", device, "--site", str(site_file)]
         twin = subprocess.Popen([*command, "--broker", str(broker.address)])
         try:
             assert observer.receive(30.0) is not None, "it was never born"

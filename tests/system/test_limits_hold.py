@@ -8,10 +8,10 @@ import pytest
 
 from schemas.messages import BessTelemetry, ChargerTelemetry, EmsMode, ShortfallKind
 from schemas.site import Bess, Charger
-from services.recorder.history import History
-from services.swarm.pipeline import conduct_in_memory
+from services.history.sqlite import History
 from sites.loading import load_site
 from tests.system.days import order_of
+from twinswarm.simulation.pipeline import conduct_in_memory
 
 ROUNDING = 1e-9
 

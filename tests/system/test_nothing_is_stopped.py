@@ -4,14 +4,14 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from broker.embedded import EmbeddedBroker
 from broker.mqtt import MqttTransport
+from broker.servers.embedded import EmbeddedBroker
 from schemas.participant import Received
 from schemas.wire import MAX_PAYLOAD_BYTES
-from services.recorder.history import History
-from services.swarm.pipeline import conduct_in_memory
-from services.swarm.up import conduct_swarm
+from services.history.sqlite import History
 from tests.system.days import contents, how_of, numbers, order_of
+from twinswarm.deploy.up import conduct_swarm
+from twinswarm.simulation.pipeline import conduct_in_memory
 
 STAMP = b'"contract":1,"ts":"2024-05-17T06:00:00Z","boot":"villain","seq":%d'
 EV1 = "twin/v1/fit-g2v/charger/ev1/telemetry"

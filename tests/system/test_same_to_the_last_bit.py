@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from broker.mosquitto import find_mosquitto
+from broker.servers.mosquitto import find_mosquitto
 from services.analysis.result import RunResult
-from services.swarm.pipeline import conduct_in_memory
-from services.swarm.up import conduct_swarm
 from tests.parts import skip_without
 from tests.system.days import contents, how_of, kill, numbers, order_of
+from twinswarm.deploy.up import conduct_swarm
+from twinswarm.simulation.pipeline import conduct_in_memory
 
 
 @pytest.fixture(scope="module")

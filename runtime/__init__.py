@@ -1,0 +1,1 @@
+"""Run loops: they drive participants, and are the only ones who know how time passes."""

@@ -1,0 +1,1 @@
+"""The recorded history: its file, and readers that give a run as tracks, prices, charging sessions or a Dataset."""

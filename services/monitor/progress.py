@@ -1,0 +1,139 @@
+"""What is known of a run while it goes: fed with messages and phases, read by whoever shows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.cycle import Course
+from schemas.messages import (
+    Alarm,
+    BessTelemetry,
+    ChargerTelemetry,
+    FeederTelemetry,
+    MeterRole,
+    MeterTelemetry,
+    Phase,
+    Plan,
+    Quantity,
+    Receipt,
+    Series,
+    Telemetry,
+    ValueSeries,
+)
+from schemas.participant import Received
+from schemas.site import FEEDER, Bess, Charger, Meter, Site
+from schemas.topics import Channel, Kind
+from services.history.prices import Prices, prices_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Registers of the PCC meter [kWh] at a time, in a life of the meter."""
+
+    ts: datetime
+    boot: str
+    import_kwh: float
+    export_kwh: float
+
+
+class View:
+    """A run as it was last heard of. Written by one thread; another may read it at any time.
+
+    Attributes: ``time`` simulated, within the run; ``measured`` up to where the PCC meter told; ``pcc_kw`` positive on
+    import; ``losses_kw`` of the network; ``cost_eur`` settled so far at the PCC meter from register differences;
+    ``soc_frac`` by store, a charger's is its plugged vehicle's (None: no vehicle, or not heard of); ``plan`` the EMS's
+    latest; ``recorded`` messages on disk; ``alarms`` raised; ``news`` the newest line about a process. None where
+    nothing was heard yet.
+    """
+
+    def __init__(self, site: Site, course: Course) -> None:
+        self.site, self.course = site, course
+        self.time = self.measured = course.t0
+        self.pcc_kw: float | None = None
+        self.losses_kw: float | None = None
+        self.cost_eur: float | None = None
+        self.soc_frac: dict[str, float | None] = {
+            name: None for name, device in site.devices.items() if isinstance(device, Bess | Charger)
+        }
+        self.plan: Plan | None = None
+        self.recorded: int | None = None
+        self.alarms = 0
+        self.news: str | None = None
+        self._pcc = next(
+            (name for name, d in site.devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC), FEEDER
+        )
+        self._prices: dict[tuple[str, Quantity, datetime], ValueSeries] = {}
+        self._settled: _Reading | None = None
+
+    @property
+    def fraction(self) -> float:
+        """How much of the run's time has passed, 0 to 1."""
+        return self._fraction(self.time)
+
+    @property
+    def measured_fraction(self) -> float:
+        """How much of the run's time is in ``cost_eur``, 0 to 1."""
+        return self._fraction(self.measured)
+
+    def _fraction(self, time: datetime) -> float:
+        return (time - self.course.t0) / (self.course.t_end - self.course.t0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run's time has passed; what follows is the comparison with the reference."""
+        return self.time >= self.course.t_end
+
+    def on_phase(self, n: int, phase: Phase, t: datetime) -> None:
+        """As `runtime.in_memory.run_direct` tells it."""
+        del n, phase
+        self._advance(t)
+
+    def on_news(self, text: str) -> None:
+        self.news = text
+
+    def on_message(self, received: Received) -> None:
+        body = received.body
+        if received.topic.channel in (Channel.TICK, Channel.TELEMETRY):
+            self._advance(received.stamp.ts)
+        if isinstance(body, Telemetry):
+            self._on_telemetry(received, body)
+        elif isinstance(body, Series) and received.topic.kind is Kind.TARIFF:
+            self._prices |= {(received.topic.device, s.quantity, s.start): s for s in body.series}
+        elif isinstance(body, Plan):
+            self.plan = body
+        elif isinstance(body, Receipt):
+            self.recorded = body.stored
+        elif isinstance(body, Alarm):
+            self.alarms += body.active
+
+    def _advance(self, t: datetime) -> None:
+        self.time = self._within(self.time, t)
+
+    def _within(self, before: datetime, t: datetime) -> datetime:
+        return min(max(before, t), self.course.t_end)
+
+    def _on_telemetry(self, received: Received, body: Telemetry) -> None:
+        device = received.topic.device
+        if isinstance(body, BessTelemetry):
+            self.soc_frac = {**self.soc_frac, device: body.soc_frac}
+        elif isinstance(body, ChargerTelemetry):
+            self.soc_frac = {**self.soc_frac, device: None if body.vehicle is None else body.vehicle.soc_frac}
+        elif device == self._pcc and isinstance(body, FeederTelemetry | MeterTelemetry):
+            self.pcc_kw = body.power_kw
+            self.measured = self._within(self.measured, received.stamp.ts)
+            if isinstance(body, FeederTelemetry):
+                self.losses_kw = body.losses_kw
+            if body.energy_import_kwh is not None and body.energy_export_kwh is not None:
+                stamp = received.stamp
+                self._settle(_Reading(stamp.ts, stamp.boot, body.energy_import_kwh, body.energy_export_kwh))
+
+    def _settle(self, reading: _Reading) -> None:
+        before, self._settled = self._settled, reading
+        if before is None or before.boot != reading.boot or reading.ts <= before.ts:
+            return
+        prices: Prices = prices_of(tuple(self._prices.values()))
+        purchase = prices.mean(Quantity.PURCHASE_PRICE, before.ts, reading.ts)
+        sale = prices.mean(Quantity.SALE_PRICE, before.ts, reading.ts)
+        if purchase is not None and sale is not None:
+            bought = (reading.import_kwh - before.import_kwh) * purchase
+            sold = (reading.export_kwh - before.export_kwh) * sale
+            self.cost_eur = (self.cost_eur or 0.0) + bought - sold

@@ -1,0 +1,207 @@
+"""The wall clock, along a machine clock that the test sets, over the broker in memory."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from broker.memory import MemoryBroker, MemoryTransport
+from runtime.checkpoint import MemoryCheckpoint
+from schemas.errors import LocalStateError
+from schemas.messages import Presence, RunId, Session, Stamp, State, TimeMode
+from schemas.participant import Json
+from schemas.topics import Channel, Kind, Topic
+from schemas.wire import decode, encode
+from services.clock.wall import WallClock, WallTime
+from tests.runtime.probe import RUN1, RUN2, SESSION_TOPIC, SITE, T0, WALL0, machine
+
+HOUR = WallTime(step_s=900, t0=T0, length=timedelta(hours=1), speed=60.0)
+STATE = Topic(SITE, Kind.CLOCK, "clock", Channel.STATE)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.broker = MemoryBroker()
+
+    def clock(
+        self,
+        time: WallTime = HOUR,
+        run: RunId = RUN1,
+        boot: str = "one",
+        *,
+        resume: bool = True,
+        store: MemoryCheckpoint | None = None,
+    ) -> WallClock:
+        self.transport = MemoryTransport(self.broker, f"{SITE}.clock")
+        return WallClock(SITE, self.transport, time, run=run, boot=boot, resume=resume, store=store)
+
+    def at(self, clock: WallClock, seconds: float) -> None:
+        while (delivery := self.transport.receive(0.0)) is not None:
+            clock.handle(delivery, machine(seconds))
+        clock.run_due(machine(seconds))
+
+    def session(self) -> tuple[Stamp, Session] | None:
+        payload = self.broker.retained(str(SESSION_TOPIC))
+        if payload is None:
+            return None
+        stamp, body = decode(SESSION_TOPIC, payload)
+        assert isinstance(body, Session)
+        return stamp, body
+
+    def state(self) -> tuple[Stamp, Presence]:
+        payload = self.broker.retained(str(STATE))
+        assert payload is not None
+        stamp, body = decode(STATE, payload)
+        assert isinstance(body, State)
+        return stamp, body.state
+
+
+def opened(bench: Bench) -> tuple[Stamp, Session]:
+    found = bench.session()
+    assert found is not None
+    return found
+
+
+def test_it_looks_for_a_session_of_its_own_before_it_opens_one() -> None:
+    bench = Bench()
+    clock = bench.clock()
+    clock.start(machine(0))
+    assert clock.run_due(machine(0)) == machine(1)
+    assert bench.session() is None
+    bench.at(clock, 1)
+    stamp, session = opened(bench)
+    assert (stamp.run, stamp.boot, session.mode, session.speed) == (RUN1, "one", TimeMode.WALL, 60.0)
+    assert session.wall0 == machine(1)
+    assert session.time_at(machine(11)) == T0 + timedelta(minutes=10)
+    assert bench.state()[1] is Presence.ONLINE
+
+
+def test_with_real_devices_the_session_begins_now_and_has_no_end() -> None:
+    bench = Bench()
+    clock = bench.clock(WallTime(step_s=900, simulated=False), resume=False)
+    clock.start(machine(0))
+    assert clock.run_due(machine(0)) is None
+    _, session = opened(bench)
+    assert (session.t0, session.wall0, session.speed, session.t_end) == (WALL0, WALL0, 1.0, None)
+    assert not session.simulated
+
+
+def test_it_ends_the_session_at_its_end() -> None:
+    bench = Bench()
+    clock = bench.clock(resume=False)
+    clock.start(machine(0))
+    assert clock.run_due(machine(0)) == machine(60)  # an hour at 60 times
+    bench.at(clock, 59.9)
+    assert not clock.finished
+    bench.at(clock, 60)
+    assert clock.finished
+    stamp, session = opened(bench)
+    assert (stamp.run, session.ended) == (RUN1, machine(60))
+
+
+def test_restarted_it_resumes_the_session_that_it_left_open() -> None:
+    bench = Bench()
+    first = bench.clock(resume=False)
+    first.start(machine(0))
+    bench.at(first, 0)
+    bench.transport.drop()
+    assert bench.state()[1] is Presence.OFFLINE
+    again = bench.clock(run=RUN2, boot="two")
+    again.start(machine(20))
+    bench.at(again, 20)
+    stamp, session = opened(bench)
+    assert (stamp.run, stamp.boot, session.wall0) == (RUN1, "two", WALL0)
+    assert again.run == RUN1
+    assert bench.state()[0].boot == "two"
+    bench.at(again, 60)
+    assert opened(bench)[1].ended == machine(60)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(HOUR, speed=2.0),
+        replace(HOUR, length=timedelta(hours=2)),
+        replace(HOUR, length=None),
+        replace(HOUR, t0=T0 + timedelta(hours=1)),
+        replace(HOUR, step_s=300),
+        replace(HOUR, simulated=False),
+    ],
+)
+def test_a_session_that_it_would_not_have_opened_is_not_resumed(other: WallTime) -> None:
+    bench = Bench()
+    first = bench.clock(resume=False)
+    first.start(machine(0))
+    bench.at(first, 0)
+    bench.transport.drop()
+    again = bench.clock(other, run=RUN2, boot="two")
+    again.start(machine(20))
+    bench.at(again, 20)
+    bench.at(again, 21)
+    stamp, session = opened(bench)
+    assert (stamp.run, session.speed, session.simulated) == (RUN2, other.speed, other.simulated)
+
+
+def test_one_that_it_kept_is_resumed_though_the_broker_has_forgotten_it() -> None:
+    store = MemoryCheckpoint()
+    bench = Bench()
+    first = bench.clock(resume=False, store=store)
+    first.start(machine(0))
+    bench.at(first, 0)
+    stamp, session = opened(bench)
+    elsewhere = Bench()
+    again = elsewhere.clock(run=RUN2, boot="two", store=store)
+    again.start(machine(20))
+    elsewhere.at(again, 20)
+    resumed, same = opened(elsewhere)
+    assert (resumed.run, same.t0, same.wall0, same.t_end) == (RUN1, session.t0, session.wall0, session.t_end)
+    assert stamp.run == RUN1
+
+
+@pytest.mark.parametrize("kept", [{}, {"run": RUN1}, {"run": RUN1, "session": {"mode": "wall"}}, []])
+def test_what_is_kept_and_is_no_session_is_told(kept: Json) -> None:
+    store = MemoryCheckpoint()
+    store.save(kept)
+    with pytest.raises(LocalStateError, match="holds no session"):
+        Bench().clock(store=store)
+
+
+def test_one_that_has_ended_is_not_resumed() -> None:
+    bench = Bench()
+    first = bench.clock(resume=False)
+    first.start(machine(0))
+    bench.at(first, 0)
+    bench.at(first, 60)
+    first.finish(machine(61))
+    bench.transport.close()
+    again = bench.clock(run=RUN2, boot="two")
+    again.start(machine(70))
+    bench.at(again, 70)
+    bench.at(again, 71)
+    assert opened(bench)[0].run == RUN2
+
+
+def test_stopped_it_ends_a_simulated_session_and_leaves_a_real_one_open() -> None:
+    for simulated in (True, False):
+        bench = Bench()
+        clock = bench.clock(WallTime(step_s=900, simulated=simulated), resume=False)
+        clock.start(machine(0))
+        bench.at(clock, 0)
+        clock.finish(machine(5))
+        assert opened(bench)[1].ended == (machine(5) if simulated else None)
+        assert bench.state()[1] is Presence.OFFLINE
+
+
+def test_its_own_last_will_is_answered_with_online_and_bad_messages_are_counted() -> None:
+    bench = Bench()
+    clock = bench.clock(resume=False)
+    clock.start(machine(0))
+    bench.at(clock, 0)
+    peer = MemoryTransport(bench.broker, "peer")
+    peer.connect([])
+    will = encode(Stamp(ts=T0, boot="one", seq=0), State(state=Presence.OFFLINE))
+    peer.publish(str(STATE), will, retain=True)
+    peer.publish(str(SESSION_TOPIC), b"{", retain=True)
+    bench.at(clock, 1)
+    assert bench.state()[1] is Presence.ONLINE
+    assert clock.rejected == 1

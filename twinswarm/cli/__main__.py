@@ -1,0 +1,5 @@
+"""``python -m twinswarm.cli`` is ``twinswarm``."""
+
+from twinswarm.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""The commands, in groups, and what is said of them all."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from twinswarm.cli.commands import (
+    checks,
+    containers,
+    dashboards,
+    days,
+    devices,
+    files,
+    histories,
+    influx,
+    members,
+    plans,
+    provision,
+    savings,
+    study,
+)
+from twinswarm.cli.documentation import help_text
+
+app = typer.Typer(
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 the run failed, 2 the input is wrong. "
+    "Units: kW, kWh, €, €/kWh; SOC as a fraction; power is positive when drawn from the building's bus, "
+    "at the PCC (point of common coupling) when imported.",
+)
+
+_DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what was recorded", "The services alone"
+
+_GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    _DAY: (days.up, days.run, plans.plan, study.study, study.calibrate),
+    _SITE: (checks.check, files.init, files.schema, containers.compose, devices.devices),
+    _RECORD: (
+        histories.report,
+        savings.savings,
+        histories.export,
+        influx.init_history,
+        influx.downsample,
+        dashboards.dashboards,
+    ),
+}
+for panel, commands in _GROUPS.items():
+    for command in commands:
+        app.command(help=help_text(command.__doc__), rich_help_panel=panel)(command)
+
+app.add_typer(provision.app, name="provision", help=help_text(provision.site.__doc__), rich_help_panel=_SITE)
+
+_ALONE: dict[str, Callable[..., None]] = {
+    "twin": members.twin,
+    "grid": members.grid,
+    "ems": members.ems,
+    "forecast": members.forecast,
+    "tariff": members.tariff,
+    "recorder": members.recorder,
+    "clock": members.clock,
+    "forward": influx.forward,
+}
+for name, service in _ALONE.items():
+    app.command(name, help=help_text(service.__doc__), rich_help_panel=_SERVICES)(service)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from schemas.participant import software
+
+        typer.echo(software())
+        raise typer.Exit
+
+
+def twinswarm(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A building with PV, battery and V2G chargers as a **swarm of services on MQTT**.
+
+    Every device is a twin: a process that publishes telemetry and obeys set-points. An EMS optimises every
+    quarter-hour; a recorder keeps everything; what was recorded becomes savings and peak shaving. A real device takes
+    a twin's place by speaking the same topics.
+
+    Examples:
+        twinswarm up              the default site lives through a day; the result is a table and a report
+        twinswarm run --case 3    another case of it, in memory
+        twinswarm init mysite     a site of your own: edit mysite/site.yaml,
+        twinswarm check mysite    look for faults,
+        twinswarm up --site mysite
+    """
+    del version
+
+
+app.callback(help=help_text(twinswarm.__doc__))(twinswarm)

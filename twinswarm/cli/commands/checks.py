@@ -1,0 +1,47 @@
+"""``check``: is a site description right?"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twinswarm.cli import options
+from twinswarm.cli.output import Output, complain, fault_json
+
+if TYPE_CHECKING:
+    from schemas.errors import Fault
+
+
+def check(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="Site descriptions: files, folders, or names of sites in the box."),
+    ],
+    json: options.JsonOption = None,
+) -> None:
+    """Validate site descriptions: **every fault at once**, or a summary of what is described.
+
+    A fault names the file, the field, the value received and what is allowed; exit code 2 when there is one.
+
+    Examples:
+        twinswarm check site.yaml
+        twinswarm check fit_g2v carpark --json -
+    """
+    from schemas.errors import InputError
+    from sites.loading import load_site
+    from twinswarm.cli.site_tables import site_json, tell_site
+
+    output = Output.to(json)
+    faults: list[Fault] = []
+    found: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            site = load_site(file)
+        except InputError as error:
+            faults += error.faults
+            found.append({"file": file, "valid": False, "faults": [fault_json(fault) for fault in error.faults]})
+        else:
+            tell_site(site, file, output.console)
+            found.append({"file": file, "valid": True, "faults": [], **site_json(site)})
+    output.write({"valid": not faults, "sites": found})
+    if faults:
+        raise typer.Exit(complain(InputError(faults)))

@@ -1,0 +1,88 @@
+"""``compose``: the stack in containers."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.errors import InputError
+from twinswarm.cli import options
+from twinswarm.cli.output import DASH
+from twinswarm.simulation.variants import Reference, StorageChoice
+
+OUT = "compose.yaml"
+
+
+def compose(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site description: file, folder or name in the box.")],
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The compose file; of one that is there, only what this command wrote is replaced. "
+            "- is standard output.",
+        ),
+    ] = OUT,
+) -> None:
+    """Write the **compose file of a site**: broker, InfluxDB, Grafana, and a container for each device and service.
+
+    The site's resolved description is written beside it as SITE.site.json, from where containers read it; sites in
+    the box are in the image. What an operator sets are variables, listed in .env.example.
+
+    Examples:
+        twinswarm compose fit_g2v
+        twinswarm compose mysite --out stack/compose.yaml
+        TWINSWARM_SOURCE=.. docker compose --project-directory stack run --rm provision
+        docker compose --project-directory stack --profile sim up -d --wait
+    """
+    from sites.loading import builtin_sites, load_site
+    from twinswarm.deploy.stack.compose_file import MARK, StackOrder, compose_file
+
+    order = StackOrder(load_site(site), site, site in builtin_sites(), case, storage, reference)
+    text = compose_file(order)
+    if out == DASH:
+        if order.site_file is not None:
+            what = f"{order.site_file} has to stand beside the compose file; name a file"
+            raise InputError.one("--out", what, out)
+        sys.stdout.write(text)
+        return
+    target = Path(out)
+    if target.exists() and not (target.is_file() and MARK in target.read_text(encoding="utf-8", errors="replace")):
+        raise InputError.one("--out", "is there, and this command did not write it; give another name", out)
+    if order.site_file is None:
+        _write(target, text)
+        return
+    described = target.parent / order.site_file
+    resolved = order.site.model_dump_json(indent=1) + "\n"
+    if not _may_replace(described, resolved):
+        what = f"{described} is there, and this command did not write it; give another name to it, or a folder to --out"
+        raise InputError.one("--out", what, out)
+    _write(target, text)
+    _write(described, resolved)
+
+
+def _may_replace(path: Path, resolved: str) -> bool:
+    """Whether there is nothing yet, or a description of this site as this command lays it out. By how it begins: a
+    later version of the program writes other fields, and replaces what an earlier one wrote."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return True
+    except (OSError, UnicodeDecodeError):
+        return False
+    return text.splitlines()[:2] == resolved.splitlines()[:2]
+
+
+def _write(path: Path, text: str) -> None:
+    """Readable by all, containers among them: there is no secret in it."""
+    try:
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o644)
+    except OSError as error:
+        raise InputError.one("--out", f"cannot be written: {error.strerror}", str(path)) from None
+    typer.echo(path)

@@ -1,0 +1,202 @@
+"""``up`` and ``run``: a day of a site, as a swarm of processes or in this one."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from broker.address import Credentials, LocalBroker, parse_broker
+from schemas.errors import InputError
+from twinswarm.cli import options
+from twinswarm.cli.output import Output
+from twinswarm.simulation.variants import Reference, StorageChoice
+
+if TYPE_CHECKING:
+    from services.analysis.run_result import RunResult
+    from twinswarm.cli.live import Show
+    from twinswarm.simulation.pipeline import Order
+
+_Conduct = Callable[["Order", "Show"], "RunResult"]
+
+
+def up(
+    site: options.SiteOption = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    date: options.DateOption = None,
+    length: options.ForOption = None,
+    speed: options.SpeedOption = "lockstep",
+    broker: options.UpBrokerOption = "embedded",
+    attach: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attach",
+            metavar="DEVICE",
+            help="A device that you run yourself: no twin is started for it, the run waits for it. Repeatable.",
+            rich_help_panel="Broker",
+        ),
+    ] = None,
+    history: options.HistoryOption = options.HISTORY,
+    report: options.ReportOption = None,
+    no_report: options.NoReportOption = False,
+    json: options.JsonOption = None,
+    one_process: Annotated[
+        bool,
+        typer.Option(
+            "--one-process",
+            help="All participants in this process, each with its own connection, instead of a process each.",
+            rich_help_panel="Broker",
+        ),
+    ] = False,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    certificates: options.CertificatesOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+) -> None:
+    """Run a day as a swarm: **one process per device**, over MQTT.
+
+    Starts the broker, a twin for every charger, battery, inverter and meter, the network twin that is the PCC meter,
+    the EMS, the recorder, the forecast, the tariff and the clock; shows the day while it passes; prints cost,
+    savings, peak shaving, energy balance and messages; writes a report.
+
+    Ctrl-C ends all of it; what was recorded by then is readable. Logs and checkpoints of the processes are in
+    `runs/RUN`, beside the history.
+
+    Examples:
+        twinswarm up  the default site's day, case 6
+        twinswarm up --case 3 --storage bess --report out
+        twinswarm up --speed 60 --for 2h  two hours in two minutes
+        twinswarm up --attach ev1 --broker mqtt://127.0.0.1:1883  with a charger of your own
+    """
+    output = Output.to(json)
+    parse_broker(broker)
+    credentials = Credentials(cafile, cert, key, username, password_file)
+    options.check_certificates(certificates, credentials, broker)
+    factor = options.parse_speed(speed)
+    if attach and broker in tuple(LocalBroker):
+        what = "a device of your own has to know the broker: give --broker mqtt://host:port"
+        raise InputError.one("--attach", what, ", ".join(attach))
+    order = _order(site, case, storage, reference, date, length, history)
+    _prepare(order.history, report)
+
+    def conduct(order: "Order", show: "Show") -> "RunResult":
+        from twinswarm.deploy.up import How, conduct_swarm
+
+        attached = frozenset(attach or ())
+        how = How(broker, credentials, order.history.parent, factor, attached, one_process, certificates)
+        return conduct_swarm(order, how, show.on_message, show.on_news)
+
+    task = _Task(order, _title(order, case, f"{broker}, {speed}"), output, not no_report, report)
+    _live_through(task, conduct)
+
+
+def run(
+    site: options.SiteOption = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    date: options.DateOption = None,
+    length: options.ForOption = None,
+    history: options.HistoryOption = options.HISTORY,
+    report: options.ReportOption = None,
+    no_report: options.NoReportOption = False,
+    json: options.JsonOption = None,
+) -> None:
+    """Run the same day **in memory**: one process, no broker, the same numbers to the last bit.
+
+    For studies: seconds a day instead of half a minute.
+
+    Examples:
+        twinswarm run --case 1
+        twinswarm run --site carpark --for 3d --no-report --json result.json
+        twinswarm run --json - | jq .savings_eur
+    """
+    output = Output.to(json)
+    order = _order(site, case, storage, reference, date, length, history)
+    _prepare(order.history, report)
+
+    def conduct(order: "Order", show: "Show") -> "RunResult":
+        from twinswarm.simulation.pipeline import conduct_in_memory
+
+        return conduct_in_memory(order, show.on_phase, show.on_message)
+
+    _live_through(_Task(order, _title(order, case, "in memory"), output, not no_report, report), conduct)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be run, and where its result goes. ``report`` None: beside the history, in a folder of the run."""
+
+    order: "Order"
+    title: str
+    output: Output
+    wants_report: bool
+    report: Path | None
+
+
+def _order(
+    site: str,
+    case: str | None,
+    storage: StorageChoice,
+    reference: Reference,
+    date: str | None,
+    length: str | None,
+    history: str,
+) -> "Order":
+    from twinswarm.simulation.pipeline import Order
+
+    file = options.history_file(history)
+    chosen = options.variant(site, case, storage, reference)
+    return Order(chosen.site, options.course(chosen.site, date, length), storage, reference, file)
+
+
+def _prepare(history: Path, report: Path | None) -> None:
+    """Raises InputError now for what could not be written when the day is over."""
+    from services.history.store import HistoryStore
+
+    HistoryStore(history).close()
+    if report is not None:
+        try:
+            report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError.one("--report", f"cannot be made: {error.strerror}", str(report)) from None
+
+
+def _title(order: "Order", case: str | None, how: str) -> str:
+    under = "" if case is None else f"case {case}, "
+    return f"{order.site.site}: {under}storage {order.storage}, reference {order.reference}, {how}"
+
+
+def _live_through(task: _Task, conduct: _Conduct) -> None:
+    """Conducts the run, shows it, and tells of its result."""
+    from services.monitor.progress import View
+    from twinswarm.cli.live import Show
+    from twinswarm.cli.results import tell_result
+
+    show = Show(View(task.order.taking_part, task.order.course), task.output.console, task.title)
+    history = task.order.history
+    with _stoppable(history):
+        with show.running():
+            result = conduct(task.order, show)
+        folder = (task.report or history.parent / result.run) if task.wants_report else None
+        tell_result(result, f"sqlite:{history}", folder, task.output)
+
+
+@contextmanager
+def _stoppable(history: Path) -> Iterator[None]:
+    """SIGTERM ends what Ctrl-C ends, in the same way."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; the history is readable: twinswarm report --history sqlite:{history}", err=True)
+        raise typer.Exit(1) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,143 @@
+"""``devices``: who is on the broker?"""
+
+import logging
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, PvNameplate
+from schemas.topics import SITE_PATTERN, everything
+from twinswarm.cli import options
+from twinswarm.cli.output import Output, busy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from schemas.messages import Nameplate
+    from services.monitor.roster import Heard, Roster
+
+
+def devices(
+    broker: options.BrokerOption = options.BROKER,
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site",
+            metavar="ID|FILE",
+            help="A site by its identifier, such as fit-g2v, or by its description.",
+            show_default="all sites",
+            rich_help_panel="Site",
+        ),
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(
+            "--wait", metavar="SECONDS", min=0.1, max=3600, help="How long to listen.", rich_help_panel="Broker"
+        ),
+    ] = 2.0,
+    json: options.JsonOption = None,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+) -> None:
+    """Show who is on a broker: **births, states, and how old the last message is**.
+
+    Listens, sends nothing. Ages are in the machine's seconds; of a message that the broker retained from before,
+    its stamp tells, which in lock-step is simulated time and says nothing: then the age is a dash.
+
+    Examples:
+        twinswarm devices  of every site on mqtt://127.0.0.1:1883
+        twinswarm devices --broker mqtts://broker:8883 --cafile ca.pem --site fit-g2v --wait 30
+    """
+    from broker.mqtt import MqttTransport
+    from services.monitor.roster import listen
+
+    output = Output.to(json)
+    connection = options.connection(broker, cafile, cert, key, username, password_file)
+    wanted = "+" if site is None else _site_id(site)
+    name = f"{'observer' if wanted == '+' else wanted}.devices-{secrets.token_hex(3)}"
+    logging.getLogger(MqttTransport.__module__).addHandler(logging.NullHandler())  # what it warns of is raised, too
+    transport = MqttTransport(connection.address, name, connection.credentials)
+    try:
+        transport.connect([everything(wanted)])
+        with busy(output.console, f"listening for {wait:g} s …"):
+            roster = listen(transport, wait, time.monotonic, lambda: datetime.now(UTC))
+    finally:
+        transport.close()
+    now = datetime.now(UTC)
+    output.write({"broker": str(connection.address), "waited_s": wait, **roster.json(now)})
+    _tell(roster, now, str(connection.address), output.console)
+
+
+def _site_id(text: str) -> str:
+    from sites.loading import builtin_sites, load_site
+
+    if re.fullmatch(SITE_PATTERN, text) and text not in builtin_sites():
+        return text
+    return load_site(text).site
+
+
+def _tell(roster: "Roster", now: datetime, address: str, console: "Console") -> None:
+    from rich.table import Table
+
+    for site, (run, session) in sorted(roster.sessions.items()):
+        life = f"ended {session.ended:%Y-%m-%d %H:%M:%S} UTC" if session.ended else "live"
+        told = f"{site}: session {session.mode}, {'simulated' if session.simulated else 'real'}, {life}, run {run}"
+        console.print(told, markup=False, soft_wrap=True)
+    everybody = list(roster)
+    if not everybody:
+        console.print(f"nobody was heard of on {address}", markup=False, soft_wrap=True)
+        return
+    table = Table(title=f"On {address}", title_style="bold", title_justify="left")
+    several = len({heard.site for heard in everybody}) > 1
+    heads = (("site",) if several else ()) + ("device", "kind", "state", "time", "nameplate", "last message", "boot")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for heard in everybody:
+        row = _row(heard, roster.age_s(heard, now))
+        table.add_row(*((heard.site, *row) if several else row))
+    console.print(table)
+    if roster.rejected:
+        console.print(f"{roster.rejected} messages were not of the contract", style="yellow")
+
+
+def _row(heard: "Heard", age_s: float | None) -> tuple[str, ...]:
+    from rich.markup import escape
+
+    birth = heard.birth
+    state = "\N{EN DASH}" if heard.state is None else str(heard.state.state)
+    colour = {"online": "green", "fault": "red"}.get(state, "dim")
+    age = "\N{EN DASH}" if age_s is None else f"{_spoken(age_s)} ago"
+    return (
+        heard.device,
+        str(heard.kind),
+        f"[{colour}]{state}[/]" + (f"\n{escape(heard.state.reason)}" if heard.state and heard.state.reason else ""),
+        "\N{EN DASH}" if birth is None else " ".join(birth.time_modes),
+        "no birth" if birth is None else _nameplate(birth.nameplate),
+        age if heard.channel is None else f"{heard.channel}, {age}",
+        "\N{EN DASH}" if heard.stamp is None else escape(heard.stamp.boot),
+    )
+
+
+def _spoken(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _nameplate(nameplate: "Nameplate") -> str:
+    if isinstance(nameplate, ChargerNameplate):
+        way = f"back {nameplate.max_discharge_kw:.4g} kW" if nameplate.bidirectional else "one-way"
+        return f"{nameplate.max_charge_kw:.4g} kW, {way}, {nameplate.current.upper()}"
+    if isinstance(nameplate, BessNameplate):
+        return f"{nameplate.capacity_kwh:g} kWh, {nameplate.max_charge_kw:.4g} / {nameplate.max_discharge_kw:.4g} kW"
+    if isinstance(nameplate, PvNameplate):
+        return f"{nameplate.rated_kw:.4g} kW" + (", curtailable" if nameplate.curtailable else "")
+    return f"role {nameplate.role}" if isinstance(nameplate, MeterNameplate) else "service"

@@ -1,0 +1,330 @@
+"""``forward``, ``init-history`` and ``downsample``: the history in InfluxDB."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from urllib.parse import urlsplit
+
+import typer
+
+from schemas.errors import Fault, InputError, shorten
+from twinswarm.cli import options
+
+if TYPE_CHECKING:
+    from services.influx.server import InfluxServer
+
+_INFLUX = "InfluxDB"
+UrlOption = Annotated[
+    str, typer.Option("--influx", metavar="URL", help="http://host:port or https://…", rich_help_panel=_INFLUX)
+]
+OrgOption = Annotated[str, typer.Option("--org", metavar="NAME", help="Organisation.", rich_help_panel=_INFLUX)]
+BucketOption = Annotated[
+    str,
+    typer.Option(
+        "--bucket",
+        metavar="NAME",
+        help="Bucket of the live site. Simulated runs go to NAME-simulated, quarter-hours to NAME-quarters.",
+        rich_help_panel=_INFLUX,
+    ),
+]
+TokenOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="Its first line is the token. There is no --token: command lines are public.",
+        show_default="TWINSWARM_INFLUX_TOKEN_FILE, TWINSWARM_INFLUX_TOKEN",
+        rich_help_panel=_INFLUX,
+    ),
+]
+URL, ORG, BUCKET = "http://127.0.0.1:8086", "twinswarm", "twinswarm"
+_LEAST_RETENTION_DAYS = 2.0
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2261, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""What InfluxDB's times reach, in whole years."""
+_PASSWORD = (8, 72)
+"""Bytes of a password that InfluxDB takes."""
+_AnswerT = TypeVar("_AnswerT")
+_LOOK_S = 1.0
+"""Between looks for what is not there yet."""
+
+LOG = logging.getLogger(__name__)
+
+
+def forward(
+    history: Annotated[
+        str, typer.Option("--history", metavar="sqlite:PATH", help="What the recorder writes.", rich_help_panel=_INFLUX)
+    ] = options.HISTORY,
+    influx: UrlOption = URL,
+    org: OrgOption = ORG,
+    bucket: BucketOption = BUCKET,
+    token_file: TokenOption = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            "--keep",
+            metavar="DAYS",
+            help="Delete from the file what was forwarded and is older; never what was not.",
+            show_default="everything is kept",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End as soon as everything is forwarded.", rich_help_panel=_INFLUX)
+    ] = False,
+    heartbeat: options.HeartbeatOption = None,
+) -> None:
+    """Forward the history to **InfluxDB**: beside the recorder, whose file is the spool.
+
+    Starts and works while InfluxDB is away, and waits for the files of history and token. A point that the server
+    refuses goes to quarantine in the file, with the server's reason. Buckets are made by `init-history`.
+
+    Examples:
+        twinswarm forward --history sqlite:site.sqlite --influx http://127.0.0.1:8086 --token-file token --keep 30
+    """
+    from broker.heartbeat import Heartbeat
+    from services.history.influx import read_token, token_path
+    from services.history.store import HistoryStore
+    from services.influx.forward import Forwarder
+    from services.influx.spool import Spool, only_forwarder
+    from twinswarm.deploy.process import Life, stop_event, utc_now
+
+    if keep is not None and not 0 < keep <= 36_500:
+        raise InputError.one("--keep", "more than 0 and at most 36500 days", keep)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.Formatter.converter = time.gmtime
+    logging.getLogger("services").setLevel(logging.INFO)
+    file = options.history_file(history)
+    check_names(org, bucket)
+    check_url(influx)
+    stop, alive = stop_event(Life()), Heartbeat(heartbeat)
+    if not once:
+        # In a stack that is just starting the recorder and init-history have not made them yet.
+        for needed in (file, token_path(token_file)):
+            if needed is not None and not _comes_to_be(needed, lambda: alive.wait(stop, _LOOK_S)):
+                return
+    if not file.is_file():
+        raise InputError.one("--history", "there is no history here; the recorder makes it", str(file))
+    with (
+        only_forwarder(file),
+        closing(HistoryStore(file)) as store,
+        closing(_server(influx, org, token_file)) as server,
+    ):
+        forwarder = Forwarder(
+            Spool(store),
+            server,
+            bucket,
+            now=utc_now,
+            wait=lambda seconds: alive.wait(stop, seconds),
+            beat=alive.beat,
+            pause=stop.wait,
+            token=lambda: read_token(token_file),
+            keep=None if keep is None else timedelta(days=keep),
+        )
+        forwarder.serve(until_empty=once)
+
+
+def init_history(
+    influx: UrlOption = URL,
+    org: OrgOption = ORG,
+    bucket: BucketOption = BUCKET,
+    token_file: TokenOption = None,
+    retention: Annotated[
+        float | None,
+        typer.Option(
+            "--retention",
+            metavar="DAYS",
+            help="Of the live bucket, at least 2; 0: for ever, as quarter-hours and simulated runs are kept. Only when "
+            "it is given, that of a bucket that is there is changed; what is older is then deleted.",
+            show_default="90 when the bucket is made",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
+    write_token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--write-token",
+            metavar="FILE[:UID]",
+            help="Keep a token that writes and reads these buckets and may do nothing else in this file, readable by "
+            "the account UID alone: made when there is none that works. Repeatable.",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
+    read_token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--read-token",
+            metavar="FILE[:UID]",
+            help="The same for a token that only reads them. Repeatable.",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
+    set_up: Annotated[
+        Path | None,
+        typer.Option(
+            "--set-up",
+            metavar="FILE",
+            help="A file with a password: an InfluxDB that was never set up gets the user admin with it, the "
+            "organisation, the bucket, and the token of --token-file as one that may do everything.",
+            rich_help_panel=_INFLUX,
+        ),
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(
+            "--wait", metavar="SECONDS", min=0.0, help="For InfluxDB to answer, at most.", rich_help_panel=_INFLUX
+        ),
+    ] = 60.0,
+) -> None:
+    """Make InfluxDB's **buckets** and the task that makes quarter-hours. Once or again: nothing is lost by it.
+
+    With --write-token and --read-token also tokens that may do no more than is needed; that takes a token which may
+    manage tokens, such as the one that InfluxDB was set up with. With --set-up it sets it up, too: password and token
+    stay in their files, and are in no list of processes.
+
+    Examples:
+        twinswarm init-history --influx http://127.0.0.1:8086 --org twinswarm --retention 90 --token-file token
+        twinswarm init-history --token-file admin-token --write-token forward/token --read-token grafana/token:472
+    """
+    from services.history import influx as influx_history
+    from services.influx import downsample as made
+    from services.influx.server import ADMIN
+    from twinswarm.deploy.stack.token_file import TokenFile, parse_token_file
+
+    check_names(org, bucket)
+    if retention and not _LEAST_RETENTION_DAYS <= retention <= 36_500:
+        raise InputError.one("--retention", "0, or 2 to 36500 days", retention)
+    kept: list[TokenFile] = [
+        parse_token_file(option, text, write=write)
+        for option, texts, write in (("--write-token", write_token, True), ("--read-token", read_token, False))
+        for text in texts or ()
+    ]
+    with closing(_server(influx, org, token_file)) as server:
+        done = []
+        retention_s = None if retention is None else round(retention * 86_400)
+        if set_up is not None:
+            password, token = _password(set_up), influx_history.read_token(token_file)
+            first_s = made.RETENTION_S if retention_s is None else retention_s
+            if _await_answer(server, lambda: server.set_up(password, bucket, first_s, token), wait):
+                done.append(f"set up {influx}: organisation {org}, bucket {bucket}, user {ADMIN}")
+        else:
+            _await_answer(server, lambda: server.bucket(bucket), wait)
+        done += made.init_history(server, bucket, retention_s)
+        done += [told for file in kept for told in file.keep(server, bucket)]
+        for told in done or ["everything is there"]:
+            typer.echo(told)
+
+
+def downsample(
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="2024-05-17 or with a time, UTC.")],
+    stop: Annotated[str, typer.Option("--to", metavar="TIME", help="Not included.")],
+    influx: UrlOption = URL,
+    org: OrgOption = ORG,
+    bucket: BucketOption = BUCKET,
+    token_file: TokenOption = None,
+    live: Annotated[bool, typer.Option("--live", help="Of the live bucket, not of the simulated runs.")] = False,
+) -> None:
+    """Make **quarter-hours** of simulated runs in InfluxDB: means and energies. The live bucket has a task for it.
+
+    Examples:
+        twinswarm downsample --from 2024-05-16T22:00 --to 2024-05-17T22:00 --token-file token
+    """
+    from services.influx import downsample as made
+
+    check_names(org, bucket)
+    begin, end = _time("--from", start), _time("--to", stop)
+    if begin >= end:
+        raise InputError.one("--to", "is to be after --from", stop)
+    with closing(_server(influx, org, token_file)) as server:
+        made.downsample(server, bucket, begin, end, simulated=not live)
+
+
+def _comes_to_be(file: Path, wait: Callable[[], bool]) -> bool:
+    """Waits until the file is there; False: ``wait`` said to stop."""
+    if not file.is_file():
+        LOG.warning("waiting for %s, which is not there yet", file)
+    while not file.is_file():
+        if wait():
+            return False
+    return True
+
+
+def _password(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError.one("--set-up", f"cannot be read: {error}", str(file)) from None
+    if not _PASSWORD[0] <= len(text.encode()) <= _PASSWORD[1]:
+        what = f"a password of {_PASSWORD[0]} to {_PASSWORD[1]} bytes is wanted in it, not one of {len(text.encode())}"
+        raise InputError.one("--set-up", what, str(file))
+    return text
+
+
+def _await_answer(server: "InfluxServer", ask: Callable[[], _AnswerT], wait_s: float) -> _AnswerT:
+    """What the server answered. Raises InfluxAwayError when it did not in time."""
+    from services.influx.server import InfluxAwayError
+
+    deadline = time.monotonic() + wait_s
+    waiting = False
+    while True:
+        try:
+            return ask()
+        except InfluxAwayError as error:
+            if time.monotonic() >= deadline:
+                raise InfluxAwayError(f"{error}; waited {wait_s:g} s for it") from None
+        if not waiting:
+            typer.echo(f"waiting at most {wait_s:g} s for {server.url} to answer", err=True)
+            waiting = True
+        time.sleep(_LOOK_S)
+
+
+def _server(url: str, org: str, token_file: Path | None) -> "InfluxServer":
+    from services.history.influx import read_token
+    from services.influx.server import InfluxServer
+
+    check_url(url)
+    return InfluxServer(url, org, read_token(token_file))
+
+
+def check_url(url: str) -> None:
+    """Raises InputError."""
+    from services.history.influx import without_secrets
+
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is none
+        usable = False
+    if not usable:
+        raise InputError.one("--influx", "http://host:port or https://host:port", without_secrets(url))
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise InputError.one("--influx", "is an address alone; a token is given by a file", without_secrets(url))
+
+
+def check_names(org: str | None, bucket: str | None) -> None:
+    """Raises InputError for an empty one: the server would take it for any. None is one that was not given."""
+    faults = [
+        Fault(option, "is not to be empty", shorten(name))
+        for option, name in (("--org", org), ("--bucket", bucket))
+        if name is not None and not name.strip()
+    ]
+    if faults:
+        raise InputError(faults)
+
+
+def _time(option: str, text: str) -> datetime:
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError.one(option, "a time is written 2024-05-17 or 2024-05-17T22:00, UTC", text) from None
+    try:
+        time = told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+    except OverflowError:
+        time = _EARLIEST - timedelta(seconds=1)
+    if not _EARLIEST <= time <= _LATEST:
+        raise InputError.one(option, f"a time from {_EARLIEST:%Y} until the end of {_LATEST:%Y}", text)
+    return time

@@ -1,0 +1,286 @@
+"""The services alone: each command is one process of the swarm, in this process."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.errors import InputError
+from schemas.messages import EmsMode
+from schemas.site import FEEDER, Site
+from twinswarm.cli import options
+from twinswarm.deploy.process import Connection, Life, run_member, utc_now
+from twinswarm.simulation.variants import Reference, StorageChoice
+
+CheckpointsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints",
+        metavar="DIR",
+        help="Folder of its checkpoint, from which it goes on after a restart in the middle of a run.",
+        show_default="none: a restart begins a new life",
+        rich_help_panel="Results",
+    ),
+]
+OnceOption = Annotated[
+    bool,
+    typer.Option("--once", help="End with the session that it took part in.", rich_help_panel="Time"),
+]
+
+
+def twin(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="A device of the site, such as ev1.")],
+    site: options.SiteOption = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    broker: options.BrokerOption = options.BROKER,
+    checkpoints: CheckpointsOption = None,
+    once: OnceOption = False,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
+) -> None:
+    """Run the twin of **one device**: charger, battery, PV inverter or meter.
+
+    It shows itself on the broker, publishes telemetry and obeys set-points, in the time of whatever session the
+    clock opens. Case, storage and reference have to be those of the clock's run.
+
+    Examples:
+        twinswarm twin ev1 --site fit_g2v --broker mqtt://127.0.0.1:1883 --checkpoints state
+    """
+    chosen = options.variant(site, case, storage, reference).taking_part
+    if device not in chosen.devices:
+        raise InputError.one("DEVICE", f"the site {chosen.site} has {', '.join(chosen.devices)}", device)
+    connection = options.connection(broker, cafile, cert, key, username, password_file)
+    _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
+
+
+def _service(device: str, told: str, example: str) -> Callable[..., None]:
+    """The command of a participant that needs nothing but the site and the broker."""
+
+    def serve(
+        site: options.SiteOption = options.SITE,
+        case: options.CaseOption = None,
+        storage: options.StorageOption = StorageChoice.BOTH,
+        reference: options.ReferenceOption = Reference.SMART,
+        broker: options.BrokerOption = options.BROKER,
+        checkpoints: CheckpointsOption = None,
+        once: OnceOption = False,
+        cafile: options.CafileOption = None,
+        cert: options.CertOption = None,
+        key: options.KeyOption = None,
+        username: options.UsernameOption = None,
+        password_file: options.PasswordFileOption = None,
+        heartbeat: options.HeartbeatOption = None,
+    ) -> None:
+        chosen = options.variant(site, case, storage, reference).taking_part
+        connection = options.connection(broker, cafile, cert, key, username, password_file)
+        _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
+
+    serve.__doc__ = f"{told}\n\nExamples:\n    {example}"
+    return serve
+
+
+def ems(
+    site: options.SiteOption = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    mode: Annotated[
+        EmsMode | None,
+        typer.Option(
+            "--mode",
+            help="control: sends set-points. observe: plans, commands nobody. hold: does neither, so that "
+            "devices follow their fallback.",
+            show_default="the site's",
+            rich_help_panel="Site",
+        ),
+    ] = None,
+    broker: options.BrokerOption = options.BROKER,
+    checkpoints: CheckpointsOption = None,
+    once: OnceOption = False,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
+) -> None:
+    """Run the **EMS**: learns devices from their births, plans every step, sends set-points.
+
+    Examples:
+        twinswarm ems --site fit_g2v --broker mqtt://127.0.0.1:1883
+        twinswarm ems --site mysite --mode observe  to see what it would do with real devices
+    """
+    chosen = options.variant(site, case, storage, reference).taking_part
+    if mode is not None:
+        chosen = chosen.model_copy(update={"ems": chosen.ems.model_copy(update={"mode": mode})})
+    connection = options.connection(broker, cafile, cert, key, username, password_file)
+    _serve(chosen, "ems", connection, checkpoints, Life(once=once, heartbeat=heartbeat))
+
+
+grid = _service(
+    FEEDER,
+    "Run the **network twin**: solves the network, measures PCC power, losses and voltages.",
+    "twinswarm grid --site fit_g2v --broker mqtt://127.0.0.1:1883",
+)
+forecast = _service(
+    "forecast",
+    "Run the **forecast**: load, PV and expected sessions as retained series.",
+    "twinswarm forecast --site fit_g2v --broker mqtt://127.0.0.1:1883",
+)
+tariff = _service(
+    "tariff",
+    "Run the **tariff**: purchase and sale prices in €/kWh as retained series.",
+    "twinswarm tariff --site fit_g2v --case 3 --broker mqtt://127.0.0.1:1883",
+)
+
+
+def recorder(
+    history: options.HistoryOption = options.HISTORY,
+    disk_low: Annotated[
+        float,
+        typer.Option(
+            "--disk-low",
+            metavar="GIB",
+            help="Raise the alarm disk_low while less is free on the history's disk. Not in lock-step.",
+            rich_help_panel="Results",
+        ),
+    ] = 1.0,
+    site: options.SiteOption = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    broker: options.BrokerOption = options.BROKER,
+    checkpoints: CheckpointsOption = None,
+    once: OnceOption = False,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
+) -> None:
+    """Run the **recorder**: everything on the topics goes to disk, then it is acknowledged.
+
+    Examples:
+        twinswarm recorder --history sqlite:site.sqlite --broker mqtt://127.0.0.1:1883
+    """
+    chosen = options.variant(site, case, storage, reference).taking_part
+    connection = options.connection(broker, cafile, cert, key, username, password_file)
+    if not 0 <= disk_low <= 1e6:
+        raise InputError.one("--disk-low", "0 (never) to 1000000 GiB", disk_low)
+    life, file = Life(once=once, heartbeat=heartbeat), options.history_file(history)
+    _log("recorder", chosen, connection)
+    run_member(chosen, "recorder", connection, checkpoints, file, life, round(disk_low * 2**30))
+
+
+def clock(
+    site: options.SiteOption = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    date: options.DateOption = None,
+    length: options.ForOption = None,
+    speed: options.SpeedOption = options.LOCKSTEP,
+    from_now: Annotated[
+        bool,
+        typer.Option(
+            "--now",
+            help="The run begins at this moment of the machine's clock, and without --for it has no end.",
+            rich_help_panel="Time",
+        ),
+    ] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Real devices: a session in wall time without an end. An open one is gone on with, and when this "
+            "process is stopped it stays open.",
+            rich_help_panel="Time",
+        ),
+    ] = False,
+    stay: Annotated[
+        bool,
+        typer.Option(
+            "--stay",
+            help="Live on after the end until stopped: for supervisors, which else would begin the run again.",
+            rich_help_panel="Time",
+        ),
+    ] = False,
+    broker: options.BrokerOption = options.BROKER,
+    checkpoints: CheckpointsOption = None,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
+) -> None:
+    """Run the **clock**: opens a session, carries it to its end, ends with it.
+
+    In lock-step it waits for every device and service of the site, then ticks. It refuses a site that lives: whose
+    session is open, or on which a device is online that is not the site's or does not follow this time. With
+    --checkpoints a clock that was stopped or killed goes on with its run when the same command is started again;
+    after the run's end the command begins a new one.
+
+    Examples:
+        twinswarm clock --site fit_g2v --for 24h --broker mqtt://127.0.0.1:1883
+        twinswarm clock --site fit_g2v --speed 60
+        twinswarm clock --site fit_g2v --speed 1 --now  a site on MQTT to develop against
+        twinswarm clock --site mysite --live            real devices
+    """
+    from twinswarm.deploy.clock_order import ClockOrder
+    from twinswarm.deploy.clock_process import run_clock
+    from twinswarm.simulation.compose import members
+    from twinswarm.simulation.runs import new_run_id, parse_duration
+
+    if live:
+        options.refuse_beside("--live", {"--date": date, "--for": length, "--case": case, "--now": from_now or None})
+        if speed != options.LOCKSTEP:
+            raise InputError.one("--speed", "cannot stand beside --live: real devices live in real time", speed)
+    factor = 1.0 if live else options.parse_speed(speed)
+    if from_now:
+        options.refuse_beside("--now", {"--date": date})
+        if factor is None:
+            raise InputError.one("--speed", "a number is needed beside --now: lock-step knows no machine time", speed)
+    chosen = options.variant(site, case, storage, reference).taking_part
+    t0, span = None, None if length is None else parse_duration(length)
+    if not (live or from_now):
+        course = options.course(chosen, date, length)
+        t0, span = course.t0, course.t_end - course.t0
+    order = ClockOrder(
+        run=new_run_id(utc_now()),
+        t0=t0,
+        length=span,
+        speed=factor,
+        simulated=not live,
+        allowed=frozenset(members(chosen)),
+        end_when_stopped=not live and checkpoints is None,
+        stay=stay,
+    )
+    connection = options.connection(broker, cafile, cert, key, username, password_file)
+    _log("clock", chosen, connection)
+    run_clock(chosen, order, connection, checkpoints, Life(heartbeat=heartbeat))
+
+
+def _serve(site: Site, device: str, connection: Connection, checkpoints: Path | None, life: Life) -> None:
+    _log(device, site, connection)
+    run_member(site, device, connection, checkpoints, None, life)
+
+
+def _log(device: str, site: Site, connection: Connection) -> None:
+    """A service tells of its work on standard error, times in UTC."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.Formatter.converter = time.gmtime
+    for ours in ("twinswarm", "broker", "services", "twin_devices"):
+        logging.getLogger(ours).setLevel(logging.INFO)
+    logging.getLogger("twinswarm").info("%s of site %s, on %s; Ctrl-C ends it", device, site.site, connection.address)

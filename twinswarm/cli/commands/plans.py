@@ -1,0 +1,51 @@
+"""``plan``: one optimisation of a site."""
+
+from typing import Annotated
+
+import typer
+
+from twinswarm.cli import options
+from twinswarm.cli.output import Output, busy
+from twinswarm.simulation.variants import Reference, StorageChoice
+
+
+def plan(
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="HH:MM",
+            help="Local time of the plan, the beginning of a step.",
+            rich_help_panel="Time",
+        ),
+    ] = "00:00",
+    site: options.SiteOption = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    date: options.DateOption = None,
+    json: options.JsonOption = None,
+) -> None:
+    """Optimise a site **once**, and show the plan: objective, every power and SOC, shortfalls.
+
+    A plan needs measurements. So the site lives through its day in memory from local midnight, as `run` does but
+    unrecorded, and what the EMS plans at `--at` is shown. Powers in kW, positive when drawn from the
+    building's bus; the PCC positive on import; SOC at the end of each step.
+
+    Examples:
+        twinswarm plan  the whole day, seen from midnight
+        twinswarm plan --at 10:15 --case 3 --json -
+    """
+    from schemas.site import day_start
+    from twinswarm.cli.plan_tables import plan_json, tell_plan
+    from twinswarm.simulation.one_plan import plan_at
+
+    output = Output.to(json)
+    chosen = options.variant(site, case, storage, reference)
+    course = options.course(chosen.site, date, None)
+    moment = options.parse_local_time(at, day_start(course.t0, chosen.site.zone), chosen.site)
+    console = output.console
+    with busy(console, f"living through the day until {at} …"):
+        found = plan_at(chosen.taking_part, course, moment)
+    output.write(plan_json(found, chosen.taking_part))
+    tell_plan(found, chosen.taking_part, console)

@@ -1,0 +1,260 @@
+"""``study`` and ``calibrate``: the published study, and the fit of a site to it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.errors import InputError
+from twinswarm.cli import options
+from twinswarm.cli.output import Output, busy, on_terminal
+from twinswarm.simulation.variants import Reference
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from twinswarm.study.pool import Pool
+    from twinswarm.study.robustness import Robustness
+    from twinswarm.study.sensitivity import Sensitivity
+    from twinswarm.study.study import StudyOrder, StudyResult
+
+
+def study(
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site",
+            metavar="FILE|NAME",
+            help="A site with cases.",
+            show_default="the fitted one of the reference: fit_g2v, fit_none or fit_uncontrolled",
+            rich_help_panel="Site",
+        ),
+    ] = None,
+    cases: Annotated[
+        str | None,
+        typer.Option(
+            "--cases", metavar="1,6", help="Some of the site's cases.", show_default="all", rich_help_panel="Site"
+        ),
+    ] = None,
+    reference: options.ReferenceOption = Reference.SMART,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder for the figures and the report.", rich_help_panel="Results"),
+    ] = options.RUNS / "study",
+    json: options.JsonOption = None,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness/--no-robustness",
+            help="What becomes of the table without load noise and with ten other measured loads (deterministic "
+            "seeds), eleven times as many days.",
+            rich_help_panel="More",
+        ),
+    ] = True,
+    sensitivities: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivities",
+            help="Also over cloud length, dead time, BESS size, number of cars and forecast error.",
+            rich_help_panel="More",
+        ),
+    ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            max=256,
+            help="Days that run at once.",
+            show_default="one per core",
+            rich_help_panel="More",
+        ),
+    ] = None,
+) -> None:
+    """Reproduce the **published study**: six cases, each as reference, with BESS, with V2G and with both.
+
+    Every day is lived through by the same twins, network and EMS as with `run`, to the last bit. Prints the table
+    beside the published one, the peak-shaving factors, what becomes of them with other loads, and what of all this is
+    fitted or not known.
+
+    Examples:
+        twinswarm study
+        twinswarm study --no-robustness               the table alone, in seconds
+        twinswarm study --cases 6 --json result.json
+        twinswarm study --reference no-cars --out out
+        twinswarm study --sensitivities               all that is to be known of the fit, in some minutes
+    """
+    from sites.loading import load_site
+    from twinswarm.study.study import SITES, StudyOrder, pool_of
+    from twinswarm.study.variations import has_other_loads
+
+    output = Output.to(json)
+    chosen = [case.strip() for case in cases.split(",")] if cases is not None else []
+    order = StudyOrder.of(load_site(site or SITES[reference]), reference, chosen)
+    _make(out)
+    console = output.console
+    with ExitStack() as stack:
+        with busy(console, "starting"):
+            pool = stack.enter_context(pool_of(order, processes))
+        result = _conduct(order, pool, console)
+        _tell_table(result, console)
+        robust = _conduct_robustness(result, pool, console) if robustness and has_other_loads(order.site) else None
+        swept = _conduct_sensitivities(order, pool, console) if sensitivities else []
+    told = result.to_json()
+    if robust is not None:
+        told["robustness"] = robust.to_json()
+    if swept:
+        told["sensitivities"] = [one.to_json() for one in swept]
+    output.write(told)
+    _tell_the_rest(result, robust, console)
+    _write(result, robust, swept, out, console)
+
+
+def calibrate(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="A site with the study's cases: file, folder or name.")],
+    target: Annotated[
+        Path,
+        typer.Option(
+            "--target",
+            metavar="FILE",
+            help="TOML: the reference, the scales, and the parameters with their bounds. "
+            "That of the fitted site is twinswarm/study/calibration/smart.toml, its start the prototype beside it.",
+        ),
+    ],
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state", metavar="FILE", help="Keeps every point: the same command goes on where it was stopped."
+        ),
+    ] = None,
+    points: Annotated[int, typer.Option("--points", min=1, help="At most; those of the state included.")] = 400,
+    processes: Annotated[int, typer.Option("--processes", min=1, max=256, help="Days that run at once.")] = 1,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", metavar="FILE", help="Writes the fitted site as resolved JSON.", rich_help_panel="Results"
+        ),
+    ] = None,
+    json: options.JsonOption = None,
+) -> None:
+    """Fit a site to the published table: bounded least squares **on the loop itself**.
+
+    Every point is all days of the study with twins, network and EMS. First by differences, then by a search over all
+    points looked at, for the peak-shaving factors, which move in steps. Tells the residuals, the parameters at their
+    bounds, and the combinations of parameters that the table cannot tell.
+
+    Examples:
+        twinswarm calibrate fit_g2v --target target.toml --state calibration.json
+        twinswarm calibrate mysite --target target.toml --write fitted.json --points 50
+    """
+    from sites.loading import load_site
+    from twinswarm.study.calibration.fit import calibrate as fit
+    from twinswarm.study.calibration.state import State
+    from twinswarm.study.calibration.tables import parameter_table, residual_table, to_json, verdict
+    from twinswarm.study.calibration.target import read_target
+
+    output = Output.to(json)
+    loaded, wanted = load_site(site), read_target(target)
+    console = output.console
+    fitted = fit(
+        loaded,
+        wanted,
+        State.open(state, loaded, wanted),
+        points,
+        processes,
+        lambda point, known: console.print(
+            f"point {len(known.points)}: cost {known.cost(point):.2f}, RMSE {point.rmse_eur_per_day:.3f} €/day, "
+            f"{point.signs_matched} signs",
+            highlight=False,
+        ),
+    )
+    output.write(to_json(fitted))
+    for table in (parameter_table(fitted), residual_table(fitted)):
+        console.print(table)
+    for line in verdict(fitted):
+        console.print(line)
+    if write is not None:
+        try:
+            write.write_text(fitted.site.model_dump_json(indent=1), encoding="utf-8")
+        except OSError as error:
+            raise InputError.one("--write", f"cannot be written: {error.strerror}", str(write)) from None
+        console.print(f"Site     {write}", markup=False, soft_wrap=True)
+
+
+def _make(folder: Path) -> None:
+    """Raises InputError now for what could not be written in the end."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError.one("--out", f"cannot be made: {error.strerror}", str(folder)) from None
+
+
+@contextmanager
+def _progress(console: "Console", what: str) -> Iterator[tuple[Callable[[int], None], Callable[[object], None]]]:
+    """A bar of days: to be told how many there are, and of each that is over."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not on_terminal(console)) as progress:
+        task = progress.add_task(what, total=None)
+        yield (
+            lambda days: progress.update(task, total=days),
+            lambda _: progress.advance(task),
+        )
+
+
+def _conduct(order: "StudyOrder", pool: "Pool", console: "Console") -> "StudyResult":
+    from twinswarm.study.study import conduct_study
+
+    with _progress(console, "days of the study") as (on_start, on_day):
+        return conduct_study(order, pool, on_start, on_day)
+
+
+def _conduct_robustness(result: "StudyResult", pool: "Pool", console: "Console") -> "Robustness":
+    from twinswarm.study.robustness import conduct_robustness
+
+    with _progress(console, "days with other loads") as (on_start, on_day):
+        return conduct_robustness(result.order, result.table, pool, on_start, on_day)
+
+
+def _conduct_sensitivities(order: "StudyOrder", pool: "Pool", console: "Console") -> "list[Sensitivity]":
+    from twinswarm.study.sensitivity import conduct_sensitivities
+
+    with _progress(console, "days of the sensitivities") as (on_start, on_day):
+        return conduct_sensitivities(order, pool, on_start, on_day)
+
+
+def _tell_table(result: "StudyResult", console: "Console") -> None:
+    from twinswarm.study.tables import table_ii, verdict
+
+    console.print(table_ii(result))
+    for line in verdict(result):
+        console.print(line)
+
+
+def _tell_the_rest(result: "StudyResult", robust: "Robustness | None", console: "Console") -> None:
+    from twinswarm.study.tables import effort, honesty, spread_table, without_spreads
+
+    console.print(without_spreads(result) if robust is None else spread_table(robust))
+    for heading, text in honesty():
+        console.print(f"[bold]{heading}:[/bold] {text}")
+    console.print(effort(result))
+
+
+def _write(
+    result: "StudyResult",
+    robust: "Robustness | None",
+    swept: "list[Sensitivity]",
+    folder: Path,
+    console: "Console",
+) -> None:
+    from twinswarm.study.figures import figures, sensitivity_figures, write_figures
+    from twinswarm.study.report import render_study, write_study
+
+    drawn, more = figures(result), sensitivity_figures(swept)
+    files = write_figures([*drawn, *more], folder)
+    report = write_study(render_study(result, drawn, robust, more), folder)
+    console.print(f"Report   {report}", markup=False, soft_wrap=True)
+    console.print(f"Figures  {len(files)} files in {folder}", markup=False, soft_wrap=True)

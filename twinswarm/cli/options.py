@@ -1,0 +1,357 @@
+"""The options that commands share, each defined once, and what they mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.address import BrokerAddress, Credentials, parse_broker
+from schemas.cycle import Course
+from schemas.errors import Fault, InputError, shorten
+from schemas.site import Site
+from twinswarm.deploy.process import Connection
+from twinswarm.simulation.runs import course_of, parse_date, parse_duration
+from twinswarm.simulation.variants import Reference, StorageChoice, with_case, with_storage
+
+RUNS = Path("runs")
+"""Where histories and reports go when nothing else is said."""
+HISTORY = f"sqlite:{RUNS / 'history.sqlite'}"
+SITE = "fit_g2v"
+BROKER = "mqtt://127.0.0.1:1883"
+LOCKSTEP = "lockstep"
+
+_SITE, _WHEN, _OUT, _BROKER = "Site", "Time", "Results", "Broker"
+
+# ---- the site and its variant
+
+SiteOption = Annotated[
+    str,
+    typer.Option(
+        "--site",
+        metavar="FILE|NAME",
+        help="Site description: a YAML file, a folder with site.yaml, resolved JSON, or a site in the box "
+        "(fit_g2v, fit_none, fit_uncontrolled, carpark).",
+        rich_help_panel=_SITE,
+    ),
+]
+CaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--case",
+        metavar="1..6",
+        help="A case of the site: its tariff and its PV. The fitted sites have the study's 1 to 6; "
+        "without it the site's own tariff holds, which is theirs of case 6.",
+        rich_help_panel=_SITE,
+    ),
+]
+StorageOption = Annotated[
+    StorageChoice,
+    typer.Option(
+        "--storage",
+        help="What the EMS may store in: the stationary battery, the cars (V2G), both, or nothing. "
+        "Without V2G the cars are treated as in the reference.",
+        rich_help_panel=_SITE,
+    ),
+]
+ReferenceOption = Annotated[
+    Reference,
+    typer.Option(
+        "--reference",
+        help="What savings are measured against, never with BESS or V2G: no-cars leaves the cars out, "
+        "uncontrolled charges them on arrival, smart charges them when it is cheap.",
+        rich_help_panel=_SITE,
+    ),
+]
+
+# ---- time
+
+DateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--date",
+        metavar="YYYY-MM-DD",
+        help="Local day that begins the run, at its midnight.",
+        show_default="the site's date",
+        rich_help_panel=_WHEN,
+    ),
+]
+ForOption = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        help="Simulated length: 24h, 90min, 3d (a d is 24 h).",
+        show_default="that local day: 23, 24 or 25 h",
+        rich_help_panel=_WHEN,
+    ),
+]
+SpeedOption = Annotated[
+    str,
+    typer.Option(
+        "--speed",
+        metavar="lockstep|NUMBER",
+        help="lockstep: barrier by barrier, as fast as the machine goes, bit-identical. A number: along the wall "
+        "clock so many times faster; 1 is real time. Devices that the machine cannot keep up with count as absent.",
+        rich_help_panel=_WHEN,
+    ),
+]
+
+# ---- results
+
+HistoryOption = Annotated[
+    str,
+    typer.Option(
+        "--history",
+        metavar="sqlite:PATH",
+        help="History file that the recorder writes; made if need be. Runs are added to it.",
+        rich_help_panel=_OUT,
+    ),
+]
+RecordedOption = Annotated[
+    str,
+    typer.Option(
+        "--history",
+        metavar="sqlite:PATH|influxdb://HOST:PORT/ORG/BUCKET",
+        help="History to read. InfluxDB's token comes from the file named by TWINSWARM_INFLUX_TOKEN_FILE.",
+        rich_help_panel=_OUT,
+    ),
+]
+RunOption = Annotated[
+    str,
+    typer.Option(
+        "--run",
+        metavar="ID|latest",
+        help="A run's identifier, as printed at its end; latest is the newest that is no reference.",
+        rich_help_panel=_OUT,
+    ),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="DIR",
+        help="Folder for the HTML report with its figures; it needs no network.",
+        show_default=f"{RUNS}/RUN",
+        rich_help_panel=_OUT,
+    ),
+]
+NoReportOption = Annotated[
+    bool, typer.Option("--no-report", help="Write no report, only the history.", rich_help_panel=_OUT)
+]
+JsonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="Also as JSON, at full precision. - is standard output; everything else then goes to standard error.",
+        show_default=False,
+        rich_help_panel=_OUT,
+    ),
+]
+
+# ---- the broker
+
+UpBrokerOption = Annotated[
+    str,
+    typer.Option(
+        "--broker",
+        metavar="embedded|mosquitto|URL",
+        help="embedded: amqtt, nothing to install. mosquitto: a local one is started. "
+        "URL: mqtt://host:port or mqtts://host:port of one that runs.",
+        rich_help_panel=_BROKER,
+    ),
+]
+BrokerOption = Annotated[
+    str,
+    typer.Option(
+        "--broker", metavar="URL", help="mqtt://host:port or, encrypted, mqtts://host:port.", rich_help_panel=_BROKER
+    ),
+]
+CafileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cafile",
+        metavar="FILE",
+        help="PEM with the authorities that may have signed the broker's certificate.",
+        show_default="the machine's",
+        rich_help_panel=_BROKER,
+    ),
+]
+CertOption = Annotated[
+    Path | None,
+    typer.Option("--cert", metavar="FILE", help="PEM: this client's certificate.", rich_help_panel=_BROKER),
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="PEM: its key, without a pass phrase.", rich_help_panel=_BROKER),
+]
+CertificatesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificates",
+        metavar="DIR",
+        help="Folder that `provision` made: every participant uses the certificate in its own name.",
+        rich_help_panel=_BROKER,
+    ),
+]
+UsernameOption = Annotated[
+    str | None, typer.Option("--username", metavar="NAME", help="For the broker.", rich_help_panel=_BROKER)
+]
+PasswordFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        help="Its first line is the password. There is no --password: command lines are public.",
+        rich_help_panel=_BROKER,
+    ),
+]
+
+# ---- supervision
+
+HeartbeatOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--heartbeat",
+        metavar="FILE",
+        help="Renew this file's modification time at least every 5 s while the work goes on, for a supervisor. "
+        "Who serves on the broker does so only while that connection stands.",
+        rich_help_panel="Supervision",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A site under a case, and what of its storage takes part."""
+
+    site: Site
+    storage: StorageChoice
+    reference: Reference
+
+    @property
+    def taking_part(self) -> Site:
+        return with_storage(self.site, self.storage, self.reference)
+
+
+def variant(site: str, case: str | None, storage: StorageChoice, reference: Reference) -> Variant:
+    """Raises InputError with every fault of the description."""
+    from sites.loading import load_site
+
+    loaded = load_site(site)
+    return Variant(loaded if case is None else with_case(loaded, case), storage, reference)
+
+
+def course(site: Site, date: str | None, length: str | None) -> Course:
+    """Raises InputError."""
+    day = None if date is None else parse_date(date)
+    if length is None:
+        return course_of(site, day)
+    span = parse_duration(length)
+    try:
+        return course_of(site, day, span)
+    except InputError as error:
+        raise InputError.one("--for", error.faults[0].what, length) from None
+
+
+def history_file(url: str) -> Path:
+    """Of ``--history sqlite:PATH``. Raises InputError."""
+    from services.history.sqlite import history_path
+
+    try:
+        return history_path(url)
+    except InputError as error:
+        raise InputError.one("--history", error.faults[0].what, url) from None
+
+
+def parse_speed(text: str) -> float | None:
+    """None: lock-step. Raises InputError."""
+    if text == LOCKSTEP:
+        return None
+    allowed = "lockstep or a number above 0 and up to 100000 is allowed"
+    try:
+        speed = float(text)
+    except ValueError:
+        raise InputError.one("--speed", allowed, text) from None
+    if not 0 < speed <= 100_000:
+        raise InputError.one("--speed", allowed, text)
+    return speed
+
+
+def refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    """Raises InputError with all of ``others`` that were given (are not None): they cannot stand beside ``option``."""
+    faults = [
+        Fault(other, f"cannot stand beside {option}", None if value is True else shorten(value))
+        for other, value in others.items()
+        if value is not None
+    ]
+    if faults:
+        raise InputError(faults)
+
+
+def parse_local_time(text: str, midnight: datetime, site: Site) -> datetime:
+    """``10:15`` on the local day that begins at ``midnight`` (UTC). Raises InputError unless it begins a step.
+
+    An hour that the clocks leave out does not exist; of one that comes twice the first is meant.
+    """
+    try:
+        clock = datetime.strptime(text, "%H:%M").time()
+    except ValueError:
+        raise InputError.one("--at", "a local time is written 10:15", text) from None
+    local = datetime.combine(midnight.astimezone(site.zone).date(), clock, site.zone)
+    at = local.astimezone(midnight.tzinfo)
+    if at.astimezone(site.zone).time() != clock:
+        raise InputError.one("--at", f"this day has no such hour: clocks change in {site.zone}", text)
+    if (at - midnight).total_seconds() % site.time.step_s:
+        raise InputError.one("--at", f"a step of {site.time.step_s} s is to begin then, counted from midnight", text)
+    return at
+
+
+def connection(
+    broker: str,
+    cafile: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    username: str | None,
+    password_file: Path | None,
+) -> Connection:
+    """Of a broker that runs. Raises InputError with all faults."""
+    faults: list[Fault] = []
+    address = credentials = None
+    try:
+        address = parse_broker(broker)
+        if not isinstance(address, BrokerAddress):
+            what = "mqtt://host:port or mqtts://host:port of a broker that runs is allowed; `up` can start one"
+            faults.append(Fault("--broker", what, shorten(broker)))
+    except InputError as error:
+        faults += error.faults
+    try:
+        credentials = Credentials(cafile, cert, key, username, password_file)
+        if isinstance(address, BrokerAddress):
+            credentials.check_for(address)
+    except InputError as error:
+        faults += error.faults
+    if faults:
+        raise InputError(faults)
+    assert isinstance(address, BrokerAddress)
+    assert credentials is not None
+    return Connection(address, credentials)
+
+
+def check_certificates(folder: Path | None, credentials: Credentials, broker: str) -> None:
+    """Of ``--certificates``. Raises InputError for a folder that provisioning did not make, and beside other proofs."""
+    if folder is None:
+        return
+    from broker.provision.layout import Folder
+
+    if credentials != Credentials():
+        raise InputError.one("--certificates", "is everybody's proof: leave --cafile, --cert, --key, --username out")
+    if not Folder(folder).ca_certificate.is_file():
+        raise InputError.one("--certificates", "was not made by `twinswarm provision`: it has no ca.crt", str(folder))
+    address = parse_broker(broker)
+    if not isinstance(address, BrokerAddress) or not address.tls:
+        what = "certificates need an encrypted broker that runs: give --broker mqtts://host:port"
+        raise InputError.one("--certificates", what, broker)

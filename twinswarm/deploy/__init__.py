@@ -1,0 +1,1 @@
+"""A site as processes or containers."""

@@ -1,0 +1,161 @@
+"""`twinswarm up`: a broker, one process per participant, the clock; a day in lock-step; then the result."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from broker.address import BrokerAddress, Credentials, LocalBroker, parse_broker
+from broker.mqtt import MqttTransport
+from broker.servers.embedded import EmbeddedBroker
+from broker.servers.mosquitto import LocalMosquitto
+from runtime.wall import LINGER_S
+from schemas.errors import InputError, RemoteMessageError
+from schemas.messages import TimeMode
+from schemas.participant import Received
+from schemas.roles import OBSERVER
+from schemas.site import Site
+from schemas.topics import Channel, Topic, topic_filter
+from schemas.wire import decode
+from services.analysis.result import RunResult
+from services.clock.lockstep import CLOCK
+from services.clock.refusal import check_site_is_free
+from twinswarm.deploy.clock_order import ClockOrder
+from twinswarm.deploy.process import Connection, utc_now
+from twinswarm.deploy.processes import ProcessSwarm
+from twinswarm.deploy.supervisor import Death
+from twinswarm.deploy.threads import ThreadedSwarm
+from twinswarm.simulation.compose import members
+from twinswarm.simulation.pipeline import OnMessage, Order, settle
+from twinswarm.simulation.runs import new_run_id
+
+_WATCHED = (Channel.TICK, Channel.TELEMETRY, Channel.SERIES, Channel.PLAN, Channel.RECEIPT, Channel.ALARM)
+
+
+@dataclass(frozen=True)
+class How:
+    """How the swarm is to run. ``broker``: embedded, mosquitto, or the address of one that runs."""
+
+    broker: str
+    credentials: Credentials
+    workdir: Path
+    """Its run's logs, checkpoints and resolved site go to a folder below."""
+    speed: float | None = None
+    """None: lock-step, as fast as the machine goes; else wall time, so many times faster."""
+    attach: frozenset[str] = frozenset()
+    """Devices that the user runs: no twin is started for them."""
+    one_process: bool = False
+    """All participants as threads of this process, each with its connection; else a process each."""
+    certificates: Path | None = None
+    """Folder that ``twinswarm provision`` made: everybody proves by a certificate who it is. None: `credentials`."""
+
+    @property
+    def mode(self) -> TimeMode:
+        return TimeMode.LOCKSTEP if self.speed is None else TimeMode.WALL
+
+    @property
+    def external(self) -> bool:
+        """Whether the broker runs already, and may have others on it."""
+        return isinstance(parse_broker(self.broker), BrokerAddress)
+
+
+@contextmanager
+def broker_for(how: How, logs: Path) -> Iterator[Connection]:
+    """Starts a local broker if one is asked for. Raises InputError, BrokerUnreachableError."""
+    address = parse_broker(how.broker)
+    with ExitStack() as stack:
+        if address is LocalBroker.EMBEDDED:
+            address = stack.enter_context(EmbeddedBroker(log=logs / "broker.log")).address
+        elif address is LocalBroker.MOSQUITTO:
+            address = stack.enter_context(LocalMosquitto(directory=logs / "mosquitto")).address
+        assert isinstance(address, BrokerAddress)
+        connection = Connection(address, how.credentials, how.certificates)
+        connection.credentials_of(OBSERVER).check_for(address)
+        yield connection
+
+
+def conduct_swarm(
+    order: Order, how: How, on_message: OnMessage | None = None, on_news: Callable[[str], None] | None = None
+) -> RunResult:
+    """Runs a day as a swarm of processes, records it, and compares it with its reference.
+
+    ``on_news`` is told of processes that died. Raises TwinswarmError; whatever happens, no process is left behind.
+    """
+    site = order.taking_part
+    _check_attached(site, how.attach)
+    began = time.perf_counter()
+    run = new_run_id(utc_now())
+    folder = how.workdir / run
+    folder.mkdir(parents=True, exist_ok=True)
+    with broker_for(how, folder / "logs") as connection:
+        observer = MqttTransport(connection.address, f"{site.site}.{OBSERVER}", connection.credentials_of(OBSERVER))
+        if how.external:
+            check_site_is_free(observer, site.site, how.mode, how.attach)
+        length = order.course.t_end - order.course.t0
+        clock = ClockOrder(run=run, t0=order.course.t0, length=length, allowed=None, speed=how.speed)
+        swarm: Swarm
+        if how.one_process:
+            swarm = ThreadedSwarm(site, clock, connection, order.history)
+        else:
+            swarm = ProcessSwarm(site, clock, connection, order.history, folder)
+        observer.connect([topic_filter(site.site, channel=channel) for channel in _WATCHED])
+        try:
+            for device in members(site):
+                if device not in how.attach:
+                    swarm.start(device)
+            swarm.start(CLOCK)
+            while not swarm.finished(CLOCK):
+                for death in swarm.watch():
+                    if on_news is not None:
+                        on_news(str(death))
+                _observe(observer, on_message)
+            if how.mode is TimeMode.WALL:
+                _linger(observer, on_message)
+        finally:
+            swarm.stop()
+            observer.close()
+    return settle(order.history, run, order.reference, time.perf_counter() - began)
+
+
+class Swarm(Protocol):
+    """Participants that run by themselves, in processes or threads."""
+
+    def start(self, device: str) -> None: ...
+
+    def watch(self) -> list[Death]:
+        """Who died since the last call and was started again. Raises TwinswarmError when the run cannot go on."""
+        ...
+
+    def finished(self, device: str) -> bool: ...
+
+    def stop(self) -> None: ...
+
+
+def _check_attached(site: Site, attach: frozenset[str]) -> None:
+    if unknown := sorted(attach - set(members(site))):
+        raise InputError.one("--attach", f"the site has {', '.join(members(site))}", ", ".join(unknown))
+
+
+def _linger(observer: MqttTransport, on_message: OnMessage | None) -> None:
+    """No barrier says that the recorder has everything: it listens for a while after the end, and so do we."""
+    until = time.monotonic() + LINGER_S + 1.0
+    while time.monotonic() < until:
+        _observe(observer, on_message)
+
+
+def _observe(observer: MqttTransport, on_message: OnMessage | None) -> None:
+    """Takes what came since the last call, waiting a little for the first."""
+    delivery = observer.receive(0.1)
+    while delivery is not None:
+        if on_message is not None:
+            try:
+                topic = Topic.parse(delivery.topic)
+                stamp, body = decode(topic, delivery.payload)
+            except RemoteMessageError:
+                pass  # the recorder keeps it as a dead letter
+            else:
+                on_message(Received(topic, stamp, body))
+        observer.acknowledge(delivery)
+        delivery = observer.receive(0.0)

@@ -1,0 +1,1 @@
+"""A site composed and run in memory: no process, no screen."""

@@ -1,0 +1,87 @@
+"""The composition root: from a site description to its participants."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from schemas.errors import InputError
+from schemas.messages import MeterRole
+from schemas.participant import Participant
+from schemas.site import FEEDER, SERVICES, Meter, Site
+
+if TYPE_CHECKING:
+    from services.history.store import HistoryStore
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Where the recorder writes. ``label`` names the run in the history: ``main``, ``reference:<run>``."""
+
+    store: "HistoryStore"
+    label: str = "main"
+    disk_low_bytes: int | None = None
+    """Free on its disk, below which the recorder raises an alarm; None: the recorder's default."""
+
+
+def members(site: Site) -> tuple[str, ...]:
+    """Everybody who answers the clock in a simulated run: devices, the network twin, and the services."""
+    simulated = (name for name, device in site.devices.items() if not _is_real_pcc(device))
+    return (*sorted(simulated), FEEDER, *sorted(set(SERVICES) - {"clock"}))
+
+
+def required(site: Site) -> frozenset[str]:
+    """Those without whom a lock-step run does not begin."""
+    return frozenset(name for name in members(site) if name not in site.devices or site.devices[name].required)
+
+
+def _is_real_pcc(device: object) -> bool:
+    """In simulation the network twin is the PCC meter."""
+    return isinstance(device, Meter) and device.role is MeterRole.PCC
+
+
+def maker(site: Site, device: str, recording: Recording | None = None) -> Callable[[], Participant]:
+    """How to build one participant, fresh for every life. Imports only what this one needs.
+
+    Raises InputError for an identifier that the site does not have, and for a recorder without a recording.
+    """
+    if device in site.devices:
+        from twin_devices.build import build_twin
+
+        return lambda: build_twin(site, device)
+    if device == FEEDER:
+        from twin_devices.build import build_feeder
+
+        return lambda: build_feeder(site)
+    if device == "recorder":
+        return _recorder(site, recording)
+    if device == "ems":
+        from services.ems.participant import Ems
+
+        return lambda: Ems(site)
+    if device == "forecast":
+        from services.forecast.forecast import Forecast
+        from twin_devices.pv_source import pv_power
+
+        return lambda: Forecast(site, pv_power)
+    if device == "tariff":
+        from services.forecast.tariff import Tariff
+
+        return lambda: Tariff(site)
+    raise InputError.one(
+        "device", f"the site {site.site} has none of this name; it has {', '.join(members(site))}", device
+    )
+
+
+def _recorder(site: Site, recording: Recording | None) -> Callable[[], Participant]:
+    from services.recorder.disk import LOW_BYTES, DiskWatch, free_bytes
+    from services.recorder.recorder import Recorder
+
+    if recording is None:
+        raise InputError.one("--history", "a recorder needs a history to write to")
+    store, low_bytes = recording.store, recording.disk_low_bytes
+    return lambda: Recorder(
+        site,
+        store,
+        recording.label,
+        disk=DiskWatch(lambda: free_bytes(store.path), LOW_BYTES if low_bytes is None else low_bytes),
+    )

@@ -1,0 +1,39 @@
+"""A whole site in one process and one thread, without a broker: the same day, to the last bit."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from runtime.in_memory import run_direct
+from schemas.cycle import Course
+from schemas.messages import Phase
+from schemas.participant import Received
+from schemas.site import Site
+from schemas.topics import Channel, Kind, Topic
+from services.clock.lockstep import lockstep_session
+from twinswarm.simulation.compose import Recording, maker, members
+from twinswarm.simulation.runs import new_run_id
+
+
+def run_in_memory(
+    site: Site,
+    course: Course,
+    recording: Recording | None,
+    on_phase: Callable[[int, Phase, datetime], None] | None = None,
+    on_message: Callable[[Received], None] | None = None,
+) -> str:
+    """Runs a day and records it; without a recording nobody records, and ``on_message`` is all that is told of it.
+
+    Returns the run's identifier.
+    """
+    now = datetime.now(UTC)
+    run = new_run_id(now)
+    session = lockstep_session(course, now)
+    run_direct(
+        [maker(site, device, recording)() for device in members(site) if recording or device != "recorder"],
+        course,
+        run,
+        (Topic(site.site, Kind.CLOCK, "clock", Channel.SESSION), session),
+        on_phase,
+        on_message,
+    )
+    return run

@@ -1,0 +1,47 @@
+"""The plan that a site's EMS makes at one instant of a simulated day, with what it has measured by then."""
+
+from datetime import UTC, datetime
+
+from runtime.in_memory import run_direct
+from schemas.cycle import Course
+from schemas.errors import RunFailedError
+from schemas.messages import Plan
+from schemas.participant import Received
+from schemas.site import SERVICES, Site
+from schemas.topics import Channel, Kind, Topic
+from services.clock.lockstep import lockstep_session
+from twinswarm.simulation.compose import maker, members
+from twinswarm.simulation.runs import new_run_id
+
+
+class _FoundError(Exception):
+    """Ends the run in memory: the rest of the day does not matter."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__("the plan is there")
+        self.plan = plan
+
+
+def plan_at(site: Site, course: Course, at: datetime) -> Plan:
+    """Lives through ``course`` without recording until the plan of the step that begins at ``at``.
+
+    It is the plan of the whole run, to the last bit. Raises RunFailedError when the EMS made none.
+    """
+
+    def look(received: Received) -> None:
+        if isinstance(received.body, Plan) and received.stamp.ts >= at:
+            raise _FoundError(received.body)
+
+    now = datetime.now(UTC)
+    planning = [device for device in members(site) if SERVICES.get(device) is not Kind.RECORDER]
+    try:
+        run_direct(
+            [maker(site, device)() for device in planning],
+            course,
+            new_run_id(now),
+            (Topic(site.site, Kind.CLOCK, "clock", Channel.SESSION), lockstep_session(course, now)),
+            on_message=look,
+        )
+    except _FoundError as found:
+        return found.plan
+    raise RunFailedError(f"the EMS made no plan at {at}")

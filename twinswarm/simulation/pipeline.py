@@ -1,0 +1,56 @@
+"""A run from its order to its result: conduct it, replay its reference, analyse both."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from schemas.cycle import Course
+from schemas.messages import Phase
+from schemas.participant import Received
+from schemas.site import Site
+from services.analysis.result import RunResult, analyse
+from services.history.sqlite import History
+from services.history.store import HistoryStore
+from twinswarm.simulation.baseline import reference_of
+from twinswarm.simulation.compose import Recording
+from twinswarm.simulation.in_memory import run_in_memory
+from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
+
+OnPhase = Callable[[int, Phase, datetime], None]
+OnMessage = Callable[[Received], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run. ``site`` is the whole site, under its case; ``storage`` says what of it takes part."""
+
+    site: Site
+    course: Course
+    storage: StorageChoice
+    reference: Reference
+    history: Path
+
+    @property
+    def taking_part(self) -> Site:
+        return with_storage(self.site, self.storage, self.reference)
+
+
+def conduct_in_memory(order: Order, on_phase: OnPhase | None = None, on_message: OnMessage | None = None) -> RunResult:
+    """Runs the day and its reference in this process. Raises TwinswarmError."""
+    began = time.perf_counter()
+    # Without a broker there is nobody to whom a message is acknowledged, so nothing that an fsync would promise.
+    with closing(HistoryStore(order.history, durable=False)) as store:
+        run = run_in_memory(order.taking_part, order.course, Recording(store), on_phase, on_message)
+    return settle(order.history, run, order.reference, time.perf_counter() - began)
+
+
+def settle(history_file: Path, run: str, reference: Reference, wall_s: float) -> RunResult:
+    """Replays the reference of a recorded run and compares. ``wall_s`` is what the run itself took."""
+    # The writer is closed last: a reader cannot fold the write-ahead log into the file.
+    with closing(HistoryStore(history_file, durable=False)) as store, closing(History(history_file)) as history:
+        replay = reference_of(history, run, reference)
+        reference_run = run_in_memory(replay.site, replay.course, Recording(store, f"reference:{run}"))
+        return analyse(history, run, history, reference_run, reference.value, wall_s)

@@ -1,0 +1,155 @@
+"""One day of a study, lived through by the participants themselves, and what is kept of it.
+
+The participants, the run loop and the settlement are those of ``twinswarm run``; only the recorder is left out: what
+it would write is kept in memory. So the numbers are the same to the last bit.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.cycle import Course
+from schemas.errors import RunFailedError
+from schemas.messages import Birth, MeterRole, Plan, Series, Telemetry
+from schemas.participant import Received
+from schemas.site import Site
+from schemas.topics import Channel, Kind
+from services.analysis.quarters import Quarter, quarters_of
+from services.analysis.settlement import settle
+from services.analysis.stored import departure_shortfall_kwh, stored_change
+from services.history.prices import prices_of
+from services.history.sqlite import pcc_of
+from services.history.tracks import Sample, Track, soc_of
+from twinswarm.simulation.in_memory import run_in_memory
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day as measured at its meters. Series hold one value per quarter; powers are means [kW]."""
+
+    cost_eur: float
+    """At the PCC meter, losses included, equation (1)."""
+    import_kwh: float
+    export_kwh: float
+    losses_kwh: float
+    times: tuple[datetime, ...]
+    """Beginnings of the quarters, UTC."""
+    pcc_kw: tuple[float, ...]
+    """Positive on import."""
+    load_kw: tuple[float, ...]
+    pv_kw: tuple[float, ...]
+    """Produced; a magnitude."""
+    bess_kw: tuple[float, ...]
+    """Positive when charging."""
+    cars_kw: tuple[float, ...]
+    """All chargers; positive when charging."""
+    losses_kw: tuple[float, ...]
+    bess_soc_frac: tuple[float | None, ...]
+    """At the beginning of each quarter, and at the end of the day."""
+    cars_soc_frac: tuple[float | None, ...]
+    """Likewise; mean of the vehicles that are plugged."""
+    purchase_eur_per_kwh: tuple[float, ...]
+    sale_eur_per_kwh: tuple[float, ...]
+    stored_kwh: float
+    """Change of the energy in all batteries over the day; of vehicles from arrival to departure."""
+    departure_shortfall_kwh: float
+    statuses: dict[str, int]
+    """How many plans of each status: their sum is the number of optimisations."""
+
+    @property
+    def optimisations(self) -> int:
+        return sum(self.statuses.values())
+
+
+class Listener:
+    """Keeps of a run's messages what the analysis of a day needs."""
+
+    def __init__(self) -> None:
+        self._births: dict[str, Birth] = {}
+        self._samples: dict[tuple[str, Kind], list[Sample]] = {}
+        self._series: list[Series] = []
+        self.statuses: Counter[str] = Counter()
+
+    def __call__(self, received: Received) -> None:
+        topic, body = received.topic, received.body
+        if isinstance(body, Telemetry):
+            sample = Sample(received.stamp.ts, received.stamp.boot, body)
+            self._samples.setdefault((topic.device, topic.kind), []).append(sample)
+        elif isinstance(body, Birth):
+            self._births[topic.device] = body
+        elif isinstance(body, Plan):
+            self.statuses[str(body.status)] += 1
+        elif topic.channel is Channel.SERIES and topic.kind is Kind.TARIFF and isinstance(body, Series):
+            self._series.append(body)
+
+    def day(self, course: Course) -> Day:
+        """Raises RunFailedError when a quarter was not measured."""
+        plates = {device: birth.nameplate for device, birth in self._births.items()}
+        tracks = {
+            device: Track(device, kind, plates.get(device), tuple(samples), lockstep=True)
+            for (device, kind), samples in sorted(self._samples.items())
+        }
+        pcc = pcc_of(tracks)
+        if pcc is None:
+            raise RunFailedError("nobody measured the PCC")
+        times = tuple(course.t0 + index * course.step for index in range(course.steps + 1))
+        prices = prices_of([values for series in self._series for values in series.series])
+        settlement = settle(pcc, prices, times)
+        if settlement.unsettled:
+            raise RunFailedError(f"{settlement.unsettled} steps could not be settled")
+        quarters = quarters_of(tracks, prices, times, course.step)
+        of_kind = {
+            kind: [track.device for track in tracks.values() if track.kind is kind and _is_counted(track)]
+            for kind in (Kind.METER, Kind.PV, Kind.BESS, Kind.CHARGER)
+        }
+        return Day(
+            cost_eur=settlement.cost_eur,
+            import_kwh=settlement.import_kwh,
+            export_kwh=settlement.export_kwh,
+            losses_kwh=math.fsum(_known(q.losses_kw) * q.length.total_seconds() / 3600 for q in quarters),
+            times=tuple(quarter.time for quarter in quarters),
+            pcc_kw=tuple(_known(quarter.pcc_kw) for quarter in quarters),
+            load_kw=_total(quarters, of_kind[Kind.METER]),
+            pv_kw=tuple(0.0 - power for power in _total(quarters, of_kind[Kind.PV])),
+            bess_kw=_total(quarters, of_kind[Kind.BESS]),
+            cars_kw=_total(quarters, of_kind[Kind.CHARGER]),
+            losses_kw=tuple(_known(quarter.losses_kw) for quarter in quarters),
+            bess_soc_frac=_mean_soc([tracks[name] for name in of_kind[Kind.BESS]], quarters, course),
+            cars_soc_frac=_mean_soc([tracks[name] for name in of_kind[Kind.CHARGER]], quarters, course),
+            purchase_eur_per_kwh=tuple(_known(quarter.purchase_price_eur_per_kwh) for quarter in quarters),
+            sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
+            stored_kwh=stored_change(tracks, course.t0, course.t_end).total_kwh,
+            departure_shortfall_kwh=departure_shortfall_kwh(tracks),
+            statuses=dict(sorted(self.statuses.items())),
+        )
+
+
+def live_through(site: Site, course: Course) -> Day:
+    """The site's day. Raises TwinswarmError."""
+    listener = Listener()
+    run_in_memory(site, course, None, on_message=listener)
+    return listener.day(course)
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise RunFailedError("a quarter was not measured")
+    return value
+
+
+def _is_counted(track: Track) -> bool:
+    """Whether a device is a part of the balance: a submeter measures again what others do."""
+    return track.role in (None, MeterRole.LOAD)
+
+
+def _total(quarters: list[Quarter], names: list[str]) -> tuple[float, ...]:
+    return tuple(math.fsum(_known(quarter.power_kw[name]) for name in names) for quarter in quarters)
+
+
+def _mean_soc(tracks: Sequence[Track], quarters: list[Quarter], course: Course) -> tuple[float | None, ...]:
+    at_end = [soc_of(body) for track in tracks if (body := track.at(course.t_end, course.step)) is not None]
+    instants = [*([quarter.soc_frac[track.device] for track in tracks] for quarter in quarters), at_end]
+    known = [[soc for soc in socs if soc is not None] for socs in instants]
+    return tuple(math.fsum(socs) / len(socs) if socs else None for socs in known)

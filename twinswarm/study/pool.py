@@ -1,0 +1,123 @@
+"""Days in parallel: worker processes that are started once, warm, and handed one day after another."""
+
+import gc
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+from schemas.cycle import Course
+from schemas.site import Site
+from twinswarm.study.day import Day, live_through
+
+NameT = TypeVar("NameT", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A day and what it took one core [s]."""
+
+    day: Day
+    cpu_s: float
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Pool:
+    """``processes`` None: one per core; 1: everything in this process, which is what tests and profilers want.
+
+    ``warm_up``: sites of which every worker lives through a first step before it is needed, so that the libraries are
+    loaded and the optimisation models of these structures are built.
+    """
+
+    def __init__(self, course: Course, warm_up: Sequence[Site] = (), processes: int | None = None) -> None:
+        began = time.perf_counter()
+        self.processes = cores() if processes is None else processes
+        self._course = course
+        self._executor: ProcessPoolExecutor | None = None
+        if self.processes == 1:
+            warm(course, warm_up)
+        else:
+            # Spawned, not forked: a fork in the middle of a program takes locked locks and lost threads with it.
+            context = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(self.processes, context, _prepare_worker, (course, tuple(warm_up)))
+            for ready in [self._executor.submit(_settle_in) for _ in range(self.processes)]:
+                ready.result()
+        self.start_s = time.perf_counter() - began
+        """What it took until all workers were warm."""
+
+    def run(self, sites: Mapping[NameT, Site], on_day: Callable[[NameT], None] | None = None) -> dict[NameT, Timed]:
+        """Each site's day, by name, in the order of ``sites``. ``on_day`` is told of each that is over.
+
+        Raises what the first failing day raised.
+        """
+        found: dict[NameT, Timed] = {}
+        if self._executor is None:
+            for name, site in sites.items():
+                found[name] = _timed(site, self._course)
+                if on_day is not None:
+                    on_day(name)
+            return found
+        # The longest days first, those with the most to plan, so that no worker begins one when the others are done.
+        longest_first = sorted(sites.items(), key=lambda item: len(item[1].devices), reverse=True)
+        futures: dict[Future[Timed], NameT] = {
+            self._executor.submit(_timed, site, self._course): name for name, site in longest_first
+        }
+        for future in as_completed(futures):
+            found[futures[future]] = future.result()
+            if on_day is not None:
+                on_day(futures[future])
+        return {name: found[name] for name in sites}
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def warm(course: Course, sites: Sequence[Site]) -> None:
+    """Loads the libraries and builds the optimisation models of these sites by living through a first step of each."""
+    first = Course(course.t0, course.t0 + course.step, course.step_s)
+    for site in sites:
+        live_through(site, first)
+
+
+def _prepare_worker(course: Course, sites: Sequence[Site]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    warm(course, sites)
+    # What is loaded by now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed says nothing to its workers: they would wait for the next day for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _settle_in() -> None:
+    """Long enough for every worker to be handed one: then all are warm."""
+    time.sleep(0.05)
+
+
+def _timed(site: Site, course: Course) -> Timed:
+    began = time.process_time()
+    return Timed(live_through(site, course), time.process_time() - began)
