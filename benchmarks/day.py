@@ -17,7 +17,7 @@ from broker.mqtt import MqttTransport
 from broker.servers.embedded import EmbeddedBroker
 from broker.servers.mosquitto import find_mosquitto
 from schemas.topics import Channel, Kind, topic_filter
-from sites.loading import load_site
+from sites.loader import load_site
 from twinswarm.deploy.up import How, conduct_swarm
 from twinswarm.simulation.pipeline import Order, conduct_in_memory
 from twinswarm.simulation.runs import course_of

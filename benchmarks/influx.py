@@ -20,7 +20,7 @@ from services.history.store import HistoryStore
 from services.influx.forward import BATCH_LINES, Forwarder
 from services.influx.server import InfluxServer
 from services.influx.spool import Spool
-from sites.loading import load_site
+from sites.loader import load_site
 from twinswarm.simulation.pipeline import Order, conduct_in_memory
 from twinswarm.simulation.runs import course_of
 from twinswarm.simulation.variants import Reference, StorageChoice

@@ -10,7 +10,7 @@ import cProfile
 import pstats
 import sys
 
-from sites.loading import load_site
+from sites.loader import load_site
 from twinswarm.simulation.variants import StorageChoice
 from twinswarm.study.day import live_through
 from twinswarm.study.orders import Key, site_of

@@ -23,7 +23,7 @@ from schemas.errors import InputError
 from schemas.examples import examples
 from schemas.messages import Setpoint, Telemetry
 from schemas.site import Site
-from schemas.site.written import CableOfConductor, CableOfType, CablesFile, DayFile, SessionsFile, TimeFile
+from schemas.site.file_references import CableOfConductor, CableOfType, CablesFile, DayFile, SessionsFile, TimeFile
 from schemas.topics import Channel, Topic
 from schemas.units import TIME_PATTERN
 from schemas.wire import body_type, encode, wire_type

@@ -1,1 +1,1 @@
-"""Site descriptions in the box, with their profiles, and how one is read."""
+"""Sites: their descriptions with profiles (`data/`), and how one is read (`loader/`)."""

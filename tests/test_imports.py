@@ -148,7 +148,7 @@ def test_every_module_imports_only_what_its_part_may() -> None:
     [
         ("schemas.wire", "pydantic.BaseModel", True),
         ("schemas.wire", "numpy", False),
-        ("schemas.wire", "sites.loading", False),
+        ("schemas.wire", "sites.loader", False),
         ("broker.mqtt", "paho.mqtt.client", True),
         ("runtime.lockstep", "paho.mqtt.client", False),
         ("runtime.lockstep", "services.ems", False),
@@ -163,7 +163,7 @@ def test_every_module_imports_only_what_its_part_may() -> None:
         ("services.analysis.report", "twinswarm.simulation.compose", False),
         ("services.forecast.forecast", "twin_devices.pv", False),
         ("twinswarm.simulation.compose", "twin_devices.pv", True),
-        ("twinswarm.simulation.compose", "sites.loading", True),
+        ("twinswarm.simulation.compose", "sites.loader", True),
         ("services.clock.refusal", "broker.transport.Transport", True),
         ("services.clock.refusal", "broker.mqtt", False),
         ("services.ems.participant", "broker.transport", False),

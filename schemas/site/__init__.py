@@ -1,6 +1,6 @@
 """The site description: one frozen model of a building, its devices, its contract with the grid, its policies.
 
-What a user writes is YAML with profiles in CSV files; `sites.loading` reads it into this, profiles inlined, all
+What a user writes is YAML with profiles in CSV files; `sites.loader` reads it into this, profiles inlined, all
 faults reported at once. What a process gets is this as JSON.
 """
 

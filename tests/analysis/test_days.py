@@ -21,7 +21,7 @@ from services.analysis.result import RunResult
 from services.history.sqlite import NEIGHBOUR, History, RunInfo
 from services.history.store import HistoryStore
 from services.history.tracks import Sample, Track
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.history.tape import ROME, RUN, SITE, Tape, record
 from twinswarm.simulation.compose import Recording
 from twinswarm.simulation.days import LONGEST_LEAD, local_days, run_of, settle_day

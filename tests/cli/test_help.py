@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sites.loading import builtin_sites
+from sites.loader import builtin_sites
 from twinswarm.cli import main
 from twinswarm.cli.documentation import help_text
 

@@ -25,7 +25,7 @@ from schemas.messages import (
 from schemas.participant import Received
 from schemas.topics import Channel, Kind, Topic
 from services.monitor.progress import View
-from sites.loading import load_site
+from sites.loader import load_site
 from twinswarm.cli.live import line, panel
 
 T0 = datetime(2024, 5, 16, 22, tzinfo=UTC)

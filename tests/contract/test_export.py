@@ -16,8 +16,8 @@ from schemas.examples import examples
 from schemas.export import message_schemas, site_schema, write_schemas
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import BODIES, TELEMETRY, decode
-from sites.loading import builtin_sites, load_site
-from sites.yaml_text import read_yaml
+from sites.loader import builtin_sites, load_site
+from sites.loader.yaml_text import read_yaml
 
 Place = tuple[str | int, ...]
 
@@ -143,7 +143,7 @@ def test_site_schema_takes_every_site_as_written_and_as_resolved() -> None:
     schema = site_schema()
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
-    for path in sorted((ROOT / "sites").glob("*/site.yaml")):
+    for path in sorted((ROOT / "sites" / "data").glob("*/site.yaml")):
         validator.validate(read_yaml(path))
     for name in builtin_sites():
         validator.validate(json.loads(load_site(name).model_dump_json()))
@@ -163,7 +163,7 @@ def test_site_schema_takes_every_site_as_written_and_as_resolved() -> None:
     ],
 )
 def test_site_schema_and_loader_refuse_the_same(old: str, new: str, tmp_path: Path) -> None:
-    template = ROOT / "sites" / "init_template"
+    template = ROOT / "sites" / "data" / "init_template"
     (tmp_path / "profiles.csv").write_bytes((template / "profiles.csv").read_bytes())
     file = tmp_path / "site.yaml"
     file.write_text((template / "site.yaml").read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")

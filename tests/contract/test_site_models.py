@@ -20,7 +20,7 @@ from schemas.site import (
     Vehicle,
 )
 from schemas.topics import Kind
-from sites.loading import load_site
+from sites.loader import load_site
 
 STUDY: dict[str, Any] = json.loads(load_site("fit_g2v").model_dump_json())
 

@@ -18,7 +18,7 @@ from services.history.store import HistoryStore
 from services.influx.downsample import init_history
 from services.influx.forward import Forwarder
 from services.influx.spool import Spool
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.dashboards.as_grafana import DataSource, Json, TimeRange
 from tests.dashboards.wall_session import live
 from tests.influx.lab import ORG, TOKEN, Influx

@@ -12,7 +12,7 @@ from schemas.messages import FeederTelemetry
 from schemas.site.devices import Charger
 from schemas.topics import Channel, Kind
 from services.history.sqlite import History
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.dashboards.as_grafana import DataSource, Frame, Json, TimeRange, Value, panels
 from tests.dashboards.conftest import Lived
 

@@ -1,6 +1,6 @@
 """A site and its messages for tests: the fitted site's numbers, and an ideal plant that follows every set-point.
 
-Numbers and profiles: our prototype's fit of the study's table (reference "smart"), from which `sites/fit_g2v` was
+Numbers and profiles: our prototype's fit of the study's table (reference "smart"), from which `sites/data/fit_g2v` was
 calibrated. They stay as they are when that site is calibrated anew.
 """
 

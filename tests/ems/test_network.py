@@ -44,7 +44,7 @@ from schemas.topics import Channel, Kind
 from services.ems.network import elements_of
 from services.ems.participant import Ems
 from services.ems.problem import Problem
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.ems.small_site import T0, IdealPlant, begin, birth, cycle, received, turn, values, vehicle
 
 STEPS = 8

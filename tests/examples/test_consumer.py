@@ -9,7 +9,7 @@ import pytest
 from broker.address import Credentials
 from schemas.cycle import Course
 from services.history.sqlite import History, pcc_of
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.examples.conftest import LOG, StartScript
 from tests.examples.outside import carried, until
 from tests.provision.secured import Secured

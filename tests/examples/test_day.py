@@ -8,7 +8,7 @@ import pytest
 from broker.address import BrokerAddress, Credentials
 from schemas.messages import Birth, ChargerTelemetry
 from services.history.sqlite import History
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.examples.conftest import StartCharger
 from tests.examples.site_bus import SiteBus
 from twinswarm.deploy.up import How, conduct_swarm

@@ -27,7 +27,7 @@ from schemas.messages import (
     TimeMode,
 )
 from schemas.topics import Channel, Kind, Topic
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.examples.conftest import LOG, StartProgram
 from tests.examples.node import SOURCE, lay_out
 from tests.examples.site_bus import PATIENCE_S, RUN, SITE, Said, SiteBus, utc_now

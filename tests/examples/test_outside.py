@@ -19,7 +19,7 @@ from schemas.topics import Channel, Topic, everything, topic_filter
 from schemas.wire import decode
 from services.analysis.result import RunResult
 from services.history.sqlite import History
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.examples.conftest import LOG, StartProgram, StartScript
 from tests.examples.node import lay_out
 from tests.examples.outside import PATIENCE_S, carried, until

@@ -14,7 +14,7 @@ from schemas.site import Horizon, Meter, PowerProfile, PvSource, Site, TimeProfi
 from schemas.wire import MAX_PAYLOAD_BYTES, encode
 from services.forecast import Forecast, Tariff
 from services.forecast.daily import DailySeries
-from sites.loading import load_site
+from sites.loader import load_site
 
 MIDNIGHT = datetime(2024, 5, 16, 22, tzinfo=UTC)  # of 17 May in Rome
 
@@ -32,7 +32,7 @@ def study() -> Site:
 
 
 def rows_of(file: str) -> list[list[str]]:
-    text = (Path(__file__).parents[2] / "sites" / file).read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "sites" / "data" / file).read_text(encoding="utf-8")
     return [line.split(",") for line in text.splitlines()]
 
 
@@ -59,7 +59,7 @@ def test_forecast_holds_the_typical_day_and_the_clear_sky_and_never_the_cloud(st
     )
     series = published(Forecast(case, pv_power), turn(MIDNIGHT))
     noon = MIDNIGHT + timedelta(hours=12, minutes=45)
-    # Rows 00:00 and 12:45 of sites/fit_g2v/profiles.csv.
+    # Rows 00:00 and 12:45 of sites/data/fit_g2v/profiles.csv.
     assert of(series, Quantity.LOAD).at(MIDNIGHT) == 49.47
     rows = rows_of("fit_g2v/profiles.csv")
     (row,) = [row for row in rows if row[0] == "12:45"]

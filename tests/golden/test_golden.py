@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from schemas.site import Network
-from sites.loading import load_site
+from sites.loader import load_site
 from twin_devices.feeder_network import power_flow_of
 from twin_devices.physics.feeder import Array, Flows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.influx.lab import ORG, TOKEN, Influx
 from twinswarm.simulation.pipeline import Order, conduct_in_memory
 from twinswarm.simulation.runs import course_of

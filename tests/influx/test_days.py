@@ -26,7 +26,7 @@ from services.influx.downsample import init_history
 from services.influx.forward import Forwarder
 from services.influx.server import InfluxServer
 from services.influx.spool import Spool
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.history.tape import RUN, Tape, at_noon, record
 from tests.influx.lab import ORG, Influx
 from twinswarm.deploy.daily_settlement import LOOK_S, MARGIN, QUIET_S, Follower

@@ -15,7 +15,7 @@ from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_session
 from services.history.sqlite import History
 from services.history.store import HistoryStore
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.lockstep.attack import RUN, Attack
 from tests.lockstep.bus import ChaosBus, Faults
 from tests.system.days import contents

@@ -18,7 +18,7 @@ from schemas.messages import Body, Metric, Stamp
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic, everything
 from schemas.wire import encode
-from sites.loading import load_site
+from sites.loader import load_site
 
 HOST = "127.0.0.1"
 SITE = "fit-g2v"

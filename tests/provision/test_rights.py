@@ -10,7 +10,7 @@ from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic, matches, topic_filter
 from services.clock.refusal import WATCHED
 from services.history.store import HistoryStore
-from sites.loading import builtin_sites, load_site
+from sites.loader import builtin_sites, load_site
 from twinswarm.simulation.compose import Recording, maker, members
 
 SITES = {name: load_site(name) for name in builtin_sites()}

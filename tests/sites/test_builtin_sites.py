@@ -9,8 +9,8 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.site import Bess, Charger, DayProfile, Irradiance, Meter, PowerProfile, Pv, Site, TimeProfile
-from sites.loading import builtin_sites, load_site
-from sites.template import write_template
+from sites.loader import builtin_sites, load_site
+from sites.loader.template import write_template
 
 ROOT = Path(__file__).parents[2]
 
@@ -177,6 +177,6 @@ def test_template_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -
 
 
 def test_every_data_file_has_its_source_and_licence_named() -> None:
-    text = (ROOT / "sites" / "DATA.md").read_text(encoding="utf-8")
-    for path in sorted((ROOT / "sites").glob("*/*.csv*")):
-        assert f"`{os.path.relpath(path, ROOT / 'sites')}`" in text
+    text = (ROOT / "sites" / "data" / "DATA.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "sites" / "data").glob("*/*.csv*")):
+        assert f"`{os.path.relpath(path, ROOT / 'sites' / 'data')}`" in text

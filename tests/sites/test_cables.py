@@ -7,9 +7,9 @@ import pytest
 from pytest import approx
 
 from schemas.site import Cable
-from sites.conductors import OHM_PER_KM_20C, TYPES, Conductor, plain_type
-from sites.loading import load_site
-from sites.template import write_template
+from sites.loader import load_site
+from sites.loader.conductors import OHM_PER_KM_20C, TYPES, Conductor, plain_type
+from sites.loader.template import write_template
 from twin_devices.feeder_network import SiteNetwork
 
 

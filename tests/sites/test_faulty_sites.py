@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InputError
-from sites.loading import load_site
-from sites.template import write_template
+from sites.loader import load_site
+from sites.loader.template import write_template
 
 
 @pytest.fixture
@@ -617,7 +617,7 @@ def test_faults_of_a_json_site_name_line_and_field(tmp_path: Path) -> None:
 
 def test_times_of_the_day_are_never_read_as_numbers_of_base_60(folder: Path) -> None:
     change(folder, ('arrival: "09:00"', "arrival: 09:00"), ('departure: "18:00"', "departure: 18:00"))
-    assert load_site(folder).devices == load_site(Path(__file__).parents[2] / "sites/init_template").devices
+    assert load_site(folder).devices == load_site(Path(__file__).parents[2] / "sites/data/init_template").devices
 
 
 def test_exponents_need_no_decimal_point(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.cli.calling import call
 from tests.parts import skip_without
 from tests.stack.stack import ROOT, has_compose

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.messages import EmsMode, Plan, Setpoint
 from schemas.site import EmsOptions, Horizon, TimeOptions
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.cli.calling import call
 from tests.stack.conftest import charger, observing, provisioned
 from tests.stack.observer import Message

@@ -6,13 +6,13 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.site import Charger, Site
-from sites.loading import load_site
+from sites.loader import load_site
 from twinswarm.simulation.variants import Reference
 from twinswarm.study.calibration.fit import Fitted, calibrate
 from twinswarm.study.calibration.state import Point, State
 from twinswarm.study.calibration.target import Fitting, How, Parameter, Target, cost_of, read_target
 
-SHIPPED = Path(__file__).parents[2] / "services" / "study" / "calibration"
+SHIPPED = Path(__file__).parents[2] / "twinswarm" / "study" / "calibration"
 
 
 @pytest.fixture(scope="module")

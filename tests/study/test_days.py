@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.site import Site
-from sites.loading import load_site
+from sites.loader import load_site
 from twinswarm.simulation.pipeline import Order, conduct_in_memory
 from twinswarm.simulation.variants import Reference, StorageChoice, with_case
 from twinswarm.study.day import Day, live_through

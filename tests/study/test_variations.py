@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.site import Bess, Charger, Site
-from sites.loading import load_site
+from sites.loader import load_site
 from twinswarm.simulation.variants import Reference, StorageChoice
 from twinswarm.study.orders import TIES, Key, check_cases, site_of, table_days, tie_days
 from twinswarm.study.variations import (

@@ -12,7 +12,7 @@ from broker.address import Credentials
 from schemas.site import Site
 from services.analysis.result import RunResult
 from services.history.sqlite import History
-from sites.loading import load_site
+from sites.loader import load_site
 from twinswarm.deploy.up import How
 from twinswarm.simulation.pipeline import Order
 from twinswarm.simulation.runs import course_of

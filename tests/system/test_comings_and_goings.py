@@ -19,7 +19,7 @@ from schemas.errors import InputError, SiteBusyError
 from schemas.participant import Received
 from schemas.site import Charger, OnSilence
 from services.history.sqlite import History
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.system.days import how_of, kill, order_of, processes_of
 from twinswarm.deploy.up import conduct_swarm
 

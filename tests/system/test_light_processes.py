@@ -9,7 +9,7 @@ import pytest
 from broker.mqtt import MqttTransport
 from broker.servers.embedded import EmbeddedBroker
 from schemas.topics import Channel, Kind, topic_filter
-from sites.loading import load_site
+from sites.loader import load_site
 
 
 @pytest.mark.parametrize("device", ["ev1", "bess", "building"])

@@ -9,7 +9,7 @@ import pytest
 from schemas.messages import BessTelemetry, ChargerTelemetry, EmsMode, ShortfallKind
 from schemas.site import Bess, Charger
 from services.history.sqlite import History
-from sites.loading import load_site
+from sites.loader import load_site
 from tests.system.days import order_of
 from twinswarm.simulation.pipeline import conduct_in_memory
 

@@ -239,7 +239,7 @@ class Variant:
 
 def variant(site: str, case: str | None, storage: StorageChoice, reference: Reference) -> Variant:
     """Raises InputError with every fault of the description."""
-    from sites.loading import load_site
+    from sites.loader import load_site
 
     loaded = load_site(site)
     return Variant(loaded if case is None else with_case(loaded, case), storage, reference)

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from sites.loading import load_site
+from sites.loader import load_site
 
 
 def main(result: Path) -> None:

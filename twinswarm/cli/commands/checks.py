@@ -27,7 +27,7 @@ def check(
         twinswarm check fit_g2v carpark --json -
     """
     from schemas.errors import InputError
-    from sites.loading import load_site
+    from sites.loader import load_site
     from twinswarm.cli.site_tables import site_json, tell_site
 
     output = Output.to(json)

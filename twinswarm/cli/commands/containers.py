@@ -40,7 +40,7 @@ def compose(
         TWINSWARM_SOURCE=.. docker compose --project-directory stack run --rm provision
         docker compose --project-directory stack --profile sim up -d --wait
     """
-    from sites.loading import builtin_sites, load_site
+    from sites.loader import builtin_sites, load_site
     from twinswarm.deploy.stack.compose_file import MARK, StackOrder, compose_file
 
     order = StackOrder(load_site(site), site, site in builtin_sites(), case, storage, reference)

@@ -76,7 +76,7 @@ def devices(
 
 
 def _site_id(text: str) -> str:
-    from sites.loading import builtin_sites, load_site
+    from sites.loader import builtin_sites, load_site
 
     if re.fullmatch(SITE_PATTERN, text) and text not in builtin_sites():
         return text

@@ -17,7 +17,7 @@ def init(
         twinswarm init mysite
         twinswarm check mysite && twinswarm run --site mysite
     """
-    from sites.template import write_template
+    from sites.loader.template import write_template
 
     for path in write_template(directory):
         typer.echo(path)

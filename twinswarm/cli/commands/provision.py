@@ -129,7 +129,7 @@ def site(
     from broker.provision.hosts import checked_hosts
     from broker.provision.mosquitto_conf import BrokerPlace
     from broker.provision.workspace import provision_site
-    from sites.loading import load_site
+    from sites.loader import load_site
 
     described = load_site(site)
     folder = out.absolute()
@@ -177,7 +177,7 @@ def stack(
     """
     from broker.provision.workspace import alone_in_new
     from services.dashboards import files as grafana_files
-    from sites.loading import load_site
+    from sites.loader import load_site
     from twinswarm.deploy.stack.secrets import provision_stack
 
     described, names = load_site(site), _names(broker_name)

@@ -86,7 +86,7 @@ def study(
         twinswarm study --reference no-cars --out out
         twinswarm study --sensitivities               all that is to be known of the fit, in some minutes
     """
-    from sites.loading import load_site
+    from sites.loader import load_site
     from twinswarm.study.study import SITES, StudyOrder, pool_of
     from twinswarm.study.variations import has_other_loads
 
@@ -149,7 +149,7 @@ def calibrate(
         twinswarm calibrate fit_g2v --target target.toml --state calibration.json
         twinswarm calibrate mysite --target target.toml --write fitted.json --points 50
     """
-    from sites.loading import load_site
+    from sites.loader import load_site
     from twinswarm.study.calibration.fit import calibrate as fit
     from twinswarm.study.calibration.state import State
     from twinswarm.study.calibration.tables import parameter_table, residual_table, to_json, verdict

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import Fault, shorten
-from sites.nearest import did_you_mean
+from sites.loader.nearest import did_you_mean
 
 TAGS = ("kind", "type")
 """Fields that tell the members of a union apart; pydantic puts their value into the path of a fault."""

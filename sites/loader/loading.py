@@ -1,8 +1,6 @@
 """Reads a site description: YAML with its CSV files, or a resolved site as JSON. All faults at once."""
 
-import re
 from collections.abc import Collection, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,18 +22,10 @@ from schemas.site.references import (
     profiles_of_tariff,
 )
 from schemas.site.wiring import Ends, nodes_of, wiring_faults
-from sites.fault_paths import faults_in
-from sites.resolving import Resolver
-from sites.yaml_text import read_json, read_yaml
-
-TEMPLATE = "init_template"
-"""Folder of the site that `sites.template` writes out; not a site to run by name."""
-
-
-def builtin_sites() -> tuple[str, ...]:
-    """Names of the sites in the box."""
-    folders = Path(str(files("sites"))).iterdir()
-    return tuple(sorted(f.name for f in folders if (f / "site.yaml").is_file() and f.name != TEMPLATE))
+from sites.loader.box import site_path
+from sites.loader.fault_locations import faults_in
+from sites.loader.file_references import Resolver
+from sites.loader.yaml_text import read_json, read_yaml
 
 
 def load_site(path_or_name: str | Path) -> Site:
@@ -45,7 +35,7 @@ def load_site(path_or_name: str | Path) -> Site:
     Profiles are inlined: what is returned needs no file any more. Raises InputError with every fault of the
     description, each with file, field, rule and value; where the text itself cannot be read, with line and column.
     """
-    path = _path(path_or_name)
+    path = site_path(path_or_name)
     data = read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(data, dict):
         raise InputError.one(str(path), "should be a group of fields such as site, location, devices", data)
@@ -69,21 +59,6 @@ def load_site(path_or_name: str | Path) -> Site:
         if not faults:
             return site
     raise InputError(faults)
-
-
-def _path(path_or_name: str | Path) -> Path:
-    if (
-        isinstance(path_or_name, str)
-        and re.fullmatch(r"[A-Za-z0-9_-]+", path_or_name)
-        and path_or_name in builtin_sites()
-    ):
-        return Path(str(files("sites"))) / path_or_name / "site.yaml"
-    path = Path(path_or_name)
-    if path.is_dir():
-        path = path / "site.yaml"
-    if not path.exists():
-        raise InputError.one(str(path), f"there is no such file; sites in the box are {', '.join(builtin_sites())}")
-    return path
 
 
 def _valid(model: Any, data: Any) -> Any:

@@ -43,7 +43,10 @@ class CablesFile(SitePart):
 
 
 class _CableRun(SitePart):
-    """A cable by what is in it and how long it is; resistance, reactance and ampacity follow (`sites.conductors`)."""
+    """A cable by what is in it and how long it is.
+
+    Resistance, reactance and ampacity follow (`sites.loader.conductors`).
+    """
 
     from_node: Node
     to_node: Node

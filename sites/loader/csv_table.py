@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from schemas.errors import Fault, InputError, shorten
-from sites.nearest import did_you_mean
+from sites.loader.nearest import did_you_mean
 
 MOST_CELLS = 10
 """So many faulty cells of a column are reported; the rest is counted."""

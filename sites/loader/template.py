@@ -1,10 +1,9 @@
 """What ``twinswarm init`` writes: a commented site to start from, with its profiles."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from schemas.errors import Fault, InputError
-from sites.loading import TEMPLATE
+from sites.loader.box import TEMPLATE, data_folder
 
 
 def write_template(directory: Path) -> list[Path]:
@@ -25,5 +24,5 @@ def write_template(directory: Path) -> list[Path]:
 
 
 def _sources() -> list[Path]:
-    folder = Path(str(files("sites"))) / TEMPLATE
+    folder = data_folder() / TEMPLATE
     return sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".csv"})
