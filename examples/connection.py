@@ -3,7 +3,7 @@
     --broker mqtt://127.0.0.1:1883 --site fit-g2v --device ev1
     --broker mqtts://localhost:8883 --cafile ca.crt --cert ev9.crt --key ev9.key
 
-A certificate says whose it is (its CN is `{site}.{device}`), so it needs no --site and no --device.
+A certificate says whose it is (its CN is `{site}_{device}`), so it needs no --site and no --device.
 """
 
 import argparse
@@ -81,9 +81,9 @@ def _identity(given, device):
 
     subject = x509.load_pem_x509_certificate(given.cert.read_bytes()).subject
     names = subject.get_attributes_for_oid(x509.OID_COMMON_NAME)
-    site, _, device = names[0].value.partition(".") if names else ("", "", "")
+    site, _, device = names[0].value.partition("_") if names else ("", "", "")
     if not device:
-        raise ValueError(f"--cert: its subject has to be CN=SITE.DEVICE, it is {subject.rfc4514_string()}")
+        raise ValueError(f"--cert: its subject has to be CN=SITE_DEVICE, it is {subject.rfc4514_string()}")
     if given.site not in {None, site} or given.device not in {None, device}:
         raise ValueError(f"--site, --device: the certificate {given.cert} is that of {device} of the site {site}")
     return site, device
@@ -91,7 +91,7 @@ def _identity(given, device):
 
 def new_client(given):
     """Not connected yet: its last will is still to be set."""
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"{given.site}.{given.device}", protocol=mqtt.MQTTv311)
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"{given.site}_{given.device}", protocol=mqtt.MQTTv311)
     # Nagle's algorithm makes a barrier of small messages a hundred times slower.
     client.on_socket_open = lambda *about: about[2].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.on_disconnect = lambda *about: _tell(given, f"the connection ended: {about[3]}")

@@ -55,7 +55,7 @@ def asyncapi() -> dict[str, Any]:
             "securitySchemes": {
                 "certificate": {
                     "type": "X509",
-                    "description": "Mutual TLS. The certificate's CN, {site}.{device}, is user name and client id.",
+                    "description": "Mutual TLS. The certificate's CN, {site}_{device}, is user name and client id.",
                 }
             },
         },

@@ -84,6 +84,15 @@ class Topic:
             raise RemoteMessageError(f"topic {shorten(text)}: {shorten(str(error), 120)}") from None
 
 
+def client_id(site: str, device: str) -> str:
+    """A participant's MQTT client identifier, which is its user name and the CN of its certificate as well.
+
+    Neither part can hold an underscore, so the name is unambiguous. A dot would not do: brokers that map identifiers
+    to subjects refuse it (NATS). At most 64 characters, as a CN (RFC 5280).
+    """
+    return f"{site}_{device}"
+
+
 def topic_filter(site: str, kind: Kind | str = "+", device: str = "+", channel: Channel | str = "+") -> str:
     """An MQTT subscription; a part that is left out matches every value of one level."""
     return f"{PREFIX}/{site}/{kind}/{device}/{channel}"

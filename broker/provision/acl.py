@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from schemas.roles import read_filters, write_filters
-from schemas.topics import Channel, Kind, topic_filter
+from schemas.topics import Channel, Kind, client_id, topic_filter
 
 PROVISIONER = "provision"
 """Identity of `broker.provision.eviction`, which declares a revoked device offline. It exists for seconds at a time."""
@@ -25,7 +25,7 @@ def access_list(site: str, clients: Mapping[str, Kind | None]) -> str:
 
 def _block(site: str, name: str, writes: tuple[str, ...], reads: tuple[str, ...]) -> str:
     both = [text for text in writes if text in reads]
-    lines = [f"user {site}.{name}"]
+    lines = [f"user {client_id(site, name)}"]
     lines += [f"topic readwrite {text}" for text in both]
     lines += [f"topic write {text}" for text in writes if text not in both]
     lines += [f"topic read {text}" for text in reads if text not in both]

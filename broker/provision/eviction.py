@@ -28,7 +28,7 @@ from broker.provision.identity import Identity, client_identity
 from broker.transport import Delivery
 from schemas.errors import BrokerUnreachableError, InputError, RemoteMessageError
 from schemas.messages import Presence, Stamp, State
-from schemas.topics import Channel, Topic, topic_filter
+from schemas.topics import Channel, Topic, client_id, topic_filter
 from schemas.wire import decode, encode
 
 LOG = logging.getLogger(__name__)
@@ -60,10 +60,10 @@ def end_session(
     if not address.tls:
         raise InputError.one("--broker", "certificates need an encrypted connection; use mqtts://", str(address))
     _await_reload(address, authority, canary, wait_s, remind)
-    takeover = client_identity(authority, f"{site}.{device}", now, life=_TAKEOVER_LIFE)
+    takeover = client_identity(authority, client_id(site, device), now, life=_TAKEOVER_LIFE)
     with _connected(address, authority, takeover, ()):
-        LOG.info("took over the session of %s.%s and ended it", site, device)
-    ours = client_identity(authority, f"{site}.{PROVISIONER}", now, life=_TAKEOVER_LIFE)
+        LOG.info("took over the session of %s and ended it", takeover.name)
+    ours = client_identity(authority, client_id(site, PROVISIONER), now, life=_TAKEOVER_LIFE)
     with _connected(address, authority, ours, (topic_filter(site, device=device, channel=Channel.STATE),)) as transport:
         _declare_offline(transport, now)
 

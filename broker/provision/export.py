@@ -9,7 +9,7 @@ from broker.provision.identity import certified_hosts
 from broker.provision.layout import Folder
 from broker.provision.register import load_register
 from schemas.errors import InputError
-from schemas.topics import PREFIX, Kind
+from schemas.topics import PREFIX, Kind, client_id
 
 _README = """\
 {name} of site {site}: how to connect
@@ -18,7 +18,7 @@ Broker      mqtts://HOST:8883, unless it was given another port; MQTT 3.1.1, TLS
 HOST        as its certificate names it: {hosts}
 Trusted     ca.crt: check the broker's certificate with it, and trust nothing else
 Certificate {name}.crt, with its key {name}.key: keep the key where only this device can read it
-Identity    the broker takes the user name and the client id {site}.{name} from the certificate
+Identity    the broker takes the user name and the client id {client} from the certificate
 Topics      {topics}
 
 What a device sends and obeys: docs/attach-a-device.md and docs/topics.md; `twinswarm schema DIR` writes JSON Schemas.
@@ -66,7 +66,12 @@ def _readme(folder: Folder, site: str, name: str, kind: Kind | None) -> str:
         raise InputError.one(str(path), "is missing; `provision SITE` makes it")
     topics = f"reads {PREFIX}/{site}/#" if kind is None else f"{PREFIX}/{site}/{kind}/{name}/…"
     return _README.format(
-        hosts=", ".join(certified_hosts(server, str(path))), name=name, site=site, topics=topics, prefix=PREFIX
+        hosts=", ".join(certified_hosts(server, str(path))),
+        name=name,
+        client=client_id(site, name),
+        site=site,
+        topics=topics,
+        prefix=PREFIX,
     )
 
 

@@ -59,7 +59,7 @@ def client_identity(
     life: timedelta = LIFE,
     key: ec.EllipticCurvePrivateKey | None = None,
 ) -> Identity:
-    """For a client whose CN is ``name``, ``{site}.{device}``, at most 64 characters. ``key`` None: a new one."""
+    """For a client whose CN is ``name``, which `schemas.topics.client_id` makes. ``key`` None: a new one."""
     purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
     return _issue(authority, name, (purpose,), now, life, key)
 

@@ -29,7 +29,7 @@ from broker.provision.register import Register, load_register
 from schemas.errors import Fault, InputError
 from schemas.roles import OBSERVER
 from schemas.site import FEEDER, SERVICES, Site
-from schemas.topics import Kind
+from schemas.topics import Kind, client_id
 
 _ACL, _CONFIGURATION = "broker/acl", "broker/mosquitto.conf"
 _CANARY_LIFE = timedelta(hours=1)
@@ -128,7 +128,7 @@ def _revoke_client(work: "_Workspace", name: str, now: datetime) -> Revoked:
     if name not in work.register.clients and name not in work.register.barred:
         known = ", ".join(sorted(work.register.clients))
         raise InputError.one("DEVICE", f"site {work.register.site} has given a certificate to {known}", name)
-    canary = client_identity(work.authority, f"{work.register.site}.{name}", now, life=_CANARY_LIFE)
+    canary = client_identity(work.authority, client_id(work.register.site, name), now, life=_CANARY_LIFE)
     work.remember(name)
     work.register = work.register.with_certificate(name, canary.serial).without(name, now)
     work.save()  # first: whatever fails from here on, the next command puts the list right
@@ -290,7 +290,7 @@ class _Workspace:
             certificate = x509.load_pem_x509_certificate(content)
         except ValueError:
             return  # nobody gets in with it
-        if self._signed_for(certificate, f"{self.register.site}.{name}"):
+        if self._signed_for(certificate, client_id(self.register.site, name)):
             self.register = self.register.with_certificate(name, certificate.serial_number)
 
     def admit(self, name: str, kind: Kind | None) -> None:
@@ -301,7 +301,7 @@ class _Workspace:
 
     def certify(self, name: str) -> None:
         """A certificate that is missing or ends soon. Raises InputError for one that is not ours."""
-        full = f"{self.register.site}.{name}"
+        full = client_id(self.register.site, name)
 
         def issue(key: ec.EllipticCurvePrivateKey | None) -> Identity:
             identity = client_identity(self.authority, full, self.now, key=key)
@@ -311,6 +311,16 @@ class _Workspace:
 
         certificate, key = self.folder.certificate(name), self.folder.key(name)
         there = files.read(certificate)
+        if there is not None and self._has_an_earlier_name(there, name):
+            if files.read(key) is None:
+                self.changes.notes.append(
+                    f"{name}: its certificate is of an earlier version and not in the name {full}, and its key is not "
+                    f"here to renew it: put the key back and repeat this, or `provision revoke {name}`, "
+                    f"`provision add {name}` and carry the new one there"
+                )
+                return
+            files.delete(certificate)  # it is made anew below, for the same key
+            there = None
         if there is not None and files.read(key) is None:
             # The key was handed over to where the device runs; that is what it is for.
             signed = self._is_ours(certificate, there, full)
@@ -381,6 +391,16 @@ class _Workspace:
         if not self.register.holds(certificate.serial_number):
             raise InputError.one(str(path), "is revoked; move it away")
         return certificate
+
+    def _has_an_earlier_name(self, content: bytes, name: str) -> bool:
+        """Whether this is a certificate that was issued for ``name`` when a client identifier had another form."""
+        try:
+            certificate = x509.load_pem_x509_certificate(content)
+        except ValueError:
+            return False
+        issued = str(certificate.serial_number) in self.register.issued.get(name, ())
+        full = client_id(self.register.site, name)
+        return issued and self.authority.signed(certificate) and not self._signed_for(certificate, full)
 
     def _signed_for(self, certificate: x509.Certificate, name: str) -> bool:
         wanted = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])

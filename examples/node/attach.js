@@ -111,7 +111,7 @@ function connect() {
   handed = new WeakSet();
   const offline = stamped('state', 0, { state: 'offline' }, sessionTime()); // a last will is number 0
   const will = { topic: offline.topic, payload: offline.text, qos: 1, retain: true };
-  const clientId = `${site}.${device}`;
+  const clientId = `${site}_${device}`;
   client = mqtt.connect(broker, { ...access, clientId, protocolVersion: 4, reconnectOnConnackError: true, will });
   client.on('connect', () => {
     client.subscribe([SESSION, own('setpoint')], { qos: 1 });

@@ -9,7 +9,7 @@ const USAGE = `node attach.js [--broker mqtt://127.0.0.1:1883] [--site fit-g2v] 
 
   --broker   mqtt://host:port, or mqtts://host:port for TLS
   --cafile   whom to trust to sign the broker's certificate; else Node's own list
-  --cert     certificate (PEM) with CN=SITE.DEVICE, so that --site and --device may be left out; --key is its key
+  --cert     certificate (PEM) with CN=SITE_DEVICE, so that --site and --device may be left out; --key is its key
   --memory   where registers and identity outlive a restart; default DEVICE.json`;
 
 const NAMES = ['broker', 'site', 'device', 'memory', 'cafile', 'cert', 'key', 'username', 'password-file'];
@@ -49,8 +49,8 @@ function checked({ broker = 'mqtt://127.0.0.1:1883', cafile, cert, key, username
 
 function ownerOf(cert, given) {
   const { subject } = new X509Certificate(readFileSync(cert));
-  const [, site, device] = /^CN=([^.\n]+)\.([^.\n]+)$/m.exec(subject) ?? [];
-  if (!device) throw new Error(`--cert: its subject has to be CN=SITE.DEVICE, it is ${subject}`);
+  const [, site, device] = /^CN=([^_\n]+)_([^_\n]+)$/m.exec(subject) ?? [];
+  if (!device) throw new Error(`--cert: its subject has to be CN=SITE_DEVICE, it is ${subject}`);
   if ((given.site ?? site) !== site || (given.device ?? device) !== device) {
     throw new Error(`--site, --device: the certificate ${cert} is that of ${device} of the site ${site}`);
   }

@@ -69,7 +69,7 @@ def running(loop: Callable[[threading.Event], object]) -> Iterator[None]:
 
 
 def transport(broker: LocalMosquitto, file: Path, name: str = "probe") -> MqttTransport:
-    return MqttTransport(broker.address, f"{SITE}.{name}", heartbeat=Heartbeat(file))
+    return MqttTransport(broker.address, f"{SITE}_{name}", heartbeat=Heartbeat(file))
 
 
 class Absorbed(Probe):
@@ -125,7 +125,7 @@ def test_a_member_in_lockstep_that_hears_nothing_is_alive(mosquitto_of_its_own: 
         heartbeat = Heartbeat(file)
         Host(
             make=Probe,
-            transport=lambda _: MqttTransport(mosquitto_of_its_own.address, f"{SITE}.probe", heartbeat=heartbeat),
+            transport=lambda _: MqttTransport(mosquitto_of_its_own.address, f"{SITE}_probe", heartbeat=heartbeat),
             lockstep_store=MemoryCheckpoint(),
             wall_store=MemoryCheckpoint(),
             zone=UTC,

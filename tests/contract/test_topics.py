@@ -1,11 +1,13 @@
 """Topics: built and parsed in one place, and matched as MQTT says."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import RemoteMessageError
-from schemas.topics import Channel, Kind, Topic, everything, matches, topic_filter
+from schemas.topics import Channel, Kind, Topic, client_id, everything, matches, topic_filter
 
 
 @settings(deadline=None, max_examples=100)
@@ -21,6 +23,15 @@ def test_topic_is_parsed_to_what_it_was_built_from(site: str, kind: Kind, device
     assert matches(everything(site), str(topic))
     assert matches(topic_filter(site, kind, device, channel), str(topic))
     assert matches(topic_filter(site, channel=channel), str(topic))
+
+
+@settings(deadline=None, max_examples=100)
+@given(site=st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True), device=st.from_regex(r"[a-z0-9-]{1,31}", fullmatch=True))
+def test_a_client_identifier_names_site_and_device_and_every_broker_takes_it(site: str, device: str) -> None:
+    """NATS refuses dots and white space; a CN has at most 64 characters."""
+    name = client_id(site, device)
+    assert name.split("_") == [site, device]
+    assert re.fullmatch("[a-z0-9_-]{3,64}", name)
 
 
 @pytest.mark.parametrize(

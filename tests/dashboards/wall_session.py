@@ -41,7 +41,7 @@ def live(site: Site, run: str, t0: datetime, length: timedelta, path: Path) -> N
     driven: list[tuple[Loop, MemoryTransport]] = []
     with closing(HistoryStore(path, durable=False)) as store:
         for device in members(site):
-            transport = MemoryTransport(broker, f"{site.site}.{device}", persistent=device == "recorder")
+            transport = MemoryTransport(broker, f"{site.site}_{device}", persistent=device == "recorder")
             make = maker(site, device, Recording(store) if device == "recorder" else None)
             loop = WallLoop(make(), transport, new_boot=lambda: f"boot-{next(boots)}", zone=site.zone, once=True)
             driven.append((loop, transport))

@@ -84,7 +84,7 @@ def commanding(address: BrokerAddress, asked_kw: Sequence[float]) -> Iterator[No
     stop = threading.Event()
 
     def serve() -> None:
-        transport = MqttTransport(address, f"{SITE}.ems")
+        transport = MqttTransport(address, f"{SITE}_ems")
         member = Member(lambda: Commander(asked_kw), MemoryCheckpoint(), transport.publish, lambda: "ems-1")
         transport.connect(member.subscriptions)
         pump = Pump(transport, member)
@@ -103,7 +103,7 @@ def commanding(address: BrokerAddress, asked_kw: Sequence[float]) -> Iterator[No
 
 @contextmanager
 def clock_of(address: BrokerAddress, steps: int, options: TimeOptions) -> Iterator[tuple[LockstepClock, ClockPump]]:
-    transport = MqttTransport(address, f"{SITE}.clock")
+    transport = MqttTransport(address, f"{SITE}_clock")
     course = Course(T0, T0 + steps * QUARTER, 900)
     session = lockstep_session(course, utc_now())
     clock = LockstepClock(

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from broker.provision import files, lock
 from broker.provision.export import export_client
-from broker.provision.identity import certified_hosts
+from broker.provision.identity import certified_hosts, client_identity
 from broker.provision.layout import Folder
 from broker.provision.mosquitto_conf import BrokerPlace
 from broker.provision.register import load_register
-from broker.provision.workspace import Changes, add_client, clients_of, provision_site, revoke_client
+from broker.provision.workspace import Changes, add_client, clients_of, open_authority, provision_site, revoke_client
 from schemas.errors import InputError
 from schemas.topics import Kind
 from tests.provision.secured import NOW, SITE, default_site, place_of
@@ -84,7 +85,7 @@ def test_each_certificate_has_one_name_and_one_purpose(root: Path) -> None:
     for name in clients_of(default_site()):
         client = certificate(Folder(root).certificate(name))
         client.verify_directly_issued_by(authority)
-        assert [one.value for one in client.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == [f"{SITE}.{name}"]
+        assert [one.value for one in client.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == [f"{SITE}_{name}"]
         purposes = client.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         assert list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH]
         seen.add(client.public_key().public_numbers())  # type: ignore[union-attr]
@@ -205,7 +206,7 @@ def test_a_revoked_device_loses_its_files_and_rights_and_stays_out_until_it_is_a
     changes = revoke_client(root, "ev1", NOW).changes
     assert sorted(changes.deleted) == ["clients/ev1.crt", "clients/ev1.key"]
     assert old in serials(root)
-    assert f"user {SITE}.ev1\n" not in (root / "broker" / "acl").read_text()
+    assert f"user {SITE}_ev1\n" not in (root / "broker" / "acl").read_text()
     assert x509.load_pem_x509_crl((root / "broker" / "crl.pem").read_bytes()).last_update_utc > issued
     after = contents(root)
     touched = {name for name in after if after[name] != before[name]}
@@ -268,7 +269,7 @@ def test_a_revocation_that_was_killed_is_finished_by_whatever_command_comes_next
     assert any("crl.pem lacked 2 of the revoked certificates" in note for note in changes.notes)  # and the canary
     assert not (root / "clients" / "ev1.crt").exists()
     assert not (root / "clients" / "ev1.key").exists()
-    assert f"user {SITE}.ev1\n" not in (root / "broker" / "acl").read_text()
+    assert f"user {SITE}_ev1\n" not in (root / "broker" / "acl").read_text()
 
 
 @EVERY_COMMAND
@@ -349,8 +350,8 @@ def test_a_command_that_was_killed_at_the_access_list_has_changed_nothing_by_han
             add_client(root, device, Kind.CHARGER, NOW)
     revoke_client(root, "ev2", NOW)
     acl = (root / "broker" / "acl").read_text()
-    assert f"user {SITE}.ev10\n" in acl
-    assert f"user {SITE}.ev2\n" not in acl
+    assert f"user {SITE}_ev10\n" in acl
+    assert f"user {SITE}_ev2\n" not in acl
     (root / "broker" / "acl").write_text(acl + "user me\n")
     with pytest.raises(InputError, match="changed by hand"):
         make(root)
@@ -379,6 +380,39 @@ def test_two_commands_do_not_work_at_once(
         assert contents(root).keys() == before.keys()
         assert contents(root)["authority/provision.json"] == before["authority/provision.json"]
     command(root)
+
+
+def as_an_earlier_version(root: Path, name: str) -> bytes:
+    """Its certificate in the name that identifiers had before: a dot between site and device. Returns its key."""
+    folder = Folder(root)
+    key = (folder.key(name)).read_bytes()
+    private = load_pem_private_key(key, None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    old = client_identity(open_authority(folder), f"{SITE}.{name}", NOW, key=private)
+    load_register(folder).with_certificate(name, old.serial).save(folder)
+    folder.certificate(name).write_bytes(old.certificate_pem)
+    return key
+
+
+def test_a_certificate_in_the_name_of_an_earlier_version_is_made_anew_for_the_same_key(root: Path) -> None:
+    key = as_an_earlier_version(root, "ev1")
+    before = contents(root)
+    assert make(root).written == ["clients/ev1.crt"]
+    after = contents(root)
+    touched = {name for name in after if after[name] != before[name]}
+    assert touched == {"clients/ev1.crt", "authority/provision.json"}
+    assert after["clients/ev1.key"][0] == key
+    assert certificate(root / "clients" / "ev1.crt").subject.rfc4514_string() == f"CN={SITE}_ev1"
+    assert make(root).written == []
+
+
+def test_a_certificate_of_an_earlier_version_whose_key_is_elsewhere_is_left_alone_and_named(root: Path) -> None:
+    as_an_earlier_version(root, "ev1")
+    (root / "clients" / "ev1.key").unlink()
+    before = contents(root)
+    (note,) = make(root).notes
+    assert "ev1: its certificate is of an earlier version" in note
+    assert contents(root) == before
 
 
 def test_the_key_of_a_certificate_that_ends_soon_is_asked_for_when_it_is_not_here(root: Path) -> None:
@@ -464,7 +498,7 @@ def test_an_export_has_all_that_one_device_needs_and_no_more(root: Path, tmp_pat
     assert packed.keys() == {f"ev1/{name}" for name in ("ca.crt", "ev1.crt", "ev1.key", "README.txt")}
     assert packed["ev1/ev1.key"] == (root / "clients" / "ev1.key").read_bytes()
     readme = packed["ev1/README.txt"].decode()
-    assert f"{SITE}.ev1" in readme
+    assert f"{SITE}_ev1" in readme
     assert "localhost, mosquitto, 127.0.0.1" in readme
     with pytest.raises(InputError, match="not overwritten"):
         export_client(root, "ev1", out)

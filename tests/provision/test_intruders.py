@@ -40,18 +40,18 @@ def on_disk(folder: Path, identity: Identity, ca: Path) -> Credentials:
 def foreign(secured: Secured, folder: Path) -> Credentials:
     """Of an authority of the same name."""
     authority = Authority.new(SITE, NOW)
-    return on_disk(folder, client_identity(authority, f"{SITE}.ev1", NOW), secured.folder.ca_certificate)
+    return on_disk(folder, client_identity(authority, f"{SITE}_ev1", NOW), secured.folder.ca_certificate)
 
 
 def expired(secured: Secured, folder: Path) -> Credentials:
     authority = open_authority(secured.folder)
-    identity = client_identity(authority, f"{SITE}.ev1", NOW - timedelta(days=3), life=timedelta(days=2))
+    identity = client_identity(authority, f"{SITE}_ev1", NOW - timedelta(days=3), life=timedelta(days=2))
     return on_disk(folder, identity, secured.folder.ca_certificate)
 
 
 def not_yet_valid(secured: Secured, folder: Path) -> Credentials:
     authority = open_authority(secured.folder)
-    identity = client_identity(authority, f"{SITE}.ev1", NOW + timedelta(days=3))
+    identity = client_identity(authority, f"{SITE}_ev1", NOW + timedelta(days=3))
     return on_disk(folder, identity, secured.folder.ca_certificate)
 
 
@@ -59,7 +59,7 @@ def signed_by_a_device(secured: Secured, folder: Path) -> Credentials:
     """A device's certificate is no authority's."""
     ev2 = secured.folder
     device = Authority.load(ev2.certificate("ev2").read_bytes(), ev2.key("ev2").read_bytes(), "ev2")
-    identity = client_identity(device, f"{SITE}.ems", NOW)
+    identity = client_identity(device, f"{SITE}_ems", NOW)
     (folder / "x.crt").write_bytes(identity.certificate_pem + device.certificate_pem)
     (folder / "x.key").write_bytes(identity.key_pem)
     return Credentials(ev2.ca_certificate, folder / "x.crt", folder / "x.key")
@@ -83,7 +83,7 @@ def test_without_a_valid_certificate_nobody_gets_in_and_nobody_is_disturbed(
 ) -> None:
     ev1 = shared.client("ev1")
     observer = shared.client("observer", ALL)
-    intruder = MqttTransport(shared.address, f"{SITE}.ev1", proof(shared, tmp_path))
+    intruder = MqttTransport(shared.address, f"{SITE}_ev1", proof(shared, tmp_path))
     with caplog.at_level(logging.WARNING), pytest.raises(BrokerUnreachableError):
         intruder.connect([ALL], OFFLINE)
     assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []
@@ -94,7 +94,7 @@ def test_without_a_valid_certificate_nobody_gets_in_and_nobody_is_disturbed(
 
 def test_plain_mqtt_on_the_tls_port_gets_nowhere(shared: Secured) -> None:
     ev1, observer = shared.client("ev1"), shared.client("observer", ALL)
-    plain = MqttTransport(BrokerAddress(HOST, shared.address.port), f"{SITE}.ev1")
+    plain = MqttTransport(BrokerAddress(HOST, shared.address.port), f"{SITE}_ev1")
     with pytest.raises(BrokerUnreachableError, match="TLS"):
         plain.connect([ALL], OFFLINE)
     assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []
@@ -273,7 +273,7 @@ def test_an_observer_reads_everything_and_writes_nothing(shared: Secured) -> Non
 def test_a_client_is_who_its_certificate_says_whatever_it_calls_itself(shared: Secured) -> None:
     """A client id that it chose would let it take over another's session."""
     ev2 = shared.client("ev2", topic(Kind.CHARGER, "ev2", Channel.SETPOINT))
-    impostor = MqttTransport(shared.address, f"{SITE}.ev2", shared.folder.credentials("ev1"))
+    impostor = MqttTransport(shared.address, f"{SITE}_ev2", shared.folder.credentials("ev1"))
     impostor.connect([topic(Kind.CHARGER, "ev2", Channel.SETPOINT)])
     ems = shared.client("ems")
     ems.publish(topic(Kind.CHARGER, "ev2", Channel.SETPOINT), message(_setpoint("1")))

@@ -98,7 +98,7 @@ def test_the_access_list_of_one_charger_is_this() -> None:
     """By hand, from the design's words: own channels written, own set-points, state and the clock's time read."""
     _, charger, provisioner = access_list("s", {"ev1": Kind.CHARGER}).split("\nuser ")
     assert charger.splitlines() == [
-        "s.ev1",
+        "s_ev1",
         "topic readwrite twin/v1/s/charger/ev1/state",
         *(
             f"topic write twin/v1/s/charger/ev1/{channel}"
@@ -108,7 +108,7 @@ def test_the_access_list_of_one_charger_is_this() -> None:
         "topic read twin/v1/s/clock/+/tick",
         "topic read twin/v1/s/charger/ev1/setpoint",
     ]
-    assert provisioner.splitlines() == ["s.provision", "topic readwrite twin/v1/s/+/+/state"]
+    assert provisioner.splitlines() == ["s_provision", "topic readwrite twin/v1/s/+/+/state"]
 
 
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)

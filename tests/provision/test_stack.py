@@ -99,7 +99,7 @@ def test_each_participant_has_its_certificate_which_its_account_alone_can_read(n
         f"secrets/{name}/tls.key": (TWINSWARM, TWINSWARM, 0o400),
     }
     certificate = x509.load_pem_x509_certificate((stack.secrets / name / "tls.crt").read_bytes())
-    assert certificate.subject.rfc4514_string() == f"CN={SITE}.{name}"
+    assert certificate.subject.rfc4514_string() == f"CN={SITE}_{name}"
     assert (stack.secrets / name / "tls.key").read_bytes() == (stack.root / "clients" / f"{name}.key").read_bytes()
 
 

@@ -71,7 +71,7 @@ class Gauged(Probe):
 
 
 def loop_with_stopwatch(bench: Bench, participant: Probe, *readings_s: float) -> Driven:
-    transport = MemoryTransport(bench.broker, f"{SITE}.{participant.device}")
+    transport = MemoryTransport(bench.broker, f"{SITE}_{participant.device}")
     readings = iter(readings_s)
     loop = WallLoop(participant, transport, new_boot=lambda: "one", stopwatch=lambda: next(readings))
     return Driven(loop, transport)

@@ -66,7 +66,7 @@ class Bench:
         self.clock.publish(str(SESSION_TOPIC), encode(stamp, content), retain=True)
 
     def loop(self, participant: Probe, checkpoint: CheckpointStore | None = None, *, once: bool = False) -> "Driven":
-        transport = MemoryTransport(self.broker, f"{SITE}.{participant.device}", persistent=False)
+        transport = MemoryTransport(self.broker, f"{SITE}_{participant.device}", persistent=False)
         loop = WallLoop(participant, transport, checkpoint, new_boot=lambda: next(self.boots), once=once)
         return Driven(loop, transport)
 
@@ -406,7 +406,7 @@ def test_what_was_sent_was_saved_before_so_that_no_number_is_used_twice() -> Non
 
     checkpoint = MemoryCheckpoint()
     bench.announce(session())
-    transport = DyingBroker(bench.broker, "lab.probe")
+    transport = DyingBroker(bench.broker, "lab_probe")
     loop = WallLoop(Probe(), transport, checkpoint, new_boot=lambda: "one")
     loop.start(machine(0))
     with pytest.raises(ConnectionAbortedError):
@@ -534,7 +534,7 @@ class Watched(MemoryTransport):
 def test_a_recorder_acknowledges_only_what_is_durable_in_batches_smaller_than_the_window() -> None:
     bench, keeper = Bench(), Keeper()
     bench.announce(session())
-    transport = Watched(bench.broker, "lab.recorder")
+    transport = Watched(bench.broker, "lab_recorder")
     transport.ledger, transport.acknowledged = keeper.inbox, []
     loop = WallLoop(keeper, transport, new_boot=lambda: "one")
     driven = Driven(loop, transport)
@@ -572,11 +572,11 @@ def test_a_recorder_listens_on_for_a_quiet_while_after_the_session_has_ended() -
 def test_a_session_at_speed_3600_runs_over_a_real_broker_to_its_end(address: BrokerAddress) -> None:
     """One hour passes in a second: 4 quarters and the end, for a participant of a 15-minute period."""
     probe = Probe({Phase.SENSE: Cadence(period_s=900.0), Phase.APPLY: Cadence(on_message=True)})
-    site, clock_transport = SITE, MqttTransport(address, "lab.clock")
+    site, clock_transport = SITE, MqttTransport(address, "lab_clock")
     run: RunId = RUN1 if address.port % 2 else RUN2
     time = WallTime(step_s=900, t0=T0, length=timedelta(hours=1), speed=3600.0, lead_s=0.3)
     clock = WallClock(site, clock_transport, time, run=run, boot="clock1", resume=False)
-    loop = WallLoop(probe, MqttTransport(address, "lab.probe"), new_boot=lambda: "probe1", once=True)
+    loop = WallLoop(probe, MqttTransport(address, "lab_probe"), new_boot=lambda: "probe1", once=True)
     ear = MqttTransport(address, "ear")
     ear.connect([everything(SITE)])
     stop = threading.Event()

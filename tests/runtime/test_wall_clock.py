@@ -32,7 +32,7 @@ class Bench:
         resume: bool = True,
         store: MemoryCheckpoint | None = None,
     ) -> WallClock:
-        self.transport = MemoryTransport(self.broker, f"{SITE}.clock")
+        self.transport = MemoryTransport(self.broker, f"{SITE}_clock")
         return WallClock(SITE, self.transport, time, run=run, boot=boot, resume=resume, store=store)
 
     def at(self, clock: WallClock, seconds: float) -> None:

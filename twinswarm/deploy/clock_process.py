@@ -14,6 +14,7 @@ from runtime.wall import PATIENCE_S, drive
 from schemas.cycle import Course
 from schemas.errors import BrokerUnreachableError, RunFailedError
 from schemas.site import Site
+from schemas.topics import client_id
 from services.clock.lockstep import CLOCK, LockstepClock, lockstep_session
 from services.clock.refusal import check_nothing_is_simulated, check_site_is_free
 from services.clock.wall import WallClock, WallTime
@@ -33,7 +34,7 @@ def run_clock(site: Site, order: ClockOrder, connection: Connection, checkpoints
     """Drives a run to its end, or goes on with it after a restart. Raises as `drive_clock` does."""
     store = NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / "clock.json")
     transport = MqttTransport(
-        connection.address, f"{site.site}.{CLOCK}", connection.credentials, heartbeat=Heartbeat(life.heartbeat)
+        connection.address, client_id(site.site, CLOCK), connection.credentials, heartbeat=Heartbeat(life.heartbeat)
     )
     drive_clock(site, order, transport, store, stop_event(life))
 

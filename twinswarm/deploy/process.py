@@ -23,6 +23,7 @@ from broker.provision.layout import Folder
 from schemas.errors import InputError, LocalStateError, TwinswarmError
 from schemas.messages import TimeMode
 from schemas.site import Site
+from schemas.topics import client_id
 
 if TYPE_CHECKING:
     from twinswarm.simulation.compose import Recording
@@ -107,7 +108,7 @@ def run_member(
         make=maker(site, device, None if history is None else _recording(history, disk_low_bytes)),
         transport=lambda mode: MqttTransport(
             connection.address,
-            f"{site.site}.{device}",
+            client_id(site.site, device),
             connection.credentials,
             persistent=device == "recorder" and mode is TimeMode.WALL,
             heartbeat=heartbeat,

@@ -13,6 +13,7 @@ from runtime.host import Host
 from schemas.errors import RunFailedError, TwinswarmError
 from schemas.messages import TimeMode
 from schemas.site import Site
+from schemas.topics import client_id
 from services.clock.lockstep import CLOCK
 from twinswarm.deploy.clock_order import ClockOrder
 from twinswarm.deploy.clock_process import drive_clock
@@ -79,7 +80,7 @@ class ThreadedSwarm:
         drive_clock(self.site, self.order, self._connect(CLOCK), MemoryCheckpoint(), self._stop)
 
     def _connect(self, device: str, *, persistent: bool = False) -> MqttTransport:
-        name = f"{self.site.site}.{device}"
+        name = client_id(self.site.site, device)
         return MqttTransport(
             self.connection.address, name, self.connection.credentials_of(device), persistent=persistent
         )

@@ -17,7 +17,7 @@ from schemas.messages import TimeMode
 from schemas.participant import Received
 from schemas.roles import OBSERVER
 from schemas.site import Site
-from schemas.topics import Channel, Topic, topic_filter
+from schemas.topics import Channel, Topic, client_id, topic_filter
 from schemas.wire import decode
 from services.analysis.result import RunResult
 from services.clock.lockstep import CLOCK
@@ -90,7 +90,9 @@ def conduct_swarm(
     folder = how.workdir / run
     folder.mkdir(parents=True, exist_ok=True)
     with broker_for(how, folder / "logs") as connection:
-        observer = MqttTransport(connection.address, f"{site.site}.{OBSERVER}", connection.credentials_of(OBSERVER))
+        observer = MqttTransport(
+            connection.address, client_id(site.site, OBSERVER), connection.credentials_of(OBSERVER)
+        )
         if how.external:
             check_site_is_free(observer, site.site, how.mode, how.attach)
         length = order.course.t_end - order.course.t0

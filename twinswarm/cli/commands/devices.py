@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, PvNameplate
-from schemas.topics import SITE_PATTERN, everything
+from schemas.topics import SITE_PATTERN, client_id, everything
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, busy
 
@@ -61,7 +61,7 @@ def devices(
     output = Output.to(json)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     wanted = "+" if site is None else _site_id(site)
-    name = f"{'observer' if wanted == '+' else wanted}.devices-{secrets.token_hex(3)}"
+    name = client_id("observer" if wanted == "+" else wanted, f"devices-{secrets.token_hex(3)}")
     logging.getLogger(MqttTransport.__module__).addHandler(logging.NullHandler())  # what it warns of is raised, too
     transport = MqttTransport(connection.address, name, connection.credentials)
     try:
