@@ -21,7 +21,7 @@ PARTS = {
     "EMS": ("services/ems/participant.py", "act"),
     "  of it the problem, from what was told": ("services/ems/foresight.py", "problem_of"),
     "  of it HiGHS itself": ("~", "<method 'run' of 'highspy._core._Highs' objects>"),
-    "network twin": ("twin_devices/feeder.py", "act"),
+    "network twin": ("twin_devices/network/twin.py", "act"),
     "  of it power flows": ("power_grid_model.py", "calculate_power_flow"),
     "twins of devices": ("twin_devices/base.py", "act"),
     "forecast and tariff": ("services/forecast/daily.py", "act"),

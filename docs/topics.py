@@ -19,7 +19,7 @@ PAGE = Path(__file__).with_suffix(".md")
 WRITERS = {
     Channel.BIRTH: "everybody, of itself, on joining",
     Channel.STATE: "everybody, of itself; the broker, as its last will",
-    Channel.SESSION: "the clock",
+    Channel.RUN: "the clock",
     Channel.TELEMETRY: "devices, the network twin, real meters",
     Channel.SERIES: "tariff (prices) and forecast (load, PV, sessions)",
     Channel.SETPOINT: "the EMS, on the topic of the device that is to obey",
@@ -69,7 +69,7 @@ tell what was not of the contract.
 HEAD = f"""<!-- Written by docs/topics.py; edit that. -->
 # Topics and messages
 
-    twin/v1/{{site}}/{{kind}}/{{device}}/{{channel}}
+    twin/v2/{{site}}/{{kind}}/{{device}}/{{channel}}
 
 `site` is 1 to 32, `device` 1 to 31 of `a-z 0-9 -`; a device's name is unique in its site. Kinds:
 {", ".join(f"`{kind}`" for kind in Kind)}.
@@ -86,7 +86,7 @@ A message is one flat JSON object of at most {MAX_PAYLOAD_BYTES // 1024} KiB, pu
 
 (`boot`, topic, `seq`) is its identity: the same identity means the same bytes, however often it arrives. Power is in
 kW, positive when drawn from the building; only the PCC meter counts import as positive. Energies are in kWh, a state
-of charge is a fraction, a time has a zone. Unknown fields are tolerated, save in `session`, `setpoint`, `tick` and
+of charge is a fraction, a time has a zone. Unknown fields are tolerated, save in `run`, `setpoint`, `tick` and
 `done`, where they might change what is meant. What is not of the contract becomes a dead letter of the recorder and
 stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message; every field is explained there.
 

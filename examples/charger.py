@@ -23,7 +23,7 @@ class Attachment:
 
     def __init__(self, client, site, device):
         self.client, self.device, self.boot, self.run = client, device, secrets.token_hex(6), ""
-        self.path, self.clock = f"twin/v1/{site}/charger/{device}", f"twin/v1/{site}/clock/+"
+        self.path, self.clock = f"twin/v2/{site}/charger/{device}", f"twin/v2/{site}/clock/+"
         self.orders, self.newest, self.answered, self.waiting, self.session = {}, (), (), None, None
         self.seqs = {"state": -1}  # messages count from 1 per topic, but a last will is number 0
         topic, _, payload = self.message("state", {"state": "offline"}, datetime.now(UTC))
@@ -39,7 +39,7 @@ class Attachment:
     def message(self, channel, body, ts):
         """(boot, topic, seq) is its identity: what was sent once under it is only ever sent again as it is."""
         seq = self.seqs[channel] = self.seqs.get(channel, 0) + 1
-        stamp = {"contract": 1, "ts": ts, "boot": self.boot, "seq": seq} | ({"run": self.run} if self.run else {})
+        stamp = {"contract": 2, "ts": ts, "boot": self.boot, "seq": seq} | ({"run": self.run} if self.run else {})
         return f"{self.path}/{channel}", seq, json.dumps(stamp | body, default=datetime.isoformat)
 
     def publish(self, *messages):
@@ -47,22 +47,22 @@ class Attachment:
             self.client.publish(topic, payload, qos=1, retain=topic.endswith(("/birth", "/state")))
 
     def on_join(self):
-        self.client.subscribe([(f"{self.clock}/session", 1), (f"{self.clock}/tick", 1), (f"{self.path}/setpoint", 1)])
+        self.client.subscribe([(f"{self.clock}/run", 1), (f"{self.clock}/tick", 1), (f"{self.path}/setpoint", 1)])
         self.publish(*self.kept)  # after a broken connection, too: the last will has said that we are gone
 
     def on_message(self, _client, _userdata, incoming):
         message, channel = json.loads(incoming.payload), incoming.topic.rsplit("/", 1)[1]
         run = message.get("run", self.run)
-        if channel == "session" and message["mode"] == "lockstep":
+        if channel == "run" and message["mode"] == "lockstep":
             return  # its ticks tell all of it
         if self.run and run > self.run and channel != "setpoint" and "ended" not in message:
             os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - rule 10: a newer run is a new life
         if run >= self.run:  # rule 10: leftovers of an older run are ignored
-            {"session": self.on_session, "tick": self.on_tick, "setpoint": self.on_setpoint}[channel](message, run)
+            {"run": self.on_run, "tick": self.on_tick, "setpoint": self.on_setpoint}[channel](message, run)
 
     # Wall time: everyone goes by the session and a clock of their own.
 
-    def on_session(self, session, run):
+    def on_run(self, session, run):
         session |= {name: datetime.fromisoformat(session[name]) for name in ("t0", "wall0", "t_end") if name in session}
         if self.session and "ended" in session:
             self.tell()  # up to the end: energy that no telemetry tells of is never settled

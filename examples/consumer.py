@@ -60,7 +60,7 @@ class Dashboard:
     def __init__(self, client, site):
         self.client = client
         self.filters = [
-            f"twin/v1/{site}/+/+/{channel}" for channel in ("birth", "state", "telemetry", "series", "plan")
+            f"twin/v2/{site}/+/+/{channel}" for channel in ("birth", "state", "telemetry", "series", "plan")
         ]
         self.prices, self.roles, self.power, self.newest = Prices(), {}, defaultdict(dict), {}
         self.bill = Bill(self.prices)

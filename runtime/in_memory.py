@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from schemas.cycle import Course
-from schemas.messages import Phase, Presence, Session, Stamp, State, TimeMode
+from schemas.messages import Phase, Presence, Run, Stamp, State, TimeMode
 from schemas.participant import Inbox, Outgoing, Participant, Received, Turn, Wanted, own_inbox, own_topic
 from schemas.topics import Channel, Topic, matches
 from schemas.wire import encode
@@ -83,7 +83,7 @@ def run_direct(
     participants: Sequence[Participant],
     course: Course,
     run: str,
-    session: tuple[Topic, Session],
+    session: tuple[Topic, Run],
     on_phase: Callable[[int, Phase, datetime], None] | None = None,
     on_message: Callable[[Received], None] | None = None,
 ) -> None:

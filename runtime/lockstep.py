@@ -26,7 +26,7 @@ from runtime.inbox import MemoryInbox
 from runtime.outbox import Outbox, Sent
 from schemas.cycle import Course
 from schemas.errors import LocalStateError, RemoteMessageError
-from schemas.messages import Done, Phase, Presence, Session, Stamp, State, Tick, TimeMode
+from schemas.messages import Done, Phase, Presence, Run, Stamp, State, Tick, TimeMode
 from schemas.participant import Inbox, Json, Outgoing, Participant, Received, Turn, Wanted, own_inbox, own_topic
 from schemas.topics import Channel, Kind, Topic, matches, topic_filter
 from schemas.wire import decode, encode
@@ -145,7 +145,7 @@ class Member:
     @property
     def subscriptions(self) -> tuple[str, ...]:
         """The participant's, and the clock's tick and session."""
-        clock = (topic_filter(self.participant.site, Kind.CLOCK, channel=c) for c in (Channel.TICK, Channel.SESSION))
+        clock = (topic_filter(self.participant.site, Kind.CLOCK, channel=c) for c in (Channel.TICK, Channel.RUN))
         return tuple(dict.fromkeys((*self.participant.subscriptions, *clock)))
 
     # -- messages in
@@ -164,7 +164,7 @@ class Member:
                 self._tick(stamp.run, stamp.boot, body)
             return
         received = Received(parsed, stamp, body)
-        if isinstance(body, Session):
+        if isinstance(body, Run):
             self._session(received)
         if any(matches(pattern, topic) for pattern in self.participant.subscriptions):
             self._keep(received, payload)
@@ -185,7 +185,7 @@ class Member:
 
     def _session(self, received: Received) -> None:
         session = received.body
-        assert isinstance(session, Session)
+        assert isinstance(session, Run)
         run = received.stamp.run
         if run == self.run and session.ended is not None:
             self.ended = True

@@ -24,7 +24,7 @@ from runtime.diagnostics import SelfReport
 from runtime.life import Life
 from runtime.schedule import Due, Schedule
 from schemas.errors import BrokerUnreachableError, RemoteMessageError
-from schemas.messages import BootId, Phase, Presence, Session, Stamp, State, TimeMode
+from schemas.messages import BootId, Phase, Presence, Run, Stamp, State, TimeMode
 from schemas.participant import Outgoing, Participant, Received, Turn, own_inbox, own_topic
 from schemas.topics import RETAINED, Channel, Kind, Topic, matches, topic_filter
 from schemas.wire import decode
@@ -134,7 +134,7 @@ class WallLoop:
         self._blank = participant.snapshot()
         self._saved_state: object = None
         self._life = Life("")
-        self._session: Session | None = None
+        self._session: Run | None = None
         self._inbox: list[Received] = []
         self._newest: dict[tuple[str, str], int] = {}
         self._early: deque[Delivery] = deque()
@@ -156,7 +156,7 @@ class WallLoop:
         """Messages that were there already, or are older than one that was."""
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Run | None:
         return self._session
 
     @property
@@ -193,7 +193,7 @@ class WallLoop:
             self._rollcalled = saved["rollcalled"]
         site = self._participant.site
         subscriptions = (
-            topic_filter(site, Kind.CLOCK, channel=Channel.SESSION),  # first, for the broker hands over in this order
+            topic_filter(site, Kind.CLOCK, channel=Channel.RUN),  # first, for the broker hands over in this order
             str(self._state_topic),
             *self._participant.subscriptions,
         )
@@ -201,7 +201,7 @@ class WallLoop:
         will = Will(str(self._state_topic), self._life.encode_will(offline, now))
         self._transport.connect(tuple(dict.fromkeys(subscriptions)), will)
 
-    def _on_session(self, stamp: Stamp, session: Session, now: datetime) -> None:
+    def _on_session(self, stamp: Stamp, session: Run, now: datetime) -> None:
         if stamp.run is None:
             raise RemoteMessageError("a session without a run")
         if session.mode is not TimeMode.WALL:
@@ -225,7 +225,7 @@ class WallLoop:
         self._announce(now)
         self._replay_early(now)
 
-    def _join(self, run: str, session: Session, now: datetime) -> None:
+    def _join(self, run: str, session: Run, now: datetime) -> None:
         if self._life.run is not None:
             self._life = Life(self._new_boot())
             self._participant.restore(self._blank)
@@ -271,8 +271,8 @@ class WallLoop:
                 self._transport.acknowledge(delivery)  # somebody deletes what is retained there
                 return
             stamp, body = decode(topic, delivery.payload)
-            if topic.channel is Channel.SESSION and topic.kind is Kind.CLOCK:
-                assert isinstance(body, Session)
+            if topic.channel is Channel.RUN and topic.kind is Kind.CLOCK:
+                assert isinstance(body, Run)
                 self._on_session(stamp, body, now)
         except RemoteMessageError as error:
             self._reject(delivery, str(error), now)
@@ -458,7 +458,7 @@ class WallLoop:
         handed, self._inbox = self._inbox, []
         return sorted(handed, key=lambda r: (str(r.topic), r.stamp.boot, r.stamp.seq))
 
-    def _next_due(self, session: Session, t: datetime, limit: datetime | None, now: datetime) -> datetime | None:
+    def _next_due(self, session: Run, t: datetime, limit: datetime | None, now: datetime) -> datetime | None:
         upcoming = [session.t0] if t < session.t0 else []
         following = self._schedule.next(limit)
         if following is not None:

@@ -14,11 +14,11 @@ from schemas.messages import (
     DevicePlan,
     Done,
     EmsMode,
-    ExpectedSession,
+    ExpectedChargingSession,
     Fallback,
-    FeederTelemetry,
     MeterTelemetry,
     Metric,
+    NetworkTelemetry,
     Phase,
     Plan,
     PlanStatus,
@@ -28,9 +28,9 @@ from schemas.messages import (
     Quantity,
     Receipt,
     Reject,
+    Run,
     Segment,
     Series,
-    Session,
     Setpoint,
     Severity,
     Shortfall,
@@ -60,7 +60,7 @@ _VEHICLE: dict[str, Any] = {
     "soc_min_frac": 0.576,
     "soc_max_frac": 0.804,
 }
-_SETPOINT_TOPIC = f"twin/v1/{SITE}/charger/ev1/setpoint"
+_SETPOINT_TOPIC = f"twin/v2/{SITE}/charger/ev1/setpoint"
 
 _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
     (
@@ -85,8 +85,8 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
     (
         Kind.CLOCK,
         "clock",
-        Channel.SESSION,
-        Session(mode=TimeMode.LOCKSTEP, step_s=900, t0=T0, t_end=T0 + timedelta(days=1), wall0=T0),
+        Channel.RUN,
+        Run(mode=TimeMode.LOCKSTEP, step_s=900, t0=T0, t_end=T0 + timedelta(days=1), wall0=T0),
     ),
     (
         Kind.CHARGER,
@@ -119,10 +119,10 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
         MeterTelemetry(power_kw=72.3, energy_import_kwh=480.0, energy_export_kwh=0.0, reactive_kvar=12.0),
     ),
     (
-        Kind.FEEDER,
-        "grid",
+        Kind.NETWORK,
+        "network",
         Channel.TELEMETRY,
-        FeederTelemetry(
+        NetworkTelemetry(
             power_kw=24.6,
             energy_import_kwh=440.5,
             energy_export_kwh=1.2,
@@ -144,7 +144,7 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
                 ValueSeries(quantity=Quantity.LOAD, device="building", start=T0, step_s=900, values=(49.5, 49.6)),
                 ValueSeries(quantity=Quantity.SALE_PRICE, start=T0, step_s=900, values=(0.0828, -0.01)),
             ),
-            sessions=(ExpectedSession(charger="ev1", **_VEHICLE),),
+            charging_sessions=(ExpectedChargingSession(charger="ev1", **_VEHICLE),),
         ),
     ),
     (
@@ -208,7 +208,7 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
             t_end=T0 + timedelta(days=1),
             step_s=900,
             roster={"ev1": "ev1-1", "ems": "ems-1"},
-            announced={"ev1": ((f"twin/v1/{SITE}/charger/ev1/telemetry", 38, 38),), "ems": ()},
+            announced={"ev1": ((f"twin/v2/{SITE}/charger/ev1/telemetry", 38, 38),), "ems": ()},
         ),
     ),
     (
@@ -224,8 +224,8 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
         Receipt(stored=2310, missing=0, dead_letters=0, up_to=T),
     ),
     (
-        Kind.FEEDER,
-        "grid",
+        Kind.NETWORK,
+        "network",
         Channel.ALARM,
         Alarm(
             code="overload",

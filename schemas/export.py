@@ -124,7 +124,7 @@ def _message_schema(name: str, topic: Topic) -> dict[str, Any]:
     model = wire_type(body_type(topic.kind, topic.channel))
     schema: dict[str, Any] = model.model_json_schema(schema_generator=_Generator)
     kind = topic.kind if topic.channel is Channel.TELEMETRY else "{kind}"
-    where = f"Topic: twin/v1/{{site}}/{kind}/{{device}}/{topic.channel}, QoS 1{', retained' if topic.retained else ''}."
+    where = f"Topic: twin/v2/{{site}}/{kind}/{{device}}/{topic.channel}, QoS 1{', retained' if topic.retained else ''}."
     text = f"{schema.get('description', '')}\n\n{where}".strip()
     return {"$schema": DIALECT, "$id": f"urn:twinswarm:v1:{name}", **schema, "title": name, "description": text}
 

@@ -72,7 +72,7 @@ class Cadence:
 
 
 class Participant(Protocol):
-    """Twin, EMS, forecast, recorder, feeder, gateway driver."""
+    """Twin, EMS, forecast, recorder, driver of a real device."""
 
     @property
     def site(self) -> str: ...

@@ -5,7 +5,7 @@ A participant's rights follow from its kind. Everything that is not named here i
 
 from dataclasses import dataclass
 
-from schemas.topics import Channel, Kind, Topic, everything, topic_filter
+from schemas.topics import Channel, Kind, Topic, everything, former, topic_filter
 
 DEVICE_KINDS = (Kind.BESS, Kind.CHARGER, Kind.METER, Kind.PV)
 CONTROLLED_KINDS = (Kind.BESS, Kind.CHARGER, Kind.PV)
@@ -39,7 +39,7 @@ def _any(*channels: Channel, kinds: tuple[Kind, ...] = ()) -> tuple[Right, ...]:
 
 _PRESENCE = _own(Channel.BIRTH, Channel.STATE, Channel.ALARM, Channel.METRIC, Channel.REJECT)
 _OF_ITSELF = (*_PRESENCE, *_own(Channel.DONE))
-_TIME = (*_any(Channel.SESSION, Channel.TICK, kinds=(Kind.CLOCK,)), *_own(Channel.STATE))
+_TIME = (*_any(Channel.RUN, Channel.TICK, kinds=(Kind.CLOCK,)), *_own(Channel.STATE))
 """The clock's messages, and one's own state: a last will may have come in between."""
 
 WRITES: dict[Kind, tuple[Right, ...]] = {
@@ -47,9 +47,9 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
     Kind.BESS: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)),
     Kind.PV: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)),
     Kind.METER: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
-    Kind.FEEDER: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
+    Kind.NETWORK: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
     Kind.EMS: (*_OF_ITSELF, *_own(Channel.PLAN), *_any(Channel.SETPOINT, kinds=CONTROLLED_KINDS)),
-    Kind.CLOCK: (*_PRESENCE, *_own(Channel.SESSION, Channel.TICK)),
+    Kind.CLOCK: (*_PRESENCE, *_own(Channel.RUN, Channel.TICK)),
     Kind.RECORDER: (*_OF_ITSELF, *_own(Channel.RECEIPT)),
     Kind.FORECAST: (*_OF_ITSELF, *_own(Channel.SERIES)),
     Kind.TARIFF: (*_OF_ITSELF, *_own(Channel.SERIES)),
@@ -60,14 +60,14 @@ READS: dict[Kind, tuple[Right, ...]] = {
     Kind.BESS: (*_TIME, *_own(Channel.SETPOINT)),
     Kind.PV: (*_TIME, *_own(Channel.SETPOINT)),
     Kind.METER: (*_TIME, *_own(Channel.SETPOINT)),
-    Kind.FEEDER: (*_TIME, *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
+    Kind.NETWORK: (*_TIME, *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
     Kind.EMS: (*_TIME, *_any(Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES)),
     # Births and answers to drive the barrier; the others to see, before it begins, whether somebody lives there.
     Kind.CLOCK: _any(
         Channel.BIRTH,
         Channel.STATE,
         Channel.DONE,
-        Channel.SESSION,
+        Channel.RUN,
         Channel.TICK,
         Channel.TELEMETRY,
         Channel.SETPOINT,
@@ -89,5 +89,5 @@ def read_filters(site: str, kind: Kind | None, device: str) -> tuple[str, ...]:
     The recorder and an observer get all of the site, wrong topics below it included: those are dead letters.
     """
     if kind is None or kind is Kind.RECORDER:
-        return (everything(site),)
+        return (everything(site), former(site))
     return tuple(text for right in READS[kind] for text in right.filters(site, kind, device))

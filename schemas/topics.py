@@ -1,4 +1,4 @@
-"""Topics: ``twin/v1/{site}/{kind}/{device}/{channel}``, built and parsed here and nowhere else."""
+"""Topics: ``twin/v2/{site}/{kind}/{device}/{channel}``, built and parsed here and nowhere else."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from enum import StrEnum
 
 from schemas.errors import RemoteMessageError, shorten
 
-PREFIX = "twin/v1"
+PREFIX = "twin/v2"
+FORMER_PREFIX = "twin/v1"
+"""Of the contract before this one. Whoever still publishes there is heard only to be answered with a reject."""
 SITE_PATTERN = r"[a-z0-9-]{1,32}"
 DEVICE_PATTERN = r"[a-z0-9-]{1,31}"
 
@@ -18,7 +20,7 @@ class Kind(StrEnum):
     BESS = "bess"
     PV = "pv"
     METER = "meter"
-    FEEDER = "feeder"
+    NETWORK = "network"
     EMS = "ems"
     CLOCK = "clock"
     RECORDER = "recorder"
@@ -31,7 +33,7 @@ class Channel(StrEnum):
 
     BIRTH = "birth"
     STATE = "state"
-    SESSION = "session"
+    RUN = "run"
     TELEMETRY = "telemetry"
     SERIES = "series"
     SETPOINT = "setpoint"
@@ -45,7 +47,7 @@ class Channel(StrEnum):
     REJECT = "reject"
 
 
-RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.SESSION, Channel.SERIES, Channel.PLAN})
+RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.PLAN})
 """Channels whose last message the broker keeps for whoever comes later."""
 
 BARRIER = frozenset({Channel.TICK, Channel.DONE})
@@ -76,6 +78,10 @@ class Topic:
     def parse(cls, text: str) -> "Topic":
         """Raises RemoteMessageError with the topic's text and what is allowed."""
         match = _TOPIC.fullmatch(text)
+        if text.startswith(f"{FORMER_PREFIX}/"):
+            raise RemoteMessageError(
+                f"topic {shorten(text)} is of an earlier contract; topics begin with {PREFIX} now, see docs/topics.md"
+            )
         if match is None:
             raise RemoteMessageError(f"topic {shorten(text)} is not {PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}")
         try:
@@ -101,6 +107,11 @@ def topic_filter(site: str, kind: Kind | str = "+", device: str = "+", channel: 
 def everything(site: str) -> str:
     """The subscription to all of a site, wrong topics below it included."""
     return f"{PREFIX}/{site}/#"
+
+
+def former(site: str) -> str:
+    """The subscription to what is published at a site by the earlier contract."""
+    return f"{FORMER_PREFIX}/{site}/#"
 
 
 def matches(pattern: str, topic: str) -> bool:

@@ -1,12 +1,14 @@
 """Message to bytes and back: JSON, one flat object of the stamp's and the body's fields."""
 
+import json
 from functools import cache
 from typing import Any, Literal, cast
 
 from pydantic import ValidationError, create_model
 
-from schemas.errors import RemoteMessageError, faults_of
+from schemas.errors import RemoteMessageError, faults_of, shorten
 from schemas.messages import (
+    CONTRACT,
     Ack,
     Alarm,
     BessTelemetry,
@@ -14,15 +16,15 @@ from schemas.messages import (
     Body,
     ChargerTelemetry,
     Done,
-    FeederTelemetry,
     MeterTelemetry,
     Metric,
+    NetworkTelemetry,
     Plan,
     PvTelemetry,
     Receipt,
     Reject,
+    Run,
     Series,
-    Session,
     Setpoint,
     Stamp,
     State,
@@ -37,7 +39,7 @@ MAX_PAYLOAD_BYTES = 512 * 1024
 BODIES: dict[Channel, type[Body]] = {
     Channel.BIRTH: Birth,
     Channel.STATE: State,
-    Channel.SESSION: Session,
+    Channel.RUN: Run,
     Channel.SERIES: Series,
     Channel.SETPOINT: Setpoint,
     Channel.ACK: Ack,
@@ -54,7 +56,7 @@ TELEMETRY: dict[Kind, type[Telemetry]] = {
     Kind.BESS: BessTelemetry,
     Kind.PV: PvTelemetry,
     Kind.METER: MeterTelemetry,
-    Kind.FEEDER: FeederTelemetry,
+    Kind.NETWORK: NetworkTelemetry,
 }
 
 
@@ -76,7 +78,7 @@ def wire_type(body: type[Body]) -> type[Body]:
     """The body's class with the stamp's fields: what is validated on arrival, and what the JSON Schema is made of."""
     # The last base's configuration wins: the body decides whether unknown fields are refused.
     bases: Any = (Stamp, body)
-    version: Any = (Literal[1], ...)  # required on the wire, though a default in the stamp
+    version: Any = (Literal[CONTRACT], ...)  # required on the wire, though a default in the stamp
     create: Any = create_model
     return cast(type[Body], create(f"{body.__name__}Message", __base__=bases, __doc__=body.__doc__, contract=version))
 
@@ -87,6 +89,15 @@ def encode(stamp: Stamp, body: Body) -> bytes:
     head = stamp.model_dump_json(exclude_none=True, include=_STAMPED)
     content = body.model_dump_json(exclude_none=True, exclude=_STAMPED)
     return f"{head[:-1]}{',' if len(content) > len('{}') else ''}{content[1:]}".encode()
+
+
+def _contract_of(payload: bytes) -> Any:
+    """The version that a message says it is of; None where it says none or is no JSON object."""
+    try:
+        message = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return message.get("contract") if isinstance(message, dict) else None
 
 
 def decode(topic: Topic, payload: bytes) -> tuple[Stamp, Body]:
@@ -100,6 +111,10 @@ def decode(topic: Topic, payload: bytes) -> tuple[Stamp, Body]:
     try:
         message = model.model_validate_json(payload)
     except ValidationError as error:
+        if (spoken := _contract_of(payload)) not in (None, CONTRACT):
+            raise RemoteMessageError(
+                f"{topic}: this message is of contract {shorten(spoken)}; contract {CONTRACT} is spoken here"
+            ) from None
         faults = faults_of(error, str(topic))
         more = f" (and {len(faults) - 3} more faults)" if len(faults) > 3 else ""
         raise RemoteMessageError("; ".join(str(fault) for fault in faults[:3]) + more) from None

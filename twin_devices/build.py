@@ -32,8 +32,8 @@ def build_twin(site: Site, device: str) -> Participant:
             raise InputError.one("device", f"the site has {', '.join(sorted(site.devices))}", device)
 
 
-def build_feeder(site: Site) -> Participant:
+def build_network(site: Site) -> Participant:
     """The network twin, which is the PCC meter. Raises InputError for a network that makes no sense."""
-    from twin_devices.feeder import Feeder
+    from twin_devices.network.twin import NetworkTwin
 
-    return Feeder(site)
+    return NetworkTwin(site)

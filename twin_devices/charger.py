@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from schemas.messages import ChargerNameplate, ChargerTelemetry, Fallback, PluggedVehicle, Setpoint
 from schemas.participant import Json
 from schemas.site import Charger as ChargerSpec
-from schemas.site import Session, Site
+from schemas.site import ChargingSession, Site
 from schemas.topics import Kind
 from twin_devices.base import Reading, Wish
 from twin_devices.physics.storage import Store
@@ -19,13 +19,13 @@ _LOOK_AHEAD = timedelta(days=1)
 class Agenda:
     """The stays at a charger, looked up a day at a time."""
 
-    def __init__(self, stays_between: "Callable[[datetime, datetime], tuple[Session, ...]]") -> None:
+    def __init__(self, stays_between: "Callable[[datetime, datetime], tuple[ChargingSession, ...]]") -> None:
         self._stays_between = stays_between
-        self._stays: tuple[Session, ...] = ()
+        self._stays: tuple[ChargingSession, ...] = ()
         self._from: datetime | None = None
         self._until: datetime | None = None
 
-    def covering(self, at: datetime) -> Session | None:
+    def covering(self, at: datetime) -> ChargingSession | None:
         """The stay that has begun and not ended at ``at``; of several the one that began first."""
         self._look_up(at)
         return next((stay for stay in self._stays if stay.arrival <= at < stay.departure), None)
@@ -56,7 +56,7 @@ class Charger(StorageTwin):
         super().__init__(site, device, spec, spec.fallback if spec.controllable else Fallback.UNCONTROLLED)
         self._charger = spec
         self._agenda = Agenda(lambda start, end: spec.sessions_between(start, end, site.zone))
-        self._stay: Session | None = None
+        self._stay: ChargingSession | None = None
         self._of_stay: dict[bool, Limits] = {}
         """The limits that `_limits` tells while the stay lasts."""
         self._registers_at_arrival = (0.0, 0.0)
@@ -90,7 +90,7 @@ class Charger(StorageTwin):
             return self._agenda.next_arrival(after)
         return min(self._stay.departure, super()._next_change(after) or self._stay.departure)
 
-    def _plug(self, stay: Session | None) -> None:
+    def _plug(self, stay: ChargingSession | None) -> None:
         """From now on the vehicle of this stay is at the plug, or none."""
         self._stay = stay
         if stay is None:
@@ -101,7 +101,7 @@ class Charger(StorageTwin):
     def _limits(self, *, uncontrolled: bool) -> Limits:
         return self._of_stay[uncontrolled]
 
-    def _limits_with(self, stay: Session, *, uncontrolled: bool) -> Limits:
+    def _limits_with(self, stay: ChargingSession, *, uncontrolled: bool) -> Limits:
         spec = self._charger
         return Limits(
             store=Store(
@@ -166,7 +166,7 @@ class Charger(StorageTwin):
 
     def _restore_own(self, state: Json) -> None:
         super()._restore_own(state)
-        self._plug(None if state["stay"] is None else Session.model_validate(state["stay"]))
+        self._plug(None if state["stay"] is None else ChargingSession.model_validate(state["stay"]))
         imported, exported = state["registers_at_arrival"]
         self._registers_at_arrival = (imported, exported)
 

@@ -25,7 +25,7 @@ What a device sends and obeys: docs/attach-a-device.md and docs/topics.md; `twin
 To see whether it works:
 
     mosquitto_sub -h HOST -p 8883 --cafile ca.crt --cert {name}.crt --key {name}.key \\
-        -t '{prefix}/{site}/clock/+/session' -C 1
+        -t '{prefix}/{site}/clock/+/run' -C 1
 """
 
 

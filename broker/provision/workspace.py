@@ -28,7 +28,7 @@ from broker.provision.mosquitto_conf import BrokerPlace, configuration
 from broker.provision.register import Register, load_register
 from schemas.errors import Fault, InputError
 from schemas.roles import OBSERVER
-from schemas.site import FEEDER, SERVICES, Site
+from schemas.site import NETWORK, SERVICES, Site
 from schemas.topics import Kind, client_id
 
 _ACL, _CONFIGURATION = "broker/acl", "broker/mosquitto.conf"
@@ -48,7 +48,7 @@ class Changes:
 def clients_of(site: Site) -> dict[str, Kind | None]:
     """Everybody who may connect at this site, and as what; None: an observer."""
     devices = {name: Kind(device.kind) for name, device in site.devices.items()}
-    return {**devices, FEEDER: Kind.FEEDER, **SERVICES, OBSERVER: None}
+    return {**devices, NETWORK: Kind.NETWORK, **SERVICES, OBSERVER: None}
 
 
 def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) -> Changes:
@@ -94,7 +94,7 @@ def add_client(root: Path, name: str, kind: Kind | None, now: datetime) -> Chang
 
 
 def _add_client(work: "_Workspace", name: str, kind: Kind | None) -> Changes:
-    fixed: Mapping[str, Kind | None] = {**SERVICES, FEEDER: Kind.FEEDER, OBSERVER: None}
+    fixed: Mapping[str, Kind | None] = {**SERVICES, NETWORK: Kind.NETWORK, OBSERVER: None}
     if name == PROVISIONER or (name in fixed and fixed[name] is not kind):
         raise InputError.one("DEVICE", f"the name is reserved for the {name}", name)
     if name in work.register.clients and work.register.kinds[name] is not kind:

@@ -14,8 +14,8 @@ import { options } from './options.js';
 
 const { broker, site, device, access, memory } = options();
 const PERIOD_MS = PERIOD_S * 1000;
-const SESSION = `twin/v1/${site}/clock/+/session`;
-const own = (channel) => `twin/v1/${site}/bess/${device}/${channel}`;
+const SESSION = `twin/v2/${site}/clock/+/run`;
+const own = (channel) => `twin/v2/${site}/bess/${device}/${channel}`;
 
 // ---- What outlives this process. It is on disk before anything that follows from it is sent.
 
@@ -67,7 +67,7 @@ function message(channel, body, t = sessionTime()) {
 }
 
 function stamped(channel, seq, body, t) {
-  const stamp = { contract: 1, ts: new Date(t).toISOString(), boot: life.boot, seq };
+  const stamp = { contract: 2, ts: new Date(t).toISOString(), boot: life.boot, seq };
   const text = JSON.stringify({ ...stamp, ...(life.run && { run: life.run }), ...body });
   return { topic: own(channel), text, retain: channel === 'birth' || channel === 'state' };
 }
@@ -177,7 +177,7 @@ function onMessage(topic, text) {
   const { fault, body } = read(channel, text);
   if (fault) {
     reject(topic, fault);
-  } else if (channel === 'session') {
+  } else if (channel === 'run') {
     onSession(body);
   } else {
     onSetpoint(body);

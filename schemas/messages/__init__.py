@@ -16,20 +16,20 @@ from schemas.messages.birth import (
 )
 from schemas.messages.control import Ack, Setpoint
 from schemas.messages.plan import DevicePlan, EmsMode, Plan, PlanStatus, Shortfall, ShortfallKind
-from schemas.messages.series import ExpectedSession, Quantity, Series, ValueSeries
+from schemas.messages.series import ExpectedChargingSession, Quantity, Series, ValueSeries
 from schemas.messages.service import Alarm, Metric, Receipt, Reject, Severity
 from schemas.messages.stamp import CONTRACT, Body, BootId, Command, DeviceId, RunId, Stamp
 from schemas.messages.telemetry import (
     BessTelemetry,
     ChargerTelemetry,
-    FeederTelemetry,
     MeterTelemetry,
+    NetworkTelemetry,
     PluggedVehicle,
     PvTelemetry,
     Segment,
     Telemetry,
 )
-from schemas.messages.timing import Announcement, Done, Phase, Session, Tick
+from schemas.messages.timing import Announcement, Done, Phase, Run, Tick
 
 __all__ = [
     "CONTRACT",
@@ -48,14 +48,14 @@ __all__ = [
     "DevicePlan",
     "Done",
     "EmsMode",
-    "ExpectedSession",
+    "ExpectedChargingSession",
     "Fallback",
-    "FeederTelemetry",
     "MeterNameplate",
     "MeterRole",
     "MeterTelemetry",
     "Metric",
     "Nameplate",
+    "NetworkTelemetry",
     "Phase",
     "Plan",
     "PlanStatus",
@@ -66,11 +66,11 @@ __all__ = [
     "Quantity",
     "Receipt",
     "Reject",
+    "Run",
     "RunId",
     "Segment",
     "Series",
     "ServiceNameplate",
-    "Session",
     "Setpoint",
     "Severity",
     "Shortfall",

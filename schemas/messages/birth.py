@@ -79,7 +79,7 @@ class PvNameplate(Body):
 
 
 class MeterNameplate(Body):
-    """A meter; a feeder (network twin) is one with the role ``pcc``."""
+    """A meter; the network twin is one with the role ``pcc``."""
 
     type: Literal["meter"] = "meter"
     role: MeterRole

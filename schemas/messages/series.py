@@ -42,7 +42,7 @@ class ValueSeries(Body):
         return self.values[index] if 0 <= index < len(self.values) else None
 
 
-class ExpectedSession(Body):
+class ExpectedChargingSession(Body):
     """A plug-in session that is expected on a charger."""
 
     charger: DeviceId
@@ -58,7 +58,7 @@ class ExpectedSession(Body):
     max_discharge_kw: PositiveKw | None = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> "ExpectedSession":
+    def _consistent(self) -> "ExpectedChargingSession":
         if self.departure <= self.arrival:
             raise ValueError(f"departure {self.departure} is not after arrival {self.arrival}")
         return self
@@ -68,4 +68,4 @@ class Series(Body):
     """On ``tariff/…``: prices. On ``forecast/…``: load, PV and sessions. The last message replaces those before."""
 
     series: Annotated[tuple[ValueSeries, ...], Field(strict=False)] = ()
-    sessions: Annotated[tuple[ExpectedSession, ...], Field(max_length=100_000, strict=False)] = ()
+    charging_sessions: Annotated[tuple[ExpectedChargingSession, ...], Field(max_length=100_000, strict=False)] = ()

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.units import UtcTime
 
-CONTRACT: Literal[1] = 1
+CONTRACT: Literal[2] = 2
 """Version of the contract. A message of another version is a dead letter."""
 
 RUN_PATTERN = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{4}"
@@ -26,7 +26,7 @@ class Stamp(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
-    contract: Literal[1] = CONTRACT
+    contract: Literal[2] = CONTRACT
     ts: UtcTime
     run: RunId | None = None
     boot: BootId

@@ -75,7 +75,7 @@ class MeterTelemetry(Telemetry):
     pass
 
 
-class FeederTelemetry(Telemetry):
+class NetworkTelemetry(Telemetry):
     """The PCC meter of the simulated network. ``power_kw`` is positive on import.
 
     In wall time ``ts`` is the instant up to which every device that is present has told; all values and registers are

@@ -1,4 +1,4 @@
-"""session, tick and done: the clock's messages and the answer to them. See `runtime.lockstep` for the rules."""
+"""run, tick and done: the clock's messages and the answer to them. See `runtime.lockstep` for the rules."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -29,7 +29,7 @@ class Phase(StrEnum):
 _ORDER = {phase: order for order, phase in enumerate(Phase)}
 
 
-class Session(Command):
+class Run(Command):
     """The time that holds at a site. Retained: who joins knows from it where we are.
 
     In wall time the simulated time is ``t0 + (now - wall0) · speed``; with real devices speed is 1 and t0 = wall0.
@@ -48,7 +48,7 @@ class Session(Command):
     """When the session ended (machine time); None: it lives."""
 
     def time_at(self, now: datetime) -> datetime:
-        """Session time at the machine's time ``now`` (wall time only)."""
+        """Run time at the machine's time ``now`` (wall time only)."""
         return self.t0 + (now - self.wall0) * (self.speed or 1.0)
 
 

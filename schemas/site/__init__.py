@@ -17,8 +17,9 @@ from schemas.site.devices import (
     AnyDevice,
     Bess,
     Charger,
+    ChargingSession,
     ClearSky,
-    DailySession,
+    DailyChargingSession,
     Device,
     Irradiance,
     Meter,
@@ -26,7 +27,6 @@ from schemas.site.devices import (
     ProfileName,
     Pv,
     PvSource,
-    Session,
     Taper,
     Vehicle,
 )
@@ -44,7 +44,7 @@ from schemas.site.options import (
 from schemas.site.phases import PHASES, phases_of
 from schemas.site.profile import DayProfile, Profile, TimeProfile, day_start, next_midnight
 from schemas.site.references import (
-    FEEDER,
+    NETWORK,
     SERVICES,
     ReferenceFault,
     case_faults,
@@ -112,7 +112,7 @@ class Site(SitePart):
 
 
 __all__ = [
-    "FEEDER",
+    "NETWORK",
     "PHASES",
     "SERVICES",
     "AnyDevice",
@@ -120,9 +120,10 @@ __all__ = [
     "Cable",
     "Case",
     "Charger",
+    "ChargingSession",
     "ClearSky",
     "Connection",
-    "DailySession",
+    "DailyChargingSession",
     "DayProfile",
     "Device",
     "EmsOptions",
@@ -138,7 +139,6 @@ __all__ = [
     "ProfileName",
     "Pv",
     "PvSource",
-    "Session",
     "Site",
     "SitePart",
     "Taper",

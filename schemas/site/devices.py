@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from schemas.messages import ExpectedSession, Fallback, MeterRole
+from schemas.messages import ExpectedChargingSession, Fallback, MeterRole
 from schemas.site.base import SitePart
 from schemas.units import Efficiency, PositiveKw, Seconds, SocFrac, UtcTime
 
@@ -49,7 +49,7 @@ class Vehicle(SitePart):
         return self
 
 
-class DailySession(Vehicle):
+class DailyChargingSession(Vehicle):
     """The same vehicle on the same local hours of every day (or of the weekdays given, Monday = 0)."""
 
     vehicle: Annotated[str, Field(min_length=1, max_length=64)]
@@ -65,13 +65,13 @@ class DailySession(Vehicle):
             raise ValueError(f"departure {self.departure} is not after arrival {self.arrival} (one day's local hours)")
         return self
 
-    def meets(self, other: "DailySession") -> bool:
+    def meets(self, other: "DailyChargingSession") -> bool:
         """Whether the two share an hour of some weekday."""
         if not any(day in other.weekdays for day in self.weekdays):
             return False
         return self.arrival < other.departure and other.arrival < self.departure
 
-    def on(self, day: date, zone: ZoneInfo) -> "Session | None":
+    def on(self, day: date, zone: ZoneInfo) -> "ChargingSession | None":
         """The session of one local day, if there is one."""
         if day.weekday() not in self.weekdays:
             return None
@@ -79,7 +79,7 @@ class DailySession(Vehicle):
         departure = datetime.combine(day, self.departure, zone).astimezone(UTC)
         if departure <= arrival:
             return None  # It lies in the hour that the beginning of summer time leaves out.
-        return Session(
+        return ChargingSession(
             **{name: getattr(self, name) for name in Vehicle.model_fields},
             vehicle=self.vehicle,
             arrival=arrival,
@@ -87,7 +87,7 @@ class DailySession(Vehicle):
         )
 
 
-class Session(Vehicle):
+class ChargingSession(Vehicle):
     """One stay of one vehicle."""
 
     vehicle: Annotated[str, Field(min_length=1, max_length=64)]
@@ -105,9 +105,9 @@ class Session(Vehicle):
             raise ValueError(f"announced_departure {self.announced_departure} is not after arrival {self.arrival}")
         return self
 
-    def expected(self, charger: str) -> ExpectedSession:
+    def expected(self, charger: str) -> ExpectedChargingSession:
         """As a forecast announces it."""
-        return ExpectedSession(
+        return ExpectedChargingSession(
             charger=charger,
             vehicle=self.vehicle,
             arrival=self.arrival,
@@ -150,8 +150,8 @@ class Charger(Device):
     fallback: Fallback = Fallback.UNCONTROLLED
     controllable: bool = True
     """False: charges as soon as a vehicle is plugged, until its target; the EMS treats it as a load."""
-    sessions: tuple[Session, ...] = ()
-    daily: tuple[DailySession, ...] = ()
+    sessions: tuple[ChargingSession, ...] = ()
+    daily: tuple[DailyChargingSession, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -176,7 +176,7 @@ class Charger(Device):
                 )
         return self
 
-    def sessions_between(self, start: datetime, end: datetime, zone: ZoneInfo) -> tuple[Session, ...]:
+    def sessions_between(self, start: datetime, end: datetime, zone: ZoneInfo) -> tuple[ChargingSession, ...]:
         """All stays that touch [start, end), daily ones included, by arrival."""
         found = [s for s in self.sessions if s.arrival < end and s.departure > start]
         day, last = start.astimezone(zone).date(), end.astimezone(zone).date()

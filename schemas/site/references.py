@@ -14,7 +14,7 @@ from schemas.site.devices import Charger, Device, Irradiance, Meter, PowerProfil
 from schemas.site.options import EmsOptions, Tariff
 from schemas.topics import Kind
 
-FEEDER = "grid"
+NETWORK = "network"
 SERVICES: dict[str, Kind] = {
     "clock": Kind.CLOCK,
     "ems": Kind.EMS,
@@ -25,7 +25,7 @@ SERVICES: dict[str, Kind] = {
 """Identifiers of the services."""
 RESERVED = {
     **{name: f"{name} service" for name in SERVICES},
-    FEEDER: "network twin",
+    NETWORK: "network twin",
     OBSERVER: "observer, who reads everything",
 }
 """Whose an identifier is that no device may use."""

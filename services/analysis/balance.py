@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import FeederTelemetry, MeterRole, Telemetry
+from schemas.messages import MeterRole, NetworkTelemetry, Telemetry
 from services.history.sqlite import pcc_of
 from services.history.tracks import Flow, Sample, Track
 
@@ -102,7 +102,7 @@ def balance(tracks: Mapping[str, Track], times: Sequence[datetime]) -> Balance:
 
 def losses_track(pcc: Track | None) -> Track | None:
     """The losses as a meter of their own; None when nobody measures them."""
-    if pcc is None or not any(isinstance(sample.body, FeederTelemetry) for sample in pcc.samples):
+    if pcc is None or not any(isinstance(sample.body, NetworkTelemetry) for sample in pcc.samples):
         return None
     samples = [
         Sample(
@@ -111,7 +111,7 @@ def losses_track(pcc: Track | None) -> Track | None:
             Telemetry(power_kw=body.losses_kw, energy_import_kwh=body.losses_kwh, energy_export_kwh=0.0),
         )
         for sample in pcc.samples
-        if isinstance(body := sample.body, FeederTelemetry)
+        if isinstance(body := sample.body, NetworkTelemetry)
     ]
     return Track("losses", pcc.kind, None, tuple(samples), pcc.lockstep)
 
@@ -120,7 +120,7 @@ def _missing(pcc: Track | None) -> dict[datetime, tuple[str, ...]]:
     """By the end of an interval the devices that the network twin missed in it."""
     if pcc is None:
         return {}
-    return {s.ts: s.body.missing for s in pcc.samples if isinstance(s.body, FeederTelemetry) and s.body.missing}
+    return {s.ts: s.body.missing for s in pcc.samples if isinstance(s.body, NetworkTelemetry) and s.body.missing}
 
 
 def _note(devices: Mapping[str, Track], losses: Track | None) -> str | None:

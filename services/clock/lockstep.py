@@ -11,7 +11,7 @@ The rules of the clock, numbered as in `runtime.lockstep`:
     nothing.
  6. A birth or done of the rostered boot is a sign of life.
  7. After so many silent attempts the policy applies to each silent member, whether or not it had answered this phase.
- 8. A joiner that never answered is forgotten. EMS, feeder and recorder are never dropped, only awaited or fatal;
+ 8. A joiner that never answered is forgotten. EMS, network twin and recorder are never dropped, only awaited or fatal;
     forecast and tariff may be dropped after the roll call.
  9. Dropping takes the member's announcements and answer with it; the interval is reported.
 """
@@ -23,16 +23,16 @@ from datetime import datetime
 from broker.transport import Send
 from schemas.cycle import Course
 from schemas.errors import LocalStateError, RunFailedError
-from schemas.messages import Announcement, Birth, Body, Done, Phase, Session, Stamp, Tick, TimeMode
+from schemas.messages import Announcement, Birth, Body, Done, Phase, Run, Stamp, Tick, TimeMode
 from schemas.participant import Json
-from schemas.site import FEEDER, SERVICES, OnSilence, TimeOptions
+from schemas.site import NETWORK, SERVICES, OnSilence, TimeOptions
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import encode
 from services.clock.store import Store
 
 CLOCK = "clock"
 ANSWERING_SERVICES = frozenset(SERVICES) - {CLOCK}
-NEVER_DROPPED = frozenset({"ems", "recorder", FEEDER})
+NEVER_DROPPED = frozenset({"ems", "recorder", NETWORK})
 _GATHER_S = 0.05
 """Births come in a swarm; the tick that admits them waits so long for the next one."""
 
@@ -86,7 +86,7 @@ class LockstepClock:
         course: Course,
         run: str,
         boot: str,
-        session: Session,
+        session: Run,
         required: Iterable[str],
         options: TimeOptions,
         store: Store,
@@ -248,16 +248,16 @@ class LockstepClock:
 
     def _announced(self) -> dict[str, list[Announcement]]:
         """What was announced in the phases before this one; by the clock itself its session."""
-        session = [(str(self._topic(Channel.SESSION)), 1, 1)] if self._at.n == 0 else []
+        session = [(str(self._topic(Channel.RUN)), 1, 1)] if self._at.n == 0 else []
         return {**self._at.announced, **({CLOCK: session} if session else {})}
 
     def _publish_session(self) -> None:
-        self._publish(Channel.SESSION, 1, self._session, retain=True)
+        self._publish(Channel.RUN, 1, self._session, retain=True)
 
     def _end(self) -> None:
         self.finished = True
         ended = self._session.model_copy(update={"ended": self._utc()})
-        self._publish(Channel.SESSION, 2, ended, retain=True)
+        self._publish(Channel.RUN, 2, ended, retain=True)
 
     def abandon(self) -> None:
         """Ends the session of a run that failed, so that nobody goes on waiting for it."""
@@ -312,6 +312,6 @@ class LockstepClock:
         self._send(str(self._topic(channel)), encode(stamp, body), retain=retain)
 
 
-def lockstep_session(course: Course, wall0: datetime) -> Session:
+def lockstep_run(course: Course, wall0: datetime) -> Run:
     """The session message of a lock-step run that began at machine time ``wall0``."""
-    return Session(mode=TimeMode.LOCKSTEP, step_s=course.step_s, t0=course.t0, t_end=course.t_end, wall0=wall0)
+    return Run(mode=TimeMode.LOCKSTEP, step_s=course.step_s, t0=course.t0, t_end=course.t_end, wall0=wall0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from broker.transport import Delivery, Transport
 from schemas.errors import RemoteMessageError, SiteBusyError
-from schemas.messages import Birth, Presence, RunId, Session, Stamp, State, TimeMode
+from schemas.messages import Birth, Presence, Run, RunId, Stamp, State, TimeMode
 from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
 
@@ -17,7 +17,7 @@ TAKEOVERS_MOST = 2
 """A connection may break while we listen; that of two clients with the same name breaks all the time."""
 GRACE_S = 10.0
 """So long it reads on after that while messages are waiting: a slow machine must not overlook what is retained."""
-WATCHED = (Channel.SESSION, Channel.BIRTH, Channel.STATE, Channel.TICK, Channel.TELEMETRY, Channel.SETPOINT)
+WATCHED = (Channel.RUN, Channel.BIRTH, Channel.STATE, Channel.TICK, Channel.TELEMETRY, Channel.SETPOINT)
 
 
 @dataclass
@@ -26,7 +26,7 @@ class _Seen:
 
     births: dict[tuple[Kind, str], tuple[Stamp, Birth]] = field(default_factory=dict)
     states: dict[tuple[Kind, str], tuple[Stamp, State]] = field(default_factory=dict)
-    sessions: dict[tuple[Kind, str], tuple[RunId | None, Session]] = field(default_factory=dict)
+    sessions: dict[tuple[Kind, str], tuple[RunId | None, Run]] = field(default_factory=dict)
     live: dict[tuple[Kind, str], Channel] = field(default_factory=dict)
     """Who sent something while we listened."""
     runs: set[RunId | None] = field(default_factory=set)
@@ -46,7 +46,7 @@ class _Seen:
             self.births[who] = (stamp, body)
         elif isinstance(body, State):
             self.states[who] = (stamp, body)
-        elif isinstance(body, Session):
+        elif isinstance(body, Run):
             self.sessions[who] = (stamp.run, body)
         elif not delivery.retained:
             self.live[who] = topic.channel

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from broker.transport import Delivery, Transport, Will
 from runtime.life import Life
 from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError
-from schemas.messages import Birth, BootId, Presence, RunId, ServiceNameplate, Session, State, TimeMode
+from schemas.messages import Birth, BootId, Presence, Run, RunId, ServiceNameplate, State, TimeMode
 from schemas.participant import Outgoing, software
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
@@ -27,12 +27,12 @@ class WallTime:
     length: timedelta | None = None
     """In session time; None: it has no end."""
     speed: float = 1.0
-    """Session seconds per machine second."""
+    """Run seconds per machine second."""
     simulated: bool = True
     lead_s: float = 0.0
     """Machine time from the announcement to ``t0``, for participants to get ready in."""
 
-    def fits(self, session: Session) -> bool:
+    def fits(self, session: Run) -> bool:
         """Whether it is one that this clock could have opened."""
         length = None if session.t_end is None else session.t_end - session.t0
         ordered = (self.step_s, self.speed, self.simulated, self.length)
@@ -74,10 +74,10 @@ class WallClock:
         self._life = Life(boot)
         self._birth = Topic(site, Kind.CLOCK, device, Channel.BIRTH)
         self._state = Topic(site, Kind.CLOCK, device, Channel.STATE)
-        self._topic = Topic(site, Kind.CLOCK, device, Channel.SESSION)
+        self._topic = Topic(site, Kind.CLOCK, device, Channel.RUN)
         self._store = store or NoStore()
         self._found = _kept(self._store)
-        self._session: Session | None = None
+        self._session: Run | None = None
         self._started: datetime | None = None
         self._said_goodbye = False
         self.rejected = 0
@@ -88,7 +88,7 @@ class WallClock:
         return self._life.run
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Run | None:
         return self._session
 
     @property
@@ -110,10 +110,10 @@ class WallClock:
         except RemoteMessageError:
             self.rejected += 1  # the recorder keeps it as a dead letter; an empty one deletes what is retained
             return
-        if isinstance(body, Session):
+        if isinstance(body, Run):
             if self._found is None and body.ended is None and stamp.run is not None and self._time.fits(body):
                 # What was decoded carries its old stamp, too, which must not be sent again.
-                self._found = (stamp.run, Session(**{name: getattr(body, name) for name in Session.model_fields}))
+                self._found = (stamp.run, Run(**{name: getattr(body, name) for name in Run.model_fields}))
         elif isinstance(body, State) and stamp.boot == self._life.boot and body.state is Presence.OFFLINE:
             self._send([Outgoing(self._state, State(state=Presence.ONLINE))], now)  # the connection broke, not I
 
@@ -141,7 +141,7 @@ class WallClock:
             wall0 = now + timedelta(seconds=self._time.lead_s)
             t0 = wall0 if self._time.t0 is None else self._time.t0
             self._life.run = self._run
-            self._session = Session(
+            self._session = Run(
                 mode=TimeMode.WALL,
                 step_s=self._time.step_s,
                 t0=t0,
@@ -150,7 +150,7 @@ class WallClock:
                 speed=self._time.speed,
                 simulated=self._time.simulated,
             )
-        self._store.save({"run": self._life.run, "session": self._session.model_dump(mode="json")})
+        self._store.save({"run": self._life.run, "body": self._session.model_dump(mode="json")})
         birth = Birth(nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=software())
         self._send(
             [
@@ -192,11 +192,11 @@ class WallClock:
             self._transport.publish(str(message.topic), payload, retain=message.topic.retained)
 
 
-def _kept(store: Store) -> tuple[RunId, Session] | None:
+def _kept(store: Store) -> tuple[RunId, Run] | None:
     saved = store.load()
     if saved is None:
         return None
     try:
-        return saved["run"], Session.model_validate_json(json.dumps(saved["session"]))
+        return saved["run"], Run.model_validate_json(json.dumps(saved["body"]))
     except (KeyError, TypeError, ValueError) as error:
         raise LocalStateError(f"the clock's checkpoint holds no session: {error}") from None

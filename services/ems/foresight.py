@@ -12,9 +12,9 @@ from schemas.messages import (
     BessTelemetry,
     ChargerNameplate,
     ChargerTelemetry,
-    ExpectedSession,
-    FeederTelemetry,
+    ExpectedChargingSession,
     MeterRole,
+    NetworkTelemetry,
     PluggedVehicle,
     PvNameplate,
     PvTelemetry,
@@ -156,9 +156,9 @@ def _prices(knowledge: Knowledge, site: Site, window: Window) -> tuple[Values, V
 
 
 def _losses(present: dict[str, Known]) -> float:
-    """Losses of the site's network [kW]: what the feeder measured last persists over the window."""
+    """Losses of the site's network [kW]: what the PCC meter measured last persists over the window."""
     return sum(
-        (known.telemetry.losses_kw for known in present.values() if isinstance(known.telemetry, FeederTelemetry)), 0.0
+        (known.telemetry.losses_kw for known in present.values() if isinstance(known.telemetry, NetworkTelemetry)), 0.0
     )
 
 
@@ -316,7 +316,7 @@ def _charger(name: str, known: Known, knowledge: Knowledge, window: Window) -> C
 
 
 def stays_of(
-    plate: ChargerNameplate, plugged: PluggedVehicle | None, expected: Sequence[ExpectedSession], window: Window
+    plate: ChargerNameplate, plugged: PluggedVehicle | None, expected: Sequence[ExpectedChargingSession], window: Window
 ) -> tuple[Stay, ...]:
     """The car that is plugged, as it says, then the sessions that are expected after it.
 
@@ -347,7 +347,7 @@ def stays_of(
 
 def _stay(
     plate: ChargerNameplate,
-    car: PluggedVehicle | ExpectedSession,
+    car: PluggedVehicle | ExpectedChargingSession,
     soc_frac: float,
     arrival: datetime,
     departure: datetime,

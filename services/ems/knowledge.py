@@ -9,7 +9,7 @@ from datetime import datetime
 from schemas.messages import (
     Birth,
     ChargerTelemetry,
-    ExpectedSession,
+    ExpectedChargingSession,
     MeterNameplate,
     Presence,
     Quantity,
@@ -37,7 +37,7 @@ class Departed:
     gone: datetime
     """First telemetry without it."""
 
-    def ends(self, session: ExpectedSession) -> bool:
+    def ends(self, session: ExpectedChargingSession) -> bool:
         """Whether an expected session is over with this: its vehicle was there, or it was due when this one came."""
         return session.arrival <= self.arrival or (session.vehicle == self.vehicle and session.arrival <= self.gone)
 
@@ -75,7 +75,7 @@ class Knowledge:
         self._series: dict[str, Series] = {}
         self._series_json: dict[str, Json] = {}
         self._values: Mapping[Quantity, Sequence[ValueSeries]] = {}
-        self._sessions: Mapping[str, Sequence[ExpectedSession]] = {}
+        self._sessions: Mapping[str, Sequence[ExpectedChargingSession]] = {}
         """Both follow from the series, which come once or twice a day and are asked for in every quarter."""
         self._present: tuple[Turn, dict[str, Known]] | None = None
         """What was last found at a turn, until more is learned: a decision asks several times."""
@@ -144,7 +144,7 @@ class Knowledge:
         """All series of values of one quantity, by sender."""
         return self._values.get(quantity, ())
 
-    def sessions(self, charger: str) -> Sequence[ExpectedSession]:
+    def sessions(self, charger: str) -> Sequence[ExpectedChargingSession]:
         """All sessions that are expected on one charger, by sender."""
         return self._sessions.get(charger, ())
 
@@ -153,7 +153,7 @@ class Knowledge:
         for _, told in sorted(self._series.items()):
             for series in told.series:
                 values[series.quantity].append(series)
-            for session in told.sessions:
+            for session in told.charging_sessions:
                 sessions[session.charger].append(session)
         self._values, self._sessions = values, sessions
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from schemas.messages import ExpectedSession, MeterRole, Quantity, Series, ValueSeries
+from schemas.messages import ExpectedChargingSession, MeterRole, Quantity, Series, ValueSeries
 from schemas.site import Charger, Meter, Pv, PvSource, Site, TimeProfile
 from schemas.site.references import profiles_of_source
 from schemas.topics import Kind
@@ -28,7 +28,7 @@ class Forecast(DailySeries):
         self._pv = {name: pv_power(site, device.forecast, device.rated_kw) for name, device in inverters}
 
     def _series(self, window: Window) -> Series:
-        return Series(series=(*self._loads(window), *self._pv_powers(window)), sessions=self._sessions(window))
+        return Series(series=(*self._loads(window), *self._pv_powers(window)), charging_sessions=self._sessions(window))
 
     def _loads(self, window: Window) -> list[ValueSeries]:
         found = []
@@ -66,7 +66,7 @@ class Forecast(DailySeries):
                 known = known.within(profile.start, profile.end)
         return known
 
-    def _sessions(self, window: Window) -> tuple[ExpectedSession, ...]:
+    def _sessions(self, window: Window) -> tuple[ExpectedChargingSession, ...]:
         return tuple(
             session.expected(name)
             for name, device in sorted(self._site.devices.items())

@@ -24,7 +24,7 @@ import xarray as xr
 
 from schemas.messages import (
     ChargerTelemetry,
-    FeederTelemetry,
+    NetworkTelemetry,
     PvTelemetry,
     Quantity,
     Setpoint,
@@ -49,7 +49,7 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
     prices = history.prices(run)
     told = {track.device: [track.at(time, info.step) for time in times] for track in tracks.values()}
     at_pcc = told[pcc.device] if pcc is not None else [None] * len(times)
-    feeders = [body if isinstance(body, FeederTelemetry) else None for body in at_pcc]
+    at_network = [body if isinstance(body, NetworkTelemetry) else None for body in at_pcc]
 
     def per_device(value: Callable[[Telemetry], float | None]) -> Floats:
         return _array([[_or_nan(body, value) for body in told[t.device]] for t in devices], len(times))
@@ -64,8 +64,8 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
     def price(quantity: Quantity) -> Floats:
         return np.array([_number(prices.at(quantity, time)) for time in times], dtype=np.float64)
 
-    nodes = sorted({node for body in feeders if body for node in body.voltages_pu})
-    elements = sorted({element for body in feeders if body for element in body.loadings_frac})
+    nodes = sorted({node for body in at_network if body for node in body.voltages_pu})
+    elements = sorted({element for body in at_network if body for element in body.loadings_frac})
     both, one = ("time", "device"), ("time",)
     purchase, sale = Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE
     return xr.Dataset(
@@ -81,8 +81,8 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
             "pcc_kw": (one, per_time(lambda body: body.power_kw), {"units": "kW"}),
             "pcc_import_kwh": (one, per_time(lambda body: body.energy_import_kwh), {"units": "kWh"}),
             "pcc_export_kwh": (one, per_time(lambda body: body.energy_export_kwh), {"units": "kWh"}),
-            "losses_kw": (one, _losses(feeders, "losses_kw"), {"units": "kW"}),
-            "losses_kwh": (one, _losses(feeders, "losses_kwh"), {"units": "kWh"}),
+            "losses_kw": (one, _losses(at_network, "losses_kw"), {"units": "kW"}),
+            "losses_kwh": (one, _losses(at_network, "losses_kwh"), {"units": "kWh"}),
             str(purchase): (one, price(purchase), {"units": "€/kWh"}),
             str(sale): (one, price(sale), {"units": "€/kWh"}),
             "mean_power_kw": (
@@ -97,12 +97,12 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
             ),
             "voltage_pu": (
                 ("time", "node"),
-                _table([body.voltages_pu if body else {} for body in feeders], nodes),
+                _table([body.voltages_pu if body else {} for body in at_network], nodes),
                 {"units": "pu"},
             ),
             "loading_frac": (
                 ("time", "element"),
-                _table([body.loadings_frac if body else {} for body in feeders], elements),
+                _table([body.loadings_frac if body else {} for body in at_network], elements),
                 {"units": "1"},
             ),
         },
@@ -138,8 +138,8 @@ def _means(track: Track, times: Sequence[datetime]) -> list[float]:
     return [_number(mean_kw(flow, length)) for flow, length in zip(track.flows(times), lengths, strict=True)]
 
 
-def _losses(feeders: Sequence[FeederTelemetry | None], name: str) -> Floats:
-    return np.array([_NAN if body is None else getattr(body, name) for body in feeders], dtype=np.float64)
+def _losses(at_network: Sequence[NetworkTelemetry | None], name: str) -> Floats:
+    return np.array([_NAN if body is None else getattr(body, name) for body in at_network], dtype=np.float64)
 
 
 def _table(rows: Sequence[dict[str, float]], columns: Sequence[str]) -> Floats:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from schemas.errors import InputError
 from schemas.messages import Setpoint, Stamp
 from schemas.participant import Received
-from services.history.sessions import RecordedSession
+from services.history.sessions import RecordedChargingSession
 from services.history.sqlite import History
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Format = Literal["csv", "parquet"]
 
 _SETPOINT = ("id", "epoch", "valid_from", "valid_until", "power_kw", "limit_kw", "reason")
 _MESSAGE = ["time", "kind", "device", "channel", "boot", "seq", "content"]
-_STAY = [field.name for field in dataclasses.fields(RecordedSession)]
+_STAY = [field.name for field in dataclasses.fields(RecordedChargingSession)]
 
 
 def export_run(history: History, run: str, folder: Path, form: Format = "csv") -> list[Path]:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.messages import ChargerNameplate, ChargerTelemetry, PluggedVehicle
-from schemas.site import Session
+from schemas.site import ChargingSession
 from services.history.tracks import Sample, Track
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedSession:
+class RecordedChargingSession:
     """One stay. A stay that begins and ends between two telemetries was not seen.
 
     ``departure`` is the announced one if the vehicle was gone by the first telemetry after it and there until the
@@ -37,17 +37,17 @@ class RecordedSession:
         """What its battery holds more than on arrival."""
         return (self.final_soc_frac - self.arrival_soc_frac) * self.capacity_kwh
 
-    def session(self) -> Session:
+    def session(self) -> ChargingSession:
         """As a site describes it, to live through it again."""
         names = (
             "vehicle arrival capacity_kwh arrival_soc_frac target_soc_frac soc_min_frac soc_max_frac "
             "max_charge_kw max_discharge_kw announced_departure"
         )
         fields = {name: getattr(self, name) for name in names.split()}
-        return Session(**fields, departure=self.departure or max(self.announced_departure, self.last_seen))
+        return ChargingSession(**fields, departure=self.departure or max(self.announced_departure, self.last_seen))
 
 
-def sessions_of(track: Track) -> list[RecordedSession]:
+def sessions_of(track: Track) -> list[RecordedChargingSession]:
     """The stays at one charger, by arrival."""
     stays: list[list[int]] = []
     for place, sample in enumerate(track.samples):
@@ -66,7 +66,7 @@ def _vehicle(sample: Sample) -> PluggedVehicle | None:
     return sample.body.vehicle if isinstance(sample.body, ChargerTelemetry) else None
 
 
-def _session(track: Track, stay: list[int]) -> RecordedSession:
+def _session(track: Track, stay: list[int]) -> RecordedChargingSession:
     last = track.samples[stay[-1]]
     vehicle = _vehicle(last)
     assert vehicle is not None
@@ -75,7 +75,7 @@ def _session(track: Track, stay: list[int]) -> RecordedSession:
     if after is not None:
         departure = vehicle.departure if last.ts < vehicle.departure <= after.ts else after.ts
         soc += _charged_after(track, last, after) / vehicle.capacity_kwh
-    return RecordedSession(
+    return RecordedChargingSession(
         charger=track.device,
         vehicle=vehicle.vehicle,
         arrival=vehicle.arrival,

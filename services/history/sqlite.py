@@ -16,8 +16,8 @@ from schemas.messages import (
     Body,
     MeterRole,
     Plan,
+    Run,
     Series,
-    Session,
     Setpoint,
     Telemetry,
     TimeMode,
@@ -27,7 +27,7 @@ from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
 from services.history.prices import Prices, prices_of
-from services.history.sessions import RecordedSession, sessions_of
+from services.history.sessions import RecordedChargingSession, sessions_of
 from services.history.store import from_us, is_empty, require_ours, to_us
 from services.history.tracks import Sample, Track
 
@@ -41,7 +41,7 @@ _BodyT = TypeVar("_BodyT", bound=Body)
 _HISTORY = "run = :run AND (:up_to IS NULL OR cycle <= :up_to)"
 """Lock-step: whole cycles. Wall time: all."""
 _ORDER = "ORDER BY ts_us, topic, boot, seq"
-STANDING = (Channel.BIRTH, Channel.SESSION, Channel.SERIES)
+STANDING = (Channel.BIRTH, Channel.RUN, Channel.SERIES)
 """What they tell holds until the next message: a window has them from the run's beginning."""
 _TOLD_WITHIN = f"(channel IN {tuple(map(str, STANDING))} OR ts_us BETWEEN :start_us AND :end_us)"
 _MEASURED_AROUND = "ts_us BETWEEN :from_us AND :until_us"
@@ -387,10 +387,10 @@ class History:
         """Whether no real device took part: in lock-step always, in wall time as the session says."""
         if self.info(run).mode is TimeMode.LOCKSTEP:
             return True
-        sessions = self._bodies(run, Channel.SESSION, Session)
+        sessions = self._bodies(run, Channel.RUN, Run)
         return sessions[-1][1].simulated if sessions else False
 
-    def sessions(self, run: str) -> list[RecordedSession]:
+    def sessions(self, run: str) -> list[RecordedChargingSession]:
         """Stays of vehicles, by charger and arrival."""
         return [s for track in self.tracks(run).values() if track.kind is Kind.CHARGER for s in sessions_of(track)]
 
@@ -433,7 +433,7 @@ class History:
 
     def _stray(self, info: RunInfo) -> int:
         ((stray,),) = self._rows(
-            "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run AND channel != 'session') "
+            "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run AND channel != 'run') "
             "OR (run = :run AND :up_to IS NOT NULL AND cycle > :up_to)",
             **self._scope(info),
         )

@@ -51,8 +51,8 @@ class Track:
 
     @property
     def role(self) -> MeterRole | None:
-        """Of a meter; the feeder's is ``pcc``."""
-        if self.kind is Kind.FEEDER:
+        """Of a meter; the network twin's is ``pcc``."""
+        if self.kind is Kind.NETWORK:
             return MeterRole.PCC
         return getattr(self.nameplate, "role", None)
 

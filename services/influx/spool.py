@@ -29,19 +29,19 @@ _IN_INFLUX, _QUARANTINED = 1, 2
 _RUNS = """SELECT r.run, r.site, r.site_json, r.label, r.mode, r.step_s, r.t0_us, r.t_end_us, r.cycle, r.up_to_us,
                   r.started_us, r.ended_us, r.pruned, r.forwarded,
                   (SELECT count(*) FROM message m
-                   WHERE m.run IS NULL AND m.stamped_run = r.run AND m.channel != 'session')
+                   WHERE m.run IS NULL AND m.stamped_run = r.run AND m.channel != 'run')
            FROM run r ORDER BY r.started_us, r.run"""
 _PENDING = """SELECT id, run, topic, boot, ts_us, cycle, payload FROM message
               WHERE run IS NOT NULL AND forwarded = 0 AND id <= ? ORDER BY id LIMIT ?"""
-_SESSION = """SELECT payload FROM message WHERE run = ? AND channel = 'session'
+_SESSION = """SELECT payload FROM message WHERE run = ? AND channel = 'run'
               UNION ALL
-              SELECT payload FROM message WHERE run IS NULL AND stamped_run = ? AND channel = 'session' LIMIT 1"""
+              SELECT payload FROM message WHERE run IS NULL AND stamped_run = ? AND channel = 'run' LIMIT 1"""
 _LETTERS = """SELECT l.id, l.run, r.site, l.topic, l.digest, l.bytes, l.payload, l.reason, l.received_us, l.times
               FROM dead_letter l JOIN run r ON r.run = l.run LEFT JOIN letter_forwarded f ON f.letter = l.id
               WHERE l.id > ? AND (f.times IS NULL OR f.times != l.times) ORDER BY l.id LIMIT ?"""
 _SLICE = 1000
 """Rows that are deleted in one transaction: the recorder waits for it, and acknowledges nothing meanwhile."""
-_RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.SESSION, Channel.SERIES})
+_RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES})
 """By the broker. So is a plan, of which only the last one counts."""
 _LAST_PLANS = """SELECT json_group_array(id) FROM (SELECT max(m.id) AS id FROM run r
                  CROSS JOIN message m INDEXED BY message_by_run ON m.run = r.run AND m.channel = 'plan'
@@ -49,7 +49,7 @@ _LAST_PLANS = """SELECT json_group_array(id) FROM (SELECT max(m.id) AS id FROM r
 _OLD = """SELECT id FROM message INDEXED BY message_by_run WHERE run = ? AND channel = ? AND device = ? AND ts_us < ?
           AND forwarded = 1 AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY ts_us LIMIT ?"""
 _OLD_STAGED = """SELECT id FROM message WHERE run IS NULL AND stamped_run = ? AND ts_us < ?
-                 AND channel NOT IN ('birth', 'state', 'session', 'series', 'plan') LIMIT ?"""
+                 AND channel NOT IN ('birth', 'state', 'run', 'series', 'plan') LIMIT ?"""
 _OLD_LETTERS = """SELECT l.id FROM dead_letter l JOIN letter_forwarded f ON f.letter = l.id AND f.times = l.times
                   WHERE l.run = ? AND l.received_us < ? LIMIT ?"""
 

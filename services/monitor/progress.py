@@ -8,9 +8,9 @@ from schemas.messages import (
     Alarm,
     BessTelemetry,
     ChargerTelemetry,
-    FeederTelemetry,
     MeterRole,
     MeterTelemetry,
+    NetworkTelemetry,
     Phase,
     Plan,
     Quantity,
@@ -20,7 +20,7 @@ from schemas.messages import (
     ValueSeries,
 )
 from schemas.participant import Received
-from schemas.site import FEEDER, Bess, Charger, Meter, Site
+from schemas.site import NETWORK, Bess, Charger, Meter, Site
 from schemas.topics import Channel, Kind
 from services.history.prices import Prices, prices_of
 
@@ -59,7 +59,7 @@ class View:
         self.alarms = 0
         self.news: str | None = None
         self._pcc = next(
-            (name for name, d in site.devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC), FEEDER
+            (name for name, d in site.devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC), NETWORK
         )
         self._prices: dict[tuple[str, Quantity, datetime], ValueSeries] = {}
         self._settled: _Reading | None = None
@@ -117,10 +117,10 @@ class View:
             self.soc_frac = {**self.soc_frac, device: body.soc_frac}
         elif isinstance(body, ChargerTelemetry):
             self.soc_frac = {**self.soc_frac, device: None if body.vehicle is None else body.vehicle.soc_frac}
-        elif device == self._pcc and isinstance(body, FeederTelemetry | MeterTelemetry):
+        elif device == self._pcc and isinstance(body, NetworkTelemetry | MeterTelemetry):
             self.pcc_kw = body.power_kw
             self.measured = self._within(self.measured, received.stamp.ts)
-            if isinstance(body, FeederTelemetry):
+            if isinstance(body, NetworkTelemetry):
                 self.losses_kw = body.losses_kw
             if body.energy_import_kwh is not None and body.energy_export_kwh is not None:
                 stamp = received.stamp

@@ -7,7 +7,7 @@ from typing import Any
 
 from broker.transport import Delivery, Transport
 from schemas.errors import RemoteMessageError
-from schemas.messages import Birth, Body, Session, Stamp, State, Telemetry, TimeMode
+from schemas.messages import Birth, Body, Run, Stamp, State, Telemetry, TimeMode
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
 
@@ -28,7 +28,7 @@ class Heard:
     arrived: datetime | None = None
     """Machine time; None: only retained messages came."""
 
-    def age_s(self, now: datetime, session: Session | None) -> float | None:
+    def age_s(self, now: datetime, session: Run | None) -> float | None:
         """Machine seconds since its last message.
 
         Of a retained message only the stamp tells, in the time that held when it was sent: the machine's outside a
@@ -52,7 +52,7 @@ class Roster:
     """Everybody of one or more sites, by (site, kind, device)."""
 
     heard: dict[tuple[str, Kind, str], Heard] = field(default_factory=dict)
-    sessions: dict[str, tuple[str | None, Session]] = field(default_factory=dict)
+    sessions: dict[str, tuple[str | None, Run]] = field(default_factory=dict)
     """By site: run and session, as retained last."""
     rejected: int = 0
     """Messages that are not of the contract."""
@@ -66,7 +66,7 @@ class Roster:
         except RemoteMessageError:
             self.rejected += 1
             return
-        if isinstance(body, Session):
+        if isinstance(body, Run):
             self.sessions[topic.site] = (stamp.run, body)
         if topic.channel is Channel.SETPOINT:
             return  # the EMS speaks there, on the device's topic

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.errors import LocalStateError
-from schemas.messages import Phase, Receipt, Session, TimeMode
+from schemas.messages import Phase, Receipt, Run, TimeMode
 from schemas.participant import Received, Turn, Wanted
 from schemas.site import Site
 from schemas.topics import BARRIER, PREFIX, Channel, Kind
@@ -115,7 +115,7 @@ class RecorderInbox:
                 payload.decode(),
             )
         )
-        if isinstance(received.body, Session) and received.body.ended is not None and stamp.run is not None:
+        if isinstance(received.body, Run) and received.body.ended is not None and stamp.run is not None:
             self._ended.add(stamp.run)
         span = self._spans.get((text, stamp.boot))
         if not self.live and (span is None or stamp.seq > span.last):

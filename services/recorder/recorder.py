@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from schemas.messages import Birth, Phase, Receipt, ServiceNameplate, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
-from schemas.topics import Channel, Kind, everything
+from schemas.topics import Channel, Kind, everything, former
 from services.history.store import HistoryStore
 from services.recorder.disk import DiskWatch, free_bytes
 from services.recorder.inbox import RecorderInbox
@@ -50,7 +50,7 @@ class Recorder:
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        return (everything(self.site),)
+        return (everything(self.site), former(self.site))
 
     @property
     def cadence(self) -> Mapping[Phase, Cadence]:

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from schemas.errors import Fault, InputError
-from schemas.site import Session
+from schemas.site import ChargingSession
 from schemas.site.file_references import CablesFile, DayFile, SessionsFile, TimeFile
 from sites.loader.cables import FIELDS, TEXT_FIELDS, WAYS, resolved, ways_in
 from sites.loader.csv_table import Table, number, raise_some, read_csv
@@ -161,7 +161,7 @@ class Resolver:
 
     def _sessions(self, table: Table, rows: Sequence[int]) -> list[Any]:
         """Rows as data of sessions. Columns beyond its fields and the charge point are refused."""
-        fields = Session.model_fields
+        fields = ChargingSession.model_fields
         faults = [
             Fault(str(table.path), "there is no such column; it is needed", name)
             for name, info in fields.items()
@@ -223,7 +223,7 @@ def _record(table: Table, row: int, fields: Collection[str]) -> tuple[dict[str, 
 
 def _session_faults(record: dict[str, Any], where: str) -> list[Fault]:
     try:
-        Session.model_validate_json(to_json(record), strict=True)
+        ChargingSession.model_validate_json(to_json(record), strict=True)
     except ValidationError as error:
-        return faults_in(error, record, Session, where)
+        return faults_in(error, record, ChargingSession, where)
     return []

@@ -131,9 +131,9 @@ def test_device_that_came_back_as_another_life_brings_no_energy_with_it(analysed
 
 def test_quarters_without_a_pcc_are_spread_over_their_gap_and_say_so(analysed: Analyse) -> None:
     # Three instants of the PCC meter are missing at night, where its power is constant: the total stays.
-    result = analysed(Tape(away={"grid": range(20, 23)}), Tape(has_bess=False, run=REFERENCE))
+    result = analysed(Tape(away={"network": range(20, 23)}), Tape(has_bess=False, run=REFERENCE))
     assert result.cost_eur == pytest.approx(49.8, abs=1e-9)
-    assert any("grid: no telemetry" in cause for cause, _ in result.energy_causes)
+    assert any("network: no telemetry" in cause for cause, _ in result.energy_causes)
 
 
 def test_vehicle_that_leaves_short_of_its_target_is_counted(analysed: Analyse) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
-from schemas.messages import Birth, Body, MeterNameplate, MeterRole, Presence, Session, Stamp, State, Tick, TimeMode
+from schemas.messages import Birth, Body, MeterNameplate, MeterRole, Presence, Run, Stamp, State, Tick, TimeMode
 from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode, encode
 from services.history.sqlite import History
@@ -39,7 +39,7 @@ class Ear:
 
     def __init__(self, broker: LocalMosquitto) -> None:
         self._transport = MqttTransport(broker.address, "ear")
-        channels = (Channel.SESSION, Channel.TICK, Channel.STATE)
+        channels = (Channel.RUN, Channel.TICK, Channel.STATE)
         self._transport.connect([topic_filter(SITE, Kind.CLOCK, channel=channel) for channel in channels])
 
     def until(self, wanted: Callable[[Stamp, Body], bool]) -> tuple[Stamp, Body]:
@@ -53,9 +53,9 @@ class Ear:
                 return stamp, body
         raise AssertionError("it is not among what comes")
 
-    def session(self) -> tuple[Stamp, Session]:
-        stamp, body = self.until(lambda _, body: isinstance(body, Session))
-        assert isinstance(body, Session)
+    def session(self) -> tuple[Stamp, Run]:
+        stamp, body = self.until(lambda _, body: isinstance(body, Run))
+        assert isinstance(body, Run)
         return stamp, body
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ def test_stopped_without_checkpoints_it_ends_its_session(broker: LocalMosquitto,
     with members(broker, tmp_path), ear(broker) as heard, started(tmp_path, *clock(broker, "--for", "24h")) as process:
         heard.until(lambda _, body: isinstance(body, Tick) and body.n == 5)
         process.terminate()
-        heard.until(lambda _, body: isinstance(body, Session) and body.ended is not None)
+        heard.until(lambda _, body: isinstance(body, Run) and body.ended is not None)
         assert process.wait(PATIENCE_S) == 1
 
 
@@ -159,7 +159,7 @@ def test_another_order_does_not_go_on_with_the_run_of_the_one_before(broker: Loc
 def test_one_that_stays_lives_on_after_the_end_until_it_is_stopped(broker: LocalMosquitto, tmp_path: Path) -> None:
     command = clock(broker, "--for", "1h", "--checkpoints", "state", "--stay", "--heartbeat", "alive")
     with members(broker, tmp_path), ear(broker) as heard, started(tmp_path, *command) as process:
-        heard.until(lambda _, body: isinstance(body, Session) and body.ended is not None)
+        heard.until(lambda _, body: isinstance(body, Run) and body.ended is not None)
         (tmp_path / "alive").unlink()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(6.0)

@@ -118,7 +118,7 @@ def test_the_age_of_a_retained_message_is_by_its_stamp_outside_of_runs() -> None
 def test_in_lockstep_a_retained_stamp_tells_no_age() -> None:
     roster = Roster()
     run = "20240516T220000.000000Z-5f0c"
-    roster.note(_example(Channel.SESSION, retained=True, run=run), NOW)
+    roster.note(_example(Channel.RUN, retained=True, run=run), NOW)
     roster.note(_example(Channel.BIRTH, retained=True, run=run), NOW)
     assert [roster.age_s(heard, NOW) for heard in roster] == [None, None]
     assert roster.sessions["fit-g2v"][0] == run
@@ -140,6 +140,6 @@ def test_a_set_point_is_no_sign_of_its_device() -> None:
 
 def test_what_is_not_of_the_contract_is_counted() -> None:
     roster = Roster()
-    roster.note(Delivery("twin/v1/fit-g2v/charger/ev1/state", b"{"), NOW)
-    roster.note(Delivery("twin/v1/fit-g2v/charger/ev1/state", b"", retained=True), NOW)
+    roster.note(Delivery("twin/v2/fit-g2v/charger/ev1/state", b"{"), NOW)
+    roster.note(Delivery("twin/v2/fit-g2v/charger/ev1/state", b"", retained=True), NOW)
     assert roster.rejected == 1

@@ -12,7 +12,7 @@ from schemas.messages import (
     BessTelemetry,
     Body,
     ChargerTelemetry,
-    FeederTelemetry,
+    NetworkTelemetry,
     Phase,
     PluggedVehicle,
     Quantity,
@@ -54,7 +54,7 @@ def _prices(view: View) -> None:
 
 
 def _pcc(view: View, quarter: int, bought: float, sold: float, boot: str = "a") -> None:
-    body = FeederTelemetry(
+    body = NetworkTelemetry(
         power_kw=8.0,
         energy_import_kwh=bought,
         energy_export_kwh=sold,
@@ -64,7 +64,7 @@ def _pcc(view: View, quarter: int, bought: float, sold: float, boot: str = "a") 
         voltages_pu={},
         loadings_frac={},
     )
-    _tell(view, Kind.FEEDER, "grid", Channel.TELEMETRY, body, T0 + quarter * QUARTER, boot)
+    _tell(view, Kind.NETWORK, "network", Channel.TELEMETRY, body, T0 + quarter * QUARTER, boot)
 
 
 def test_nothing_is_known_at_first(view: View) -> None:
@@ -124,8 +124,8 @@ def test_socs_are_of_the_bess_and_of_the_vehicle_at_the_plug(view: View) -> None
 
 def test_receipts_and_alarms_are_counted(view: View) -> None:
     alarm = Alarm(code="overload", severity=Severity.WARNING, text="hot")
-    _tell(view, Kind.FEEDER, "grid", Channel.ALARM, alarm, T0)
-    _tell(view, Kind.FEEDER, "grid", Channel.ALARM, alarm.model_copy(update={"active": False}), T0)
+    _tell(view, Kind.NETWORK, "network", Channel.ALARM, alarm, T0)
+    _tell(view, Kind.NETWORK, "network", Channel.ALARM, alarm.model_copy(update={"active": False}), T0)
     _tell(view, Kind.RECORDER, "recorder", Channel.RECEIPT, Receipt(stored=12, missing=0, dead_letters=0), T0)
     assert (view.alarms, view.recorded) == (1, 12)
 

@@ -17,7 +17,7 @@ VARIANT = ("--storage", "none", "--reference", "no-cars")
 MEMBERS = (
     ("twin", "pv"),
     ("twin", "building"),
-    ("grid",),
+    ("network",),
     ("ems",),
     ("forecast",),
     ("tariff",),
@@ -60,7 +60,7 @@ def test_services_started_one_by_one_live_through_a_run_and_end_with_it(tmp_path
         clock = call("clock", *VARIANT, "--for", "1h", "--broker", address, "--heartbeat", "alive-clock", cwd=tmp_path)
         assert clock.returncode == 0, clock.stderr
         assert [process.wait(20) for process in processes] == [0] * len(MEMBERS)
-    members = {"pv", "building", "grid", "ems", "forecast", "tariff", "recorder", "clock"}
+    members = {"pv", "building", "network", "ems", "forecast", "tariff", "recorder", "clock"}
     assert {file.name for file in tmp_path.glob("alive-*")} == {f"alive-{member}" for member in members}
     with closing(History(tmp_path / "alone.sqlite")) as history:
         info = history.latest()
@@ -69,7 +69,7 @@ def test_services_started_one_by_one_live_through_a_run_and_end_with_it(tmp_path
         assert (info.t_end - info.t0).total_seconds() == 3600
         counts = history.counts(info.run)
         assert counts.missing == 0
-        assert history.births(info.run).keys() == {"pv", "building", "grid", "ems", "forecast", "tariff"}
+        assert history.births(info.run).keys() == {"pv", "building", "network", "ems", "forecast", "tariff"}
 
 
 def test_the_forwarder_is_alive_though_influxdb_is_away(tmp_path: Path) -> None:

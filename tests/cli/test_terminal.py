@@ -68,7 +68,7 @@ def test_ctrl_c_ends_the_swarm_within_5_s_without_orphans_and_the_history_is_rea
     lines = iter(process.stdout.readline, "")
     assert any("cost so far" in told for told in lines), "the day never began"
     children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 12  # 4 chargers, BESS, PV, meter, grid, EMS, recorder, forecast, tariff, clock, broker
+    assert len(children) >= 12  # 4 chargers, BESS, PV, meter, network, EMS, recorder, forecast, tariff, clock, broker
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=20)

@@ -115,7 +115,7 @@ def test_schema_and_decode_agree_on_one_changed_field(at: tuple[str, Place], new
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_unknown_fields_are_refused_on_commands_and_tolerated_elsewhere(name: str) -> None:
     message = MESSAGES[name] | {"from_the_future": 1}
-    commands = {"setpoint", "session", "tick", "done"}
+    commands = {"setpoint", "run", "tick", "done"}
     assert VALIDATORS[name].is_valid(message) == accepted(name, message)[0] == (name not in commands)
 
 
@@ -126,7 +126,7 @@ def test_unknown_fields_are_refused_on_commands_and_tolerated_elsewhere(name: st
         ({"limit_kw": None}, True),
         ({"limit_kw": 5.0}, False),
         ({"power_kw": None}, False),
-        ({"contract": 2}, False),
+        ({"contract": 1}, False),
         ({"power_kw": "5"}, False),
         ({"seq": -1}, False),
         ({"run": "yesterday"}, False),
@@ -175,7 +175,7 @@ def test_site_schema_and_loader_refuse_the_same(old: str, new: str, tmp_path: Pa
 def test_schemas_are_written_one_file_a_type_and_always_the_same(tmp_path: Path) -> None:
     first, second = write_schemas(tmp_path / "a"), write_schemas(tmp_path / "b" / "c")
     assert [path.name for path in first] == sorted(f"{name}.json" for name in [*SCHEMAS, "site"])
-    assert {path.name for path in first} >= {"setpoint.json", "telemetry.charger.json", "telemetry.feeder.json"}
+    assert {path.name for path in first} >= {"setpoint.json", "telemetry.charger.json", "telemetry.network.json"}
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
     assert json.loads((tmp_path / "a" / "telemetry.charger.json").read_text(encoding="utf-8")) == json.loads(
@@ -190,4 +190,4 @@ def test_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
 
 
 def test_kinds_with_power_are_those_that_send_telemetry() -> None:
-    assert set(TELEMETRY) == {Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER, Kind.FEEDER}
+    assert set(TELEMETRY) == {Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER, Kind.NETWORK}

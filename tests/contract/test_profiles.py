@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.site import Charger, DailySession, DayProfile, Session, TimeProfile, day_start, next_midnight
+from schemas.site import (
+    Charger,
+    ChargingSession,
+    DailyChargingSession,
+    DayProfile,
+    TimeProfile,
+    day_start,
+    next_midnight,
+)
 
 ROME = ZoneInfo("Europe/Rome")
 QUARTERS = DayProfile(values=tuple(float(i) for i in range(96)))
@@ -122,8 +130,8 @@ def test_local_days_begin_and_end_where_the_zone_says(zone: str, day: date, hour
         assert (day_start(instant, here), next_midnight(instant, here)) == (start, end)
 
 
-def _daily(arrival: time, departure: time, **more: object) -> DailySession:
-    return DailySession.model_validate(
+def _daily(arrival: time, departure: time, **more: object) -> DailyChargingSession:
+    return DailyChargingSession.model_validate(
         {
             "vehicle": "v",
             "arrival": arrival,
@@ -161,7 +169,7 @@ def test_daily_stays_on_different_weekdays_do_not_overlap() -> None:
 
 def test_sessions_between_are_those_that_touch_the_interval() -> None:
     arrival = datetime(2024, 5, 17, 8, tzinfo=UTC)
-    dated = Session(
+    dated = ChargingSession(
         vehicle="d",
         arrival=arrival,
         departure=arrival + timedelta(hours=2),

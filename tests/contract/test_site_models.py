@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.site import (
-    FEEDER,
+    NETWORK,
     SERVICES,
     Bess,
     Cable,
@@ -37,10 +37,10 @@ def test_services_and_the_network_twin_have_the_identifiers_of_the_topics() -> N
         "forecast": Kind.FORECAST,
         "tariff": Kind.TARIFF,
     }
-    assert FEEDER == "grid"
+    assert NETWORK == "network"
 
 
-@pytest.mark.parametrize("name", [*SERVICES, FEEDER, "observer"])
+@pytest.mark.parametrize("name", [*SERVICES, NETWORK, "observer"])
 def test_reserved_identifiers_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match=f"devices.{name}: this identifier is reserved"):
         site_with(devices=STUDY["devices"] | {name: STUDY["devices"]["bess"]})

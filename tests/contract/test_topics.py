@@ -38,20 +38,20 @@ def test_a_client_identifier_names_site_and_device_and_every_broker_takes_it(sit
     "text",
     [
         "",
-        "twin/v1",
-        "twin/v2/a/charger/b/state",
-        "twin/v1/a/charger/b/state/",
-        "twin/v1/a/charger/b/state\n",
-        "/twin/v1/a/charger/b/state",
-        "twin/v1/A/charger/b/state",
-        "twin/v1/a/charger/b_c/state",
-        "twin/v1/a/heatpump/b/state",
-        "twin/v1/a/charger/b/weather",
-        "twin/v1//charger/b/state",
-        f"twin/v1/{'a' * 33}/charger/b/state",
-        f"twin/v1/a/charger/{'b' * 32}/state",
-        "twin/v1/a/charger/+/state",
-        "twin/v1/a/charger/b/" + "x" * 65_000,
+        "twin/v2",
+        "twin/v1/a/charger/b/state",
+        "twin/v2/a/charger/b/state/",
+        "twin/v2/a/charger/b/state\n",
+        "/twin/v2/a/charger/b/state",
+        "twin/v2/A/charger/b/state",
+        "twin/v2/a/charger/b_c/state",
+        "twin/v2/a/heatpump/b/state",
+        "twin/v2/a/charger/b/weather",
+        "twin/v2//charger/b/state",
+        f"twin/v2/{'a' * 33}/charger/b/state",
+        f"twin/v2/a/charger/{'b' * 32}/state",
+        "twin/v2/a/charger/+/state",
+        "twin/v2/a/charger/b/" + "x" * 65_000,
     ],
 )
 def test_wrong_topic_is_the_peers_error_and_named_shortly(text: str) -> None:
@@ -63,7 +63,7 @@ def test_wrong_topic_is_the_peers_error_and_named_shortly(text: str) -> None:
 
 def test_retained_are_exactly_the_channels_that_tell_who_comes_later() -> None:
     retained = {channel for channel in Channel if Topic("s", Kind.EMS, "ems", channel).retained}
-    assert retained == {Channel.BIRTH, Channel.STATE, Channel.SESSION, Channel.SERIES, Channel.PLAN}
+    assert retained == {Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.PLAN}
 
 
 @pytest.mark.parametrize(

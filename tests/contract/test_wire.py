@@ -92,7 +92,7 @@ def test_times_of_any_zone_arrive_in_utc() -> None:
 
 def _bess(**changes: str) -> bytes:
     """A telemetry as JSON text, with values of some fields replaced by raw text."""
-    fields = {"contract": "1", "ts": '"2024-05-17T07:15:00Z"', "boot": '"b"', "seq": "1"}
+    fields = {"contract": "2", "ts": '"2024-05-17T07:15:00Z"', "boot": '"b"', "seq": "1"}
     fields |= {"power_kw": "1.0", "soc_frac": "0.5"} | changes
     return ("{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}").encode()
 
@@ -115,7 +115,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "true for a number": (_bess(power_kw="true"), "power_kw"),
     "too large": (_bess(power_kw="1e7"), "power_kw"),
     "SOC in percent": (_bess(soc_frac="50"), "soc_frac: Input should be less than or equal to 1 (received 50)"),
-    "other version": (_bess(contract="2"), "contract"),
+    "other version": (_bess(contract="1", soc_frac="50"), "is of contract 1; contract 2 is spoken here"),
     "half of the registers": (_bess(energy_import_kwh="1"), "come together or not at all"),
     "no zone": (_bess(ts='"2024-05-17T07:15:00"'), "'2024-05-17T07:15:00' is not a time with its zone"),
     "seconds since 1970": (_bess(ts="1715900000"), "ts"),

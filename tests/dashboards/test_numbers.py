@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from schemas.messages import FeederTelemetry
+from schemas.messages import NetworkTelemetry
 from schemas.site.devices import Charger
 from schemas.topics import Channel, Kind
 from services.history.sqlite import History
@@ -129,9 +129,9 @@ def test_losses_by_element_add_up_to_those_of_the_network(shown: Panels, history
 
 
 def test_power_factor_at_the_pcc_is_what_the_network_twin_told(shown: Panels, history: History, day: Lived) -> None:
-    told = [received.body for received in history.messages(day.run, Channel.TELEMETRY, Kind.FEEDER)]
+    told = [received.body for received in history.messages(day.run, Channel.TELEMETRY, Kind.NETWORK)]
     factors = [
-        body.power_factor for body in told if isinstance(body, FeederTelemetry) and body.power_factor is not None
+        body.power_factor for body in told if isinstance(body, NetworkTelemetry) and body.power_factor is not None
     ]
     assert shown.series("network", "Power factor at the PCC")["power factor"] == factors
     assert shown.number("network", "Lowest power factor") == min(map(abs, factors))

@@ -164,7 +164,7 @@ def test_variables_choose_the_newest_run_its_pcc_meter_and_its_devices(
         "bucket": "twinswarm-simulated",
         "site": "fit-g2v",
         "run": session.run,
-        "pcc": "grid",
+        "pcc": "network",
         "load": ["building"],
     }
     variables = {one["name"]: one for one in dashboards["device"]["templating"]["list"]}

@@ -17,7 +17,14 @@ QUARTER = timedelta(minutes=15)
 WITHIN = TimeRange(T0, T0 + 6 * QUARTER + timedelta(seconds=1))
 REGISTER_KWH = (10.0, 11.0, 13.0, 0.0, 1.0, 4.0)
 """At the quarter-hours: 1 and 2 kWh, then back, then 1 and 3 kWh."""
-CHOICE: dict[str, Value] = {"bucket": BUCKET, "site": SITE, "run": RUN, "pcc": "grid", "load": ["none"], "device": "pv"}
+CHOICE: dict[str, Value] = {
+    "bucket": BUCKET,
+    "site": SITE,
+    "run": RUN,
+    "pcc": "network",
+    "load": ["none"],
+    "device": "pv",
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +35,7 @@ def source(empty_influx: Influx) -> Iterator[DataSource]:
         imported: dict[str, bool | int | float | str] = {"power_kw": 4.0, "energy_import_kwh": kwh, "losses_kwh": kwh}
         exported: dict[str, bool | int | float | str] = {"power_kw": -4.0, "energy_export_kwh": kwh}
         lines += [
-            line("feeder_telemetry", ("grid", "feeder", RUN, SITE), {**imported, "energy_export_kwh": 0.0}, at_ns),
+            line("network_telemetry", ("network", "network", RUN, SITE), {**imported, "energy_export_kwh": 0.0}, at_ns),
             line("pv_telemetry", ("pv", "pv", RUN, SITE), {**exported, "energy_import_kwh": 0.0}, at_ns),
         ]
     prices: dict[str, bool | int | float | str] = {"purchase_price_eur_per_kwh": 0.5, "sale_price_eur_per_kwh": 0.1}

@@ -42,14 +42,14 @@ def test_meters_are_chosen_from_telemetry_by_the_roles_in_the_runs_row(
     source: DataSource, dashboards: dict[str, Json], session: Lived
 ) -> None:
     chosen = _chosen(source, dashboards["overview"], session, AGED)
-    assert (chosen["pcc"], chosen["load"]) == ("grid", ["building"])
+    assert (chosen["pcc"], chosen["load"]) == ("network", ["building"])
 
 
 def test_a_meter_whose_role_nobody_knows_is_a_load(
     source: DataSource, dashboards: dict[str, Json], session: Lived
 ) -> None:
     chosen = _chosen(source, dashboards["overview"], session, BARE)
-    assert (chosen["pcc"], chosen["load"]) == ("grid", [BOILER, "building"])
+    assert (chosen["pcc"], chosen["load"]) == ("network", [BOILER, "building"])
 
 
 def test_devices_are_chosen_from_telemetry(source: DataSource, dashboards: dict[str, Json], session: Lived) -> None:
@@ -76,7 +76,7 @@ def test_members_whose_state_is_gone_are_those_that_are_heard(
     source: DataSource, dashboards: dict[str, Json], session: Lived
 ) -> None:
     members = _members(source, dashboards["operations"], session.run, AGED, session.within)
-    assert {"ev1", "bess", "pv", "building", BOILER, "grid", "ems", "recorder"} <= set(members)
+    assert {"ev1", "bess", "pv", "building", BOILER, "network", "ems", "recorder"} <= set(members)
     assert {state for state, _ in members.values()} == {"unknown"}
     assert _missing(source, dashboards["operations"], session.run, AGED, session.within) == 0
 

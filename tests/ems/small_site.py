@@ -17,11 +17,11 @@ from schemas.messages import (
     Body,
     ChargerNameplate,
     ChargerTelemetry,
-    ExpectedSession,
-    FeederTelemetry,
+    ExpectedChargingSession,
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
+    NetworkTelemetry,
     Phase,
     Plan,
     PluggedVehicle,
@@ -138,7 +138,7 @@ def vehicle(soc_frac: float, arrival: datetime, departure: datetime, **changes: 
     return PluggedVehicle(**{**fields, **changes})
 
 
-def session(charger: str, arrival: datetime, departure: datetime, **changes: Any) -> ExpectedSession:
+def session(charger: str, arrival: datetime, departure: datetime, **changes: Any) -> ExpectedChargingSession:
     fields: dict[str, Any] = {
         "charger": charger,
         "vehicle": "car",
@@ -150,7 +150,7 @@ def session(charger: str, arrival: datetime, departure: datetime, **changes: Any
         "soc_min_frac": 0.8268 * CAR_ARRIVES,
         "soc_max_frac": 0.80372,
     }
-    return ExpectedSession(**{**fields, **changes})
+    return ExpectedChargingSession(**{**fields, **changes})
 
 
 def values(
@@ -185,7 +185,7 @@ class IdealPlant:
             found.append(birth(Kind.BESS, "bess", BESS_PLATE))
         found.append(birth(Kind.PV, "pv", PvNameplate(rated_kw=100.6672, curtailable=True)))
         found.append(birth(Kind.METER, "building", MeterNameplate(role=MeterRole.LOAD)))
-        found.append(birth(Kind.FEEDER, "grid", MeterNameplate(role=MeterRole.PCC)))
+        found.append(birth(Kind.NETWORK, "network", MeterNameplate(role=MeterRole.PCC)))
         return sorted(found, key=lambda r: r.topic)
 
     def series(self) -> list[Received]:
@@ -195,7 +195,7 @@ class IdealPlant:
         )
         expected = Series(
             series=(values(Quantity.LOAD, self.forecast, "building"), values(Quantity.PV, self.pv, "pv")),
-            sessions=tuple(session(name, self.arrival, self.departure) for name in self.names),
+            charging_sessions=tuple(session(name, self.arrival, self.departure) for name in self.names),
         )
         return [
             received(Kind.FORECAST, "forecast", Channel.SERIES, expected),
@@ -219,9 +219,9 @@ class IdealPlant:
         found.append(received(Kind.METER, "building", Channel.TELEMETRY, load, time))
         return sorted(found, key=lambda r: r.topic)
 
-    def feeder(self, step: int) -> list[Received]:
+    def pcc(self, step: int) -> list[Received]:
         time = T0 + timedelta(seconds=STEP_S * step)
-        body = FeederTelemetry(
+        body = NetworkTelemetry(
             power_kw=self.load[step] - self.pv[step] + sum(self.power.values()),
             losses_kw=0.0,
             losses_kwh=0.0,
@@ -229,7 +229,7 @@ class IdealPlant:
             voltages_pu={},
             loadings_frac={},
         )
-        return [received(Kind.FEEDER, "grid", Channel.TELEMETRY, body, time)]
+        return [received(Kind.NETWORK, "network", Channel.TELEMETRY, body, time)]
 
     def follow(self, step: int, messages: Sequence[Outgoing]) -> None:
         self.power = {}
@@ -261,7 +261,7 @@ def cycle(ems: Ems, plant: IdealPlant, step: int) -> list[Outgoing]:
     inbox = plant.series() if step == 0 else []
     ems.act(turn(time, Phase.SENSE, step + 1), inbox)
     ems.act(turn(time, Phase.MEASURE, step + 1), plant.telemetry(step))
-    messages = ems.act(turn(time, Phase.DECIDE, step + 1), plant.feeder(step))
+    messages = ems.act(turn(time, Phase.DECIDE, step + 1), plant.pcc(step))
     plant.follow(step, messages)
     return messages
 

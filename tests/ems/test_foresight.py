@@ -9,10 +9,10 @@ import pytest
 from schemas.messages import (
     BessTelemetry,
     ChargerTelemetry,
-    FeederTelemetry,
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
+    NetworkTelemetry,
     Presence,
     PvNameplate,
     PvTelemetry,
@@ -57,8 +57,8 @@ def prices(start: datetime = T0, hours: int = 48, sale: float = 0.1) -> Received
     return received(Kind.TARIFF, "tariff", Channel.SERIES, Series(series=both))
 
 
-def feeder(power_kw: float, losses_kw: float = 0.0, **registers: float) -> Received:
-    body = FeederTelemetry(
+def pcc(power_kw: float, losses_kw: float = 0.0, **registers: float) -> Received:
+    body = NetworkTelemetry(
         power_kw=power_kw,
         losses_kw=losses_kw,
         losses_kwh=0.0,
@@ -67,7 +67,7 @@ def feeder(power_kw: float, losses_kw: float = 0.0, **registers: float) -> Recei
         loadings_frac={},
         **registers,
     )
-    return received(Kind.FEEDER, "grid", Channel.TELEMETRY, body)
+    return received(Kind.NETWORK, "network", Channel.TELEMETRY, body)
 
 
 def problem(time: datetime, *inbox: Received, **options: Any) -> Problem:
@@ -151,10 +151,10 @@ def test_without_load_meter_the_load_is_pcc_minus_devices_minus_losses() -> None
     inbox = [
         birth(Kind.BESS, "bess", BESS_PLATE),
         birth(Kind.PV, "pv", PvNameplate(rated_kw=10, curtailable=False)),
-        birth(Kind.FEEDER, "grid", MeterNameplate(role=MeterRole.PCC)),
+        birth(Kind.NETWORK, "network", MeterNameplate(role=MeterRole.PCC)),
         received(Kind.BESS, "bess", Channel.TELEMETRY, BessTelemetry(power_kw=-7, soc_frac=0.5)),
         received(Kind.PV, "pv", Channel.TELEMETRY, PvTelemetry(power_kw=-4, available_kw=6)),
-        feeder(41.0, 2.0),
+        pcc(41.0, 2.0),
     ]
     found = problem(T0, prices(), forecast(), *inbox)
     assert found.load_kw[:2] == (50.0, 20.0)
@@ -196,12 +196,12 @@ def test_peak_of_the_month_is_the_highest_mean_import_between_decisions() -> Non
     """10 kWh in a quarter of an hour are 40 kW."""
     tariff = site().tariff.model_copy(update={"demand_charge_eur_per_kw": 3.0})
     ems = Ems(site().model_copy(update={"tariff": tariff}))
-    grid = birth(Kind.FEEDER, "grid", MeterNameplate(role=MeterRole.PCC))
+    network = birth(Kind.NETWORK, "network", MeterNameplate(role=MeterRole.PCC))
     for step, register in enumerate((100.0, 110.0, 112.0)):
         time = T0 + timedelta(seconds=STEP_S * step)
-        told = feeder(8.0, energy_import_kwh=register, energy_export_kwh=0.0)
-        told = received(Kind.FEEDER, "grid", Channel.TELEMETRY, told.body, ts=time)
-        ems.plan_at(turn(time, n=step), [prices(), grid, told])
+        told = pcc(8.0, energy_import_kwh=register, energy_export_kwh=0.0)
+        told = received(Kind.NETWORK, "network", Channel.TELEMETRY, told.body, ts=time)
+        ems.plan_at(turn(time, n=step), [prices(), network, told])
     found = ems.problem_at(turn(T0 + timedelta(seconds=2 * STEP_S), n=2))
     assert isinstance(found, Problem)
     assert found.month_peak_kw == pytest.approx(40.0)
@@ -240,7 +240,9 @@ def test_a_session_that_should_have_begun_is_expected_for_the_next_step() -> Non
 
 def test_a_car_that_left_early_is_not_expected_back() -> None:
     """It says nothing any more, and its expected session would only be a shortfall that nobody can mend."""
-    session_of_the_day = Series(sessions=(session("ev1", NINE, SIX), session("ev1", SIX, SIX + timedelta(hours=2))))
+    session_of_the_day = Series(
+        charging_sessions=(session("ev1", NINE, SIX), session("ev1", SIX, SIX + timedelta(hours=2)))
+    )
     ems = Ems(site())
     plug = [
         prices(),
@@ -276,7 +278,7 @@ CAR_ARRIVES_FRAC = 0.69709
 
 def test_power_of_a_step_scales_with_the_part_in_which_the_car_is_plugged() -> None:
     stay = session("ev1", NINE + timedelta(minutes=5), NINE + timedelta(minutes=36))
-    expected = forecast(sessions=(stay,))
+    expected = forecast(charging_sessions=(stay,))
     told = received(Kind.CHARGER, "ev1", Channel.TELEMETRY, ChargerTelemetry(power_kw=0))
     found = problem(T0, prices(), expected, birth(Kind.CHARGER, "ev1", charger_plate()), told)
     (store,) = stores_of(found, places_of(found), (1,))

@@ -14,10 +14,10 @@ from schemas.messages import (
     BessTelemetry,
     ChargerNameplate,
     ChargerTelemetry,
-    FeederTelemetry,
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
+    NetworkTelemetry,
     Plan,
     Quantity,
     Series,
@@ -122,8 +122,8 @@ class Bench:
         self.telemetry.append(received(Kind.METER, name, Channel.TELEMETRY, MeterTelemetry(power_kw=power_kw)))
 
     def pcc(self, power_kw: float, losses_kw: float = 0.0) -> None:
-        self.births.append(birth(Kind.FEEDER, "grid", MeterNameplate(role=MeterRole.PCC)))
-        body = FeederTelemetry(
+        self.births.append(birth(Kind.NETWORK, "network", MeterNameplate(role=MeterRole.PCC)))
+        body = NetworkTelemetry(
             power_kw=power_kw,
             losses_kw=losses_kw,
             losses_kwh=0.0,
@@ -131,7 +131,7 @@ class Bench:
             voltages_pu={},
             loadings_frac={},
         )
-        self.telemetry.append(received(Kind.FEEDER, "grid", Channel.TELEMETRY, body))
+        self.telemetry.append(received(Kind.NETWORK, "network", Channel.TELEMETRY, body))
 
     def ems(self, sale: list[float], purchase: list[float]) -> Ems:
         both = (values(Quantity.SALE_PRICE, sale), values(Quantity.PURCHASE_PRICE, purchase))

@@ -15,7 +15,7 @@ from services.ems.problem import Problem
 from services.ems.solve import Solution, Solver
 from tests.ems.small_site import T0, turn
 from tests.ems.test_network import END, STEPS, Bench, cable, charger, network, on_phase, site
-from twin_devices.feeder_network import SiteNetwork
+from twin_devices.network.electrical import SiteNetwork
 
 HOURS = (END - T0).total_seconds() / 3600
 PHASE_OF_63_A = 0.4 / math.sqrt(3) * 63

@@ -165,7 +165,7 @@ def peers(draw: st.DrawFn) -> list[Received]:
         received(Kind.METER, "building", Channel.TELEMETRY, load),
         # Not of the kind that was born under this name.
         received(Kind.PV, "bess", Channel.TELEMETRY, PvTelemetry(power_kw=0, available_kw=1)),
-        received(Kind.TARIFF, "tariff", Channel.SERIES, Series(series=series, sessions=tuple(expected))),
+        received(Kind.TARIFF, "tariff", Channel.SERIES, Series(series=series, charging_sessions=tuple(expected))),
     ]
 
 

@@ -32,7 +32,7 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn
 from schemas.site import OnSilence, TimeOptions
 from schemas.topics import Channel, Kind, Topic
-from services.clock.lockstep import LockstepClock, lockstep_session
+from services.clock.lockstep import LockstepClock, lockstep_run
 from tests.examples.conftest import StartCharger
 from tests.examples.site_bus import RUN, SITE, SiteBus, own, utc_now
 
@@ -105,7 +105,7 @@ def commanding(address: BrokerAddress, asked_kw: Sequence[float]) -> Iterator[No
 def clock_of(address: BrokerAddress, steps: int, options: TimeOptions) -> Iterator[tuple[LockstepClock, ClockPump]]:
     transport = MqttTransport(address, f"{SITE}_clock")
     course = Course(T0, T0 + steps * QUARTER, 900)
-    session = lockstep_session(course, utc_now())
+    session = lockstep_run(course, utc_now())
     clock = LockstepClock(
         SITE, course, RUN, "clock-1", session, {"ev1", "ems"}, options, NoCheckpoint(), transport.publish, utc_now
     )

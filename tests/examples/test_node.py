@@ -21,7 +21,7 @@ from schemas.messages import (
     Fallback,
     Presence,
     Reject,
-    Session,
+    Run,
     Setpoint,
     State,
     TimeMode,
@@ -40,7 +40,7 @@ T0 = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
 SPEED = 60.0
 PERIOD = timedelta(seconds=10)
 MAX_KW, EFFICIENCY, CAPACITY_KWH = 12.0, 0.95, 30.0
-SESSION = Topic(SITE, Kind.CLOCK, "clock", Channel.SESSION)
+SESSION = Topic(SITE, Kind.CLOCK, "clock", Channel.RUN)
 SETPOINT = Topic(SITE, Kind.BESS, "bess", Channel.SETPOINT)
 
 
@@ -119,8 +119,8 @@ def battery(address: BrokerAddress, start_program: StartProgram, tmp_path: Path)
     return Battery(address, start_program, tmp_path)
 
 
-def open_session(bus: SiteBus, run: str = RUN) -> Session:
-    session = Session(mode=TimeMode.WALL, step_s=900, t0=T0, wall0=utc_now(), speed=SPEED)
+def open_session(bus: SiteBus, run: str = RUN) -> Run:
+    session = Run(mode=TimeMode.WALL, step_s=900, t0=T0, wall0=utc_now(), speed=SPEED)
     bus.send(SESSION, session, ts=T0, run=run, seq=1)
     return session
 
@@ -309,7 +309,7 @@ def test_what_is_not_of_the_contract_is_rejected_once_a_minute_and_stops_nothing
     bus.until(lambda news: any(telemetry(m) is not None for m in news))
     now = session.time_at(utc_now())
     right = order(now, "right", 1.0, timedelta(hours=1))
-    stamp = {"contract": 1, "ts": now.isoformat(), "boot": "test", "seq": 1}
+    stamp = {"contract": 2, "ts": now.isoformat(), "boot": "test", "seq": 1}
     unknown = stamp | right.model_dump(mode="json", exclude_none=True) | {"unless": "it rains"}
     for payload in (json.dumps(unknown).encode(), b"{", b"[]", b'{"run": 7}', b"\xff", b'{"id": "x"}'):
         bus.transport.publish(str(SETPOINT), payload)

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from broker.address import BrokerAddress
-from schemas.messages import Ack, ChargerTelemetry, Fallback, Presence, Session, Setpoint, State, TimeMode
+from schemas.messages import Ack, ChargerTelemetry, Fallback, Presence, Run, Setpoint, State, TimeMode
 from schemas.topics import Channel, Kind, Topic
 from tests.examples.conftest import StartCharger
 from tests.examples.site_bus import SITE, Said, SiteBus, own, utc_now
 
 T0 = datetime(2024, 5, 17, 8, 0, tzinfo=UTC)
 """10:00 in Turin: the car is there."""
-SESSION = Topic(SITE, Kind.CLOCK, "clock", Channel.SESSION)
+SESSION = Topic(SITE, Kind.CLOCK, "clock", Channel.RUN)
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def bus(address: BrokerAddress) -> Iterator[SiteBus]:
     bus.close()
 
 
-def open_session(bus: SiteBus) -> Session:
-    session = Session(mode=TimeMode.WALL, step_s=900, t0=T0, wall0=utc_now(), speed=60.0)
+def open_session(bus: SiteBus) -> Run:
+    session = Run(mode=TimeMode.WALL, step_s=900, t0=T0, wall0=utc_now(), speed=60.0)
     bus.send(SESSION, session, ts=T0, seq=1)
     return session
 

@@ -84,8 +84,8 @@ def test_tariff_takes_the_purchase_profile_where_there_is_one(study: Site) -> No
 def test_topics_are_retained_series_of_the_services_identifiers(study: Site) -> None:
     (forecast,) = Forecast(study, pv_power).act(turn(MIDNIGHT), [])
     (tariff,) = Tariff(study).act(turn(MIDNIGHT), [])
-    assert str(forecast.topic) == "twin/v1/fit-g2v/forecast/forecast/series"
-    assert str(tariff.topic) == "twin/v1/fit-g2v/tariff/tariff/series"
+    assert str(forecast.topic) == "twin/v2/fit-g2v/forecast/forecast/series"
+    assert str(tariff.topic) == "twin/v2/fit-g2v/tariff/tariff/series"
     assert forecast.topic.retained
 
 
@@ -122,7 +122,7 @@ def test_a_day_that_ends_summer_time_repeats_the_values_of_the_hour_that_comes_t
 @pytest.mark.parametrize(("midnight", "hours"), [(datetime(2024, 3, 30, 23, tzinfo=UTC), 23),
                                                  (datetime(2024, 10, 26, 22, tzinfo=UTC), 25)])  # fmt: skip
 def test_sessions_keep_their_local_hours_when_clocks_change(study: Site, midnight: datetime, hours: int) -> None:
-    sessions = published(Forecast(study, pv_power), turn(midnight)).sessions
+    sessions = published(Forecast(study, pv_power), turn(midnight)).charging_sessions
     first = next(s for s in sessions if s.charger == "ev1")
     # 9:00 and 18:00 by a clock that was put forward or back in the night.
     assert first.arrival == midnight + timedelta(hours=9 + hours - 24)
@@ -198,7 +198,7 @@ def test_forecast_of_the_car_park_announces_what_drivers_say_and_not_when_they_l
     site = load_site("carpark")
     without_pv = site.model_copy(update={"devices": {k: d for k, d in site.devices.items() if k != "pv"}})
     midnight = datetime(2018, 5, 15, 22, tzinfo=UTC)
-    sessions = published(Forecast(without_pv, pv_power), turn(midnight)).sessions
+    sessions = published(Forecast(without_pv, pv_power), turn(midnight)).charging_sessions
     rows = rows_of("carpark/sessions.csv")[1:]
     row = next(row for row in rows if row[0] == "CP01" and row[2] > "2018-05-15T22")
     (found,) = [s for s in sessions if s.vehicle == row[1]]

@@ -12,8 +12,8 @@ import pytest
 
 from schemas.site import Network
 from sites.loader import load_site
-from twin_devices.feeder_network import power_flow_of
-from twin_devices.physics.feeder import Array, Flows
+from twin_devices.network.electrical import power_flow_of
+from twin_devices.physics.power_flow import Array, Flows
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent.name for path in HERE.glob("*/input.json"))

@@ -23,10 +23,10 @@ from schemas.messages import (
     DevicePlan,
     EmsMode,
     Fallback,
-    FeederTelemetry,
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
+    NetworkTelemetry,
     Phase,
     Plan,
     PlanStatus,
@@ -152,14 +152,14 @@ class Tape:
                 told.append(message(t, Kind.BESS, "bess", Channel.SETPOINT, setpoint, n))
                 told.append(message(t, Kind.EMS, "ems", Channel.PLAN, self._plan(t), n))
             if n in self.alarms:
-                told.append(message(t, Kind.FEEDER, "grid", Channel.ALARM, self.alarms[n], n))
+                told.append(message(t, Kind.NETWORK, "network", Channel.ALARM, self.alarms[n], n))
             yield n, told
             plant.step(n, t)
 
     def births(self) -> list[tuple[tuple[Kind, str], Birth]]:
         nameplates = {
             (Kind.METER, "load"): MeterNameplate(role=MeterRole.LOAD),
-            (Kind.FEEDER, "grid"): MeterNameplate(role=MeterRole.PCC),
+            (Kind.NETWORK, "network"): MeterNameplate(role=MeterRole.PCC),
             (Kind.EMS, "ems"): ServiceNameplate(),
             (Kind.CHARGER, "charger-1"): ChargerNameplate(
                 max_charge_kw=22, max_discharge_kw=22, charge_efficiency=0.95, discharge_efficiency=0.95
@@ -189,7 +189,8 @@ class Tape:
             return ValueSeries(quantity=quantity, start=course.t0, step_s=900, values=values)
 
         return Series(
-            series=(series(Quantity.PURCHASE_PRICE, 0.10, 0.30), series(Quantity.SALE_PRICE, 0.05, 0.20)), sessions=()
+            series=(series(Quantity.PURCHASE_PRICE, 0.10, 0.30), series(Quantity.SALE_PRICE, 0.05, 0.20)),
+            charging_sessions=(),
         )
 
     def _plan(self, t: datetime) -> Plan:
@@ -223,7 +224,7 @@ class _Plant:
         if tape.has_bess:
             powers["bess"] = tape.bess(hour)
         present = {device: kw for device, kw in powers.items() if n not in tape.away.get(device, ())}
-        return {**present, "grid": sum(present.values()) + tape.losses_kw}
+        return {**present, "network": sum(present.values()) + tape.losses_kw}
 
     def step(self, n: int, t: datetime) -> None:
         for device, kw in self.powers(n, t).items():
@@ -237,11 +238,11 @@ class _Plant:
         self.losses_kwh += self.tape.losses_kw * 0.25
 
     def tell(self, n: int, t: datetime) -> Iterator[tuple[Kind, str, Body]]:
-        kinds = {"load": Kind.METER, "charger-1": Kind.CHARGER, "bess": Kind.BESS, "grid": Kind.FEEDER}
+        kinds = {"load": Kind.METER, "charger-1": Kind.CHARGER, "bess": Kind.BESS, "network": Kind.NETWORK}
         powers = self.powers(n, t)
         gone = tuple(device for device in self.tape.away if device not in powers and device in self.last)
         for device, kw in powers.items():
-            if device == "grid" and n in self.tape.away.get("grid", ()):
+            if device == "network" and n in self.tape.away.get("network", ()):
                 continue
             drawn, given = self.registers.get(device, [0.0, 0.0])
             segments = None
@@ -251,7 +252,7 @@ class _Plant:
                 "power_kw": kw,
                 "energy_import_kwh": drawn,
                 "energy_export_kwh": given,
-                "segments": segments if device != "grid" else None,
+                "segments": segments if device != "network" else None,
             }
             yield kinds[device], device, self._body(device, t, common, gone)
 
@@ -262,7 +263,7 @@ class _Plant:
             return ChargerTelemetry(**common, vehicle=self._car(t))
         if device == "load":
             return MeterTelemetry(**common)
-        return FeederTelemetry(
+        return NetworkTelemetry(
             **common,
             losses_kw=self.tape.losses_kw,
             losses_kwh=self.losses_kwh,

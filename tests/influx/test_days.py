@@ -299,7 +299,7 @@ def test_day_that_cannot_be_settled_is_left_out_and_stops_no_other(
 ) -> None:
     with closing(influx.server()) as server:
         init_history(server, bucket, 0)
-    record(Tape(away={"grid": range(200)}), tmp_path / "blind.sqlite")
+    record(Tape(away={"network": range(200)}), tmp_path / "blind.sqlite")
     record(Tape(run="20240515T000000.000000Z-0008"), tmp_path / "good.sqlite")
     for path in ("blind.sqlite", "good.sqlite"):
         forwarded(tmp_path / path, influx, bucket)

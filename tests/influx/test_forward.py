@@ -591,7 +591,7 @@ def test_only_what_is_in_influxdb_is_deleted_here_and_then_the_file_says_so(
         left = store.read("SELECT channel, count(*) FROM message WHERE run IS NOT NULL GROUP BY channel")
         assert dict(left)["telemetry"] == 3
         assert dict(left)["plan"] == 1
-        assert {"birth", "series", "session"} <= dict(left).keys()
+        assert {"birth", "series", "run"} <= dict(left).keys()
     with closing(History(lived)) as history, closing(open_history(address)) as found:
         run = history.latest().run
         with pytest.raises(Exception, match="read it from InfluxDB"):

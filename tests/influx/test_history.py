@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
-from schemas.messages import Alarm, Metric, Phase, Session, Severity, Stamp, TimeMode
+from schemas.messages import Alarm, Metric, Phase, Run, Severity, Stamp, TimeMode
 from schemas.participant import Received, Turn
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
@@ -124,7 +124,7 @@ def _record_raw(path: Path, messages: Sequence[tuple[Topic, bytes]], letters: Se
             received.append(Received(topic, *decode(topic, payload)))
             recorder.inbox.add(received[-1], payload)
         for payload in letters:
-            recorder.inbox.reject("twin/v1/house/charger/x/telemetry", payload, f'broken\n"{payload[:3]!r}"\\')
+            recorder.inbox.reject("twin/v2/house/charger/x/telemetry", payload, f'broken\n"{payload[:3]!r}"\\')
         recorder.inbox.take(RUN, Tape().turn(0), wanted_of(received))
 
 
@@ -191,7 +191,7 @@ def test_live_session_goes_to_the_live_bucket_and_knows_devices_that_were_born_b
     (_, first), (_, _), (_, second) = [cycle for cycle in Tape().cycles() if cycle[0] < 3]
     births = [m for m in first if m.topic.channel is Channel.BIRTH]
     telemetry = [m for m in second if m.topic.channel is Channel.TELEMETRY]
-    session = Session(mode=TimeMode.WALL, step_s=900, t0=now, wall0=now, speed=1.0, simulated=False)
+    session = Run(mode=TimeMode.WALL, step_s=900, t0=now, wall0=now, speed=1.0, simulated=False)
     with closing(HistoryStore(path, durable=False)) as store:
         recorder = Recorder(SITE, store, "main", at_noon)
 
@@ -201,7 +201,7 @@ def test_live_session_goes_to_the_live_bucket_and_knows_devices_that_were_born_b
         born = now - timedelta(days=100)
         for m in births:
             add(m.topic, Stamp(ts=born, run=earlier, boot=m.stamp.boot, seq=1), m)
-        clock = Topic("house", Kind.CLOCK, "clock", Channel.SESSION)
+        clock = Topic("house", Kind.CLOCK, "clock", Channel.RUN)
         stamp = Stamp(ts=now, run=live, boot="clock-1", seq=1)
         add(clock, stamp, Received(clock, stamp, session))
         for seconds in range(3):
@@ -212,7 +212,7 @@ def test_live_session_goes_to_the_live_bucket_and_knows_devices_that_were_born_b
     forwarded(path, influx, bucket)
     url = address.replace("-simulated", "")
     with closing(open_history(url)) as found, closing(History(path)) as told:
-        assert found.births(live).keys() == told.births(live).keys() >= {"load", "grid", "bess"}
+        assert found.births(live).keys() == told.births(live).keys() >= {"load", "network", "bess"}
         assert found.tracks(live) == told.tracks(live)
         # The births' own points are older than the bucket's retention; they come with the run.
         assert found.counts(live) == told.counts(live)

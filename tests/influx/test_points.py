@@ -37,9 +37,9 @@ def test_what_is_nested_is_flattened_with_its_units_in_the_name() -> None:
     for field in ('vehicle_vehicle="car1"', "vehicle_soc_frac=0.7", "vehicle_capacity_kwh=57.7"):
         assert f",{field}," in charger
     assert ',vehicle_departure="2024-05-17T16:00:00+00:00",' in charger
-    (feeder,) = points(Channel.TELEMETRY, Kind.FEEDER)
+    (telemetry,) = points(Channel.TELEMETRY, Kind.NETWORK)
     for field in ("voltages_pu_MB=0.997", "loadings_frac_MB-EV1=0.22", "losses_kw=1.8"):
-        assert f",{field}," in feeder
+        assert f",{field}," in telemetry
 
 
 def test_plan_becomes_a_point_at_each_step_for_the_site_and_for_each_device() -> None:

@@ -89,7 +89,7 @@ def test_quarter_hours_of_a_simulated_day_are_its_energies_and_means(
         assert given["2024-05-15T16:00:00Z"] == 1.25
         assert sum(given.values()) == 10.0
         assert dict(quarters(server, f"{bucket}-quarters", "bess", "power_kw"))["2024-05-14T22:00:00Z"] == 8.0
-        lost = quarters(server, f"{bucket}-quarters", "grid", "losses_kwh")
+        lost = quarters(server, f"{bucket}-quarters", "network", "losses_kwh")
         assert [energy for _, energy in lost] == [0.125] * 96
 
 

@@ -10,7 +10,7 @@ from runtime.pump import ClockPump, Pump
 from schemas.cycle import Course
 from schemas.participant import Participant
 from schemas.site import TimeOptions
-from services.clock.lockstep import LockstepClock, lockstep_session
+from services.clock.lockstep import LockstepClock, lockstep_run
 from tests.lockstep.bus import ChaosBus, ChaosTransport, Killed, MortalCheckpoint
 
 RUN = "20240517T000000.000000Z-0001"
@@ -148,7 +148,7 @@ class Attack:
             self.course,
             RUN,
             self._new_boot(),
-            lockstep_session(self.course, datetime(2026, 1, 1, tzinfo=UTC)),
+            lockstep_run(self.course, datetime(2026, 1, 1, tzinfo=UTC)),
             self.required,
             self.options,
             self._clock_store,

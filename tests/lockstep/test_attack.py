@@ -21,7 +21,7 @@ from schemas.participant import Participant, own_topic
 from schemas.site import OnSilence, TimeOptions
 from schemas.topics import BARRIER, Channel, Kind, Topic
 from schemas.wire import encode
-from services.clock.lockstep import LockstepClock, lockstep_session
+from services.clock.lockstep import LockstepClock, lockstep_run
 from tests.lockstep.attack import RUN, Attack
 from tests.lockstep.bus import ChaosBus, Faults
 from tests.lockstep.tiny import SITE, Archive, Chaotic, Pcc, Prices, Recorder, Store
@@ -38,7 +38,7 @@ def makers(archive: Archive) -> Makers:
     found: Makers = {name: (lambda name=name: Store(name)) for name in STORES}  # type: ignore[misc]
     found |= {
         "ems": lambda: Chaotic("ems"),
-        "grid": lambda: Pcc("grid"),
+        "network": lambda: Pcc("network"),
         "tariff": lambda: Prices("tariff"),
         "recorder": lambda: Recorder("recorder", archive),
     }
@@ -65,12 +65,12 @@ def history(archive: Archive) -> dict[tuple[str, int], tuple[int, str]]:
 @pytest.fixture(scope="module")
 def loss_free() -> dict[tuple[str, int], tuple[int, str]]:
     archive = Archive()
-    session = lockstep_session(COURSE, datetime(2026, 1, 1, tzinfo=UTC))
+    session = lockstep_run(COURSE, datetime(2026, 1, 1, tzinfo=UTC))
     run_direct(
         [make() for make in makers(archive).values()],
         COURSE,
         RUN,
-        (Topic(SITE, Kind.CLOCK, "clock", Channel.SESSION), session),
+        (Topic(SITE, Kind.CLOCK, "clock", Channel.RUN), session),
     )
     return history(archive)
 
@@ -166,7 +166,7 @@ def test_a_dropped_device_comes_back_and_no_energy_is_created(seed: int) -> None
     options = TimeOptions(on_silence=OnSilence.DROP, silent_attempts=6, rollcall_timeout_s=3600)
     found = attack(seed, Faults(loss=0.05, repeat=0.05, delay=0.05), options, archive)
     victim = found.processes[0]
-    found.bus.publish_at(found.bus.random.uniform(4.0, 8.0), "twin/v1/tiny/kill", b"")
+    found.bus.publish_at(found.bus.random.uniform(4.0, 8.0), "twin/v2/tiny/kill", b"")
     away_s = found.bus.random.uniform(10.0, 40.0)
     killed: list[float] = []
 
@@ -186,7 +186,7 @@ def test_a_dropped_device_comes_back_and_no_energy_is_created(seed: int) -> None
     assert _largest_step_kwh(archive) <= 10.0 * 0.25, "hours of energy in one step, at a power that nobody set"
     registers = _last_registers(archive)
     devices_kwh = sum(kwh for (topic, _), kwh in registers.items() if "/bess/" in topic)
-    pcc_kwh = sum(kwh for (topic, _), kwh in registers.items() if "/feeder/" in topic)
+    pcc_kwh = sum(kwh for (topic, _), kwh in registers.items() if "/network/" in topic)
     if all(drop.phase is Phase.SENSE for drop in clock.dropped):
         # Dropped before it was measured: what the PCC booked is what is in the record.
         assert pcc_kwh == pytest.approx(devices_kwh, abs=1e-9)
@@ -227,7 +227,7 @@ def test_late_and_ghost_joiners_do_not_stop_the_run(seed: int) -> None:
     assert "b7" not in clock.roster
     registers = _last_registers(archive)
     devices_kwh = sum(kwh for (topic, _), kwh in registers.items() if "/bess/" in topic)
-    pcc_kwh = sum(kwh for (topic, _), kwh in registers.items() if "/feeder/" in topic)
+    pcc_kwh = sum(kwh for (topic, _), kwh in registers.items() if "/network/" in topic)
     assert pcc_kwh == pytest.approx(devices_kwh, abs=1e-9)
 
 
@@ -246,7 +246,7 @@ def test_the_clock_restarts_where_it_was() -> None:
             COURSE,
             RUN,
             "c",
-            lockstep_session(COURSE, T0),
+            lockstep_run(COURSE, T0),
             {"b1"},
             TimeOptions(),
             store,

@@ -12,7 +12,7 @@ from runtime.in_memory import run_direct
 from schemas.cycle import Course
 from schemas.site import OnSilence, Site, TimeOptions
 from schemas.topics import Channel, Kind, Topic
-from services.clock.lockstep import lockstep_session
+from services.clock.lockstep import lockstep_run
 from services.history.sqlite import History
 from services.history.store import HistoryStore
 from sites.loader import load_site
@@ -25,7 +25,7 @@ SEEDS = int(os.environ.get("TWINSWARM_ATTACK_SEEDS", "40")) // 2
 MORNING = datetime(2024, 5, 17, 6, 30, tzinfo=UTC)
 """Half an hour before the cars come."""
 COURSE = Course(MORNING, MORNING + timedelta(hours=1.5), 900)
-SESSION = lockstep_session(COURSE, datetime(2026, 1, 1, tzinfo=UTC))
+SESSION = lockstep_run(COURSE, datetime(2026, 1, 1, tzinfo=UTC))
 AWAITING = TimeOptions(on_silence=OnSilence.AWAIT, rollcall_timeout_s=3600)
 
 
@@ -39,7 +39,7 @@ def loss_free(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[tupl
     file = tmp_path_factory.mktemp("loss-free") / "history.sqlite"
     with closing(HistoryStore(file, durable=False)) as store:
         participants = [maker(site, device, Recording(store))() for device in members(site)]
-        run_direct(participants, COURSE, RUN, (Topic(site.site, Kind.CLOCK, "clock", Channel.SESSION), SESSION))
+        run_direct(participants, COURSE, RUN, (Topic(site.site, Kind.CLOCK, "clock", Channel.RUN), SESSION))
     return contents(file, RUN)
 
 

@@ -1,7 +1,7 @@
 """A site of very small participants: quick enough for hundreds of attacks, with energies that show every mistake.
 
-Devices integrate power over real time; the feeder books register differences; the EMS answers what it measured, so a
-message that is lost, doubled or mixed up changes every number after it.
+Devices integrate power over real time; the network twin books register differences; the EMS answers what it measured,
+so a message that is lost, doubled or mixed up changes every number after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from schemas.messages import (
     Birth,
     EmsMode,
     Fallback,
-    FeederTelemetry,
     MeterNameplate,
     MeterRole,
+    NetworkTelemetry,
     Phase,
     Plan,
     PlanStatus,
@@ -119,7 +119,7 @@ class Prices(Tiny):
 class Pcc(Tiny):
     """Books register differences per (device, boot)."""
 
-    kind = Kind.FEEDER
+    kind = Kind.NETWORK
     subscriptions = (topic_filter(SITE, channel=Channel.TELEMETRY, kind=Kind.BESS),)
 
     def __init__(self, device: str) -> None:
@@ -140,7 +140,7 @@ class Pcc(Tiny):
             self.seen[key] = register
         if turn.phase is not Phase.MEASURE:
             return []
-        telemetry = FeederTelemetry(
+        telemetry = NetworkTelemetry(
             power_kw=0.0,
             energy_import_kwh=self.import_kwh,
             energy_export_kwh=0.0,
@@ -179,7 +179,7 @@ class Chaotic(Tiny):
                 self.state = (
                     self.state * 3.7 * (1 - self.state) + (received.body.energy_import_kwh or 0.0)
                 ) % 0.9 + 0.05
-            elif isinstance(received.body, FeederTelemetry):
+            elif isinstance(received.body, NetworkTelemetry):
                 self.state = (self.state + (received.body.energy_import_kwh or 0.0)) % 0.9 + 0.05
             elif isinstance(received.body, Series):
                 self.state = (self.state + received.body.series[0].values[1]) % 0.9 + 0.05
@@ -244,7 +244,7 @@ class Archive:
 
 class Recorder(Tiny):
     kind = Kind.RECORDER
-    subscriptions = (f"twin/v1/{SITE}/#",)
+    subscriptions = (f"twin/v2/{SITE}/#",)
 
     def __init__(self, device: str, inbox: Archive) -> None:
         super().__init__(device)

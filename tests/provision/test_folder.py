@@ -190,7 +190,7 @@ def test_one_device_more_touches_nobody_else(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("ems", Kind.CHARGER), ("grid", Kind.METER), ("provision", None), ("observer", Kind.EMS), ("ev1", Kind.BESS)],
+    [("ems", Kind.CHARGER), ("network", Kind.METER), ("provision", None), ("observer", Kind.EMS), ("ev1", Kind.BESS)],
 )
 def test_names_that_mean_something_else_are_refused(name: str, kind: Kind | None, root: Path) -> None:
     before = contents(root)

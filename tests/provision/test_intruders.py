@@ -210,12 +210,12 @@ def test_a_device_cannot_write_as_another(shared: Secured, caplog: pytest.LogCap
         (Kind.BESS, "bess", Channel.TELEMETRY, telemetry),
         (Kind.BESS, "ev1", Channel.TELEMETRY, telemetry),
         (Kind.CHARGER, "ev1", Channel.SETPOINT, setpoint),
-        (Kind.CHARGER, "ev1", Channel.SESSION, b"{}"),
+        (Kind.CHARGER, "ev1", Channel.RUN, b"{}"),
         (Kind.CLOCK, "clock", Channel.TICK, b"{}"),
         (Kind.EMS, "ems", Channel.PLAN, b"{}"),
     ]:
         ev1.publish(topic(kind, device, channel), payload, retain=True)
-    for elsewhere in ("twin/v1/other-site/charger/ev1/state", f"twin/v1/{SITE}/charger/ev1", "$SYS/broker/x", "x"):
+    for elsewhere in ("twin/v2/other-site/charger/ev1/state", f"twin/v2/{SITE}/charger/ev1", "$SYS/broker/x", "x"):
         ev1.publish(elsewhere, b"1", retain=True)
     assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []
     late = shared.client("recorder", ALL)  # and nothing of it was retained

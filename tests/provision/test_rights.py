@@ -50,7 +50,7 @@ def test_everybody_may_read_what_it_subscribes_to(name: str, tmp_path) -> None: 
         participant = maker(site, device, Recording(store))()
         run_loops = (
             topic_filter(site.site, Kind.CLOCK, channel=Channel.TICK),
-            topic_filter(site.site, Kind.CLOCK, channel=Channel.SESSION),
+            topic_filter(site.site, Kind.CLOCK, channel=Channel.RUN),
             str(Topic(site.site, participant.kind, device, Channel.STATE)),
         )
         granted = read_filters(site.site, participant.kind, device)
@@ -61,7 +61,7 @@ def test_everybody_may_read_what_it_subscribes_to(name: str, tmp_path) -> None: 
 
 def test_the_clock_may_read_what_it_drives_and_what_it_looks_for_beforehand() -> None:
     granted = read_filters("s", Kind.CLOCK, "clock")
-    own = (Topic("s", Kind.CLOCK, "clock", Channel.STATE), Topic("s", Kind.CLOCK, "clock", Channel.SESSION))
+    own = (Topic("s", Kind.CLOCK, "clock", Channel.STATE), Topic("s", Kind.CLOCK, "clock", Channel.RUN))
     looks = (topic_filter("s", channel=channel) for channel in WATCHED)
     for wanted in (*ClockPump.subscriptions("s"), *looks, *map(str, own)):
         assert any(covers(one, wanted) for one in granted), wanted
@@ -91,7 +91,7 @@ def test_every_kind_has_rights_and_every_channel_a_writer_and_a_reader() -> None
 
 def test_a_device_writes_below_its_own_name_only() -> None:
     for kind in set(Kind) - {Kind.EMS}:
-        assert all(one.startswith(f"twin/v1/s/{kind}/x/") for one in write_filters("s", kind, "x"))
+        assert all(one.startswith(f"twin/v2/s/{kind}/x/") for one in write_filters("s", kind, "x"))
 
 
 def test_the_access_list_of_one_charger_is_this() -> None:
@@ -99,19 +99,19 @@ def test_the_access_list_of_one_charger_is_this() -> None:
     _, charger, provisioner = access_list("s", {"ev1": Kind.CHARGER}).split("\nuser ")
     assert charger.splitlines() == [
         "s_ev1",
-        "topic readwrite twin/v1/s/charger/ev1/state",
+        "topic readwrite twin/v2/s/charger/ev1/state",
         *(
-            f"topic write twin/v1/s/charger/ev1/{channel}"
+            f"topic write twin/v2/s/charger/ev1/{channel}"
             for channel in ("birth", "alarm", "metric", "reject", "done", "telemetry", "ack")
         ),
-        "topic read twin/v1/s/clock/+/session",
-        "topic read twin/v1/s/clock/+/tick",
-        "topic read twin/v1/s/charger/ev1/setpoint",
+        "topic read twin/v2/s/clock/+/run",
+        "topic read twin/v2/s/clock/+/tick",
+        "topic read twin/v2/s/charger/ev1/setpoint",
     ]
-    assert provisioner.splitlines() == ["s_provision", "topic readwrite twin/v1/s/+/+/state"]
+    assert provisioner.splitlines() == ["s_provision", "topic readwrite twin/v2/s/+/+/state"]
 
 
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 def test_devices_services_network_twin_and_an_observer_get_certificates(site: Site) -> None:
-    services = {"grid", "clock", "ems", "recorder", "forecast", "tariff", "observer"}
+    services = {"network", "clock", "ems", "recorder", "forecast", "tariff", "observer"}
     assert set(clients_of(site)) == set(site.devices) | services

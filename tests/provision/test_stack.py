@@ -32,7 +32,7 @@ PARTICIPANTS = (
     "ev3",
     "ev4",
     "forecast",
-    "grid",
+    "network",
     "pv",
     "recorder",
     "tariff",

@@ -20,7 +20,7 @@ from schemas.messages import (
     Presence,
     Receipt,
     Reject,
-    Session,
+    Run,
     Stamp,
     State,
     TimeMode,
@@ -142,7 +142,7 @@ def test_ticks_dones_and_its_own_receipts_are_neither_kept_nor_awaited(tmp_path:
     recorder.inbox.flush()
     assert _contents(tmp_path / "h.sqlite") == []
     topics = ["recorder/recorder/receipt", "charger/charger-1/done", "clock/clock/tick"]
-    assert not recorder.inbox.missing([Wanted(f"twin/v1/house/{topic}", "x-1", 1, 3) for topic in topics])
+    assert not recorder.inbox.missing([Wanted(f"twin/v2/house/{topic}", "x-1", 1, 3) for topic in topics])
     store.close()
 
 
@@ -150,7 +150,7 @@ def test_what_it_tells_of_its_work_in_wall_time_is_history_and_counts_once(tmp_p
     recorder, store = _recorder(tmp_path / "h.sqlite")
     tape = Tape(mode=TimeMode.WALL)
     recorder.inbox.take(RUN, tape.turn(0), [])
-    recorder.inbox.reject("twin/v1/house/nonsense", b"?", "not a topic")
+    recorder.inbox.reject("twin/v2/house/nonsense", b"?", "not a topic")
     assert recorder.metrics == {"stored": 0.0, "missing": 0.0, "dead_letters": 0.0}
     for channel, body in (
         (Channel.METRIC, Metric(values={"stored": 0.0})),
@@ -244,13 +244,13 @@ def _live(tmp_path: Path, run: str, ended: bool) -> None:
     recorder, store = _recorder(tmp_path / "h.sqlite")
     t0 = Tape().course.t0
     turn = replace(Tape(mode=TimeMode.WALL).turn(1), t_end=None)
-    session = Session(
+    session = Run(
         mode=TimeMode.WALL, step_s=900, t0=t0, wall0=t0, speed=1.0, simulated=False, ended=at_noon() if ended else None
     )
     birth = next(body for who, body in Tape().births() if who[1] == "load")
     told = [
         (Topic("house", Kind.METER, "load", Channel.BIRTH), None, 1, birth),
-        (Topic("house", Kind.CLOCK, "clock", Channel.SESSION), run, 1, session),
+        (Topic("house", Kind.CLOCK, "clock", Channel.RUN), run, 1, session),
         (Topic("house", Kind.METER, "load", Channel.TELEMETRY), None, int(run[:8]), MeterTelemetry(power_kw=4.0)),
     ]
     recorder.inbox.take(run, turn, [])
@@ -281,19 +281,19 @@ NESTED = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
 @pytest.mark.parametrize(
     ("topic", "payload"),
     [
-        ("twin/v1/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":NaN}'),
-        ("twin/v1/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":1e999}'),
-        ("twin/v1/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":"4"}'),
+        ("twin/v2/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":NaN}'),
+        ("twin/v2/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":1e999}'),
+        ("twin/v2/house/meter/load/telemetry", b'{"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":"4"}'),
         (
-            "twin/v1/house/meter/load/telemetry",
-            b'{"contract":2,"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":4}',
+            "twin/v2/house/meter/load/telemetry",
+            b'{"contract":1,"ts":"2024-05-15T00:00:00Z","boot":"b","seq":1,"power_kw":4}',
         ),
-        ("twin/v1/house/meter/load/telemetry", NESTED),
-        ("twin/v1/house/meter/load/telemetry", b" " * 1_000_000),
-        ("twin/v1/house/meter/load/telemetry", b"\xff\xfe\x00"),
-        ("twin/v1/house/toaster/load/telemetry", b"{}"),
-        ("twin/v1/house/" + "x" * 5000, b"{}"),
-        ("twin/v1/house/meter/\udc80/telemetry", b"{}"),
+        ("twin/v2/house/meter/load/telemetry", NESTED),
+        ("twin/v2/house/meter/load/telemetry", b" " * 1_000_000),
+        ("twin/v2/house/meter/load/telemetry", b"\xff\xfe\x00"),
+        ("twin/v2/house/toaster/load/telemetry", b"{}"),
+        ("twin/v2/house/" + "x" * 5000, b"{}"),
+        ("twin/v2/house/meter/\udc80/telemetry", b"{}"),
     ],
     ids=["nan", "1e999", "type", "version", "nesting", "1 MB", "no text", "kind", "long topic", "surrogate"],
 )

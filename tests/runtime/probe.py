@@ -12,8 +12,8 @@ from schemas.messages import (
     MeterRole,
     MeterTelemetry,
     Phase,
+    Run,
     RunId,
-    Session,
     Setpoint,
     Stamp,
     TimeMode,
@@ -28,12 +28,12 @@ WALL0 = datetime(2026, 11, 1, 12, tzinfo=UTC)
 RUN1: RunId = "20261101T120000.000000Z-0001"
 RUN2: RunId = "20261101T130000.000000Z-0002"
 RUN0: RunId = "20261101T110000.000000Z-0000"
-SESSION_TOPIC = Topic(SITE, Kind.CLOCK, "clock", Channel.SESSION)
+SESSION_TOPIC = Topic(SITE, Kind.CLOCK, "clock", Channel.RUN)
 SETPOINTS = Topic(SITE, Kind.METER, "probe", Channel.SETPOINT)
 
 
 def at(seconds: float) -> datetime:
-    """Session time."""
+    """Run time."""
     return T0 + timedelta(seconds=seconds)
 
 
@@ -43,8 +43,8 @@ def machine(seconds: float) -> datetime:
 
 def session(
     *, speed: float = 1.0, hours: float | None = 1.0, ended_after_s: float | None = None, simulated: bool = True
-) -> Session:
-    return Session(
+) -> Run:
+    return Run(
         mode=TimeMode.WALL,
         step_s=900,
         t0=T0,

@@ -203,8 +203,8 @@ def test_a_flood_over_many_topics_is_answered_ten_times_a_minute_and_never_by_it
     bench.announce(session())
     driven = bench.loop(Keeper()).start()
     for i in range(200):
-        bench.clock.publish(f"twin/v1/{SITE}/nobody/{i}", b"?")
-        bench.clock.publish(f"twin/v1/{SITE}/meter/m{i}/reject", b"?")
+        bench.clock.publish(f"twin/v2/{SITE}/nobody/{i}", b"?")
+        bench.clock.publish(f"twin/v2/{SITE}/meter/m{i}/reject", b"?")
     driven.at(1)
     assert len(bench.rejects) == REJECTS_MOST
     assert not any(topic.endswith("/reject") for topic, _ in bench.rejects)
@@ -216,7 +216,7 @@ def test_a_reject_is_of_the_contract_whatever_topic_it_names(name: str) -> None:
     bench = Audience()
     bench.announce(session())
     driven = bench.loop(Keeper()).start()
-    bench.clock.publish(f"twin/v1/{SITE}/{name}", b"?")
+    bench.clock.publish(f"twin/v2/{SITE}/{name}", b"?")
     driven.at(1)
     ((topic, reason),) = bench.rejects
     assert len(topic) == 200

@@ -73,7 +73,7 @@ def test_an_empty_site_is_free() -> None:
 
 def test_an_open_session_whose_clock_is_online_is_refused_by_name() -> None:
     site = Site()
-    site.say(Kind.CLOCK, "clock", Channel.SESSION, session())
+    site.say(Kind.CLOCK, "clock", Channel.RUN, session())
     site.member("clock", kind=Kind.CLOCK)
     with pytest.raises(SiteBusyError, match=rf"site {SITE} lives: session {RUN0} of clock/clock .* is online"):
         site.check("clock")
@@ -81,14 +81,14 @@ def test_an_open_session_whose_clock_is_online_is_refused_by_name() -> None:
 
 def test_a_session_that_has_ended_is_no_obstacle() -> None:
     site = Site()
-    site.say(Kind.CLOCK, "clock", Channel.SESSION, session(ended_after_s=10))
+    site.say(Kind.CLOCK, "clock", Channel.RUN, session(ended_after_s=10))
     site.member("clock", Presence.OFFLINE, kind=Kind.CLOCK)
     site.check()
 
 
 def test_a_session_left_open_by_a_clock_that_is_gone_is_no_obstacle_when_nobody_is_online() -> None:
     site = Site()
-    site.say(Kind.CLOCK, "clock", Channel.SESSION, session())
+    site.say(Kind.CLOCK, "clock", Channel.RUN, session())
     site.member("clock", Presence.OFFLINE, kind=Kind.CLOCK)
     site.member("meter-1", Presence.OFFLINE)
     site.check()
@@ -96,7 +96,7 @@ def test_a_session_left_open_by_a_clock_that_is_gone_is_no_obstacle_when_nobody_
 
 def test_an_open_session_of_real_devices_is_refused_though_its_clock_is_gone() -> None:
     site = Site()
-    site.say(Kind.CLOCK, "clock", Channel.SESSION, session(simulated=False))
+    site.say(Kind.CLOCK, "clock", Channel.RUN, session(simulated=False))
     site.member("clock", Presence.OFFLINE, kind=Kind.CLOCK)
     with pytest.raises(SiteBusyError, match="commands real devices"):
         site.check()
@@ -138,8 +138,8 @@ def test_everything_that_lives_is_named_at_once() -> None:
 
 def test_garbage_on_the_topics_is_no_obstacle() -> None:
     site = Site()
-    site.writer.publish(str(Topic(SITE, Kind.CLOCK, "clock", Channel.SESSION)), b"{", retain=True)
-    site.writer.publish(f"twin/v1/{SITE}/nonsense/x/state", b"{}", retain=True)
+    site.writer.publish(str(Topic(SITE, Kind.CLOCK, "clock", Channel.RUN)), b"{", retain=True)
+    site.writer.publish(f"twin/v2/{SITE}/nonsense/x/state", b"{}", retain=True)
     site.check()
 
 
@@ -165,7 +165,7 @@ def test_the_check_listens_long_enough_for_who_only_talks_now_and_then(address: 
 
 def test_before_real_devices_an_open_session_of_theirs_and_whoever_is_online_is_no_obstacle() -> None:
     site = Site()
-    site.say(Kind.CLOCK, "clock", Channel.SESSION, session(simulated=False))
+    site.say(Kind.CLOCK, "clock", Channel.RUN, session(simulated=False))
     site.member("clock", kind=Kind.CLOCK)
     site.member("stranger")
     site.check_before_real_devices()
@@ -173,12 +173,12 @@ def test_before_real_devices_an_open_session_of_theirs_and_whoever_is_online_is_
 
 def test_before_real_devices_a_simulation_is_refused_by_name_until_it_has_ended_or_is_abandoned() -> None:
     site = Site()
-    site.say(Kind.CLOCK, "clock", Channel.SESSION, session())
+    site.say(Kind.CLOCK, "clock", Channel.RUN, session())
     site.member("clock", kind=Kind.CLOCK)
     with pytest.raises(SiteBusyError, match=f"clock/clock simulates it in session {RUN0}"):
         site.check_before_real_devices()
     site.member("clock", Presence.OFFLINE, kind=Kind.CLOCK)
     site.check_before_real_devices()
     site.member("clock", kind=Kind.CLOCK)
-    site.say(Kind.CLOCK, "clock", Channel.SESSION, session(ended_after_s=10))
+    site.say(Kind.CLOCK, "clock", Channel.RUN, session(ended_after_s=10))
     site.check_before_real_devices()

@@ -22,8 +22,8 @@ from schemas.messages import (
     MeterTelemetry,
     Phase,
     Presence,
+    Run,
     RunId,
-    Session,
     Stamp,
     State,
     TimeMode,
@@ -60,7 +60,7 @@ class Bench:
         self.boots = iter(["one", "two", "three"])
         self._session_seq = 0
 
-    def announce(self, content: Session, run: RunId = RUN1) -> None:
+    def announce(self, content: Run, run: RunId = RUN1) -> None:
         self._session_seq += 1
         stamp = Stamp(ts=T0, run=run, boot="clock", seq=self._session_seq)
         self.clock.publish(str(SESSION_TOPIC), encode(stamp, content), retain=True)
@@ -290,7 +290,7 @@ def test_a_message_that_overtakes_its_session_is_kept_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"{", b"\xff", b'{"contract": 2}', setpoint("x").replace(b"1.0", b"1e999"), b"[" * 5000]
+    "payload", [b"", b"{", b"\xff", b'{"contract": 3}', setpoint("x").replace(b"1.0", b"1e999"), b"[" * 5000]
 )
 def test_what_is_not_of_the_contract_is_counted_and_stops_nothing(payload: bytes) -> None:
     bench = Bench()
@@ -542,11 +542,11 @@ def test_a_recorder_acknowledges_only_what_is_durable_in_batches_smaller_than_th
     before = len(transport.acknowledged)
     for i in range(40):
         bench.clock.publish(str(SETPOINTS), setpoint(f"s{i}"))
-    bench.clock.publish("twin/v1/lab/nonsense", b"?")
+    bench.clock.publish("twin/v2/lab/nonsense", b"?")
     driven.at(1)
     assert len(transport.acknowledged) - before == 42  # with its own reject of the last one
     assert max(keeper.inbox.batches) <= BATCH
-    assert keeper.inbox.rejected == ["twin/v1/lab/nonsense"]
+    assert keeper.inbox.rejected == ["twin/v2/lab/nonsense"]
     assert all(durable > i for i, durable in enumerate(transport.acknowledged))
     assert turns_of(keeper, Phase.COMMIT)[-1] == 1.0
     assert str(SESSION_TOPIC) in keeper.inbox.added
@@ -608,7 +608,7 @@ def test_a_session_at_speed_3600_runs_over_a_real_broker_to_its_end(address: Bro
         thread.join(5.0)
         assert not thread.is_alive()
     for retained in ("meter/probe/birth", "meter/probe/state", "clock/clock/birth", "clock/clock/state"):
-        ear.publish(f"twin/v1/{SITE}/{retained}", b"", retain=True)
+        ear.publish(f"twin/v2/{SITE}/{retained}", b"", retain=True)
     ear.publish(str(SESSION_TOPIC), b"", retain=True)
     assert ear.flush(5.0)
     ear.close()

@@ -8,7 +8,7 @@ import pytest
 from broker.memory import MemoryBroker, MemoryTransport
 from runtime.checkpoint import MemoryCheckpoint
 from schemas.errors import LocalStateError
-from schemas.messages import Presence, RunId, Session, Stamp, State, TimeMode
+from schemas.messages import Presence, Run, RunId, Stamp, State, TimeMode
 from schemas.participant import Json
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
@@ -40,12 +40,12 @@ class Bench:
             clock.handle(delivery, machine(seconds))
         clock.run_due(machine(seconds))
 
-    def session(self) -> tuple[Stamp, Session] | None:
+    def session(self) -> tuple[Stamp, Run] | None:
         payload = self.broker.retained(str(SESSION_TOPIC))
         if payload is None:
             return None
         stamp, body = decode(SESSION_TOPIC, payload)
-        assert isinstance(body, Session)
+        assert isinstance(body, Run)
         return stamp, body
 
     def state(self) -> tuple[Stamp, Presence]:
@@ -56,7 +56,7 @@ class Bench:
         return stamp, body.state
 
 
-def opened(bench: Bench) -> tuple[Stamp, Session]:
+def opened(bench: Bench) -> tuple[Stamp, Run]:
     found = bench.session()
     assert found is not None
     return found
@@ -158,7 +158,7 @@ def test_one_that_it_kept_is_resumed_though_the_broker_has_forgotten_it() -> Non
     assert stamp.run == RUN1
 
 
-@pytest.mark.parametrize("kept", [{}, {"run": RUN1}, {"run": RUN1, "session": {"mode": "wall"}}, []])
+@pytest.mark.parametrize("kept", [{}, {"run": RUN1}, {"run": RUN1, "body": {"mode": "wall"}}, []])
 def test_what_is_kept_and_is_no_session_is_told(kept: Json) -> None:
     store = MemoryCheckpoint()
     store.save(kept)

@@ -10,7 +10,7 @@ from schemas.site import Cable
 from sites.loader import load_site
 from sites.loader.conductors import OHM_PER_KM_20C, TYPES, Conductor, plain_type
 from sites.loader.template import write_template
-from twin_devices.feeder_network import SiteNetwork
+from twin_devices.network.electrical import SiteNetwork
 
 
 def cables(folder: Path, *rows: str) -> dict[str, Cable]:

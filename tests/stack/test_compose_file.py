@@ -15,7 +15,7 @@ from tests.stack.stack import ROOT, has_compose
 from twinswarm.deploy.stack.compose_file import StackOrder, compose_file
 
 DEFAULT = ROOT / "compose.yaml"
-TWINS = {"ev1", "ev2", "ev3", "ev4", "bess", "pv", "building", "grid"}
+TWINS = {"ev1", "ev2", "ev3", "ev4", "bess", "pv", "building", "network"}
 STANDING = {"mosquitto", "influxdb", "init-history", "recorder", "forward", "savings", "forecast", "tariff", "grafana"}
 OF_OURS = "${TWINSWARM_IMAGE:-twinswarm}"
 

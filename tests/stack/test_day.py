@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schemas.messages import Session, Tick, TimeMode
+from schemas.messages import Run, Tick, TimeMode
 from tests.stack.history import gaps, recorded, result, stored, wait_until_forwarded
 from tests.stack.observer import Message, Observer
 from tests.stack.stack import IMAGE, Stack, docker
@@ -18,11 +18,11 @@ DIFFERS = {"run", "reference_run", "wall_s", "messages_stray"}
 
 def is_over(message: Message) -> bool:
     session = message.body
-    return isinstance(session, Session) and session.mode is TimeMode.LOCKSTEP and session.ended is not None
+    return isinstance(session, Run) and session.mode is TimeMode.LOCKSTEP and session.ended is not None
 
 
 def is_open(message: Message) -> bool:
-    return isinstance(message.body, Session) and message.body.ended is None
+    return isinstance(message.body, Run) and message.body.ended is None
 
 
 def reached(cycle: int) -> Callable[[Message], bool]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from schemas.messages import Ack, Plan, Session, Setpoint, Telemetry, TimeMode
+from schemas.messages import Ack, Plan, Run, Setpoint, Telemetry, TimeMode
 from tests.stack.conftest import SITE, charger
 from tests.stack.observer import Message, Observer
 from tests.stack.stack import Stack
@@ -16,9 +16,7 @@ TIME = "--speed 60 --now"
 def test_a_charger_outside_is_in_the_next_plan_and_obeys(stack: Stack, observer: Observer, tmp_path: Path) -> None:
     """No device of the site's description: the EMS knows it from its birth alone."""
     stack.up(TWINSWARM_TIME=TIME)
-    began = observer.until(
-        lambda m: isinstance(m.body, Session) and m.body.mode is TimeMode.WALL, "a session in wall time"
-    )
+    began = observer.until(lambda m: isinstance(m.body, Run) and m.body.mode is TimeMode.WALL, "a session in wall time")
     run = began.stamp.run
 
     def next_plan(after: datetime) -> Plan:

@@ -13,23 +13,23 @@ from tests.system.days import contents, how_of, numbers, order_of
 from twinswarm.deploy.up import conduct_swarm
 from twinswarm.simulation.pipeline import conduct_in_memory
 
-STAMP = b'"contract":1,"ts":"2024-05-17T06:00:00Z","boot":"villain","seq":%d'
-EV1 = "twin/v1/fit-g2v/charger/ev1/telemetry"
+STAMP = b'"contract":2,"ts":"2024-05-17T06:00:00Z","boot":"villain","seq":%d'
+EV1 = "twin/v2/fit-g2v/charger/ev1/telemetry"
 BAD = {
     "not a number": (EV1, b'{"power_kw":NaN,' + STAMP % 1 + b"}", "power_kw"),
     "more than a float holds": (EV1, b'{"power_kw":1e999,' + STAMP % 2 + b"}", "power_kw"),
     "a text for a number": (EV1, b'{"power_kw":"12",' + STAMP % 3 + b"}", "power_kw"),
-    "another version": (EV1, b'{"power_kw":1,"contract":2,"ts":"2024-05-17T06:00:00Z","boot":"v","seq":4}', "contract"),
+    "another version": (EV1, b'{"power_kw":1,"contract":1,"ts":"2024-05-17T06:00:00Z","boot":"v","seq":4}', "contract"),
     "no version": (EV1, b'{"power_kw":1,"ts":"2024-05-17T06:00:00Z","boot":"v","seq":5}', "contract"),
     "deeply nested": (EV1, b"[" * 100_000, "recursion"),
     "no JSON": (EV1, b"\xff\xfe", "JSON"),
     "too long": (EV1, b'{"power_kw":1,' + STAMP % 6 + b',"x":"' + b"y" * MAX_PAYLOAD_BYTES + b'"}', "bytes"),
-    "a time without a zone": (EV1, b'{"power_kw":1,"contract":1,"ts":"2024-05-17T06:00:00","boot":"v","seq":7}', "ts"),
-    "no such kind": ("twin/v1/fit-g2v/toaster/ev1/telemetry", b"{}", "toaster"),
-    "no such channel": ("twin/v1/fit-g2v/charger/ev1/gossip", b"{}", "gossip"),
-    "a level too many": ("twin/v1/fit-g2v/charger/ev1/telemetry/x", b"{}", "topic"),
+    "a time without a zone": (EV1, b'{"power_kw":1,"contract":2,"ts":"2024-05-17T06:00:00","boot":"v","seq":7}', "ts"),
+    "no such kind": ("twin/v2/fit-g2v/toaster/ev1/telemetry", b"{}", "toaster"),
+    "no such channel": ("twin/v2/fit-g2v/charger/ev1/gossip", b"{}", "gossip"),
+    "a level too many": ("twin/v2/fit-g2v/charger/ev1/telemetry/x", b"{}", "topic"),
     "an unknown field in a command": (
-        "twin/v1/fit-g2v/charger/ev1/setpoint",
+        "twin/v2/fit-g2v/charger/ev1/setpoint",
         b'{"id":"x","epoch":0,"valid_from":"2024-05-17T06:00:00Z","valid_until":"2024-05-17T07:00:00Z","power_kw":1,'
         b'"fallback":"idle","urgent":true,' + STAMP % 8 + b"}",
         "urgent",

@@ -36,7 +36,7 @@ def test_killed_participants_that_are_started_again_leave_no_trace(
 ) -> None:
     """Each role dies by SIGKILL once in the day, the clock and the recorder too."""
     order = order_of(tmp_path)
-    doomed = ["ev1", "ems", "grid", "recorder", "clock", "bess", "tariff", "forecast", "pv", "building"]
+    doomed = ["ev1", "ems", "network", "recorder", "clock", "bess", "tariff", "forecast", "pv", "building"]
     times = iter([order.course.t0 + (i + 3) * 7 * order.course.step for i in range(len(doomed))])
     next_kill = next(times)
     news: list[str] = []

@@ -6,8 +6,8 @@ import math
 from pytest import approx
 
 from tests.twins.builders import lv_cables, site
-from twin_devices.feeder_network import power_flow_of
-from twin_devices.physics.feeder import Injection, PowerFlow, Solution
+from twin_devices.network.electrical import power_flow_of
+from twin_devices.physics.power_flow import Injection, PowerFlow, Solution
 
 TEN_CHARGERS = {f"EV{i:02d}": 22.0 for i in range(1, 11)}
 

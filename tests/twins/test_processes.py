@@ -11,7 +11,7 @@ from schemas.errors import InputError
 from schemas.participant import Participant
 from schemas.topics import Kind
 from tests.twins.builders import bess, charger, pv, site
-from twin_devices.build import build_feeder, build_twin
+from twin_devices.build import build_network, build_twin
 
 METER = {"kind": "meter", "profile": "base"}
 DEVICES = {"charger": charger(), "bess": bess(), "pv": pv(), "meter": METER}
@@ -64,7 +64,7 @@ def test_a_birth_tells_kind_nameplate_and_period(kind: str) -> None:
     assert birth.telemetry_period_s == 5.0
     assert [mode.value for mode in birth.time_modes] == ["lockstep", "wall"]
     assert birth.software.startswith("twinswarm ")
-    assert twin.subscriptions == (f"twin/v1/house/{kind}/device/setpoint",)
+    assert twin.subscriptions == (f"twin/v2/house/{kind}/device/setpoint",)
 
 
 def test_a_device_that_is_not_there_is_the_users_fault() -> None:
@@ -78,4 +78,4 @@ def test_a_real_meter_has_no_twin() -> None:
 
 
 def test_the_network_twin_is_named_grid() -> None:
-    assert build_feeder(site({"device": METER})).device == "grid"
+    assert build_network(site({"device": METER})).device == "network"

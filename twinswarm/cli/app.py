@@ -54,7 +54,7 @@ app.add_typer(provision.app, name="provision", help=help_text(provision.site.__d
 
 _ALONE: dict[str, Callable[..., None]] = {
     "twin": members.twin,
-    "grid": members.grid,
+    "network": members.network,
     "ems": members.ems,
     "forecast": members.forecast,
     "tariff": members.tariff,

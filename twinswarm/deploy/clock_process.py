@@ -15,7 +15,7 @@ from schemas.cycle import Course
 from schemas.errors import BrokerUnreachableError, RunFailedError
 from schemas.site import Site
 from schemas.topics import client_id
-from services.clock.lockstep import CLOCK, LockstepClock, lockstep_session
+from services.clock.lockstep import CLOCK, LockstepClock, lockstep_run
 from services.clock.refusal import check_nothing_is_simulated, check_site_is_free
 from services.clock.wall import WallClock, WallTime
 from twinswarm.deploy.clock_order import ClockOrder, OrderStore
@@ -100,7 +100,7 @@ def _drive_lockstep(
         course,
         order.run,
         new_boot(),
-        lockstep_session(course, utc_now()),
+        lockstep_run(course, utc_now()),
         required(site),
         site.time,
         kept,

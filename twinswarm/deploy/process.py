@@ -132,7 +132,7 @@ def _recording(history: Path, disk_low_bytes: int | None) -> "Recording":
 def main(arguments: Sequence[str] | None = None) -> int:
     """The process's entry. Every error of ours ends in one line on standard error, and in an exit code."""
     parser = argparse.ArgumentParser(prog="python -m twinswarm.deploy.process", description=__doc__)
-    parser.add_argument("device", help="a device of the site, or grid, ems, recorder, forecast, tariff, clock")
+    parser.add_argument("device", help="a device of the site, or network, ems, recorder, forecast, tariff, clock")
     parser.add_argument("--site", type=Path, required=True, help="the site description, resolved, as JSON")
     parser.add_argument("--broker", required=True, help="mqtt://host:port or mqtts://host:port")
     parser.add_argument("--checkpoints", type=Path, help="folder of the participants' checkpoints")

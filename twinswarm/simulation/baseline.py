@@ -19,7 +19,7 @@ from schemas.messages import (
     PvTelemetry,
 )
 from schemas.site import AnyDevice, Charger, Meter, PowerProfile, Pv, Site, TimeProfile
-from services.history.sessions import RecordedSession
+from services.history.sessions import RecordedChargingSession
 from services.history.sqlite import History
 from services.history.tracks import Track, mean_kw
 from twinswarm.simulation.variants import Reference, as_reference
@@ -80,7 +80,7 @@ def reference_of(history: History, run: str, reference: Reference) -> Replay:
 
 
 def _recorded(
-    site: Site, track: Track, course: Course, profile: str, stays: Sequence[RecordedSession]
+    site: Site, track: Track, course: Course, profile: str, stays: Sequence[RecordedChargingSession]
 ) -> _Recorded | None:
     """The device as it was recorded; None for what the reference leaves out or measures anew."""
     described = site.devices.get(track.device)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import InputError
 from schemas.messages import MeterRole
 from schemas.participant import Participant
-from schemas.site import FEEDER, SERVICES, Meter, Site
+from schemas.site import NETWORK, SERVICES, Meter, Site
 
 if TYPE_CHECKING:
     from services.history.store import HistoryStore
@@ -26,7 +26,7 @@ class Recording:
 def members(site: Site) -> tuple[str, ...]:
     """Everybody who answers the clock in a simulated run: devices, the network twin, and the services."""
     simulated = (name for name, device in site.devices.items() if not _is_real_pcc(device))
-    return (*sorted(simulated), FEEDER, *sorted(set(SERVICES) - {"clock"}))
+    return (*sorted(simulated), NETWORK, *sorted(set(SERVICES) - {"clock"}))
 
 
 def required(site: Site) -> frozenset[str]:
@@ -48,10 +48,10 @@ def maker(site: Site, device: str, recording: Recording | None = None) -> Callab
         from twin_devices.build import build_twin
 
         return lambda: build_twin(site, device)
-    if device == FEEDER:
-        from twin_devices.build import build_feeder
+    if device == NETWORK:
+        from twin_devices.build import build_network
 
-        return lambda: build_feeder(site)
+        return lambda: build_network(site)
     if device == "recorder":
         return _recorder(site, recording)
     if device == "ems":

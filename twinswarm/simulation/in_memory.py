@@ -9,7 +9,7 @@ from schemas.messages import Phase
 from schemas.participant import Received
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
-from services.clock.lockstep import lockstep_session
+from services.clock.lockstep import lockstep_run
 from twinswarm.simulation.compose import Recording, maker, members
 from twinswarm.simulation.runs import new_run_id
 
@@ -27,12 +27,12 @@ def run_in_memory(
     """
     now = datetime.now(UTC)
     run = new_run_id(now)
-    session = lockstep_session(course, now)
+    session = lockstep_run(course, now)
     run_direct(
         [maker(site, device, recording)() for device in members(site) if recording or device != "recorder"],
         course,
         run,
-        (Topic(site.site, Kind.CLOCK, "clock", Channel.SESSION), session),
+        (Topic(site.site, Kind.CLOCK, "clock", Channel.RUN), session),
         on_phase,
         on_message,
     )

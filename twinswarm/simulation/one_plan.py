@@ -9,7 +9,7 @@ from schemas.messages import Plan
 from schemas.participant import Received
 from schemas.site import SERVICES, Site
 from schemas.topics import Channel, Kind, Topic
-from services.clock.lockstep import lockstep_session
+from services.clock.lockstep import lockstep_run
 from twinswarm.simulation.compose import maker, members
 from twinswarm.simulation.runs import new_run_id
 
@@ -39,7 +39,7 @@ def plan_at(site: Site, course: Course, at: datetime) -> Plan:
             [maker(site, device)() for device in planning],
             course,
             new_run_id(now),
-            (Topic(site.site, Kind.CLOCK, "clock", Channel.SESSION), lockstep_session(course, now)),
+            (Topic(site.site, Kind.CLOCK, "clock", Channel.RUN), lockstep_run(course, now)),
             on_message=look,
         )
     except _FoundError as found:

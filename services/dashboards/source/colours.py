@@ -47,5 +47,5 @@ OF_SERIES = {
     "quarantined": BAD,
 }
 """A series of just this name."""
-OF_KIND = {"charger": CHARGER, "bess": BESS, "pv": PV, "meter": LOAD, "feeder": PCC}
+OF_KIND = {"charger": CHARGER, "bess": BESS, "pv": PV, "meter": LOAD, "network": PCC}
 """Series named `kind device`: shades of the kind's colour."""

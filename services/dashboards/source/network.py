@@ -20,7 +20,7 @@ from services.dashboards.source.panels import (
 
 UID = "twinswarm-network"
 
-_GRID = 'r._measurement == "feeder_telemetry"'
+_GRID = 'r._measurement == "network_telemetry"'
 
 
 def _rest(prefix: str) -> str:

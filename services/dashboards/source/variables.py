@@ -19,7 +19,7 @@ _DAYS = f"""from(bucket: {QUARTERS_BUCKET})
 
 _METERS = f"""import "regexp"
 
-telling = {told("r._measurement =~ /^(feeder|meter)_telemetry$/", any_of("power_kw"))}
+telling = {told("r._measurement =~ /^(network|meter)_telemetry$/", any_of("power_kw"))}
     |> last()
     |> group()
     |> keep(columns: ["device", "kind", "run"])
@@ -44,7 +44,7 @@ others = join(tables: {{meter: telling, run: row}}, on: ["run"])
     |> map(fn: (r) => ({{
         device: r.device,
         kind: r.kind,
-        role: if r.kind == "feeder" or r.told =~ /pcc$/ then "pcc"
+        role: if r.kind == "network" or r.told =~ /pcc$/ then "pcc"
             else if r.told =~ /submeter$/ then "submeter"
             else if r.told =~ /load$/ then "load"
             else "unknown",
@@ -168,7 +168,7 @@ def pcc() -> QueryVariable:
     """Whose telemetry is the connection point's: the meter with that role; where nobody has it, any other."""
     flux = f"""{_METERS}
 meters
-    |> map(fn: (r) => ({{device: r.device, rank: if r.role != "pcc" then 2 else if r.kind == "feeder" then 1 else 0}}))
+    |> map(fn: (r) => ({{device: r.device, rank: if r.role != "pcc" then 2 else if r.kind == "network" then 1 else 0}}))
     |> sort(columns: ["rank", "device"])
     |> keep(columns: ["device"])"""
     return _query(

@@ -11,7 +11,7 @@ import typer
 
 from schemas.errors import InputError
 from schemas.messages import EmsMode
-from schemas.site import FEEDER, Site
+from schemas.site import NETWORK, Site
 from twinswarm.cli import options
 from twinswarm.deploy.process import Connection, Life, run_member, utc_now
 from twinswarm.simulation.variants import Reference, StorageChoice
@@ -127,10 +127,10 @@ def ems(
     _serve(chosen, "ems", connection, checkpoints, Life(once=once, heartbeat=heartbeat))
 
 
-grid = _service(
-    FEEDER,
+network = _service(
+    NETWORK,
     "Run the **network twin**: solves the network, measures PCC power, losses and voltages.",
-    "twinswarm grid --site fit_g2v --broker mqtt://127.0.0.1:1883",
+    "twinswarm network --site fit_g2v --broker mqtt://127.0.0.1:1883",
 )
 forecast = _service(
     "forecast",

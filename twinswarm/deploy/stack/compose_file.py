@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schemas.errors import Fault, InputError
-from schemas.site import FEEDER, SERVICES, Site
+from schemas.site import NETWORK, SERVICES, Site
 from twinswarm.deploy.stack import accounts
 from twinswarm.deploy.stack.secrets import volumes
 from twinswarm.simulation.compose import members
@@ -99,7 +99,7 @@ def compose_file(order: StackOrder) -> str:
         # All of the site's devices have a certificate, whoever of them takes part.
         consumers=sorted(volumes(order.site)),
         accounts=accounts,
-        network_twin=FEEDER,
+        network_twin=NETWORK,
     )
 
 

@@ -8,25 +8,25 @@ from itertools import pairwise
 from schemas.errors import InputError
 from schemas.messages import (
     Birth,
-    FeederTelemetry,
     MeterNameplate,
     MeterRole,
+    NetworkTelemetry,
     Phase,
     Segment,
     Telemetry,
     TimeMode,
 )
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
-from schemas.site import FEEDER, Meter, Site
+from schemas.site import NETWORK, Meter, Site
 from schemas.topics import Channel, Kind, topic_filter
 from twin_devices.bookkeeping import Account, Booking, Span, report_of
-from twin_devices.feeder_network import SiteNetwork
-from twin_devices.feeder_registers import Late, Registers
-from twin_devices.feeder_wall import PERIODS_UNTIL_MISSING, Told, absent, watermark
 from twin_devices.ledger import HOUR
-from twin_devices.physics.feeder import Injection, Solution
+from twin_devices.network.alarms import Watch
+from twin_devices.network.electrical import SiteNetwork
+from twin_devices.network.registers import Late, Registers
+from twin_devices.network.wall import PERIODS_UNTIL_MISSING, Told, absent, watermark
 from twin_devices.physics.load import power_factor_of
-from twin_devices.watch import Watch
+from twin_devices.physics.power_flow import Injection, Solution
 
 DEVICE_KINDS = (Kind.BESS, Kind.CHARGER, Kind.METER, Kind.PV)
 PERIOD_S = 10.0
@@ -54,18 +54,18 @@ class _Part:
     injection: Injection
 
 
-class Feeder:
+class NetworkTwin:
     """The PCC of the simulated site: sum of the devices' power, plus what cables and transformer lose.
 
     A meter with the role ``submeter`` measures a part of what another meter tells, and one with the role ``pcc`` the
     sum; both load no node. A device that the site does not know hangs at the main node, with an alarm.
 
     Lock-step: each cycle is settled as the devices' segments tell it. Wall time: what it publishes is about the
-    *watermark*, the instant up to which all have told (`twin_devices.feeder_wall`), which is its message's ``ts``.
+    *watermark*, the instant up to which all have told (`twin_devices.network.wall`), which is its message's ``ts``.
     """
 
-    kind = Kind.FEEDER
-    device = FEEDER
+    kind = Kind.NETWORK
+    device = NETWORK
 
     def __init__(self, site: Site) -> None:
         """Raises InputError for a network that cannot be solved."""
@@ -303,7 +303,7 @@ class Feeder:
 
     def _telemetry(
         self, now: Solution, residual_kwh: float, segments: tuple[Segment, ...] | None, missing: tuple[str, ...]
-    ) -> FeederTelemetry:
+    ) -> NetworkTelemetry:
         flow = self._network.flow
         loadings: dict[str, float] = {}
         losses: dict[str, float] = {}
@@ -312,7 +312,7 @@ class Feeder:
             loadings[name] = max(loading, loadings.get(name, 0.0))
             losses[name] = losses.get(name, 0.0) + lost
         phases = dict(zip(flow.nodes, now.phase_voltages_pu, strict=False))
-        return FeederTelemetry(
+        return NetworkTelemetry(
             power_kw=now.pcc_kw,
             energy_import_kwh=self._registers.import_kwh,
             energy_export_kwh=self._registers.export_kwh,

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from schemas.messages import Birth, FeederTelemetry, MeterNameplate, MeterRole, MeterTelemetry, Phase, TimeMode
+from schemas.messages import Birth, MeterNameplate, MeterRole, MeterTelemetry, NetworkTelemetry, Phase, TimeMode
 from schemas.participant import Outgoing, Received, Turn
 from schemas.topics import Channel, Kind
 from tests.twins.builders import T0, device_topic, received, seconds, site, through_json
-from twin_devices.build import build_feeder
-from twin_devices.feeder import Feeder
+from twin_devices.build import build_network
+from twin_devices.network.twin import NetworkTwin
 
 HOUR = timedelta(hours=1)
 PERIOD_S = 10.0
@@ -27,24 +27,24 @@ class Wall:
 
     def __init__(self, devices: Sequence[str] = ("load",), end: datetime | None = None) -> None:
         self.description = site({name: {"kind": "meter", "profile": "base"} for name in devices})
-        self.feeder = build_feeder(self.description)
+        self.network = build_network(self.description)
         self.end = end
-        self.told: list[tuple[datetime, FeederTelemetry]] = []
+        self.told: list[tuple[datetime, NetworkTelemetry]] = []
         self.turn(Phase.ROLLCALL, T0, [birth(name) for name in devices])
 
     def turn(self, phase: Phase, t: datetime, inbox: Sequence[Received]) -> list[Outgoing]:
-        return self.feeder.act(Turn(phase, t, T0, self.end, 900, TimeMode.WALL), list(inbox))
+        return self.network.act(Turn(phase, t, T0, self.end, 900, TimeMode.WALL), list(inbox))
 
-    def measure(self, after_s: float, *inbox: Received) -> list[FeederTelemetry]:
+    def measure(self, after_s: float, *inbox: Received) -> list[NetworkTelemetry]:
         """What is published at so many seconds after T0."""
         sent = self.turn(Phase.MEASURE, T0 + seconds(after_s), inbox)
-        told = [(message.ts, message.body) for message in sent if isinstance(message.body, FeederTelemetry)]
+        told = [(message.ts, message.body) for message in sent if isinstance(message.body, NetworkTelemetry)]
         for ts, body in told:
             assert ts is not None
             self.told.append((ts, body))
         return [body for _, body in told]
 
-    def last(self) -> FeederTelemetry:
+    def last(self) -> NetworkTelemetry:
         return self.told[-1][1]
 
     def registers(self) -> tuple[float, float, float]:
@@ -253,10 +253,10 @@ def run(history: History, *, timely: bool, restart_every: int = 0) -> Wall:
     for i, (t, message) in enumerate(history.arrivals(timely=timely)):
         wall.measure(t, message)
         if restart_every and i % restart_every == 0:
-            fresh = build_feeder(wall.description)
-            restored = through_json(wall.feeder, fresh)
-            assert isinstance(restored, Feeder)
-            wall.feeder = restored
+            fresh = build_network(wall.description)
+            restored = through_json(wall.network, fresh)
+            assert isinstance(restored, NetworkTwin)
+            wall.network = restored
     return wall
 
 
@@ -303,7 +303,7 @@ def test_whatever_is_late_or_lost_the_balance_closes_and_registers_only_grow(his
         name: 100 * 410 / 3600 + sum(p * PERIOD_S / 3600 for p in powers[:-1])
         for name, powers in history.power_kw.items()
     }
-    registers = wall.feeder.snapshot()["registers"]
+    registers = wall.network.snapshot()["registers"]
     imported = registers["import_kwh"] - registers["owed_import_kwh"]
     exported = registers["export_kwh"] - registers["owed_export_kwh"]
     assert imported - exported - registers["losses_kwh"] == approx(sum(net.values()), abs=1e-9)

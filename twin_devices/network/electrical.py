@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from schemas.site import Meter, Network, Site, phases_of
-from twin_devices.physics.feeder import PHASES, Array, Cable, Flows, Injection, PowerFlow, Solution, Transformer
 from twin_devices.physics.load import reactive_kvar
+from twin_devices.physics.power_flow import PHASES, Array, Cable, Flows, Injection, PowerFlow, Solution, Transformer
 
 TRANSFORMER = "transformer"
 _GREATEST_KW = 1e6

@@ -8,7 +8,7 @@ from itertools import chain
 
 from schemas.messages import Alarm, Severity
 from schemas.participant import Json
-from twin_devices.physics.feeder import Solution
+from twin_devices.physics.power_flow import Solution
 
 OVERLOAD_ENDS_FRAC = 0.98
 """An overload is over below this part of the limit, and not at once below the limit: a loading that hovers around it is

@@ -15,10 +15,10 @@ from schemas.messages import (
     Alarm,
     BessTelemetry,
     Birth,
-    FeederTelemetry,
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
+    NetworkTelemetry,
     Phase,
     Segment,
     TimeMode,
@@ -41,7 +41,7 @@ from tests.twins.builders import (
     site,
     through_json,
 )
-from twin_devices.build import build_feeder, build_twin
+from twin_devices.build import build_network, build_twin
 
 QUARTER = timedelta(minutes=15)
 CABLE = {"from_node": "TR_LV", "to_node": "MB", "r_mohm": 50.0, "x_mohm": 0.0, "ampacity_a": 250.0}
@@ -62,7 +62,7 @@ RESISTIVE = {
 
 def two_nodes(**changes: Any) -> Bench:
     network = RESISTIVE | changes
-    return Bench(build_feeder(site({"load": {"kind": "meter", "profile": "base"}}, network=network)))
+    return Bench(build_network(site({"load": {"kind": "meter", "profile": "base"}}, network=network)))
 
 
 def losses_kw(power_kw: float) -> float:
@@ -92,9 +92,9 @@ def load(
     return received(device_topic(Kind.METER, device), t, seq, body, boot)
 
 
-def measure(bench: Bench, t: datetime, *inbox: Received) -> FeederTelemetry:
+def measure(bench: Bench, t: datetime, *inbox: Received) -> NetworkTelemetry:
     first, *alarms = bench.turn(Phase.MEASURE, t, inbox)
-    assert isinstance(first.body, FeederTelemetry)
+    assert isinstance(first.body, NetworkTelemetry)
     assert all(isinstance(alarm.body, Alarm) for alarm in alarms)
     return first.body
 
@@ -122,7 +122,7 @@ def test_the_pcc_by_hand() -> None:
 
 def test_reactive_power_of_a_load_raises_its_losses() -> None:
     loads = {"load": {"kind": "meter", "profile": "base", "power_factor": 0.8}}
-    plain, lagging = two_nodes(), Bench(build_feeder(site(loads, network=RESISTIVE)))
+    plain, lagging = two_nodes(), Bench(build_network(site(loads, network=RESISTIVE)))
     losses = [measure(bench, T0, load(T0, 40.0, 0.0, [])).losses_kw for bench in (plain, lagging)]
     # Current, and with it losses, as 1 / cos φ; the voltage falls somewhat, too.
     assert losses[1] / losses[0] == approx(1 / 0.8**2, rel=0.02)
@@ -195,7 +195,7 @@ def test_a_device_that_the_site_does_not_know_hangs_at_the_main_node_with_one_al
     bench = two_nodes()
     inbox = [load(T0, 40.0, 0.0, []), load(T0, 10.0, 0.0, [], device="stranger")]
     telemetry, alarm = bench.turn(Phase.MEASURE, T0, inbox)
-    assert isinstance(telemetry.body, FeederTelemetry)
+    assert isinstance(telemetry.body, NetworkTelemetry)
     assert telemetry.body.power_kw == approx(50 + losses_kw(50), rel=1e-9)
     assert isinstance(alarm.body, Alarm)
     assert (alarm.body.code, alarm.body.device) == ("unknown_device", "stranger")
@@ -222,7 +222,7 @@ def test_overload_and_low_voltage_are_told_when_they_begin_and_when_they_are_ove
 def test_power_that_no_voltage_carries_is_an_alarm_and_no_end() -> None:
     bench = two_nodes()
     first, *told = bench.turn(Phase.MEASURE, T0, [load(T0, 900.0, 0.0, [])])
-    assert isinstance(first.body, FeederTelemetry)
+    assert isinstance(first.body, NetworkTelemetry)
     assert (first.body.power_kw, first.body.losses_kw) == (900.0, 0.0)
     assert [message.body.code for message in told if isinstance(message.body, Alarm)] == ["power_flow_diverged"]
 
@@ -233,11 +233,11 @@ def test_a_network_that_makes_no_sense_is_the_users_fault() -> None:
     around = cable.model_copy(update={"to_node": "PCC"})
     network = described.network.model_copy(update={"cables": (cable, around)})
     with pytest.raises(InputError, match="both sides"):
-        build_feeder(described.model_copy(update={"network": network}))
+        build_network(described.model_copy(update={"network": network}))
     itself = cable.model_copy(update={"to_node": cable.from_node})
     network = described.network.model_copy(update={"cables": (cable, itself)})
     with pytest.raises(InputError, match="no network that can be solved"):
-        build_feeder(described.model_copy(update={"network": network}))
+        build_network(described.model_copy(update={"network": network}))
 
 
 # The whole plant.
@@ -269,9 +269,9 @@ class Day:
     def __init__(self) -> None:
         self.description = plant()
         self.twins = {name: Bench(build_twin(self.description, name)) for name in sorted(self.description.devices)}
-        self.feeder = Bench(build_feeder(self.description))
+        self.network = Bench(build_network(self.description))
 
-    def step(self, t: datetime, powers: dict[str, float], away: tuple[str, ...] = ()) -> FeederTelemetry:
+    def step(self, t: datetime, powers: dict[str, float], away: tuple[str, ...] = ()) -> NetworkTelemetry:
         inbox = []
         for name, bench in self.twins.items():
             if name in away:
@@ -280,7 +280,7 @@ class Day:
             gap = getattr(bench, "was_away", False)
             told = bench.sense(t, gap=gap)
             inbox.append(received(device_topic(bench.participant.kind, name), t, bench.n, told))
-        telemetry = measure(self.feeder, t, *inbox)
+        telemetry = measure(self.network, t, *inbox)
         for name, bench in self.twins.items():
             bench.was_away = name in away  # type: ignore[attr-defined]
             if name in powers and name not in away:
@@ -345,25 +345,25 @@ def test_segments_of_the_pcc_make_up_its_registers() -> None:
         before = told
 
 
-def test_a_feeder_restored_from_json_continues_to_the_last_bit() -> None:
+def test_a_network_twin_restored_from_json_continues_to_the_last_bit() -> None:
     whole, broken = Day(), Day()
     for i in range(10):
         t = at("08:45") + i * QUARTER
-        broken.feeder.participant = through_json(broken.feeder.participant, build_feeder(broken.description))
+        broken.network.participant = through_json(broken.network.participant, build_network(broken.description))
         away = ("ev02",) if i in (3, 4) else ()
         powers = {"ev01": 15.0 - 3 * i, "ev02": 5.0, "bess": 7.0 - i}
         assert broken.step(t, powers, away) == whole.step(t, powers, away)
-        snapshots = [json.dumps(day.feeder.participant.snapshot()) for day in (whole, broken)]
+        snapshots = [json.dumps(day.network.participant.snapshot()) for day in (whole, broken)]
         assert snapshots[0] == snapshots[1]
 
 
 def test_the_birth_of_the_network_twin_is_that_of_the_pcc_meter() -> None:
-    feeder = build_feeder(plant())
-    birth = feeder.birth()
+    network = build_network(plant())
+    birth = network.birth()
     assert isinstance(birth.nameplate, MeterNameplate)
     assert birth.nameplate.role is MeterRole.PCC
-    assert (feeder.device, feeder.kind) == ("grid", Kind.FEEDER)
-    assert all("/feeder/" not in subscription for subscription in feeder.subscriptions)
+    assert (network.device, network.kind) == ("network", Kind.NETWORK)
+    assert all("/network/" not in subscription for subscription in network.subscriptions)
 
 
 def test_a_battery_is_no_meter() -> None:

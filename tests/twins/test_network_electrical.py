@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pytest import approx
 
-from schemas.messages import Alarm, ChargerTelemetry, FeederTelemetry, MeterTelemetry, Phase, Telemetry
+from schemas.messages import Alarm, ChargerTelemetry, MeterTelemetry, NetworkTelemetry, Phase, Telemetry
 from schemas.participant import Received
 from schemas.site import phases_of
 from schemas.topics import Kind
 from tests.twins.builders import T0, Bench, charger, device_topic, pv, received, site
-from twin_devices.build import build_feeder
-from twin_devices.feeder_network import SiteNetwork
+from twin_devices.build import build_network
+from twin_devices.network.electrical import SiteNetwork
 from twin_devices.physics.load import power_factor_of
 
 ONE_PHASE = {"phases": 1, "max_charge_kw": 7.4, "max_discharge_kw": 0.0, "current": "ac"}
@@ -28,9 +28,9 @@ def told(kind: Kind, name: str, power_kw: float) -> Received:
     return received(device_topic(kind, name), T0, 1, body)
 
 
-def measured(devices: dict[str, Any], *inbox: Received) -> FeederTelemetry:
-    first = Bench(build_feeder(site(devices))).turn(Phase.MEASURE, T0, inbox)[0]
-    assert isinstance(first.body, FeederTelemetry)
+def measured(devices: dict[str, Any], *inbox: Received) -> NetworkTelemetry:
+    first = Bench(build_network(site(devices))).turn(Phase.MEASURE, T0, inbox)[0]
+    assert isinstance(first.body, NetworkTelemetry)
     return first.body
 
 
@@ -68,7 +68,7 @@ def test_one_phase_may_be_too_low_while_another_is_too_high() -> None:
     described = site(devices, cables=weak)
     narrow = described.network.model_copy(update={"voltage_min_pu": 0.95, "voltage_max_pu": 1.02})
     described = described.model_copy(update={"network": narrow})
-    sent = Bench(build_feeder(described)).turn(Phase.MEASURE, T0, [told(Kind.CHARGER, "ev", 18.0)])
+    sent = Bench(build_network(described)).turn(Phase.MEASURE, T0, [told(Kind.CHARGER, "ev", 18.0)])
     alarms = [(message.body.code, message.body.element) for message in sent if isinstance(message.body, Alarm)]
     assert ("voltage_low", "MB") in alarms and ("voltage_high", "MB") in alarms
 
@@ -156,10 +156,10 @@ def test_the_power_factor_at_the_pcc_by_hand(power_kw: float, sign: int) -> None
         "main_node": "MB",
     }
     devices = {"load": {"kind": "meter", "profile": "base", "power_factor": 0.8}}
-    first = Bench(build_feeder(site(devices, network=network))).turn(
+    first = Bench(build_network(site(devices, network=network))).turn(
         Phase.MEASURE, T0, [told(Kind.METER, "load", power_kw)]
     )[0]
-    assert isinstance(first.body, FeederTelemetry)
+    assert isinstance(first.body, NetworkTelemetry)
     assert first.body.power_factor == approx((power_kw + 0.0625) / math.hypot(power_kw + 0.0625, 30.0), abs=1e-5)
     assert first.body.power_factor is not None and first.body.power_factor * sign > 0
 

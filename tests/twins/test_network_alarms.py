@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from twin_devices.physics.feeder import Solution
-from twin_devices.watch import Watch
+from twin_devices.network.alarms import Watch
+from twin_devices.physics.power_flow import Solution
 
 
 def solution(loading: float = 0.5, voltage: float = 1.0) -> Solution:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from twin_devices.physics.feeder import Cable, Injection, PowerFlow, Solution, Transformer
+from twin_devices.physics.power_flow import Cable, Injection, PowerFlow, Solution, Transformer
 
 
 def transformer(**changes: float) -> Transformer:
