@@ -180,4 +180,4 @@ def test_a_service_sends_no_telemetry() -> None:
 
 def test_many_faults_are_counted_and_three_are_told() -> None:
     with pytest.raises(RemoteMessageError, match=r"\(and 3 more faults\)"):
-        decode(BESS, b'{"contract": 3}')
+        decode(BESS, b'{"seq": -2}')
