@@ -1,9 +1,9 @@
 """The energy management system.
 
-In reading order: `problem` (what the solver sees, frozen), `constraints` (one function per equation), `model` (the
-table of contents, built by linopy once per structure), `stores` and `vectors` (a problem's bounds and costs in that
-model), `binaries` (where flags are needed, with the proof), `solve` (HiGHS, warm and deterministic), `dispatch`
-(solution to plan to set-points). Around them: `knowledge` (what messages told), `future` (series on steps),
-`foresight` (knowledge to problem), `network` (its cables and transformer as limits), `peak` (the month's demand),
-`participant` (the EMS on the bus).
+In reading order: `problem` (all that the solver sees, frozen), `terms` (the formulation, a file per term), `compile`
+(the terms as one matrix, filled with a problem's numbers), `stores` (what stores energy, step by step), `binaries`
+(where binaries are required, with the proof), `solve` (HiGHS, warm and deterministic), `dispatch` (solution to plan to
+set-points). Around them: `system_state` (devices, measurements and series, from messages), `series_alignment` (series
+on the window's steps), `problem_builder` (system state to problem), `network_limits` (cables and transformer as
+limits), `month_peak` (the month's demand so far), `participant` (the EMS on the bus).
 """

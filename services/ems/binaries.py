@@ -1,4 +1,4 @@
-"""Where flags are needed: the pairs and steps for which the LP relaxation is not provably enough.
+"""Where binaries are required: the pairs and steps for which the LP relaxation is not provably enough.
 
 The paper keeps two flags for every pair of opposite flows: (7) for vehicles, (17) for the BESS; (20)(21) exclude
 nothing there. A flag costs time and is idle wherever burning energy, which is all that simultaneous flows do, cannot
@@ -14,7 +14,7 @@ from services.ems.stores import Array, Store
 Flags = NDArray[np.bool_]
 
 
-def needed_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
+def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     """Steps in which charging and discharging at once might pay, shape (stores, steps).
 
     Proof that the others need no flag. Let ρ = η_ch·η_dch ≤ 1 and let a plan have g, v > 0 at once. Take g − a and
@@ -38,7 +38,7 @@ def needed_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less
     the load that is there for certain, is within it. PV in a group is taken as not curtailable, because curtailing
     it moves the group upwards. Prices of the limits are taken as greater than those of energy. A smallest power has
-    flags of its own, see `needed_for_smallest_power`.
+    flags of its own, see `required_for_smallest_power`.
     """
     both, harmless = np.zeros((2, len(stores), problem.steps), dtype=np.bool_)
     for i, store in enumerate(stores):
@@ -63,8 +63,8 @@ def needed_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
             for unit in problem.pv:
                 downwards = downwards + group.share(unit.device) * np.array(unit.available_kw)
             harmless[behind] &= downwards <= group.limit_kw
-    needed: Flags = both & ~harmless
-    return needed
+    required: Flags = both & ~harmless
+    return required
 
 
 def firm_surplus(problem: Problem, stores: tuple[Store, ...]) -> Array:
@@ -81,7 +81,7 @@ def firm_surplus(problem: Problem, stores: tuple[Store, ...]) -> Array:
     return firm
 
 
-def needed_for_smallest_power(store: Store) -> bool:
+def required_for_smallest_power(store: Store) -> bool:
     """A charger that cannot go below its smallest power needs a flag in the step that is commanded now.
 
     Later steps are planned without: they are planned again before they are commanded, and the flags of all of them
@@ -91,7 +91,7 @@ def needed_for_smallest_power(store: Store) -> bool:
     return store.min_power_kw > 0 and bool(store.charge_max_kw[0] > 0 or store.discharge_max_kw[0] > 0)
 
 
-def needed_for_pcc(problem: Problem) -> Flags:
+def required_for_pcc(problem: Problem) -> Flags:
     """Steps in which importing and exporting at once would pay: where the sale price exceeds the purchase price.
 
     Elsewhere, taking the same amount off both saves purchase − sale ≥ 0 on each kWh, frees room in every band and

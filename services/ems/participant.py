@@ -7,13 +7,14 @@ from schemas.messages import Birth, EmsMode, Fallback, Metric, Phase, Plan, Plan
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
-from services.ems.dispatch import Decision, decision_of, quarter_end, safe_rule, setpoints, shifted
-from services.ems.foresight import Unplannable, problem_of, window_start
-from services.ems.knowledge import Knowledge
-from services.ems.network import NetworkLimits
-from services.ems.peak import MonthPeak
+from services.ems.dispatch import Decision, decision_of, fallback_plan, quarter_end, setpoints, shifted
+from services.ems.month_peak import MonthPeak
+from services.ems.network_limits import NetworkLimits
 from services.ems.problem import Problem
-from services.ems.solve import Budget, NoSolution, Solver
+from services.ems.problem_builder import Unplannable, problem_of, window_start
+from services.ems.solution import NoSolution
+from services.ems.solve import Budget, Solver
+from services.ems.system_state import SystemState
 
 WALL_DELAY_S = 2.0
 """Wall time: what the devices measure at the quarter has arrived by then."""
@@ -28,7 +29,7 @@ class Ems:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._limits = NetworkLimits(site)
-        self._knowledge = Knowledge()
+        self._state = SystemState()
         options = site.ems
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
         self._peak = MonthPeak(site.zone)
@@ -64,14 +65,14 @@ class Ems:
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         if turn.phase is not Phase.DECIDE:
-            self._knowledge.learn(turn, inbox)
+            self._state.learn(turn, inbox)
             return []
         decision = self._decide(turn, inbox)
         messages: list[Outgoing] = []
         if self._site.ems.mode is EmsMode.CONTROL:
             start = decision.plan.start
             until = quarter_end(start, turn.step_s + (self._grace_s if turn.mode is TimeMode.WALL else 0.0))
-            messages += setpoints(decision, self._knowledge.present(turn), self.site, start, until)
+            messages += setpoints(decision, self._state.present(turn), self.site, start, until)
         messages.append(Outgoing(own_topic(self, Channel.PLAN), decision.plan))
         if turn.mode is TimeMode.WALL and (values := self._about(decision.plan)):
             messages.append(Outgoing(own_topic(self, Channel.METRIC), Metric(values=values)))
@@ -92,20 +93,20 @@ class Ems:
         """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""
         day = turn.t.astimezone(self._site.zone).date().isoformat()
         flat = self._flat[1] if self._flat is not None and self._flat[0] == day else None
-        return problem_of(self._knowledge, self._site, self._limits, turn, self._peak.at(turn.t), flat)
+        return problem_of(self._state, self._site, self._limits, turn, self._peak.at(turn.t), flat)
 
     @property
     def _grace_s(self) -> float:
         return self._site.ems.grace_s
 
     def _decide(self, turn: Turn, inbox: Sequence[Received]) -> Decision:
-        self._knowledge.learn(turn, inbox)
+        self._state.learn(turn, inbox)
         start, mode = window_start(turn.t, turn.step_s), self._site.ems.mode
-        present = self._knowledge.present(turn)
+        present = self._state.present(turn)
         self._peak.observe(present)
         self._solve_s = None
         if mode is EmsMode.HOLD:
-            return safe_rule(start, turn.step_s, self._epoch, mode, "mode hold: devices follow their fallback")
+            return fallback_plan(start, turn.step_s, self._epoch, mode, "mode hold: devices follow their fallback")
         problem = self.problem_at(turn)
         if isinstance(problem, Unplannable):
             return self._without(turn, problem.reason)
@@ -114,7 +115,7 @@ class Ems:
         self._solve_s = self._solver.solve_s
         if isinstance(solution, NoSolution):
             return self._without(turn, solution.reason)
-        decision = decision_of(problem, solution, self._epoch, mode)
+        decision = decision_of(solution, self._epoch, mode)
         self._previous = decision.plan
         return decision
 
@@ -122,14 +123,14 @@ class Ems:
         """No usable solution: the previous plan, shifted; without one, every device follows its fallback."""
         start, mode = window_start(turn.t, turn.step_s), self._site.ems.mode
         if self._previous is not None and self._previous.step_s == turn.step_s:
-            decision = shifted(self._previous, start, self._knowledge.present(turn), reason)
+            decision = shifted(self._previous, start, self._state.present(turn), reason)
             if decision is not None and decision.plan.devices:
                 return decision
-        return safe_rule(start, turn.step_s, self._epoch, mode, reason)
+        return fallback_plan(start, turn.step_s, self._epoch, mode, reason)
 
     def snapshot(self) -> Json:
         return {
-            "knowledge": self._knowledge.snapshot(),
+            "state": self._state.snapshot(),
             "solver": self._solver.snapshot(),
             "peak": self._peak.snapshot(),
             "epoch": self._epoch,
@@ -145,7 +146,7 @@ class Ems:
         return self._previous_text[1]
 
     def restore(self, state: Json) -> None:
-        self._knowledge.restore(state["knowledge"])
+        self._state.restore(state["state"])
         self._solver.restore(state["solver"])
         self._peak.restore(state["peak"])
         self._epoch = state["epoch"]

@@ -45,7 +45,7 @@ def export_run(history: History, run: str, folder: Path, form: Format = "csv") -
 
 
 def _write_parquet(table: "pd.DataFrame", file: Path) -> None:
-    """By polars, which comes with linopy: pandas would need another 170 MB of library for it."""
+    """By polars: pandas would need another 170 MB of library for it."""
     import polars as pl
 
     columns = {str(name): column.astype(object).where(column.notna(), None) for name, column in table.items()}

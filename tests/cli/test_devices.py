@@ -19,7 +19,7 @@ from schemas.wire import encode
 from services.monitor.roster import Roster
 from tests.cli.calling import COMMAND, call, plain_environment
 
-HEAVY = ("numpy", "pandas", "xarray", "linopy", "highspy", "matplotlib", "scipy", "rich")
+HEAVY = ("numpy", "pandas", "xarray", "highspy", "matplotlib", "scipy", "rich")
 MOST_BYTES = 50 * 1024 * 1024
 
 

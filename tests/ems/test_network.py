@@ -41,7 +41,7 @@ from schemas.site import (
     Transformer,
 )
 from schemas.topics import Channel, Kind
-from services.ems.network import elements_of
+from services.ems.network_limits import elements_of
 from services.ems.participant import Ems
 from services.ems.problem import Problem
 from sites.loader import load_site

@@ -30,7 +30,9 @@ from schemas.topics import Channel, Kind
 from services.ems.dispatch import decision_of
 from services.ems.participant import Ems
 from services.ems.problem import Problem
-from services.ems.solve import Budget, Solution, Solver
+from services.ems.solution import Solution
+from services.ems.solve import Budget, Solver
+from services.ems.terms.storage import energy_kwh
 from tests.ems.random_sites import problems
 from tests.ems.small_site import (
     STEP_S,
@@ -48,7 +50,7 @@ from tests.ems.small_site import (
     values,
 )
 
-QUIET = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @QUIET
@@ -56,7 +58,7 @@ QUIET = settings(max_examples=12, deadline=None, suppress_health_check=list(Heal
 def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Problem) -> None:
     solution = Solver(Budget(mip_rel_gap=0.0)).solve(problem)
     assert isinstance(solution, Solution)
-    decision = decision_of(problem, solution, 0, EmsMode.CONTROL)
+    decision = decision_of(solution, 0, EmsMode.CONTROL)
     plan = decision.plan
     powers = np.sum([np.array(device.power_kw) for device in plan.devices.values()], axis=0)
     demand = powers + np.array(problem.load_kw) + np.array(problem.losses_kw)
@@ -71,12 +73,13 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
     spent += problem.prices.demand_eur_per_kw * problem.month_peak_kw
     batteries = [i for i, store in enumerate(solution.stores) if store.is_bess]
     assert spent == pytest.approx(solution.total_eur, abs=1e-5)
+    charge, discharge, energy = solution.of("charge"), solution.of("discharge"), energy_kwh(solution)
     for i in batteries:
         # Energy in, less losses, is energy stored.
         (unit,) = [unit for unit in problem.bess if unit.device == solution.stores[i].device]
-        flows = solution.charge_kw[i] * unit.charge_efficiency - solution.discharge_kw[i] / unit.discharge_efficiency
+        flows = charge[i] * unit.charge_efficiency - discharge[i] / unit.discharge_efficiency
         stored = unit.energy_kwh + np.cumsum(flows) * problem.step_h
-        assert solution.energy_kwh[i] == pytest.approx(np.maximum(stored, 0.0), abs=1e-5)
+        assert energy[i] == pytest.approx(np.maximum(stored, 0.0), abs=1e-5)
 
 
 def test_a_spent_budget_gives_the_incumbent_with_its_gap() -> None:
@@ -169,7 +172,7 @@ def peers(draw: st.DrawFn) -> list[Received]:
     ]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(peers())
 def test_no_message_of_the_contract_stops_the_ems(inbox: list[Received]) -> None:
     ems = Ems(site(node_budget=5, iteration_budget=20_000))

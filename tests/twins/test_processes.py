@@ -30,7 +30,7 @@ twin.birth()
 t = datetime.fromisoformat("2024-05-17T00:00:00+00:00")
 for hour in range(24):
     twin.act(Turn(Phase.SENSE, t + timedelta(hours=hour), t, None, 900, TimeMode.LOCKSTEP), [])
-heavy = ["numpy", "pandas", "xarray", "scipy", "pvlib", "power_grid_model", "linopy", "highspy"]
+heavy = ["numpy", "pandas", "xarray", "scipy", "pvlib", "power_grid_model", "highspy"]
 status = open("/proc/self/status").read()
 print(json.dumps({
     "heavy": [name for name in heavy if name in sys.modules],

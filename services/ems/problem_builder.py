@@ -1,4 +1,7 @@
-"""From knowledge to problem: measurement for the current step, series for the future, nameplates from births."""
+"""The problem builder: from system state to problem.
+
+Measurement holds for the current step, series for the future; nameplates come from births.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -25,9 +28,7 @@ from schemas.messages import (
 from schemas.participant import Turn
 from schemas.site import Horizon, Site, next_midnight
 from schemas.topics import Kind
-from services.ems.future import extended, latest, on_steps
-from services.ems.knowledge import Knowledge, Known, meter_role
-from services.ems.network import UNKNOWN_METER, Bottleneck, NetworkLimits
+from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
     BessUnit,
     ChargerUnit,
@@ -41,7 +42,9 @@ from services.ems.problem import (
     Wish,
     flat_reference,
 )
+from services.ems.series_alignment import extended, latest, on_steps
 from services.ems.stores import Array
+from services.ems.system_state import DeviceState, SystemState, meter_role
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def window_start(time: datetime, step_s: int) -> datetime:
 
 
 def problem_of(
-    knowledge: Knowledge,
+    state: SystemState,
     site: Site,
     limits: NetworkLimits,
     turn: Turn,
@@ -83,21 +86,21 @@ def problem_of(
     In wall time a plan may begin within a step; that step then counts as whole, which over-states its energy by what
     has passed of it, and the next plan corrects it.
     """
-    present = knowledge.present(turn)
+    present = state.present(turn)
     window = Window(window_start(turn.t, turn.step_s), turn.step_s, _steps(site, turn))
-    prices = _prices(knowledge, site, window)
+    prices = _prices(state, site, window)
     if isinstance(prices, Unplannable):
         return prices
     purchase, sale = prices
     window = Window(window.start, window.step_s, len(purchase))
     losses = _losses(present)
-    loads = _loads(knowledge, present, site, window, losses)
+    loads = _loads(state, present, site, window, losses)
     load = _sum(loads.values(), window)
-    inverters = [_pv(name, known, knowledge, site, window) for name, known in present.items()]
+    inverters = [_pv(name, known, state, site, window) for name, known in present.items()]
     pv = tuple(unit for unit in inverters if unit is not None)
     batteries = [_bess(name, known, site, window) for name, known in present.items()]
     options = site.ems
-    chargers = [_charger(name, known, knowledge, window) for name, known in present.items()]
+    chargers = [_charger(name, known, state, window) for name, known in present.items()]
     return Problem(
         start=window.start,
         step_s=window.step_s,
@@ -135,11 +138,11 @@ def _steps(site: Site, turn: Turn) -> int:
     return max(1, math.ceil(length_s / turn.step_s))
 
 
-def _prices(knowledge: Knowledge, site: Site, window: Window) -> tuple[Values, Values] | Unplannable:
+def _prices(state: SystemState, site: Site, window: Window) -> tuple[Values, Values] | Unplannable:
     """Purchase and sale price, as far as they are known or may be assumed (`EmsOptions.price_extension_h`)."""
     found = []
     for quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE):
-        series = latest([s for s in knowledge.values(quantity) if s.start <= window.start])
+        series = latest([s for s in state.values(quantity) if s.start <= window.start])
         if series is None:
             return Unplannable(f"no {quantity.value} is known at {window.start.isoformat()}")
         values = extended(series, window.start, window.step_s, window.steps, site.zone)
@@ -155,14 +158,14 @@ def _prices(knowledge: Knowledge, site: Site, window: Window) -> tuple[Values, V
     return purchase, sale
 
 
-def _losses(present: dict[str, Known]) -> float:
+def _losses(present: dict[str, DeviceState]) -> float:
     """Losses of the site's network [kW]: what the PCC meter measured last persists over the window."""
     return sum(
         (known.telemetry.losses_kw for known in present.values() if isinstance(known.telemetry, NetworkTelemetry)), 0.0
     )
 
 
-def _groups(site: Site, present: dict[str, Known]) -> list[Group]:
+def _groups(site: Site, present: dict[str, DeviceState]) -> list[Group]:
     """Limits that the site names."""
     groups = []
     for i, group in enumerate(site.ems.cable_limits):
@@ -173,7 +176,7 @@ def _groups(site: Site, present: dict[str, Known]) -> list[Group]:
 
 
 def _network(
-    limits: NetworkLimits, present: dict[str, Known], loads: dict[str, Array], losses: float, window: Window
+    limits: NetworkLimits, present: dict[str, DeviceState], loads: dict[str, Array], losses: float, window: Window
 ) -> list[Group]:
     """Limits of the site's cables and transformer, where they could bind."""
     return [_group(bottleneck, loads, losses, window) for bottleneck in limits.bottlenecks(present, loads.keys())]
@@ -203,14 +206,14 @@ def _group(bottleneck: Bottleneck, loads: dict[str, Array], losses: float, windo
 
 
 def _loads(
-    knowledge: Knowledge, present: dict[str, Known], site: Site, window: Window, losses: float
+    state: SystemState, present: dict[str, DeviceState], site: Site, window: Window, losses: float
 ) -> dict[str, Array]:
     """Load [kW] by meter: each meter's measurement now, its forecast later; without a forecast it persists.
 
     Without a load meter the measurement is PCC minus devices minus losses, and nobody's by name.
     """
     forecasts: dict[str, list[ValueSeries]] = {}
-    for series in knowledge.values(Quantity.LOAD):
+    for series in state.values(Quantity.LOAD):
         if series.start <= window.start:
             forecasts.setdefault(series.device or UNKNOWN_METER, []).append(series)
     meters = {
@@ -236,7 +239,7 @@ def _sum(loads: Iterable[Array], window: Window) -> Values:
     return _tuple(total)
 
 
-def _load_by_difference(present: dict[str, Known], losses: float) -> float | None:
+def _load_by_difference(present: dict[str, DeviceState], losses: float) -> float | None:
     pcc = [k.telemetry for k in present.values() if meter_role(k) == MeterRole.PCC.value and k.telemetry is not None]
     if not pcc:
         return None
@@ -259,17 +262,17 @@ def _expected(series: ValueSeries | None, measured: float | None, site: Site, wi
     return values
 
 
-def _pv(name: str, known: Known, knowledge: Knowledge, site: Site, window: Window) -> PvUnit | None:
+def _pv(name: str, known: DeviceState, state: SystemState, site: Site, window: Window) -> PvUnit | None:
     plate = known.birth.nameplate
     if not (isinstance(plate, PvNameplate) and isinstance(known.telemetry, PvTelemetry)):
         return None
-    told = knowledge.values(Quantity.PV)
+    told = state.values(Quantity.PV)
     series = latest([s for s in told if s.device == name and s.start <= window.start])
     available = np.maximum(_expected(series, known.telemetry.available_kw, site, window), 0.0)
     return PvUnit(name, plate.rated_kw, plate.curtailable, _tuple(np.minimum(available, plate.rated_kw)))
 
 
-def _bess(name: str, known: Known, site: Site, window: Window) -> BessUnit | None:
+def _bess(name: str, known: DeviceState, site: Site, window: Window) -> BessUnit | None:
     plate = known.birth.nameplate
     if not (isinstance(plate, BessNameplate) and isinstance(known.telemetry, BessTelemetry)):
         return None
@@ -295,12 +298,12 @@ def _bess(name: str, known: Known, site: Site, window: Window) -> BessUnit | Non
     )
 
 
-def _charger(name: str, known: Known, knowledge: Knowledge, window: Window) -> ChargerUnit | FixedUnit | None:
+def _charger(name: str, known: DeviceState, state: SystemState, window: Window) -> ChargerUnit | FixedUnit | None:
     plate = known.birth.nameplate
     if not (isinstance(plate, ChargerNameplate) and isinstance(known.telemetry, ChargerTelemetry)):
         return None
     departed = known.departed
-    expected = [s for s in knowledge.sessions(name) if departed is None or not departed.ends(s)]
+    expected = [s for s in state.sessions(name) if departed is None or not departed.ends(s)]
     stays = stays_of(plate, known.telemetry.vehicle, expected, window)
     if not plate.controllable:
         return FixedUnit(name, uncontrolled_power(plate, stays, window))

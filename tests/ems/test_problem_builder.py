@@ -23,10 +23,10 @@ from schemas.messages import (
 )
 from schemas.participant import Received
 from schemas.topics import Channel, Kind
-from services.ems.foresight import Unplannable, Window, stays_of, uncontrolled_power
-from services.ems.future import extended, on_steps
 from services.ems.participant import Ems
 from services.ems.problem import Problem
+from services.ems.problem_builder import Unplannable, Window, stays_of, uncontrolled_power
+from services.ems.series_alignment import extended, on_steps
 from services.ems.stores import places_of, stores_of
 from tests.ems.small_site import (
     BESS_PLATE,

@@ -1,4 +1,4 @@
-"""What the EMS knows, all of it from messages: who is there, what was measured, what is expected."""
+"""The system state as the EMS knows it from messages: devices, measurements and series."""
 
 import json
 from collections import defaultdict
@@ -43,7 +43,7 @@ class Departed:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class DeviceState:
     """A device with power, as its messages tell."""
 
     kind: Kind
@@ -59,25 +59,25 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Away:
+class LastWill:
     """The last state of a device that was not ``online``, and whose."""
 
     boot: str
     state: Presence
 
 
-class Knowledge:
+class SystemState:
     """State that grows by `learn` and survives as JSON."""
 
     def __init__(self) -> None:
-        self._devices: dict[str, Known] = {}
-        self._away: dict[str, Away] = {}
+        self._devices: dict[str, DeviceState] = {}
+        self._last_wills: dict[str, LastWill] = {}
         self._series: dict[str, Series] = {}
         self._series_json: dict[str, Json] = {}
         self._values: Mapping[Quantity, Sequence[ValueSeries]] = {}
         self._sessions: Mapping[str, Sequence[ExpectedChargingSession]] = {}
         """Both follow from the series, which come once or twice a day and are asked for in every quarter."""
-        self._present: tuple[Turn, dict[str, Known]] | None = None
+        self._present: tuple[Turn, dict[str, DeviceState]] | None = None
         """What was last found at a turn, until more is learned: a decision asks several times."""
 
     def learn(self, turn: Turn, inbox: Sequence[Received]) -> None:
@@ -90,9 +90,9 @@ class Knowledge:
                     self._birth(topic.device, topic.kind, received.stamp.boot, body)
                 case Channel.STATE if isinstance(body, State):
                     if body.state is Presence.ONLINE:
-                        self._away.pop(topic.device, None)
+                        self._last_wills.pop(topic.device, None)
                     else:
-                        self._away[topic.device] = Away(received.stamp.boot, body.state)
+                        self._last_wills[topic.device] = LastWill(received.stamp.boot, body.state)
                 case Channel.TELEMETRY if isinstance(body, Telemetry):
                     self._telemetry(turn, received, body)
                 case Channel.SERIES if isinstance(body, Series):
@@ -108,7 +108,7 @@ class Knowledge:
             return
         known = self._devices.get(device)
         if known is None or known.boot != boot:
-            self._devices[device] = Known(kind, boot, birth)
+            self._devices[device] = DeviceState(kind, boot, birth)
         else:
             self._devices[device] = replace(known, birth=birth)
 
@@ -118,9 +118,11 @@ class Knowledge:
             return
         ts = received.stamp.ts
         departed = _departed(known, ts, body)
-        self._devices[received.topic.device] = Known(known.kind, known.boot, known.birth, body, ts, turn.n, departed)
+        self._devices[received.topic.device] = DeviceState(
+            known.kind, known.boot, known.birth, body, ts, turn.n, departed
+        )
 
-    def present(self, turn: Turn) -> dict[str, Known]:
+    def present(self, turn: Turn) -> dict[str, DeviceState]:
         """Devices to plan with, by name.
 
         Lock-step: those whose telemetry was handed over in this cycle. Wall time: those whose telemetry is younger
@@ -131,9 +133,9 @@ class Knowledge:
             self._present = (turn, there)
         return self._present[1]
 
-    def _is_present(self, name: str, known: Known, turn: Turn) -> bool:
-        away = self._away.get(name)
-        if (away is not None and away.boot == known.boot) or known.telemetry is None or known.telemetry_ts is None:
+    def _is_present(self, name: str, known: DeviceState, turn: Turn) -> bool:
+        will = self._last_wills.get(name)
+        if (will is not None and will.boot == known.boot) or known.telemetry is None or known.telemetry_ts is None:
             return False
         if turn.mode is TimeMode.LOCKSTEP:
             return known.telemetry_n == turn.n
@@ -173,13 +175,15 @@ class Knowledge:
                 }
                 for name, known in self._devices.items()
             },
-            "away": {name: [away.boot, away.state.value] for name, away in self._away.items()},
+            "last_wills": {name: [will.boot, will.state.value] for name, will in self._last_wills.items()},
             "series": dict(self._series_json),
         }
 
     def restore(self, state: Json) -> None:
         self._devices = {name: _known(item) for name, item in state["devices"].items()}
-        self._away = {name: Away(boot, Presence(presence)) for name, (boot, presence) in state["away"].items()}
+        self._last_wills = {
+            name: LastWill(boot, Presence(presence)) for name, (boot, presence) in state["last_wills"].items()
+        }
         self._series_json = dict(state["series"])
         self._series = {
             name: Series.model_validate_json(json.dumps(series)) for name, series in self._series_json.items()
@@ -188,12 +192,12 @@ class Knowledge:
         self._present = None
 
 
-def _known(item: Json) -> Known:
+def _known(item: Json) -> DeviceState:
     kind = Kind(item["kind"])
     body = body_type(kind, Channel.TELEMETRY)
     telemetry = None if item["telemetry"] is None else body.model_validate_json(json.dumps(item["telemetry"]))
     assert telemetry is None or isinstance(telemetry, Telemetry)
-    return Known(
+    return DeviceState(
         kind=kind,
         boot=item["boot"],
         birth=Birth.model_validate_json(json.dumps(item["birth"])),
@@ -210,7 +214,7 @@ def _without_segments(telemetry: Telemetry | None) -> Json:
     return None if telemetry is None else json.loads(telemetry.model_dump_json(exclude={"segments"}))
 
 
-def _departed(known: Known, ts: datetime, telemetry: Telemetry) -> Departed | None:
+def _departed(known: DeviceState, ts: datetime, telemetry: Telemetry) -> Departed | None:
     """Who left, seen from the telemetry before and this one."""
     before = known.telemetry.vehicle if isinstance(known.telemetry, ChargerTelemetry) else None
     now = telemetry.vehicle if isinstance(telemetry, ChargerTelemetry) else None
@@ -219,7 +223,7 @@ def _departed(known: Known, ts: datetime, telemetry: Telemetry) -> Departed | No
     return Departed(before.vehicle, before.arrival, ts)
 
 
-def meter_role(known: Known) -> str | None:
+def meter_role(known: DeviceState) -> str | None:
     """``pcc``, ``load`` or ``submeter``; None for what is no meter."""
     plate = known.birth.nameplate
     return plate.role.value if isinstance(plate, MeterNameplate) else None

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from schemas.messages import MeterRole
 from schemas.participant import Json
-from services.ems.knowledge import Known, meter_role
+from services.ems.system_state import DeviceState, meter_role
 
 
 class MonthPeak:
@@ -22,7 +22,7 @@ class MonthPeak:
         """[kW] of the month that holds at ``time``."""
         return self._peak_kw if self._month == self._month_of(time) else 0.0
 
-    def observe(self, present: dict[str, Known]) -> None:
+    def observe(self, present: dict[str, DeviceState]) -> None:
         for known in present.values():
             telemetry, ts = known.telemetry, known.telemetry_ts
             if meter_role(known) != MeterRole.PCC.value or telemetry is None or ts is None:

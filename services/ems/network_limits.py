@@ -21,8 +21,8 @@ import numpy as np
 from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, MeterRole, Nameplate, PvNameplate
 from schemas.site import PHASES, Cable, Meter, Network, Site, phases_of
 from schemas.site.wiring import reached_from
-from services.ems.knowledge import Known
 from services.ems.stores import Array
+from services.ems.system_state import DeviceState
 
 THIRD = 1 / len(PHASES)
 TRANSFORMER = "transformer"
@@ -123,7 +123,7 @@ class NetworkLimits:
             if isinstance(device, Meter) and device.role is MeterRole.LOAD
         }
 
-    def bottlenecks(self, present: Mapping[str, Known], loads: Collection[str]) -> tuple[Bottleneck, ...]:
+    def bottlenecks(self, present: Mapping[str, DeviceState], loads: Collection[str]) -> tuple[Bottleneck, ...]:
         """The limits that could bind by the ratings of the devices behind them, in either direction. ``loads``: names
         of the loads that are known.
 

@@ -1,0 +1,107 @@
+"""A term of the optimisation: one subject in one file, from its variables to its fields in the plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from schemas.messages import DevicePlan, Shortfall, ShortfallKind
+from services.ems.compile import Model
+from services.ems.instance import Instance
+from services.ems.solution import Solution, Values
+from services.ems.stores import Array
+
+S = TypeVar("S")
+
+UNBOUNDED_KW = 1e6
+"""Upper bound of what exceeds a soft limit, so that no price makes a problem unbounded."""
+
+AT_ONCE_KW = 1e-7
+"""Flows below this do not count as flowing: the solver's feasibility tolerance."""
+
+SMALL_KWH = 1e-6
+"""A shortfall below this is the solver's tolerance, not a shortfall."""
+
+SMALL_KW = 1e-6
+
+LARGEST_KW = 1e6
+"""Range of `schemas.units.Kw`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """What a soft limit is exceeded by, in either direction [kW], by step."""
+
+    kind: ShortfallKind
+    element: str | None
+    """The limited element. None: the connection."""
+    over_kw: Array
+    eur_per_kwh: float
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Powers and production limits of the first step [kW], by device."""
+
+    power_kw: Mapping[str, float]
+    limit_kw: Mapping[str, float]
+
+
+def clipped_kw(values: Array | tuple[float, ...]) -> tuple[float, ...]:
+    """Powers as the contract admits them: a sum of absurd measurements may exceed what one message may hold."""
+    powers = values if isinstance(values, tuple) else tuple(values.tolist())
+    if min(powers) >= -LARGEST_KW and max(powers) <= LARGEST_KW:
+        return powers
+    return tuple(np.clip(powers, -LARGEST_KW, LARGEST_KW).tolist())
+
+
+class Term(Generic[S]):
+    """One subject of the optimisation. What a term does not override, it does not have.
+
+    ``S`` is the type of its *shape*: that part of the problem which stands in the matrix. A shape is hashable and made
+    of what JSON knows; where shapes agree, the compiled model is used again.
+    """
+
+    name: str
+    """Of this term alone; a checkpoint knows its shape by it."""
+    shape_type: ClassVar[Any] = type(None)
+    """``S``, as pydantic reads it from JSON."""
+
+    def shape(self, instance: Instance) -> S:
+        """What of the problem stands in the matrix; None: nothing."""
+        return None  # type: ignore[return-value]
+
+    def covers(self, have: S, want: S) -> bool:
+        """Whether a model of the shape ``have`` serves a problem of the shape ``want``."""
+        return have == want
+
+    def variables(self, m: Model) -> None:
+        """Variables with their bounds and costs, and what they supply to the power balance at the PCC."""
+
+    def constraints(self, m: Model) -> None:
+        """Equations. The variables of all terms are there."""
+
+    def relaxation_is_exact(self, values: Values) -> bool:
+        """Whether a solution of the LP relaxation obeys what the term's binaries demand."""
+        return True
+
+    def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
+        """Fields of the plan that are this term's."""
+        return {}
+
+    def device_plans(self, solution: Solution) -> Mapping[str, DevicePlan]:
+        """Powers and SOCs of the devices that are this term's."""
+        return {}
+
+    def commands(self, solution: Solution) -> Commands:
+        """What the devices that are this term's are to do in the first step."""
+        return Commands({}, {})
+
+    def shortfalls(self, solution: Solution) -> Sequence[Shortfall]:
+        """Soft targets that are missed."""
+        return ()
+
+    def excesses(self, solution: Solution) -> Sequence[Excess]:
+        """Soft limits that are exceeded."""
+        return ()
