@@ -60,7 +60,7 @@ class EmbeddedBroker:
                 self._log.parent.mkdir(parents=True, exist_ok=True)
                 log = files.enter_context(self._log.open("ab"))
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "broker.servers.embedded", "--port", str(self._port)],
+                [sys.executable, "-P", "-m", "broker.servers.embedded", "--port", str(self._port)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -183,7 +183,7 @@ class Follower:
     def _run_savings(self, due: _Due) -> int | None:
         """Its exit code; None: it was stopped. What it complains of goes to standard error, which is ours."""
         day = str(due.day.date)
-        command = [sys.executable, "-m", "twinswarm.cli", "savings", "--history", due.history, "--run", due.run]
+        command = [sys.executable, "-P", "-m", "twinswarm.cli", "savings", "--history", due.history, "--run", due.run]
         command += ["--from", day, "--to", day, "--reference", self._reference, "--write", *self._results.options()]
         with subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL

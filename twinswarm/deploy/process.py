@@ -1,7 +1,8 @@
 """What one process of the swarm runs: a participant, or the clock. Kept light: a charger imports little more than this.
 
-``python -m twinswarm.deploy.process DEVICE --site FILE …`` is what the supervisor of `up` starts. Exit codes: 0 done,
-1 failed and may be started again, 2 the input is wrong, 3 it must not be started again as it is.
+``python -P -m twinswarm.deploy.process DEVICE --site FILE …`` is what the supervisor of `up` starts; with ``-P`` no
+module is looked for in the working folder, which is the user's. Exit codes: 0 done, 1 failed and may be started again,
+2 the input is wrong, 3 it must not be started again as it is.
 """
 
 import argparse

@@ -49,7 +49,7 @@ class ProcessSwarm:
             "--course": self.order.model_dump_json() if device == CLOCK else None,
         }
         given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
-        return [sys.executable, "-m", "twinswarm.deploy.process", device, *given, "--lifeline"]
+        return [sys.executable, "-P", "-m", "twinswarm.deploy.process", device, *given, "--lifeline"]
 
     def watch(self) -> list[Death]:
         return self.supervisor.watch()
