@@ -10,7 +10,7 @@ import cProfile
 import pstats
 import sys
 
-from sites.loader import load_site
+from sites.loader import load_description
 from twinswarm.simulation.variants import StorageChoice
 from twinswarm.study.day import live_through
 from twinswarm.study.orders import Key, site_of
@@ -39,7 +39,7 @@ def spent(stats: pstats.Stats, file: str, function: str) -> float:
 
 
 def main() -> None:
-    site = load_site(sys.argv[1] if len(sys.argv) > 1 else "fit_g2v")
+    site = load_description(sys.argv[1] if len(sys.argv) > 1 else "fit_g2v")
     reference = {name: reference for reference, name in SITES.items()}.get(site.site.replace("-", "_"))
     order = StudyOrder.of(site, reference or next(iter(SITES)))
 

@@ -1,4 +1,4 @@
-"""JSON Schemas (draft 2020-12) of every message on the wire and of the site description.
+"""JSON Schemas (draft 2020-12) of every message on the wire. That of a site file is `sites.json_schema`.
 
 They say what `schemas.wire.decode` accepts, for programs that know nothing of this one. Three things no JSON Schema
 can say, which decode checks as well: that one time lies after another, that a date exists (in the years 1971 to 2260),
@@ -11,19 +11,18 @@ import inspect
 import json
 import sys
 import textwrap
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from schemas.errors import InputError
 from schemas.examples import examples
 from schemas.messages import Setpoint, Telemetry
-from schemas.site import Site
-from schemas.site.file_references import CableOfConductor, CableOfType, CablesFile, DayFile, SessionsFile, TimeFile
 from schemas.topics import Channel, Topic
 from schemas.units import TIME_PATTERN
 from schemas.wire import body_type, encode, wire_type
@@ -71,7 +70,7 @@ def _docs(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
-class _Generator(GenerateJsonSchema):
+class SchemaGenerator(GenerateJsonSchema):
     """Pydantic's generator, with what the models' validators and docstrings say besides."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -122,39 +121,19 @@ def message_schemas() -> dict[str, dict[str, Any]]:
 
 def _message_schema(name: str, topic: Topic) -> dict[str, Any]:
     model = wire_type(body_type(topic.kind, topic.channel))
-    schema: dict[str, Any] = model.model_json_schema(schema_generator=_Generator)
+    schema: dict[str, Any] = model.model_json_schema(schema_generator=SchemaGenerator)
     kind = topic.kind if topic.channel is Channel.TELEMETRY else "{kind}"
     where = f"Topic: twin/v2/{{site}}/{kind}/{{device}}/{topic.channel}, QoS 1{', retained' if topic.retained else ''}."
     text = f"{schema.get('description', '')}\n\n{where}".strip()
     return {"$schema": DIALECT, "$id": f"urn:twinswarm:v1:{name}", **schema, "title": name, "description": text}
 
 
-def site_schema() -> dict[str, Any]:
-    """The schema of a site as a user writes it: values in place, or references to CSV files."""
-    written = (DayFile, TimeFile, SessionsFile, CablesFile, CableOfType, CableOfConductor)
-    models: list[type[BaseModel]] = [Site, *written]
-    _, schema = models_json_schema([(model, "validation") for model in models], schema_generator=_Generator)
-    parts = schema["$defs"]
-
-    def or_else(holder: dict[str, Any], name: str, *references: str) -> None:
-        holder[name] = {"anyOf": [holder[name], *({"$ref": f"#/$defs/{reference}"} for reference in references)]}
-
-    profiles = parts["Site"]["properties"]["profiles"]["patternProperties"]
-    for pattern in list(profiles):
-        or_else(profiles, pattern, "DayFile", "TimeFile")
-    or_else(parts["Charger"]["properties"], "sessions", "SessionsFile")
-    or_else(parts["Network"]["properties"]["cables"], "items", "CableOfType", "CableOfConductor")
-    or_else(parts["Network"]["properties"], "cables", "CablesFile")
-    top = parts.pop("Site")
-    return {"$schema": DIALECT, "$id": "urn:twinswarm:v1:site", **top, "title": "site", "$defs": parts}
-
-
-def write_schemas(directory: Path) -> list[Path]:
-    """Writes ``{name}.json`` for every message type and ``site.json``; returns their paths, sorted.
+def write_schemas(directory: Path, further: Mapping[str, dict[str, Any]] | None = None) -> list[Path]:
+    """Writes ``{name}.json`` for every message type and for the ``further`` schemas; returns their paths, sorted.
 
     Raises InputError when the folder cannot be written.
     """
-    schemas = message_schemas() | {"site": site_schema()}
+    schemas = message_schemas() | dict(further or {})
     paths = []
     try:
         directory.mkdir(parents=True, exist_ok=True)

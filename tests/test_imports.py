@@ -48,6 +48,7 @@ RULES: dict[str, set[str]] = {
     # takes from memory, so it needs the history's tracks, but no history.
     "twinswarm.study": {
         "schemas",
+        "sites.description",
         "services.analysis",
         "services.history",
         "twinswarm.simulation",

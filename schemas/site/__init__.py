@@ -1,7 +1,7 @@
 """The site description: one frozen model of a building, its devices, its contract with the grid, its policies.
 
 What a user writes is YAML with profiles in CSV files; `sites.loader` reads it into this, profiles inlined, all
-faults reported at once. What a process gets is this as JSON.
+faults reported at once. What a process gets is this as JSON, resolved: one site without variants.
 """
 
 from datetime import date
@@ -47,23 +47,14 @@ from schemas.site.references import (
     NETWORK,
     SERVICES,
     ReferenceFault,
-    case_faults,
     device_faults,
     group_faults,
     node_faults,
     profile_faults,
     profiles_of_device,
-    profiles_of_source,
     profiles_of_tariff,
 )
 from schemas.topics import SITE_PATTERN
-
-
-class Case(SitePart):
-    """A named variant of the site: another tariff, other sources of some inverters."""
-
-    tariff: Tariff
-    pv: dict[DeviceId, PvSource] = Field(default_factory=dict)
 
 
 class Site(SitePart):
@@ -81,7 +72,6 @@ class Site(SitePart):
     profiles: dict[ProfileName, Profile]
     ems: EmsOptions = EmsOptions()
     time: TimeOptions = TimeOptions()
-    cases: dict[str, Case] = Field(default_factory=dict)
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -94,21 +84,19 @@ class Site(SitePart):
         return self
 
     def _reference_faults(self) -> list[ReferenceFault]:
-        used = profiles_of_tariff("tariff", self.tariff)
-        for label, case in self.cases.items():
-            used += profiles_of_tariff(f"cases.{label}.tariff", case.tariff)
-            for name, source in case.pv.items():
-                used += profiles_of_source(f"cases.{label}.pv.{name}", source)
-        for name, device in self.devices.items():
-            used += profiles_of_device(f"devices.{name}", device)
-        inverters = [name for name, device in self.devices.items() if isinstance(device, Pv)]
         return [
             *node_faults({name: device.node for name, device in self.devices.items()}, self.network.nodes),
             *device_faults(self.devices, self.zone),
-            *profile_faults(used, self.profiles),
+            *profile_faults(self._profiles_used(), self.profiles),
             *group_faults(self.ems, self.devices),
-            *case_faults({label: case.pv for label, case in self.cases.items()}, self.devices, inverters),
         ]
+
+    def _profiles_used(self) -> list[tuple[str, str]]:
+        """Path of every field that names a profile, and the name."""
+        used = profiles_of_tariff("tariff", self.tariff)
+        for name, device in self.devices.items():
+            used += profiles_of_device(f"devices.{name}", device)
+        return used
 
 
 __all__ = [
@@ -118,7 +106,6 @@ __all__ = [
     "AnyDevice",
     "Bess",
     "Cable",
-    "Case",
     "Charger",
     "ChargingSession",
     "ClearSky",

@@ -1,6 +1,6 @@
 """Reads site descriptions: YAML with its CSV files, or a resolved site as JSON."""
 
 from sites.loader.box import builtin_sites
-from sites.loader.loading import load_site
+from sites.loader.loading import load_description, load_site
 
-__all__ = ["builtin_sites", "load_site"]
+__all__ = ["builtin_sites", "load_description", "load_site"]

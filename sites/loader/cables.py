@@ -8,10 +8,10 @@ from pydantic_core import to_json
 
 from schemas.errors import Fault, InputError, shorten
 from schemas.site import Cable
-from schemas.site.file_references import CableOfConductor, CableOfType
 from sites.loader.conductors import MAX_TEMP_C, OHM_PER_KM_20C, TYPES, Conductor, plain_type
 from sites.loader.fault_locations import faults_in, place
 from sites.loader.nearest import did_you_mean
+from sites.written import CableOfConductor, CableOfType
 
 _FORMS: dict[type[Cable | CableOfType | CableOfConductor], tuple[str, ...]] = {
     Cable: ("r_mohm", "x_mohm"),

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from schemas.errors import Fault, InputError
-from schemas.site import AnyDevice, Case, EmsOptions, Location, Pv, PvSource, Site, Tariff, Transformer
+from schemas.site import AnyDevice, EmsOptions, Location, Pv, PvSource, Site, Tariff, Transformer
 from schemas.site.references import (
     ReferenceFault,
     case_faults,
@@ -22,14 +22,20 @@ from schemas.site.references import (
     profiles_of_tariff,
 )
 from schemas.site.wiring import Ends, nodes_of, wiring_faults
+from sites.description import Case, SiteDescription
 from sites.loader.box import site_path
 from sites.loader.fault_locations import faults_in
-from sites.loader.file_references import Resolver
+from sites.loader.resolving import Resolver
 from sites.loader.yaml_text import read_json, read_yaml
 
 
-def load_site(path_or_name: str | Path) -> Site:
-    """The site in a file (``.yaml``, ``.yml`` or ``.json``), in a folder's ``site.yaml``, or in the box.
+def load_site(path_or_name: str | Path, case: str | None = None) -> Site:
+    """The site of a description, as it is or under one of its cases. Raises InputError, see `load_description`."""
+    return load_description(path_or_name).under(case)
+
+
+def load_description(path_or_name: str | Path) -> SiteDescription:
+    """The site and its cases in a file (``.yaml``, ``.yml`` or ``.json``), in a folder's ``site.yaml``, or in the box.
 
     A bare word that is a name of `builtin_sites` means that one; write ``./word`` for a folder of the same name.
     Profiles are inlined: what is returned needs no file any more. Raises InputError with every fault of the
@@ -43,11 +49,11 @@ def load_site(path_or_name: str | Path) -> Site:
     resolved = resolver.resolve(data)
     faults = list(resolver.faults)
     try:
-        site = Site.model_validate_json(to_json(resolved, inf_nan_mode="constants"), strict=True)
+        site = SiteDescription.model_validate_json(to_json(resolved, inf_nan_mode="constants"), strict=True)
     except ValidationError as error:
         # The texts of site and network on references are told by parts below, beside the faults of fields.
         told_below = {str(path)} | ({f"{path}: network"} if isinstance(resolved.get("network"), dict) else set())
-        faults += [f for f in faults_in(error, resolved, Site, str(path)) if f.where not in told_below]
+        faults += [f for f in faults_in(error, resolved, SiteDescription, str(path)) if f.where not in told_below]
         ends = _ends(resolved, resolver.unknown)
         if ends is not None:
             faults += _wiring(ends, resolved["network"].get("main_node"), resolver)

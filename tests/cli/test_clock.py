@@ -19,7 +19,7 @@ from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode, encode
 from services.history.sqlite import History
 from tests.cli.calling import COMMAND, call, plain_environment
-from tests.cli.test_services import MEMBERS, VARIANT
+from tests.cli.test_services import MEMBERS, SITE_OPTION
 from tests.parts import skip_without
 from twinswarm.deploy.process import utc_now
 
@@ -86,13 +86,13 @@ def members(broker: LocalMosquitto, folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for member in MEMBERS:
             stack.enter_context(
-                started(folder, *member, *VARIANT, "--broker", str(broker.address), "--checkpoints", "state")
+                started(folder, *member, *SITE_OPTION, "--broker", str(broker.address), "--checkpoints", "state")
             )
         yield
 
 
 def clock(broker: LocalMosquitto, *more: str) -> tuple[str, ...]:
-    return ("clock", *VARIANT, "--broker", str(broker.address), *more)
+    return ("clock", *SITE_OPTION, "--broker", str(broker.address), *more)
 
 
 def runs(folder: Path) -> list[tuple[str, bool, int]]:
@@ -276,8 +276,8 @@ def test_real_devices_are_no_obstacle_to_a_live_session_but_a_simulation_is(
     ("arguments", "told"),
     [
         (
-            ("--live", "--date", "2024-05-17", "--for", "24h", "--case", "2", "--now"),
-            ("--date", "--for", "--case", "--now"),
+            ("--live", "--date", "2024-05-17", "--for", "24h", "--now"),
+            ("--date", "--for", "--now"),
         ),
         (("--live", "--speed", "2"), ("--speed",)),
         (("--now",), ("--speed", "lock-step knows no machine time")),

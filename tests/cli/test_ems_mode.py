@@ -10,7 +10,7 @@ import pytest
 from broker.servers.embedded import EmbeddedBroker
 from tests.cli.calling import call
 from tests.cli.test_clock import started
-from tests.cli.test_services import MEMBERS, VARIANT
+from tests.cli.test_services import MEMBERS, SITE_OPTION
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def test_it_plans_and_commands_as_its_mode_says(mode: str, status: str, setpoint
     with EmbeddedBroker() as broker, ExitStack() as stack:
         for member in MEMBERS:
             chosen = ("--mode", mode) if member == ("ems",) else ()
-            stack.enter_context(started(tmp_path, *member, *chosen, *VARIANT, "--broker", str(broker.address)))
-        done = call("clock", *VARIANT, "--for", "1h", "--broker", str(broker.address), cwd=tmp_path)
+            stack.enter_context(started(tmp_path, *member, *chosen, *SITE_OPTION, "--broker", str(broker.address)))
+        done = call("clock", *SITE_OPTION, "--for", "1h", "--broker", str(broker.address), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     with closing(sqlite3.connect(tmp_path / "alone.sqlite")) as history:
         found = history.execute("SELECT payload FROM message WHERE channel = 'plan'").fetchall()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.site import Charger, Site
+from sites.loader import load_site
 from tests.cli.calling import call
 from twinswarm.cli import main
 
@@ -68,3 +70,32 @@ def test_the_summary_of_a_site_names_devices_profiles_and_cases(capsys: pytest.C
     told = capsys.readouterr().out
     for part in ("fit-g2v is valid", "carpark is valid", "40 kWh", "price_volatile", "2018-05-14T00:00", "18 stays"):
         assert part in told
+
+
+def test_the_resolved_site_is_one_variant_and_needs_no_file_any_more(tmp_path: Path) -> None:
+    options = ("--case", "3", "--storage", "bess", "--reference", "uncontrolled")
+    done = call("site", "resolve", "fit_g2v", *options, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "site.json").write_text(done.stdout)
+    site = load_site(tmp_path / "site.json")
+    assert "cases" not in json.loads(done.stdout)
+    assert (site.tariff.sale, site.tariff.spread_eur_per_kwh) == ("price_volatile", 0.06)
+    chargers = [device for device in site.devices.values() if isinstance(device, Charger)]
+    assert {(device.max_discharge_kw, device.controllable) for device in chargers} == {(0.0, False)}
+    assert site == Site.model_validate_json(done.stdout)
+
+
+def test_a_case_that_is_none_and_a_file_that_cannot_be_written_are_wrong_input(tmp_path: Path) -> None:
+    done = call("site", "resolve", "--case", "7", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--case: the site fit-g2v has the cases 1, 2, 3, 4, 5, 6 (received '7')" in done.stderr
+    done = call("site", "resolve", "-o", "no/site.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--out: cannot be written: No such file or directory (received 'no/site.json')" in done.stderr
+
+
+def test_services_take_no_variant_of_their_own(tmp_path: Path) -> None:
+    for service in (("twin", "ev1"), ("grid",), ("ems",), ("forecast",), ("tariff",), ("recorder",), ("clock",)):
+        done = call(*service, "--case", "3", cwd=tmp_path)
+        assert done.returncode == 2, service
+        assert "No such option: --case" in done.stderr, service

@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -10,10 +11,18 @@ from pathlib import Path
 
 from broker.servers.embedded import EmbeddedBroker
 from services.history.sqlite import History
+from sites.loader import load_description
 from tests.cli.calling import COMMAND, call, plain_environment
+from twinswarm.simulation.variants import Reference, StorageChoice, resolve
 
-VARIANT = ("--storage", "none", "--reference", "no-cars")
-"""Few processes: no BESS, no cars."""
+_FOLDER = tempfile.TemporaryDirectory()
+_FILE = Path(_FOLDER.name) / "site.json"
+_FILE.write_text(
+    resolve(load_description("fit_g2v"), None, StorageChoice.NONE, Reference.NO_CARS).model_dump_json(),
+    encoding="utf-8",
+)
+SITE_OPTION = ("--site", str(_FILE))
+"""Resolved for few processes: no BESS, no cars."""
 MEMBERS = (
     ("twin", "pv"),
     ("twin", "building"),
@@ -34,7 +43,7 @@ def _started(broker: str, folder: Path) -> Iterator[list[subprocess.Popen[bytes]
             options = ("--broker", broker, "--checkpoints", "state", "--once", "--heartbeat", f"alive-{name}")
             processes.append(
                 subprocess.Popen(
-                    [*COMMAND, *member, *VARIANT, *options],
+                    [*COMMAND, *member, *SITE_OPTION, *options],
                     cwd=folder,
                     env=plain_environment(),
                     stderr=subprocess.DEVNULL,
@@ -57,7 +66,9 @@ def await_file(path: Path) -> None:
 def test_services_started_one_by_one_live_through_a_run_and_end_with_it(tmp_path: Path) -> None:
     with EmbeddedBroker() as broker, _started(str(broker.address), tmp_path) as processes:
         address = str(broker.address)
-        clock = call("clock", *VARIANT, "--for", "1h", "--broker", address, "--heartbeat", "alive-clock", cwd=tmp_path)
+        clock = call(
+            "clock", *SITE_OPTION, "--for", "1h", "--broker", address, "--heartbeat", "alive-clock", cwd=tmp_path
+        )
         assert clock.returncode == 0, clock.stderr
         assert [process.wait(20) for process in processes] == [0] * len(MEMBERS)
     members = {"pv", "building", "network", "ems", "forecast", "tariff", "recorder", "clock"}

@@ -13,9 +13,10 @@ from jsonschema import Draft202012Validator
 
 from schemas.errors import InputError, RemoteMessageError
 from schemas.examples import examples
-from schemas.export import message_schemas, site_schema, write_schemas
+from schemas.export import message_schemas, write_schemas
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import BODIES, TELEMETRY, decode
+from sites.json_schema import site_schema
 from sites.loader import builtin_sites, load_site
 from sites.loader.yaml_text import read_yaml
 
@@ -173,7 +174,8 @@ def test_site_schema_and_loader_refuse_the_same(old: str, new: str, tmp_path: Pa
 
 
 def test_schemas_are_written_one_file_a_type_and_always_the_same(tmp_path: Path) -> None:
-    first, second = write_schemas(tmp_path / "a"), write_schemas(tmp_path / "b" / "c")
+    site = {"site": site_schema()}
+    first, second = write_schemas(tmp_path / "a", site), write_schemas(tmp_path / "b" / "c", site)
     assert [path.name for path in first] == sorted(f"{name}.json" for name in [*SCHEMAS, "site"])
     assert {path.name for path in first} >= {"setpoint.json", "telemetry.charger.json", "telemetry.network.json"}
     for one, other in zip(first, second, strict=True):

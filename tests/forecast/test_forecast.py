@@ -54,10 +54,9 @@ def of(series: Series, quantity: Quantity) -> ValueSeries:
 
 
 def test_forecast_holds_the_typical_day_and_the_clear_sky_and_never_the_cloud(study: Site) -> None:
-    case = study.model_copy(
-        update={"devices": study.devices | {"pv": study.devices["pv"].model_copy(update=study.cases["1"].pv)}}
-    )
-    series = published(Forecast(case, pv_power), turn(MIDNIGHT))
+    under_the_cloud = load_site("fit_g2v", "1")
+    assert under_the_cloud.devices["pv"] != study.devices["pv"]
+    series = published(Forecast(under_the_cloud, pv_power), turn(MIDNIGHT))
     noon = MIDNIGHT + timedelta(hours=12, minutes=45)
     # Rows 00:00 and 12:45 of sites/data/fit_g2v/profiles.csv.
     assert of(series, Quantity.LOAD).at(MIDNIGHT) == 49.47

@@ -1,5 +1,6 @@
 """The sites in the box: complete, as the study's tables say, and equal after a trip through JSON."""
 
+import json
 import math
 import os
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.site import Bess, Charger, DayProfile, Irradiance, Meter, PowerProfile, Pv, Site, TimeProfile
-from sites.loader import builtin_sites, load_site
+from sites.loader import builtin_sites, load_description, load_site
 from sites.loader.template import write_template
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def test_fitted_sites_have_a_day_of_24_hours_as_their_date(name: str) -> None:
 
 @pytest.mark.parametrize("name", FITS)
 def test_cases_are_those_of_the_studys_table_ii(name: str) -> None:
-    site = load_site(name)
+    site = load_description(name)
     # Table II of the study: price, spread [€/kWh], cloud.
     table = {
         "1": ("italian", 0.10, True),
@@ -110,6 +111,8 @@ def test_cases_are_those_of_the_studys_table_ii(name: str) -> None:
         for label, case in site.cases.items()
     } == table
     assert site.tariff == site.cases["6"].tariff
+    assert site.under("6") == load_site(name) == load_site(name, "6"), "without a case it is the site of case 6"
+    assert "cases" not in json.loads(load_site(name).model_dump_json()), "a service knows no cases"
     assert all(case.pv in ({}, {"pv": PowerProfile(profile="pv_cloud")}) for case in site.cases.values())
     assert all(isinstance(p, DayProfile) and len(p.values) == 96 for p in site.profiles.values())
 

@@ -37,7 +37,7 @@ def folder_site(tmp_path: Path) -> Path:
 
 
 def test_the_checked_in_file_is_the_output_for_the_default_site() -> None:
-    text = compose_file(StackOrder(load_site("fit_g2v"), "fit_g2v", in_the_box=True))
+    text = compose_file(StackOrder(load_site("fit_g2v"), "fit_g2v", in_the_image="fit_g2v"))
     assert DEFAULT.read_text(encoding="utf-8") == text, "write it anew: twinswarm compose fit_g2v"
 
 
@@ -110,21 +110,23 @@ def test_env_example_lists_every_variable_with_its_default() -> None:
     assert listed == used
 
 
-def test_the_variant_is_told_to_every_participant(tmp_path: Path) -> None:
+def test_all_containers_of_a_variant_read_one_resolved_site(tmp_path: Path) -> None:
     done = call("compose", "fit_g2v", "--case", "3", "--storage", "v2g", "--out", "c.yaml", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "c.yaml\n")
+    assert (done.returncode, done.stdout) == (0, "c.yaml\nfit-g2v.site.json\n")
+    resolved = call("site", "resolve", "fit_g2v", "--case", "3", "--storage", "v2g", cwd=tmp_path).stdout
+    assert (tmp_path / "fit-g2v.site.json").read_text() == resolved
     made = services(tmp_path / "c.yaml")
     assert "bess" not in made, "it does not take part"
-    assert "secrets-bess:/secrets/bess" in made["provision"]["volumes"], "it has a certificate all the same"
     participants = [name for name, told in made.items() if "--broker" in told.get("command", "")]
     assert set(participants) == {*TWINS - {"bess"}, "ems", "clock", "recorder", "forecast", "tariff"} | {
         "ems-live",
         "clock-live",
     }
     for name in participants:
-        # A live clock has no tariff and lets every device of the site in.
-        variant = "" if name == "clock-live" else " --case 3 --storage v2g"
-        assert f"--site fit_g2v{variant} --broker" in made[name]["command"]
+        assert "--site /etc/twinswarm/site.json --broker" in made[name]["command"]
+        assert made[name]["configs"] == [{"source": "site", "target": "/etc/twinswarm/site.json"}]
+    assert "stack /etc/twinswarm/site.json" in made["provision"]["command"]
+    assert "--case" not in (tmp_path / "c.yaml").read_text().replace("`twinswarm compose fit_g2v --case 3", "")
 
 
 def test_a_site_of_ones_own_is_carried_in_a_file_beside_it(folder_site: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InputError
-from schemas.site import Charger, Site
-from sites.loader import load_site
+from schemas.site import Charger
+from sites.description import SiteDescription
+from sites.loader import load_description
 from twinswarm.simulation.variants import Reference
 from twinswarm.study.calibration.fit import Fitted, calibrate
 from twinswarm.study.calibration.state import Point, State
@@ -16,29 +17,29 @@ SHIPPED = Path(__file__).parents[2] / "twinswarm" / "study" / "calibration"
 
 
 @pytest.fixture(scope="module")
-def site() -> Site:
-    return load_site("fit_g2v")
+def site() -> SiteDescription:
+    return load_description("fit_g2v")
 
 
 def parameter(how: How, *paths: str, hours: tuple[float, float] | None = None) -> Parameter:
     return Parameter(name="p", how=how, paths=paths, start=1.0, least=0.5, most=2.0, hours=hours)
 
 
-def test_a_scale_group_reaches_every_charger(site: Site) -> None:
+def test_a_scale_group_reaches_every_charger(site: SiteDescription) -> None:
     scaled = Fitting(site, (parameter(How.SCALE, "devices.{charger}.max_charge_kw"),)).with_values([2.0])
     found = {device.max_charge_kw for device in scaled.devices.values() if isinstance(device, Charger)}
     assert found == {2 * 22.5}
     assert scaled.devices["bess"] == site.devices["bess"]
 
 
-def test_a_path_leads_into_lists(site: Site) -> None:
+def test_a_path_leads_into_lists(site: SiteDescription) -> None:
     fitting = Fitting(site, (parameter(How.SET, "devices.ev1.daily.*.arrival_soc_frac"),))
     charger = fitting.with_values([0.6]).devices["ev1"]
     assert isinstance(charger, Charger)
     assert charger.daily[0].arrival_soc_frac == 0.6
 
 
-def test_hours_choose_the_steps_of_a_day(site: Site) -> None:
+def test_hours_choose_the_steps_of_a_day(site: SiteDescription) -> None:
     fitting = Fitting(site, (parameter(How.SHIFT, "profiles.load_measured.values", hours=(9.0, 9.5)),))
     before, after = site.profiles["load_measured"].values, fitting.with_values([1.5]).profiles["load_measured"].values
     moved = [place for place, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
@@ -46,28 +47,28 @@ def test_hours_choose_the_steps_of_a_day(site: Site) -> None:
     assert after[36] == before[36] + 1.5
 
 
-def test_values_that_change_nothing_give_the_same_site(site: Site) -> None:
+def test_values_that_change_nothing_give_the_same_site(site: SiteDescription) -> None:
     fitting = Fitting(site, (parameter(How.SCALE, "profiles.price_italian.values"),))
     assert fitting.with_values([1.0]) == site
 
 
 @pytest.mark.parametrize("path", ["devices.ev9.max_charge_kw", "devices.{heatpump}.power", "profiles.load.values"])
-def test_a_path_that_leads_nowhere_is_named(site: Site, path: str) -> None:
+def test_a_path_that_leads_nowhere_is_named(site: SiteDescription, path: str) -> None:
     with pytest.raises(InputError, match="parameter p: this path leads nowhere"):
         Fitting(site, (parameter(How.SCALE, path),)).with_values([1.0])
 
 
-def test_a_path_to_something_else_than_numbers_is_refused(site: Site) -> None:
+def test_a_path_to_something_else_than_numbers_is_refused(site: SiteDescription) -> None:
     with pytest.raises(InputError, match="is to lead to a number"):
         Fitting(site, (parameter(How.SCALE, "devices.ev1.kind"),)).with_values([1.0])
 
 
-def test_a_site_that_is_none_any_more_is_refused(site: Site) -> None:
+def test_a_site_that_is_none_any_more_is_refused(site: SiteDescription) -> None:
     with pytest.raises(InputError, match="soc_max_frac"):
         Fitting(site, (parameter(How.SET, "devices.{bess}.initial_soc_frac"),)).with_values([0.99])
 
 
-def test_bounds_that_make_no_site_are_told_before_a_point_is_looked_at(site: Site) -> None:
+def test_bounds_that_make_no_site_are_told_before_a_point_is_looked_at(site: SiteDescription) -> None:
     soc = Parameter(
         name="soc", how=How.SET, paths=("devices.{bess}.initial_soc_frac",), start=0.5, least=0.01, most=0.99
     )
@@ -89,8 +90,8 @@ def test_every_fault_of_a_target_is_told_at_once(tmp_path: Path) -> None:
     assert len(error.value.faults) >= 2
 
 
-def test_the_site_in_the_box_lies_within_the_bounds_of_the_calibration_that_made_it(site: Site) -> None:
-    target, began = read_target(SHIPPED / "smart.toml"), load_site(SHIPPED / "prototype")
+def test_the_site_in_the_box_lies_within_the_bounds_of_the_calibration_that_made_it(site: SiteDescription) -> None:
+    target, began = read_target(SHIPPED / "smart.toml"), load_description(SHIPPED / "prototype")
     assert target.reference is Reference.SMART
     start = [one.start for one in target.parameter]
     assert Fitting(began, target.parameter).with_values(start).model_dump() == began.model_dump()
@@ -109,7 +110,7 @@ def test_the_site_in_the_box_lies_within_the_bounds_of_the_calibration_that_made
     assert site.cases == began.cases
 
 
-def one_case(site: Site) -> Site:
+def one_case(site: SiteDescription) -> SiteDescription:
     return site.model_copy(update={"cases": {"6": site.cases["6"]}})
 
 
@@ -122,7 +123,7 @@ TARGET = Target(
 
 
 @pytest.fixture(scope="module")
-def stopped(site: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fitted]:
+def stopped(site: SiteDescription, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fitted]:
     """One parameter, one case, three points: the start, its difference, and one step."""
     file = tmp_path_factory.mktemp("calibration") / "state.json"
     small = one_case(site)
@@ -146,7 +147,7 @@ def test_a_calibration_is_never_worse_than_its_start(stopped: tuple[Path, Fitted
     assert fitted.jacobian.shape == (3 + 3, 1)
 
 
-def test_it_goes_on_through_the_points_that_are_known(site: Site, stopped: tuple[Path, Fitted]) -> None:
+def test_it_goes_on_through_the_points_that_are_known(site: SiteDescription, stopped: tuple[Path, Fitted]) -> None:
     file, before = stopped
     small = one_case(site)
     new: list[Point] = []
@@ -157,7 +158,7 @@ def test_it_goes_on_through_the_points_that_are_known(site: Site, stopped: tuple
     assert again.best == before.best
 
 
-def test_a_state_of_another_target_is_refused(site: Site, stopped: tuple[Path, Fitted]) -> None:
+def test_a_state_of_another_target_is_refused(site: SiteDescription, stopped: tuple[Path, Fitted]) -> None:
     file, _ = stopped
     other = TARGET.model_copy(update={"scale_psf": 0.01})
     with pytest.raises(InputError, match="another site or target"):

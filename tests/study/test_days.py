@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from schemas.site import Site
-from sites.loader import load_site
+from sites.description import SiteDescription
+from sites.loader import load_description
 from twinswarm.simulation.pipeline import Order, conduct_in_memory
-from twinswarm.simulation.variants import Reference, StorageChoice, with_case
+from twinswarm.simulation.variants import Reference, StorageChoice
 from twinswarm.study.day import Day, live_through
 from twinswarm.study.orders import Key, site_of
 from twinswarm.study.pool import Pool
@@ -17,12 +17,12 @@ CASE = "1"
 
 
 @pytest.fixture(scope="module")
-def site() -> Site:
-    return load_site("fit_g2v")
+def site() -> SiteDescription:
+    return load_description("fit_g2v")
 
 
 @pytest.fixture(scope="module")
-def days(site: Site) -> dict[StorageChoice, Day]:
+def days(site: SiteDescription) -> dict[StorageChoice, Day]:
     order = StudyOrder.of(site, Reference.SMART, [CASE])
     return {
         storage: live_through(site_of(site, Key(CASE, storage), Reference.SMART), order.course)
@@ -31,10 +31,10 @@ def days(site: Site) -> dict[StorageChoice, Day]:
 
 
 def test_a_day_of_the_study_equals_the_recorded_run_to_the_last_bit(
-    site: Site, days: dict[StorageChoice, Day], tmp_path: Path
+    site: SiteDescription, days: dict[StorageChoice, Day], tmp_path: Path
 ) -> None:
     course = StudyOrder.of(site, Reference.SMART, [CASE]).course
-    order = Order(with_case(site, CASE), course, StorageChoice.BOTH, Reference.SMART, tmp_path / "history.sqlite")
+    order = Order(site.under(CASE), course, StorageChoice.BOTH, Reference.SMART, tmp_path / "history.sqlite")
     run = conduct_in_memory(order)
     both, reference = days[StorageChoice.BOTH], days[StorageChoice.NONE]
     assert both.cost_eur == run.cost_eur
@@ -46,7 +46,7 @@ def test_a_day_of_the_study_equals_the_recorded_run_to_the_last_bit(
     assert both.stored_kwh - reference.stored_kwh == run.stored_energy_difference_kwh
 
 
-def test_other_processes_find_the_same_bits(site: Site, days: dict[StorageChoice, Day]) -> None:
+def test_other_processes_find_the_same_bits(site: SiteDescription, days: dict[StorageChoice, Day]) -> None:
     order = StudyOrder.of(site, Reference.SMART, [CASE])
     sites = {storage: site_of(site, Key(CASE, storage), Reference.SMART) for storage in days}
     told: list[StorageChoice] = []

@@ -52,6 +52,16 @@ for panel, commands in _GROUPS.items():
 
 app.add_typer(provision.app, name="provision", help=help_text(provision.site.__doc__), rich_help_panel=_SITE)
 
+site = typer.Typer(no_args_is_help=True)
+for about in (files.resolve, checks.check, files.init):
+    site.command(help=help_text(about.__doc__))(about)
+app.add_typer(
+    site,
+    name="site",
+    help=help_text("Site descriptions: **resolve** one for the services of a run, check, init."),
+    rich_help_panel=_SITE,
+)
+
 _ALONE: dict[str, Callable[..., None]] = {
     "twin": members.twin,
     "network": members.network,

@@ -14,7 +14,7 @@ from schemas.errors import Fault, InputError, shorten
 from schemas.site import Site
 from twinswarm.deploy.process import Connection
 from twinswarm.simulation.runs import course_of, parse_date, parse_duration
-from twinswarm.simulation.variants import Reference, StorageChoice, with_case, with_storage
+from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 
 RUNS = Path("runs")
 """Where histories and reports go when nothing else is said."""
@@ -34,6 +34,16 @@ SiteOption = Annotated[
         metavar="FILE|NAME",
         help="Site description: a YAML file, a folder with site.yaml, resolved JSON, or a site in the box "
         "(fit_g2v, fit_none, fit_uncontrolled, carpark).",
+        rich_help_panel=_SITE,
+    ),
+]
+ResolvedSiteOption = Annotated[
+    str,
+    typer.Option(
+        "--site",
+        metavar="FILE|NAME",
+        help="The site that all services of a run share: JSON as `twinswarm site resolve` writes it. A description, or "
+        "a site in the box, is one without a variant: its own tariff, all of its storage.",
         rich_help_panel=_SITE,
     ),
 ]
@@ -241,8 +251,14 @@ def variant(site: str, case: str | None, storage: StorageChoice, reference: Refe
     """Raises InputError with every fault of the description."""
     from sites.loader import load_site
 
-    loaded = load_site(site)
-    return Variant(loaded if case is None else with_case(loaded, case), storage, reference)
+    return Variant(load_site(site, case), storage, reference)
+
+
+def resolved_site(site: str) -> Site:
+    """The site of a service: resolved already, or described without a variant. Raises InputError."""
+    from sites.loader import load_site
+
+    return load_site(site)
 
 
 def course(site: Site, date: str | None, length: str | None) -> Course:

@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from schemas.site import AnyDevice, Bess, Charger, DayProfile, Meter, PowerProfile, Profile, Pv, Site, Tariff
+from sites.description import SiteDescription
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 
-def tell_site(site: Site, file: str, console: "Console") -> None:
+def tell_site(site: SiteDescription, file: str, console: "Console") -> None:
     """Prints what the site has."""
     from rich.text import Text
 
@@ -32,7 +33,7 @@ def tell_site(site: Site, file: str, console: "Console") -> None:
             console.print(table)
 
 
-def site_json(site: Site) -> dict[str, Any]:
+def site_json(site: SiteDescription) -> dict[str, Any]:
     """The summary for a program; powers in kW, energies in kWh."""
     return {
         "site": site.site,
@@ -127,7 +128,7 @@ def _span(profile: Profile, site: Site) -> dict[str, Any]:
     }
 
 
-def _cases(site: Site) -> "Table":
+def _cases(site: SiteDescription) -> "Table":
     from rich.table import Table
 
     table = Table(title="Cases", title_style="bold", title_justify="left")

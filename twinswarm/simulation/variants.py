@@ -2,8 +2,8 @@
 
 from enum import StrEnum
 
-from schemas.errors import InputError
 from schemas.site import AnyDevice, Bess, Charger, Site
+from sites.description import SiteDescription
 
 
 class StorageChoice(StrEnum):
@@ -23,17 +23,9 @@ class Reference(StrEnum):
     SMART = "smart"
 
 
-def with_case(site: Site, case: str) -> Site:
-    """The site under another of its tariffs and PV sources. Raises InputError for a case that it does not have."""
-    if case not in site.cases:
-        known = ", ".join(sorted(site.cases)) or "none"
-        raise InputError.one("--case", f"the site {site.site} has the cases {known}", case)
-    chosen = site.cases[case]
-    devices = {
-        name: device.model_copy(update={"source": chosen.pv[name]}) if name in chosen.pv else device
-        for name, device in site.devices.items()
-    }
-    return site.model_copy(update={"tariff": chosen.tariff, "devices": devices})
+def resolve(description: SiteDescription, case: str | None, storage: StorageChoice, reference: Reference) -> Site:
+    """The one site that all services of a run get. Raises InputError for a case that the site does not have."""
+    return with_storage(description.under(case), storage, reference)
 
 
 def with_storage(site: Site, storage: StorageChoice, reference: Reference) -> Site:

@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas.messages import MeterRole
 from schemas.site import Bess, Charger, DayProfile, Meter, PowerProfile, Pv, Site
+from sites.description import SiteDescription
 
 PUBLISHED = (
     "BESS of 40 kWh, wished at 85 % at midnight",
@@ -31,7 +32,7 @@ NOT_KNOWN = (
 """What no fit can tell."""
 
 
-def parameters(site: Site) -> dict[str, Any]:
+def parameters(site: SiteDescription) -> dict[str, Any]:
     """Numbers of the site by group, units in the names; the profiles as their energy or mean."""
     return {
         "site": site.site,

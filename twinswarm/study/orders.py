@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from schemas.errors import InputError
 from schemas.site import Site
-from twinswarm.simulation.variants import Reference, StorageChoice, with_case, with_storage
+from sites.description import SiteDescription
+from twinswarm.simulation.variants import Reference, StorageChoice, resolve
 from twinswarm.study.published import PSF_CASE, STORAGES
 
 ALL_STORAGES = (StorageChoice.NONE, *STORAGES)
@@ -31,7 +32,7 @@ TIES: dict[str, tuple[float, float]] = {
 prices, so that these days differ in which of the equal-cost plans is followed and next to nothing in cost."""
 
 
-def check_cases(site: Site, cases: Sequence[str]) -> None:
+def check_cases(site: SiteDescription, cases: Sequence[str]) -> None:
     """Raises InputError naming the cases that the site does not have."""
     missing = [case for case in cases if case not in site.cases]
     if missing:
@@ -49,9 +50,9 @@ def tie_days(cases: Sequence[str]) -> list[Key]:
     return [Key(PSF_CASE, storage, tie) for storage in STORAGES for tie in TIES if PSF_CASE in cases]
 
 
-def site_of(site: Site, key: Key, reference: Reference) -> Site:
+def site_of(site: SiteDescription, key: Key, reference: Reference) -> Site:
     """The site as it is on that day. Without V2G the cars are treated as the reference treats them."""
-    chosen = with_storage(with_case(site, key.case), key.storage, reference)
+    chosen = resolve(site, key.case, key.storage, reference)
     if not key.tie:
         return chosen
     throughput, flat = TIES[key.tie]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.site import Site
 from services.analysis.shaving import ShavingFactor
+from sites.description import SiteDescription
 from twinswarm.simulation.variants import StorageChoice
 from twinswarm.study.orders import Key, site_of, table_days
 from twinswarm.study.pool import Pool
@@ -99,7 +99,7 @@ def conduct_robustness(
 
     Raises TwinswarmError; InputError for a site without such loads.
     """
-    loads: dict[str, Site] = {QUIET: without_noise(order.site)}
+    loads: dict[str, SiteDescription] = {QUIET: without_noise(order.site)}
     loads |= {f"seed {seed}": with_other_noise(order.site, seed) for seed in SEEDS}
     keys = table_days(order.cases)
     sites = {(name, key): site_of(site, key, order.reference) for name, site in loads.items() for key in keys}

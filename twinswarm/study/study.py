@@ -9,6 +9,7 @@ from schemas.cycle import Course
 from schemas.errors import InputError
 from schemas.site import Site
 from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
+from sites.description import SiteDescription
 from twinswarm.simulation.runs import course_of
 from twinswarm.simulation.variants import Reference, StorageChoice
 from twinswarm.study.day import Day
@@ -30,13 +31,13 @@ SITES = {
 class StudyOrder:
     """What is to be run. ``cases`` are the site's own."""
 
-    site: Site
+    site: SiteDescription
     reference: Reference
     cases: tuple[str, ...]
     course: Course
 
     @classmethod
-    def of(cls, site: Site, reference: Reference, cases: Sequence[str] = ()) -> "StudyOrder":
+    def of(cls, site: SiteDescription, reference: Reference, cases: Sequence[str] = ()) -> "StudyOrder":
         """The site's day; without ``cases`` all that the site has. Raises InputError."""
         chosen = tuple(cases) or tuple(sorted(site.cases))
         check_cases(site, chosen)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from schemas.errors import InputError
 from schemas.messages import MeterRole
-from schemas.site import Bess, Charger, DayProfile, Meter, PowerProfile, Pv, Site
+from schemas.site import Bess, Charger, DayProfile, Meter, PowerProfile, Pv
+from sites.description import SiteDescription
 
 NOISE = 0.03
 """Standard deviation of the measured load against the forecast."""
@@ -16,7 +17,7 @@ deviation is 2.9 %."""
 SEEDS = tuple(range(1, 11))
 
 
-def load_profiles(site: Site) -> tuple[str, str]:
+def load_profiles(site: SiteDescription) -> tuple[str, str]:
     """Names of the measured and the forecast load. Raises InputError unless both are typical days of one meter."""
     for device in site.devices.values():
         if isinstance(device, Meter) and device.role is MeterRole.LOAD:
@@ -28,7 +29,7 @@ def load_profiles(site: Site) -> tuple[str, str]:
     raise InputError.one("--site", "needs a load meter with a measured and a forecast day for this", site.site)
 
 
-def has_other_loads(site: Site) -> bool:
+def has_other_loads(site: SiteDescription) -> bool:
     """Whether its measured load can be replaced by another one of the same typical day."""
     try:
         load_profiles(site)
@@ -37,18 +38,18 @@ def has_other_loads(site: Site) -> bool:
     return True
 
 
-def with_measured_load(site: Site, values: tuple[float, ...]) -> Site:
+def with_measured_load(site: SiteDescription, values: tuple[float, ...]) -> SiteDescription:
     measured, _ = load_profiles(site)
     return _with_profiles(site, {measured: values})
 
 
-def without_noise(site: Site) -> Site:
+def without_noise(site: SiteDescription) -> SiteDescription:
     """The load is what was forecast."""
     _, forecast = load_profiles(site)
     return with_measured_load(site, tuple(site.profiles[forecast].values))
 
 
-def with_other_noise(site: Site, seed: int) -> Site:
+def with_other_noise(site: SiteDescription, seed: int) -> SiteDescription:
     """The forecast load with correlated noise of 3 % from this seed: n_t = φ n_{t−1} + √(1−φ²) 0.03 ε_t."""
     _, forecast = load_profiles(site)
     source = random.Random(seed)  # noqa: S311 - a study wants the same noise every time
@@ -71,7 +72,7 @@ class Sweep:
     """With its unit."""
     case: str
     values: tuple[float, ...]
-    site_at: Callable[[Site, float], Site]
+    site_at: Callable[[SiteDescription, float], SiteDescription]
     note: str
 
 
@@ -125,7 +126,7 @@ def sweeps() -> tuple[Sweep, ...]:
     )
 
 
-def with_cloud_of(site: Site, hours: float) -> Site:
+def with_cloud_of(site: SiteDescription, hours: float) -> SiteDescription:
     """The PV of the cases with a cloud. Raises InputError for a site without such a fitted cloud."""
     sources = [
         (device.forecast, case.pv[name])
@@ -149,7 +150,7 @@ def with_cloud_of(site: Site, hours: float) -> Site:
     return _with_profiles(site, {clouded.profile: values})
 
 
-def with_dead_time(site: Site, seconds: float) -> Site:
+def with_dead_time(site: SiteDescription, seconds: float) -> SiteDescription:
     devices = {
         name: device.model_copy(update={"dead_time_s": seconds}) if isinstance(device, Bess | Charger) else device
         for name, device in site.devices.items()
@@ -157,7 +158,7 @@ def with_dead_time(site: Site, seconds: float) -> Site:
     return site.model_copy(update={"devices": devices})
 
 
-def with_bess_of(site: Site, capacity_kwh: float) -> Site:
+def with_bess_of(site: SiteDescription, capacity_kwh: float) -> SiteDescription:
     devices = {}
     for name, device in site.devices.items():
         devices[name] = device
@@ -173,7 +174,7 @@ def with_bess_of(site: Site, capacity_kwh: float) -> Site:
     return site.model_copy(update={"devices": devices})
 
 
-def with_cars(site: Site, number: float) -> Site:
+def with_cars(site: SiteDescription, number: float) -> SiteDescription:
     """The first charger so many times. Raises InputError for a site without chargers."""
     chargers = [(name, device) for name, device in site.devices.items() if isinstance(device, Charger)]
     if not chargers:
@@ -188,12 +189,12 @@ def with_cars(site: Site, number: float) -> Site:
     return site.model_copy(update={"devices": {**cars, **others}})
 
 
-def with_forecast_error(site: Site, multiple: float) -> Site:
+def with_forecast_error(site: SiteDescription, multiple: float) -> SiteDescription:
     measured, forecast = load_profiles(site)
     pairs = zip(site.profiles[forecast].values, site.profiles[measured].values, strict=True)
     return with_measured_load(site, tuple(expected + multiple * (found - expected) for expected, found in pairs))
 
 
-def _with_profiles(site: Site, values: dict[str, tuple[float, ...]]) -> Site:
+def _with_profiles(site: SiteDescription, values: dict[str, tuple[float, ...]]) -> SiteDescription:
     changed = {name: site.profiles[name].model_copy(update={"values": found}) for name, found in values.items()}
     return site.model_copy(update={"profiles": {**site.profiles, **changed}})

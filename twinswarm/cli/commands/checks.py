@@ -27,7 +27,7 @@ def check(
         twinswarm check fit_g2v carpark --json -
     """
     from schemas.errors import InputError
-    from sites.loader import load_site
+    from sites.loader import load_description
     from twinswarm.cli.site_tables import site_json, tell_site
 
     output = Output.to(json)
@@ -35,7 +35,7 @@ def check(
     found: list[dict[str, Any]] = []
     for file in files:
         try:
-            site = load_site(file)
+            site = load_description(file)
         except InputError as error:
             faults += error.faults
             found.append({"file": file, "valid": False, "faults": [fault_json(fault) for fault in error.faults]})

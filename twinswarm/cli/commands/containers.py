@@ -9,7 +9,7 @@ import typer
 from schemas.errors import InputError
 from twinswarm.cli import options
 from twinswarm.cli.output import DASH
-from twinswarm.simulation.variants import Reference, StorageChoice
+from twinswarm.simulation.variants import Reference, StorageChoice, resolve
 
 OUT = "compose.yaml"
 
@@ -31,19 +31,27 @@ def compose(
 ) -> None:
     """Write the **compose file of a site**: broker, InfluxDB, Grafana, and a container for each device and service.
 
-    The site's resolved description is written beside it as SITE.site.json, from where containers read it; sites in
-    the box are in the image. What an operator sets are variables, listed in .env.example.
+    All containers read one site: a site in the box, without a variant, from the image; any other is written resolved
+    beside the compose file as SITE.site.json. What an operator sets are variables, listed in .env.example.
 
     Examples:
         twinswarm compose fit_g2v
+        twinswarm compose fit_g2v --case 3 --storage v2g --out stack/compose.yaml
         twinswarm compose mysite --out stack/compose.yaml
         TWINSWARM_SOURCE=.. docker compose --project-directory stack run --rm provision
         docker compose --project-directory stack --profile sim up -d --wait
     """
-    from sites.loader import builtin_sites, load_site
+    from sites.loader import builtin_sites, load_description
     from twinswarm.deploy.stack.compose_file import MARK, StackOrder, compose_file
 
-    order = StackOrder(load_site(site), site, site in builtin_sites(), case, storage, reference)
+    chosen = {"--case": case, "--storage": storage, "--reference": reference}
+    defaults = {"--case": None, "--storage": StorageChoice.BOTH, "--reference": Reference.SMART}
+    variant = {option: value for option, value in chosen.items() if value is not None and value != defaults[option]}
+    order = StackOrder(
+        site=resolve(load_description(site), case, storage, reference),
+        given=" ".join([site, *(f"{option} {value}" for option, value in variant.items())]),
+        in_the_image=site if site in builtin_sites() and not variant else None,
+    )
     text = compose_file(order)
     if out == DASH:
         if order.site_file is not None:

@@ -1,9 +1,15 @@
-"""``init`` and ``schema``: files to start from."""
+"""``init``, ``site resolve`` and ``schema``: files to start from, and the one that services share."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from schemas.errors import InputError
+from twinswarm.cli import options
+from twinswarm.cli.output import DASH
+from twinswarm.simulation.variants import Reference, StorageChoice
 
 
 def init(
@@ -23,6 +29,37 @@ def init(
         typer.echo(path)
 
 
+def resolve(
+    site: Annotated[
+        str, typer.Argument(metavar="[SITE]", help="Site description: file, folder or name in the box.")
+    ] = options.SITE,
+    case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
+    reference: options.ReferenceOption = Reference.SMART,
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="FILE", help="The resolved site. - is standard output.")
+    ] = DASH,
+) -> None:
+    """Write the **one site that all services of a run share**: a case, its storage, profiles inlined, as JSON.
+
+    Every service command takes it as `--site FILE`, so that none of them can be of another variant than the rest.
+
+    Examples:
+        twinswarm site resolve --case 3 --storage bess > site.json
+        twinswarm clock --site site.json
+        twinswarm ems --site site.json
+    """
+    resolved = options.variant(site, case, storage, reference).taking_part.model_dump_json(indent=1) + "\n"
+    if out == DASH:
+        sys.stdout.write(resolved)
+        return
+    try:
+        Path(out).write_text(resolved, encoding="utf-8")
+    except OSError as error:
+        raise InputError.one("--out", f"cannot be written: {error.strerror}", out) from None
+    typer.echo(out)
+
+
 def schema(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; made if need be.")],
 ) -> None:
@@ -36,6 +73,7 @@ def schema(
     """
     from schemas.asyncapi import write_asyncapi
     from schemas.export import write_schemas
+    from sites.json_schema import site_schema
 
-    for path in (*write_schemas(directory), write_asyncapi(directory)):
+    for path in (*write_schemas(directory, {"site": site_schema()}), write_asyncapi(directory)):
         typer.echo(path)

@@ -14,7 +14,6 @@ from schemas.messages import EmsMode
 from schemas.site import NETWORK, Site
 from twinswarm.cli import options
 from twinswarm.deploy.process import Connection, Life, run_member, utc_now
-from twinswarm.simulation.variants import Reference, StorageChoice
 
 CheckpointsOption = Annotated[
     Path | None,
@@ -34,10 +33,7 @@ OnceOption = Annotated[
 
 def twin(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="A device of the site, such as ev1.")],
-    site: options.SiteOption = options.SITE,
-    case: options.CaseOption = None,
-    storage: options.StorageOption = StorageChoice.BOTH,
-    reference: options.ReferenceOption = Reference.SMART,
+    site: options.ResolvedSiteOption = options.SITE,
     broker: options.BrokerOption = options.BROKER,
     checkpoints: CheckpointsOption = None,
     once: OnceOption = False,
@@ -51,12 +47,12 @@ def twin(
     """Run the twin of **one device**: charger, battery, PV inverter or meter.
 
     It shows itself on the broker, publishes telemetry and obeys set-points, in the time of whatever session the
-    clock opens. Case, storage and reference have to be those of the clock's run.
+    clock opens. The site has to be the one of the clock's run.
 
     Examples:
         twinswarm twin ev1 --site fit_g2v --broker mqtt://127.0.0.1:1883 --checkpoints state
     """
-    chosen = options.variant(site, case, storage, reference).taking_part
+    chosen = options.resolved_site(site)
     if device not in chosen.devices:
         raise InputError.one("DEVICE", f"the site {chosen.site} has {', '.join(chosen.devices)}", device)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
@@ -67,10 +63,7 @@ def _service(device: str, told: str, example: str) -> Callable[..., None]:
     """The command of a participant that needs nothing but the site and the broker."""
 
     def serve(
-        site: options.SiteOption = options.SITE,
-        case: options.CaseOption = None,
-        storage: options.StorageOption = StorageChoice.BOTH,
-        reference: options.ReferenceOption = Reference.SMART,
+        site: options.ResolvedSiteOption = options.SITE,
         broker: options.BrokerOption = options.BROKER,
         checkpoints: CheckpointsOption = None,
         once: OnceOption = False,
@@ -81,7 +74,7 @@ def _service(device: str, told: str, example: str) -> Callable[..., None]:
         password_file: options.PasswordFileOption = None,
         heartbeat: options.HeartbeatOption = None,
     ) -> None:
-        chosen = options.variant(site, case, storage, reference).taking_part
+        chosen = options.resolved_site(site)
         connection = options.connection(broker, cafile, cert, key, username, password_file)
         _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
 
@@ -90,10 +83,7 @@ def _service(device: str, told: str, example: str) -> Callable[..., None]:
 
 
 def ems(
-    site: options.SiteOption = options.SITE,
-    case: options.CaseOption = None,
-    storage: options.StorageOption = StorageChoice.BOTH,
-    reference: options.ReferenceOption = Reference.SMART,
+    site: options.ResolvedSiteOption = options.SITE,
     mode: Annotated[
         EmsMode | None,
         typer.Option(
@@ -120,7 +110,7 @@ def ems(
         twinswarm ems --site fit_g2v --broker mqtt://127.0.0.1:1883
         twinswarm ems --site mysite --mode observe  to see what it would do with real devices
     """
-    chosen = options.variant(site, case, storage, reference).taking_part
+    chosen = options.resolved_site(site)
     if mode is not None:
         chosen = chosen.model_copy(update={"ems": chosen.ems.model_copy(update={"mode": mode})})
     connection = options.connection(broker, cafile, cert, key, username, password_file)
@@ -140,7 +130,7 @@ forecast = _service(
 tariff = _service(
     "tariff",
     "Run the **tariff**: purchase and sale prices in €/kWh as retained series.",
-    "twinswarm tariff --site fit_g2v --case 3 --broker mqtt://127.0.0.1:1883",
+    "twinswarm tariff --site site.json --broker mqtt://127.0.0.1:1883",
 )
 
 
@@ -155,10 +145,7 @@ def recorder(
             rich_help_panel="Results",
         ),
     ] = 1.0,
-    site: options.SiteOption = options.SITE,
-    case: options.CaseOption = None,
-    storage: options.StorageOption = StorageChoice.BOTH,
-    reference: options.ReferenceOption = Reference.SMART,
+    site: options.ResolvedSiteOption = options.SITE,
     broker: options.BrokerOption = options.BROKER,
     checkpoints: CheckpointsOption = None,
     once: OnceOption = False,
@@ -174,7 +161,7 @@ def recorder(
     Examples:
         twinswarm recorder --history sqlite:site.sqlite --broker mqtt://127.0.0.1:1883
     """
-    chosen = options.variant(site, case, storage, reference).taking_part
+    chosen = options.resolved_site(site)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     if not 0 <= disk_low <= 1e6:
         raise InputError.one("--disk-low", "0 (never) to 1000000 GiB", disk_low)
@@ -184,10 +171,7 @@ def recorder(
 
 
 def clock(
-    site: options.SiteOption = options.SITE,
-    case: options.CaseOption = None,
-    storage: options.StorageOption = StorageChoice.BOTH,
-    reference: options.ReferenceOption = Reference.SMART,
+    site: options.ResolvedSiteOption = options.SITE,
     date: options.DateOption = None,
     length: options.ForOption = None,
     speed: options.SpeedOption = options.LOCKSTEP,
@@ -244,7 +228,7 @@ def clock(
     from twinswarm.simulation.runs import new_run_id, parse_duration
 
     if live:
-        options.refuse_beside("--live", {"--date": date, "--for": length, "--case": case, "--now": from_now or None})
+        options.refuse_beside("--live", {"--date": date, "--for": length, "--now": from_now or None})
         if speed != options.LOCKSTEP:
             raise InputError.one("--speed", "cannot stand beside --live: real devices live in real time", speed)
     factor = 1.0 if live else options.parse_speed(speed)
@@ -252,7 +236,7 @@ def clock(
         options.refuse_beside("--now", {"--date": date})
         if factor is None:
             raise InputError.one("--speed", "a number is needed beside --now: lock-step knows no machine time", speed)
-    chosen = options.variant(site, case, storage, reference).taking_part
+    chosen = options.resolved_site(site)
     t0, span = None, None if length is None else parse_duration(length)
     if not (live or from_now):
         course = options.course(chosen, date, length)

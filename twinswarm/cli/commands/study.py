@@ -86,13 +86,13 @@ def study(
         twinswarm study --reference no-cars --out out
         twinswarm study --sensitivities               all that is to be known of the fit, in some minutes
     """
-    from sites.loader import load_site
+    from sites.loader import load_description
     from twinswarm.study.study import SITES, StudyOrder, pool_of
     from twinswarm.study.variations import has_other_loads
 
     output = Output.to(json)
     chosen = [case.strip() for case in cases.split(",")] if cases is not None else []
-    order = StudyOrder.of(load_site(site or SITES[reference]), reference, chosen)
+    order = StudyOrder.of(load_description(site or SITES[reference]), reference, chosen)
     _make(out)
     console = output.console
     with ExitStack() as stack:
@@ -149,14 +149,14 @@ def calibrate(
         twinswarm calibrate fit_g2v --target target.toml --state calibration.json
         twinswarm calibrate mysite --target target.toml --write fitted.json --points 50
     """
-    from sites.loader import load_site
+    from sites.loader import load_description
     from twinswarm.study.calibration.fit import calibrate as fit
     from twinswarm.study.calibration.state import State
     from twinswarm.study.calibration.tables import parameter_table, residual_table, to_json, verdict
     from twinswarm.study.calibration.target import read_target
 
     output = Output.to(json)
-    loaded, wanted = load_site(site), read_target(target)
+    loaded, wanted = load_description(site), read_target(target)
     console = output.console
     fitted = fit(
         loaded,

@@ -9,10 +9,9 @@ from schemas.site import NETWORK, SERVICES, Site
 from twinswarm.deploy.stack import accounts
 from twinswarm.deploy.stack.secrets import volumes
 from twinswarm.simulation.compose import members
-from twinswarm.simulation.variants import Reference, StorageChoice, with_case, with_storage
 
 SITE_FILE = "/etc/twinswarm/site.json"
-"""Where containers find the description of a site that is not in the box."""
+"""Where containers find a site that is not in the image as it is."""
 
 MARK = "# Written by `twinswarm compose "
 """Begins the line that tells a file of ours."""
@@ -27,45 +26,26 @@ class StackOrder:
     """Which stack is wanted."""
 
     site: Site
+    """The resolved site that all containers share."""
     given: str
-    """How the site was called: a file, or a name in the box."""
-    in_the_box: bool
-    """Then the image has it; otherwise containers read its description from a file."""
-    case: str | None = None
-    storage: StorageChoice = StorageChoice.BOTH
-    reference: Reference = Reference.SMART
-
-    @property
-    def taking_part(self) -> Site:
-        """Raises InputError for a case that the site does not have."""
-        site = self.site if self.case is None else with_case(self.site, self.case)
-        return with_storage(site, self.storage, self.reference)
+    """How the command was called: a file or a name in the box, and the options of a variant."""
+    in_the_image: str | None
+    """Name of the site if the image has it as it is; otherwise containers read it from a file."""
 
     @property
     def site_argument(self) -> str:
-        return self.given if self.in_the_box else SITE_FILE
-
-    @property
-    def variant(self) -> str:
-        """Options of the commands that take a variant of a site; what is their default is left out."""
-        given = {
-            "--case": self.case,
-            "--storage": None if self.storage is StorageChoice.BOTH else self.storage,
-            "--reference": None if self.reference is Reference.SMART else self.reference,
-        }
-        return "".join(f" {option} {value}" for option, value in given.items() if value is not None)
+        return SITE_FILE if self.in_the_image is None else self.in_the_image
 
     @property
     def site_file(self) -> str | None:
-        """Name of the file with the description, beside the compose file; None: the image has it."""
-        return None if self.in_the_box else f"{self.site.site}.site.json"
+        """Name of the file with the site, beside the compose file; None: the image has it."""
+        return f"{self.site.site}.site.json" if self.in_the_image is None else None
 
 
 def compose_file(order: StackOrder) -> str:
     """The text of compose.yaml.
 
-    Raises InputError for a device that is called as a service of the stack is or as none may be, and for an unknown
-    case.
+    Raises InputError for a device that is called as a service of the stack is or as none may be.
     """
     faults = [
         Fault(f"devices.{name}", "the stack has a service of this name", name)
@@ -78,7 +58,7 @@ def compose_file(order: StackOrder) -> str:
     ]
     if faults:
         raise InputError(faults)
-    everybody = members(order.taking_part)
+    everybody = members(order.site)
     environment = Environment(
         loader=PackageLoader("twinswarm.deploy.stack", "templates"),
         autoescape=False,  # noqa: S701  it is YAML; what is filled in are identifiers of a-z 0-9 - and words of ours
@@ -92,11 +72,9 @@ def compose_file(order: StackOrder) -> str:
         site=order.site,
         site_argument=order.site_argument,
         site_file=order.site_file,
-        variant=order.variant,
-        mark=f"{MARK}{order.given}{order.variant}`",
+        mark=f"{MARK}{order.given}`",
         twins=[name for name in everybody if name not in SERVICES],
         members=everybody,
-        # All of the site's devices have a certificate, whoever of them takes part.
         consumers=sorted(volumes(order.site)),
         accounts=accounts,
         network_twin=NETWORK,

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from schemas.errors import InputError
-from schemas.site import Site
+from sites.description import SiteDescription
 from twinswarm.study.calibration.state import Point, State
 from twinswarm.study.calibration.surface import FIRST_RADIUS, Array, Known, search
 from twinswarm.study.calibration.target import Fitting, Target
@@ -51,7 +51,7 @@ class Fitted:
     (residuals, parameters); None: not enough points for one."""
 
     @property
-    def site(self) -> Site:
+    def site(self) -> SiteDescription:
         return self.fitting.with_values(self.best.values)
 
     @property
@@ -99,7 +99,7 @@ def residuals_of(table: Table, target: Target) -> list[float]:
 
 
 def calibrate(
-    site: Site,
+    site: SiteDescription,
     target: Target,
     state: State,
     most_points: int,

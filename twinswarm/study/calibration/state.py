@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from schemas.site import Site
+from sites.description import SiteDescription
 from twinswarm.study.calibration.target import Target, cost_of
 
 
@@ -32,7 +32,7 @@ class State:
     points: list[Point] = field(default_factory=list)
 
     @classmethod
-    def open(cls, path: Path | None, site: Site, target: Target) -> "State":
+    def open(cls, path: Path | None, site: SiteDescription, target: Target) -> "State":
         """Raises InputError for a file of another site or target."""
         text = site.model_dump_json() + target.model_dump_json()
         fingerprint = hashlib.sha256(text.encode()).hexdigest()

@@ -28,7 +28,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.errors import Fault, InputError, faults_of
-from schemas.site import Site
+from sites.description import SiteDescription
 from twinswarm.simulation.variants import Reference
 
 
@@ -111,7 +111,7 @@ def read_target(path: Path) -> Target:
 class Fitting:
     """A site and the numbers of it that are searched."""
 
-    site: Site
+    site: SiteDescription
     parameters: tuple[Parameter, ...]
 
     def check_bounds(self) -> None:
@@ -130,7 +130,7 @@ class Fitting:
         if faults:
             raise InputError(faults)
 
-    def with_values(self, values: list[float]) -> Site:
+    def with_values(self, values: list[float]) -> SiteDescription:
         """The site with each parameter at its value, parameters applied in their order.
 
         Raises InputError where a path leads nowhere or the site would not be one any more.
@@ -140,7 +140,7 @@ class Fitting:
             for path in parameter.paths:
                 _apply(data, path, parameter, value)
         try:
-            return Site.model_validate(data)
+            return SiteDescription.model_validate(data)
         except ValidationError as error:
             raise InputError(faults_of(error, "the site with these parameters")) from None
 

@@ -10,11 +10,11 @@ from pydantic_core import to_json
 
 from schemas.errors import Fault, InputError
 from schemas.site import ChargingSession
-from schemas.site.file_references import CablesFile, DayFile, SessionsFile, TimeFile
 from sites.loader.cables import FIELDS, TEXT_FIELDS, WAYS, resolved, ways_in
 from sites.loader.csv_table import Table, number, raise_some, read_csv
 from sites.loader.fault_locations import faults_in
 from sites.loader.nearest import did_you_mean
+from sites.written import CablesFile, DayFile, SessionsFile, TimeFile
 
 _PROFILE: TypeAdapter[DayFile | TimeFile] = TypeAdapter(Annotated[DayFile | TimeFile, Field(discriminator="type")])
 _SESSIONS = TypeAdapter(SessionsFile)
