@@ -95,7 +95,7 @@ def test_a_case_that_is_none_and_a_file_that_cannot_be_written_are_wrong_input(t
 
 
 def test_services_take_no_variant_of_their_own(tmp_path: Path) -> None:
-    for service in (("twin", "ev1"), ("grid",), ("ems",), ("forecast",), ("tariff",), ("recorder",), ("clock",)):
+    for service in (("twin", "ev1"), ("network",), ("ems",), ("forecast",), ("tariff",), ("recorder",), ("clock",)):
         done = call(*service, "--case", "3", cwd=tmp_path)
         assert done.returncode == 2, service
         assert "No such option: --case" in done.stderr, service
