@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from schemas.errors import Fault, InputError
+from schemas.errors import Code, Fault, InputError
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 FORMS = "embedded, mosquitto, mqtt://host:port or mqtts://host:port"
@@ -42,14 +42,20 @@ def parse_broker(text: str, *, where: str = "--broker") -> BrokerAddress | Local
         url = urlsplit(text)
         host = url.hostname
     except ValueError as error:
-        raise InputError.one(where, f"{error}; allowed is {FORMS}", text) from None
+        raise InputError.one(where, f"{error}; allowed is {FORMS}", text, code=Code.FORMAT) from None
     if url.scheme not in DEFAULT_PORTS or not host:
-        raise InputError.one(where, f"allowed is {FORMS}", None if "@" in text else text)
+        raise InputError.one(where, f"allowed is {FORMS}", None if "@" in text else text, code=Code.FORMAT)
     port, faults = _port(url, where)
     if url.username is not None or url.password is not None:
-        faults.append(Fault(where, "user name and password do not belong here; use --username and --password-file"))
+        faults.append(
+            Fault(
+                where,
+                "user name and password do not belong here; use --username and --password-file",
+                code=Code.CONFLICT,
+            )
+        )
     elif url.path not in ("", "/") or url.query or url.fragment:
-        faults.append(Fault(where, f"nothing may follow the port; allowed is {FORMS}", repr(text)))
+        faults.append(Fault(where, f"nothing may follow the port; allowed is {FORMS}", repr(text), code=Code.FORMAT))
     if faults:
         raise InputError(faults)
     return BrokerAddress(host, port, tls=url.scheme == "mqtts")
@@ -59,9 +65,11 @@ def _port(url: SplitResult, where: str) -> tuple[int, list[Fault]]:
     try:
         port = url.port
     except ValueError:
-        return 0, [Fault(where, "the port is a number from 1 to 65535", repr(url.netloc.rpartition(":")[2]))]
+        return 0, [
+            Fault(where, "the port is a number from 1 to 65535", repr(url.netloc.rpartition(":")[2]), code=Code.RANGE)
+        ]
     if port == 0:
-        return 0, [Fault(where, "the port is a number from 1 to 65535", "0")]
+        return 0, [Fault(where, "the port is a number from 1 to 65535", "0", code=Code.RANGE)]
     return port or DEFAULT_PORTS[url.scheme], []
 
 
@@ -81,18 +89,20 @@ class Credentials:
     def __post_init__(self) -> None:
         """Raises InputError with all faults."""
         faults = [
-            Fault(option, "there is no readable file of this name", repr(str(path)))
+            Fault(option, "there is no readable file of this name", repr(str(path)), code=Code.NOT_FOUND)
             for option, path in self._files()
             if path is not None and not _readable(path)
         ]
         if self.key is not None and self.cert is None:
-            faults.append(Fault("--key", "a key needs its certificate: give --cert, too"))
+            faults.append(Fault("--key", "a key needs its certificate: give --cert, too", code=Code.MISSING))
         if self.cert is not None and self.key is None:
-            faults.append(Fault("--cert", "a certificate needs its key: give --key, too"))
+            faults.append(Fault("--cert", "a certificate needs its key: give --key, too", code=Code.MISSING))
         if self.password_file is not None and self.username is None:
-            faults.append(Fault("--password-file", "a password needs a user name: give --username, too"))
+            faults.append(
+                Fault("--password-file", "a password needs a user name: give --username, too", code=Code.MISSING)
+            )
         if self.username == "":
-            faults.append(Fault("--username", "the user name is empty"))
+            faults.append(Fault("--username", "the user name is empty", code=Code.MISSING))
         if faults:
             raise InputError(faults)
 
@@ -109,7 +119,11 @@ class Credentials:
         if address.tls:
             return
         faults = [
-            Fault(option, f"certificates need an encrypted connection, but the broker is {address}; use mqtts://")
+            Fault(
+                option,
+                f"certificates need an encrypted connection, but the broker is {address}; use mqtts://",
+                code=Code.UNENCRYPTED,
+            )
             for option, path in self._files()
             if path is not None and option != "--password-file"
         ]
@@ -123,7 +137,7 @@ class Credentials:
         try:
             lines = self.password_file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError.one("--password-file", f"cannot be read: {error}") from None
+            raise InputError.one("--password-file", f"cannot be read: {error}", code=Code.UNREADABLE) from None
         return lines[0] if lines else ""
 
 

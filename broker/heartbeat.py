@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from schemas.errors import InputError, LocalStateError
+from schemas.errors import Code, InputError, LocalStateError
 
 PERIOD_S = 2.0
 """A loop that waits comes by so often. Supervisors are promised 5 s."""
@@ -33,7 +33,9 @@ class Heartbeat:
                 path.touch()
                 path.unlink()
             except OSError as error:
-                raise InputError.one("--heartbeat", f"cannot be written: {error.strerror}", str(path)) from None
+                raise InputError.one(
+                    "--heartbeat", f"cannot be written: {error.strerror}", str(path), code=Code.UNWRITABLE
+                ) from None
 
     def beat(self) -> None:
         """To be called by the loop in every turn. Raises LocalStateError when the file can no longer be written."""

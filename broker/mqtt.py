@@ -23,7 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from broker.address import BrokerAddress, Credentials
 from broker.heartbeat import NOBODY_LOOKS, PERIOD_S, Heartbeat
 from broker.transport import Delivery, Will
-from schemas.errors import BrokerUnreachableError, InputError
+from schemas.errors import BrokerUnreachableError, Code, InputError
 
 LOG = logging.getLogger(__name__)
 
@@ -118,7 +118,9 @@ class MqttTransport:
                     keyfile=None if credentials.key is None else str(credentials.key),
                 )
             except (ssl.SSLError, OSError, ValueError) as error:
-                raise InputError.one("--cafile, --cert, --key", f"cannot be loaded: {error}") from None
+                raise InputError.one(
+                    "--cafile, --cert, --key", f"cannot be loaded: {error}", code=Code.FORMAT
+                ) from None
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from schemas.errors import LocalStateError
+from schemas.errors import Code, LocalStateError
 from schemas.participant import Json
 
 
@@ -66,7 +66,9 @@ class FileCheckpoint:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
-            raise LocalStateError(f"{path} is in use by another process of the same participant") from None
+            raise LocalStateError(
+                f"{path} is in use by another process of the same participant", code=Code.IN_USE
+            ) from None
 
     def load(self) -> Json | None:
         try:

@@ -10,6 +10,7 @@ an `ack` with the reason, which is no `reject`, and is not counted here.
 
 from datetime import datetime, timedelta
 
+from schemas.errors import Code
 from schemas.messages import Metric, Reject
 from schemas.participant import Outgoing, Participant, own_metrics, own_topic
 from schemas.topics import Channel
@@ -45,7 +46,7 @@ class SelfReport:
         """The participant acted, which took so much machine time."""
         self._turn_s = turn_s if self._turn_s is None else max(self._turn_s, turn_s)
 
-    def reject(self, topic: str, reason: str) -> Outgoing | None:
+    def reject(self, topic: str, reason: str, code: Code) -> Outgoing | None:
         """What to send about a message that is ignored; None beyond the limit, and for rejects, so that none answers
         another."""
         topic = _plain(topic, _TOPIC_MOST)
@@ -53,7 +54,7 @@ class SelfReport:
         if silent:
             return None
         self._told.add(topic)
-        body = Reject(topic=topic, reason=_plain(reason, _REASON_MOST))
+        body = Reject(topic=topic, code=code, reason=_plain(reason, _REASON_MOST))
         return Outgoing(own_topic(self._participant, Channel.REJECT), body)
 
     def metric(self, now: datetime, skipped: int) -> Outgoing | None:

@@ -23,7 +23,7 @@ from runtime.checkpoint import CheckpointStore, NoCheckpoint
 from runtime.diagnostics import SelfReport
 from runtime.life import Life
 from runtime.schedule import Due, Schedule
-from schemas.errors import BrokerUnreachableError, RemoteMessageError
+from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
 from schemas.messages import BootId, Phase, Presence, Run, Stamp, State, TimeMode
 from schemas.participant import Outgoing, Participant, Received, Turn, own_inbox, own_topic
 from schemas.topics import RETAINED, Channel, Kind, Topic, matches, topic_filter
@@ -275,7 +275,7 @@ class WallLoop:
                 assert isinstance(body, Run)
                 self._on_session(stamp, body, now)
         except RemoteMessageError as error:
-            self._reject(delivery, str(error), now)
+            self._reject(delivery, error, now)
             return
         if topic == self._state_topic and self._announced and stamp.boot == self._life.boot:
             assert isinstance(body, State)
@@ -320,7 +320,8 @@ class WallLoop:
         self._inbox.append(received)
         self._transport.acknowledge(delivery)
 
-    def _reject(self, delivery: Delivery, reason: str, now: datetime) -> None:
+    def _reject(self, delivery: Delivery, error: RemoteMessageError, now: datetime) -> None:
+        reason = str(error)
         self._report.rejected += 1
         LOG.warning("%s ignores a message: %s", self._participant.device, reason)
         if self._own_inbox is None:
@@ -328,18 +329,18 @@ class WallLoop:
         else:
             self._own_inbox.reject(delivery.topic, delivery.payload, reason)
             self._settle_later(delivery)
-        self._tell_reject(delivery, reason, now)
+        self._tell_reject(delivery, reason, error.code, now)
 
     def _ignore(self, delivery: Delivery, reason: str, now: datetime) -> None:
         self._report.other_runs += 1
         self._transport.acknowledge(delivery)
         if not delivery.retained:  # what the broker keeps of an earlier run is nobody's mistake
-            self._tell_reject(delivery, reason, now)
+            self._tell_reject(delivery, reason, Code.OTHER_RUN, now)
 
-    def _tell_reject(self, delivery: Delivery, reason: str, now: datetime) -> None:
+    def _tell_reject(self, delivery: Delivery, reason: str, code: Code, now: datetime) -> None:
         if not self._in_session(now):
             return
-        reject = self._report.reject(delivery.topic, reason)
+        reject = self._report.reject(delivery.topic, reason, code)
         if reject is not None:
             self._send([reject], now)
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.export import message_schemas
 from schemas.messages import CONTRACT
 from schemas.roles import OBSERVER, READS, WRITES, Right
@@ -206,5 +206,5 @@ def write_asyncapi(directory: Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asyncapi(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise InputError.one(str(directory), f"cannot be written: {error.strerror}") from None
+        raise InputError.one(str(directory), f"cannot be written: {error.strerror}", code=Code.UNWRITABLE) from None
     return path

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import Phase
 
 ROLLCALL_CYCLE = (Phase.ROLLCALL, Phase.COMMIT)
@@ -27,7 +27,7 @@ class Course:
         seconds = (self.t_end - self.t0).total_seconds()
         if seconds <= 0 or seconds % self.step_s:
             raise InputError.one(
-                "run", f"its length must be a whole number of steps of {self.step_s} s", f"{seconds} s"
+                "run", f"its length must be a whole number of steps of {self.step_s} s", f"{seconds} s", code=Code.RANGE
             )
 
     @property

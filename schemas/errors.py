@@ -1,16 +1,95 @@
 """Errors that name the culprit: the user's input, a peer's message, or this program; retryable or not."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
 
+class Code(StrEnum):
+    """The kind of a fault, for programs. Codes are stable, texts are not; ``docs/errors.md`` says what to do.
+
+    The first group is of faults of an input, the second of messages of peers, the third of runs.
+    """
+
+    INVALID = "invalid"
+    """Not what is allowed there."""
+    MISSING = "missing"
+    """Something that is needed is not given, or not there."""
+    UNKNOWN = "unknown"
+    """A name of something that there is not: a field, a device, a profile, a case, a run."""
+    DUPLICATE = "duplicate"
+    """Given twice, or there is more than one where one is allowed."""
+    RESERVED = "reserved"
+    """A name that this program uses itself."""
+    FORMAT = "format"
+    """A text, a file or an address that cannot be read as what it should be."""
+    RANGE = "range"
+    """A number or a time outside what is allowed."""
+    CONFLICT = "conflict"
+    """Inputs that contradict one another."""
+    NOT_FOUND = "not-found"
+    """No such file, folder, history or process."""
+    UNREADABLE = "unreadable"
+    """A file, a disk or a folder that cannot be read."""
+    UNWRITABLE = "unwritable"
+    """A file or a folder that cannot be made or written."""
+    EXISTS = "exists"
+    """Something is there that would be overwritten."""
+    IN_USE = "in-use"
+    """Another process uses it."""
+    FOREIGN = "foreign"
+    """It belongs to another site, program, authority or version, or was changed by hand."""
+    PERMISSION = "permission"
+    """This account may not do that."""
+    UNENCRYPTED = "unencrypted"
+    """Certificates or passwords without an encrypted connection."""
+    NOT_INSTALLED = "not-installed"
+    """A program or library that this needs is not on this machine."""
+    EMPTY = "empty"
+    """There is nothing to read, settle or compare."""
+
+    CONTRACT = "contract"
+    """A message of another version of the contract."""
+    TOPIC = "topic"
+    """A topic that the contract does not have."""
+    SIZE = "size"
+    """A message that is too large."""
+    MESSAGE = "message"
+    """A message whose content is not of the contract."""
+    OTHER_RUN = "other-run"
+    """A message of a run that is not the one that goes on."""
+
+    UNREACHABLE = "unreachable"
+    """No broker or server answers there."""
+    REFUSED = "refused"
+    """The broker or server refuses this client."""
+    NO_ANSWER = "no-answer"
+    """A participant is missing, died or stopped answering."""
+    STOPPED = "stopped"
+    """A run was stopped before its end."""
+    STATE = "state"
+    """This process cannot go on with the state that it kept."""
+    SITE_BUSY = "site-busy"
+    """The site is in use: a run is open, or a device is online that this run did not start."""
+    FAILED = "failed"
+    """A run could not be carried to its end."""
+
+
 class TwinswarmError(Exception):
-    """Any error that this program raises on purpose. ``retryable``: the same call may succeed later."""
+    """Any error that this program raises on purpose. ``retryable``: the same call may succeed later.
+
+    ``code`` is that of the class if the error gives no other.
+    """
 
     retryable = False
+    usual_code: ClassVar[Code] = Code.FAILED
+
+    def __init__(self, text: str = "", *, code: Code | None = None) -> None:
+        super().__init__(text)
+        self.code = code or self.usual_code
 
 
 @dataclass(frozen=True)
@@ -20,6 +99,7 @@ class Fault:
     where: str
     what: str
     received: str | None = None
+    code: Code = field(default=Code.INVALID, kw_only=True)
 
     def __str__(self) -> str:
         received = "" if self.received is None else f" (received {self.received})"
@@ -29,35 +109,52 @@ class Fault:
 class InputError(TwinswarmError):
     """The user's input is wrong. Carries all faults at once; the command line ends with exit code 2."""
 
+    usual_code = Code.INVALID
+
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+        super().__init__("\n".join(map(str, self.faults)), code=self.faults[0].code if self.faults else None)
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """The code of each fault, in their order."""
+        return tuple(fault.code for fault in self.faults)
 
     @classmethod
-    def one(cls, where: str, what: str, received: object = None) -> "InputError":
-        return cls([Fault(where, what, None if received is None else shorten(received))])
+    def one(cls, where: str, what: str, received: object = None, *, code: Code = Code.INVALID) -> "InputError":
+        """An error of a single fault; of ``received`` a short form is kept."""
+        return cls([Fault(where, what, None if received is None else shorten(received), code=code)])
 
 
 class RemoteMessageError(TwinswarmError):
     """A peer's message is not of the contract. It goes to a dead letter and stops nobody."""
 
+    usual_code = Code.MESSAGE
+
 
 class LocalStateError(TwinswarmError):
     """This process cannot go on with what it has, for example an older checkpoint that was put back."""
+
+    usual_code = Code.STATE
 
 
 class BrokerUnreachableError(TwinswarmError):
     """No broker answers there, or it refuses this client."""
 
     retryable = True
+    usual_code = Code.UNREACHABLE
 
 
 class RunFailedError(TwinswarmError):
     """A run could not be carried to its end: a participant is missing, died, or stopped answering."""
 
+    usual_code = Code.FAILED
+
 
 class SiteBusyError(TwinswarmError):
-    """A simulation would command a site that lives: its session is open or a device of it is online."""
+    """A simulation would command a site that lives: its run is open, or a device of it is online."""
+
+    usual_code = Code.SITE_BUSY
 
 
 def shorten(value: object, limit: int = 80) -> str:
@@ -77,6 +174,20 @@ def faults_of(error: ValidationError, where: str) -> list[Fault]:
             where=f"{where}: {field(item['loc'])}" if item["loc"] else where,
             what=item["msg"].removeprefix("Value error, "),
             received=None if item["type"] in {"missing", "value_error"} else shorten(item["input"]),
+            code=code_of(item["type"]),
         )
         for item in error.errors(include_url=False)
     ]
+
+
+def code_of(rule: str) -> Code:
+    """The code of a pydantic rule, such as ``missing`` or ``less_than_equal``."""
+    if rule == "missing":
+        return Code.MISSING
+    if rule in {"extra_forbidden", "literal_error", "enum", "union_tag_invalid"}:
+        return Code.UNKNOWN
+    if rule.startswith(("greater_than", "less_than", "too_", "string_too_")) or rule == "finite_number":
+        return Code.RANGE
+    if rule.endswith(("_type", "_parsing")) or rule in {"string_pattern_mismatch", "json_invalid"}:
+        return Code.FORMAT
+    return Code.INVALID

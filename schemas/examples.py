@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from schemas.errors import Code
 from schemas.messages import (
     Ack,
     Alarm,
@@ -241,7 +242,11 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
         Kind.CHARGER,
         "ev1",
         Channel.REJECT,
-        Reject(topic=_SETPOINT_TOPIC, reason=f"{_SETPOINT_TOPIC}: power_kw: Input should be a valid number"),
+        Reject(
+            topic=_SETPOINT_TOPIC,
+            code=Code.MESSAGE,
+            reason=f"{_SETPOINT_TOPIC}: power_kw: Input should be a valid number",
+        ),
     ),
 )
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.examples import examples
 from schemas.messages import Setpoint, Telemetry
 from schemas.topics import Channel, Topic
@@ -142,5 +142,5 @@ def write_schemas(directory: Path, further: Mapping[str, dict[str, Any]] | None 
             path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             paths.append(path)
     except OSError as error:
-        raise InputError.one(str(directory), f"cannot be written: {error.strerror}") from None
+        raise InputError.one(str(directory), f"cannot be written: {error.strerror}", code=Code.UNWRITABLE) from None
     return paths

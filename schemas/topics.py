@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schemas.errors import RemoteMessageError, shorten
+from schemas.errors import Code, RemoteMessageError, shorten
 
 PREFIX = "twin/v2"
 FORMER_PREFIX = "twin/v1"
@@ -80,14 +80,17 @@ class Topic:
         match = _TOPIC.fullmatch(text)
         if text.startswith(f"{FORMER_PREFIX}/"):
             raise RemoteMessageError(
-                f"topic {shorten(text)} is of an earlier contract; topics begin with {PREFIX} now, see docs/topics.md"
+                f"topic {shorten(text)} is of an earlier contract; topics begin with {PREFIX} now, see docs/topics.md",
+                code=Code.CONTRACT,
             )
         if match is None:
-            raise RemoteMessageError(f"topic {shorten(text)} is not {PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}")
+            raise RemoteMessageError(
+                f"topic {shorten(text)} is not {PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}", code=Code.TOPIC
+            )
         try:
             return cls(match["site"], Kind(match["kind"]), match["device"], Channel(match["channel"]))
         except ValueError as error:
-            raise RemoteMessageError(f"topic {shorten(text)}: {shorten(str(error), 120)}") from None
+            raise RemoteMessageError(f"topic {shorten(text)}: {shorten(str(error), 120)}", code=Code.TOPIC) from None
 
 
 def client_id(site: str, device: str) -> str:

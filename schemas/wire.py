@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 from pydantic import ValidationError, create_model
 
-from schemas.errors import RemoteMessageError, faults_of, shorten
+from schemas.errors import Code, RemoteMessageError, faults_of, shorten
 from schemas.messages import (
     CONTRACT,
     Ack,
@@ -70,7 +70,7 @@ def body_type(kind: Kind, channel: Channel) -> type[Body]:
     try:
         return TELEMETRY[kind]
     except KeyError:
-        raise RemoteMessageError(f"a participant of kind {kind} sends no telemetry") from None
+        raise RemoteMessageError(f"a participant of kind {kind} sends no telemetry", code=Code.TOPIC) from None
 
 
 @cache
@@ -106,14 +106,17 @@ def decode(topic: Topic, payload: bytes) -> tuple[Stamp, Body]:
     The returned stamp and body are one object, which is both.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise RemoteMessageError(f"{topic}: {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")
+        raise RemoteMessageError(
+            f"{topic}: {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed", code=Code.SIZE
+        )
     model = wire_type(body_type(topic.kind, topic.channel))
     try:
         message = model.model_validate_json(payload)
     except ValidationError as error:
         if (spoken := _contract_of(payload)) not in (None, CONTRACT):
             raise RemoteMessageError(
-                f"{topic}: this message is of contract {shorten(spoken)}; contract {CONTRACT} is spoken here"
+                f"{topic}: this message is of contract {shorten(spoken)}; contract {CONTRACT} is spoken here",
+                code=Code.CONTRACT,
             ) from None
         faults = faults_of(error, str(topic))
         more = f" (and {len(faults) - 3} more faults)" if len(faults) > 3 else ""

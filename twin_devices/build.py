@@ -1,6 +1,6 @@
 """From a site description to its twins. Loads only what the kind of device needs."""
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.participant import Participant
 from schemas.site import Bess, Charger, Meter, Pv, Site
 
@@ -29,7 +29,7 @@ def build_twin(site: Site, device: str) -> Participant:
 
             return meter.Meter(site, device, spec)
         case None:
-            raise InputError.one("device", f"the site has {', '.join(sorted(site.devices))}", device)
+            raise InputError.one("device", f"the site has {', '.join(sorted(site.devices))}", device, code=Code.UNKNOWN)
 
 
 def build_network(site: Site) -> Participant:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import Fallback, MeterNameplate, MeterTelemetry, Setpoint
 from schemas.site import Meter as MeterSpec
 from schemas.site import Site
@@ -20,7 +20,11 @@ class Meter(Twin):
         """Raises InputError for a meter without a profile: it is a real one and has no twin."""
         super().__init__(site, device, spec, Fallback.IDLE)
         if spec.profile is None:
-            raise InputError.one(f"devices.{device}.profile", "a meter without a profile has no twin: it is a real one")
+            raise InputError.one(
+                f"devices.{device}.profile",
+                "a meter without a profile has no twin: it is a real one",
+                code=Code.MISSING,
+            )
         self._meter = spec
         self._zone = site.zone
         self._profile = site.profiles[spec.profile]

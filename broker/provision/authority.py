@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from broker.provision.key_pair import KeyPair
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 
 BACKDATED = timedelta(hours=1)
 """Begin of validity before the time of signing: clocks of brokers and devices differ."""
@@ -77,9 +77,9 @@ class Authority(KeyPair):
             serials = frozenset(one.serial_number for one in revoked)
             issued = revoked.last_update_utc
         except (ValueError, TypeError) as error:
-            raise InputError.one("crl.pem", f"is no list of revoked certificates: {error}") from None
+            raise InputError.one("crl.pem", f"is no list of revoked certificates: {error}", code=Code.FORMAT) from None
         if not ours:
-            raise InputError.one("crl.pem", "is not a list of this authority")
+            raise InputError.one("crl.pem", "is not a list of this authority", code=Code.FOREIGN)
         return RevocationList(serials, issued)
 
     def revocation_list(self, revoked: Iterable[Revocation], after: datetime | None, now: datetime) -> bytes:

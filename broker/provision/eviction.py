@@ -26,7 +26,7 @@ from broker.provision.acl import PROVISIONER
 from broker.provision.authority import Authority
 from broker.provision.identity import Identity, client_identity
 from broker.transport import Delivery
-from schemas.errors import BrokerUnreachableError, InputError, RemoteMessageError
+from schemas.errors import BrokerUnreachableError, Code, InputError, RemoteMessageError
 from schemas.messages import Presence, Stamp, State
 from schemas.topics import Channel, Topic, client_id, topic_filter
 from schemas.wire import decode, encode
@@ -58,7 +58,9 @@ def end_session(
     send it one. Raises InputError without TLS, BrokerUnreachableError when it is not there or does not reload in time.
     """
     if not address.tls:
-        raise InputError.one("--broker", "certificates need an encrypted connection; use mqtts://", str(address))
+        raise InputError.one(
+            "--broker", "certificates need an encrypted connection; use mqtts://", str(address), code=Code.UNENCRYPTED
+        )
     _await_reload(address, authority, canary, wait_s, remind)
     takeover = client_identity(authority, client_id(site, device), now, life=_TAKEOVER_LIFE)
     with _connected(address, authority, takeover, ()):

@@ -8,7 +8,7 @@ from broker.provision import files
 from broker.provision.identity import certified_hosts
 from broker.provision.layout import Folder
 from broker.provision.register import load_register
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.topics import PREFIX, Kind, client_id
 
 _README = """\
@@ -35,7 +35,7 @@ def export_client(root: Path, name: str, out: Path) -> None:
     Raises InputError: no such device, its key is not here, or ``out`` is there already.
     """
     if files.exists(out):
-        raise InputError.one("--out", "is there already and is not overwritten", str(out))
+        raise InputError.one("--out", "is there already and is not overwritten", str(out), code=Code.EXISTS)
     files.write(out.absolute(), packed_client(root, name))
 
 
@@ -45,7 +45,9 @@ def packed_client(root: Path, name: str) -> bytes:
     register = load_register(folder)
     if name not in register.clients:
         known = ", ".join(sorted(register.clients))
-        raise InputError.one("DEVICE", f"has no certificate; `provision add` makes one. There are {known}", name)
+        raise InputError.one(
+            "DEVICE", f"has no certificate; `provision add` makes one. There are {known}", name, code=Code.UNKNOWN
+        )
     contents = {"README.txt": _readme(folder, register.site, name, register.kinds[name]).encode()}
     for file, path in (
         ("ca.crt", folder.ca_certificate),
@@ -54,7 +56,7 @@ def packed_client(root: Path, name: str) -> bytes:
     ):
         content = files.read(path)
         if content is None:
-            raise InputError.one(str(path), "is not here: it was moved or handed over")
+            raise InputError.one(str(path), "is not here: it was moved or handed over", code=Code.NOT_FOUND)
         contents[file] = content
     return _tar(name, contents)
 
@@ -63,7 +65,7 @@ def _readme(folder: Folder, site: str, name: str, kind: Kind | None) -> str:
     path = folder.broker / "server.crt"
     server = files.read(path)
     if server is None:
-        raise InputError.one(str(path), "is missing; `provision SITE` makes it")
+        raise InputError.one(str(path), "is missing; `provision SITE` makes it", code=Code.MISSING)
     topics = f"reads {PREFIX}/{site}/#" if kind is None else f"{PREFIX}/{site}/{kind}/{name}/…"
     return _README.format(
         hosts=", ".join(certified_hosts(server, str(path))),

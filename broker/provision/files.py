@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 
 SECRET = 0o600
 PUBLIC = 0o644
@@ -29,7 +29,7 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except OSError as error:
-        raise InputError.one(str(path), f"cannot be made: {error.strerror}") from None
+        raise InputError.one(str(path), f"cannot be made: {error.strerror}", code=Code.UNWRITABLE) from None
 
 
 def part_of(path: Path) -> Path:
@@ -52,7 +52,7 @@ def write(path: Path, content: bytes, mode: int = SECRET) -> None:
             os.fsync(descriptor)
         part.replace(path)
     except OSError as error:
-        raise InputError.one(str(path), f"cannot be written: {error.strerror}") from None
+        raise InputError.one(str(path), f"cannot be written: {error.strerror}", code=Code.UNWRITABLE) from None
 
 
 def give_to_owner_of_folder(descriptor: int, path: Path) -> None:
@@ -70,7 +70,7 @@ def read(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InputError.one(str(path), f"cannot be read: {error.strerror}") from None
+        raise InputError.one(str(path), f"cannot be read: {error.strerror}", code=Code.UNREADABLE) from None
 
 
 def exists(path: Path) -> bool:
@@ -78,7 +78,7 @@ def exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise InputError.one(str(path), f"cannot be reached: {error.strerror}") from None
+        raise InputError.one(str(path), f"cannot be reached: {error.strerror}", code=Code.UNREADABLE) from None
 
 
 def delete(path: Path) -> bool:
@@ -88,5 +88,5 @@ def delete(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise InputError.one(str(path), f"cannot be deleted: {error.strerror}") from None
+        raise InputError.one(str(path), f"cannot be deleted: {error.strerror}", code=Code.UNWRITABLE) from None
     return True

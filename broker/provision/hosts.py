@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from schemas.errors import Fault, InputError, shorten
+from schemas.errors import Code, Fault, InputError, shorten
 
 ALLOWED = (
     "a host name or an address is allowed, such as broker.example.org or 192.0.2.7, without scheme, port, space or *"
@@ -21,7 +21,7 @@ def checked_hosts(option: str, told: Iterable[str]) -> tuple[str, ...]:
     for text in told:
         host = _host(text)
         if host is None:
-            faults.append(Fault(option, ALLOWED, shorten(text)))
+            faults.append(Fault(option, ALLOWED, shorten(text), code=Code.FORMAT))
         else:
             hosts.append(host)
     if faults:

@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from broker.provision.authority import BACKDATED, Authority, common_name, key_usage
 from broker.provision.key_pair import KeyPair
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 
 LIFE = timedelta(days=5 * 365)
 RENEWED_BEFORE_END = timedelta(days=90)
@@ -46,7 +46,7 @@ def certified_hosts(certificate: bytes, where: str) -> list[str]:
         extensions = x509.load_pem_x509_certificate(certificate).extensions
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound) as error:
-        raise InputError.one(where, f"is no certificate of a broker: {error}") from None
+        raise InputError.one(where, f"is no certificate of a broker: {error}", code=Code.FORMAT) from None
     addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
     return [*names.get_values_for_type(x509.DNSName), *addresses]
 
@@ -114,4 +114,6 @@ def _host(text: str) -> x509.GeneralName:
     try:
         return x509.DNSName(text)
     except ValueError:
-        raise InputError.one("--broker-name", "a host name (ASCII) or an address is allowed", text) from None
+        raise InputError.one(
+            "--broker-name", "a host name (ASCII) or an address is allowed", text, code=Code.FORMAT
+        ) from None

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class KeyPair:
             signed = x509.load_pem_x509_certificate(certificate)
             private = load_pem_private_key(key, None)
         except (ValueError, TypeError) as error:
-            raise InputError.one(where, f"no {cls.what}: {error}") from None
+            raise InputError.one(where, f"no {cls.what}: {error}", code=Code.FORMAT) from None
         if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != signed.public_key():
-            raise InputError.one(where, "the key is not that of the certificate")
+            raise InputError.one(where, "the key is not that of the certificate", code=Code.FOREIGN)
         return cls(signed, private)
 
     @property

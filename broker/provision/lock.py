@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from broker.provision import files
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 
 NAME = "lock"
 """Of the file, in ``authority/``. It is empty and stays: who deletes a lock's file lets two have it at once."""
@@ -45,12 +45,14 @@ def _open(path: Path) -> Iterator[int]:
         # To write, though nobody does: over NFS only a file that is open so can be locked.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, files.SECRET)
     except OSError as error:
-        raise InputError.one(str(path), f"cannot be opened: {error.strerror}") from None
+        raise InputError.one(str(path), f"cannot be opened: {error.strerror}", code=Code.UNREADABLE) from None
     try:
         try:
             files.give_to_owner_of_folder(descriptor, path)
         except OSError as error:
-            raise InputError.one(str(path), f"cannot be given to its folder's owner: {error.strerror}") from None
+            raise InputError.one(
+                str(path), f"cannot be given to its folder's owner: {error.strerror}", code=Code.PERMISSION
+            ) from None
         yield descriptor
     finally:
         os.close(descriptor)
@@ -64,9 +66,9 @@ def _await(descriptor: int, path: Path, wait_s: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 what = f"another command of provision works here and did not end within {wait_s:g} s; try again later"
-                raise InputError.one(str(path), what) from None
+                raise InputError.one(str(path), what, code=Code.IN_USE) from None
             time.sleep(_LOOK_EVERY_S)
         except OSError as error:
-            raise InputError.one(str(path), f"cannot be locked: {error.strerror}") from None
+            raise InputError.one(str(path), f"cannot be locked: {error.strerror}", code=Code.IN_USE) from None
         else:
             return

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from broker.provision import files
 from broker.provision.authority import Revocation
 from broker.provision.layout import Folder
-from schemas.errors import InputError, faults_of, shorten
+from schemas.errors import Code, InputError, faults_of, shorten
 from schemas.messages import DeviceId
 from schemas.roles import OBSERVER
 from schemas.topics import SITE_PATTERN, Kind
@@ -121,7 +121,9 @@ def load_register(folder: Folder) -> Register:
     """Raises InputError when there is none, or when it is damaged."""
     content = files.read(folder.register)
     if content is None:
-        raise InputError.one(str(folder.root), "was not made by twinswarm provision: it has no authority")
+        raise InputError.one(
+            str(folder.root), "was not made by twinswarm provision: it has no authority", code=Code.FOREIGN
+        )
     try:
         return Register.model_validate_json(content)
     except ValidationError as error:

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 
 
 def check_mosquitto(pid: int) -> None:
@@ -14,9 +14,11 @@ def check_mosquitto(pid: int) -> None:
     try:
         program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
     except OSError:
-        raise InputError.one("--pid", "there is no process of this number", pid) from None
+        raise InputError.one("--pid", "there is no process of this number", pid, code=Code.NOT_FOUND) from None
     if Path(program).name != "mosquitto":
-        raise InputError.one("--pid", f"is no Mosquitto but {program or 'a part of the system'}", pid)
+        raise InputError.one(
+            "--pid", f"is no Mosquitto but {program or 'a part of the system'}", pid, code=Code.FOREIGN
+        )
 
 
 def reload_mosquitto(pid: int) -> None:
@@ -25,4 +27,4 @@ def reload_mosquitto(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGHUP)
     except OSError as error:
-        raise InputError.one("--pid", f"cannot be told: {error.strerror}", pid) from None
+        raise InputError.one("--pid", f"cannot be told: {error.strerror}", pid, code=Code.PERMISSION) from None

@@ -26,7 +26,7 @@ from broker.provision.lock import NAME as LOCK
 from broker.provision.lock import locked
 from broker.provision.mosquitto_conf import BrokerPlace, configuration
 from broker.provision.register import Register, load_register
-from schemas.errors import Fault, InputError
+from schemas.errors import Code, Fault, InputError
 from schemas.roles import OBSERVER
 from schemas.site import NETWORK, SERVICES, Site
 from schemas.topics import Kind, client_id
@@ -64,7 +64,9 @@ def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) ->
 def _provision_site(work: "_Workspace", site: Site, place: BrokerPlace) -> Changes:
     wanted = clients_of(site)
     for name in wanted.keys() & {PROVISIONER}:
-        raise InputError.one(f"site {site.site}", "no device may have this name: provisioning uses it", name)
+        raise InputError.one(
+            f"site {site.site}", "no device may have this name: provisioning uses it", name, code=Code.RESERVED
+        )
     barred = work.register.barred
     for name, kind in wanted.items():
         if name not in barred:
@@ -96,9 +98,14 @@ def add_client(root: Path, name: str, kind: Kind | None, now: datetime) -> Chang
 def _add_client(work: "_Workspace", name: str, kind: Kind | None) -> Changes:
     fixed: Mapping[str, Kind | None] = {**SERVICES, NETWORK: Kind.NETWORK, OBSERVER: None}
     if name == PROVISIONER or (name in fixed and fixed[name] is not kind):
-        raise InputError.one("DEVICE", f"the name is reserved for the {name}", name)
+        raise InputError.one("DEVICE", f"the name is reserved for the {name}", name, code=Code.RESERVED)
     if name in work.register.clients and work.register.kinds[name] is not kind:
-        raise InputError.one("DEVICE", f"there is a {work.register.clients[name]} of this name; revoke it first", name)
+        raise InputError.one(
+            "DEVICE",
+            f"there is a {work.register.clients[name]} of this name; revoke it first",
+            name,
+            code=Code.DUPLICATE,
+        )
     work.admit(name, kind)
     work.certify(name)
     work.write_text(_ACL, access_list(work.register.site, work.register.kinds))
@@ -127,7 +134,9 @@ def revoke_client(root: Path, name: str, now: datetime) -> Revoked:
 def _revoke_client(work: "_Workspace", name: str, now: datetime) -> Revoked:
     if name not in work.register.clients and name not in work.register.barred:
         known = ", ".join(sorted(work.register.clients))
-        raise InputError.one("DEVICE", f"site {work.register.site} has given a certificate to {known}", name)
+        raise InputError.one(
+            "DEVICE", f"site {work.register.site} has given a certificate to {known}", name, code=Code.UNKNOWN
+        )
     canary = client_identity(work.authority, client_id(work.register.site, name), now, life=_CANARY_LIFE)
     work.remember(name)
     work.register = work.register.with_certificate(name, canary.serial).without(name, now)
@@ -172,10 +181,12 @@ def _refuse_foreign(folder: Folder) -> None:
             or any(one.name not in ours or path != folder.register.parent for one in path.iterdir())
         )
     except OSError as error:
-        raise InputError.one(str(folder.root), f"cannot be read: {error.strerror}") from None
+        raise InputError.one(str(folder.root), f"cannot be read: {error.strerror}", code=Code.UNREADABLE) from None
     if foreign:
         told = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
-        raise InputError.one(str(folder.root), f"has files that are not of twinswarm provision: {told}")
+        raise InputError.one(
+            str(folder.root), f"has files that are not of twinswarm provision: {told}", code=Code.FOREIGN
+        )
 
 
 def open_authority(folder: Folder) -> Authority:
@@ -183,7 +194,7 @@ def open_authority(folder: Folder) -> Authority:
     certificate, key = files.read(folder.ca_certificate), files.read(folder.ca_key)
     if certificate is None or key is None:
         lacks = folder.ca_certificate if certificate is None else folder.ca_key
-        raise InputError.one(str(lacks), "is missing; without it nothing can be signed")
+        raise InputError.one(str(lacks), "is missing; without it nothing can be signed", code=Code.MISSING)
     return Authority.load(certificate, key, f"{folder.ca_certificate}, {folder.ca_key}")
 
 
@@ -203,7 +214,9 @@ class _Workspace:
             return cls._new(folder, site, now)
         work = cls.existing(root, now)
         if work.register.site != site:
-            raise InputError.one(str(root), f"is the folder of site {work.register.site}, not of {site}")
+            raise InputError.one(
+                str(root), f"is the folder of site {work.register.site}, not of {site}", code=Code.FOREIGN
+            )
         return work
 
     @classmethod
@@ -234,7 +247,7 @@ class _Workspace:
         if there is None:
             self._write(path, content, mode)
         elif there != content:
-            raise InputError.one(str(path), "is not the authority's certificate; move it away")
+            raise InputError.one(str(path), "is not the authority's certificate; move it away", code=Code.FOREIGN)
 
     def _write(self, path: Path, content: bytes, mode: int) -> None:
         files.write(path, content, mode)
@@ -250,7 +263,7 @@ class _Workspace:
             yield self
         except InputError as error:
             where = str(self.folder.root)
-            raise InputError((*error.faults, *(Fault(where, note) for note in repaired))) from None
+            raise InputError((*error.faults, *(Fault(where, note, code=Code.INVALID) for note in repaired))) from None
 
     def _finish_revocations(self) -> None:
         """What `revoke_client` was killed before, or what became of its files since: the register decides."""
@@ -368,15 +381,17 @@ class _Workspace:
         signed, private = files.read(certificate), files.read(key)
         if private is None:
             if signed is not None:
-                raise InputError.one(str(key), "is missing beside its certificate")
+                raise InputError.one(str(key), "is missing beside its certificate", code=Code.MISSING)
             return None
         if signed is None:
             try:
                 alone = load_pem_private_key(private, None)
             except (ValueError, TypeError) as error:
-                raise InputError.one(str(key), f"is no private key: {error}") from None
+                raise InputError.one(str(key), f"is no private key: {error}", code=Code.FORMAT) from None
             if not isinstance(alone, ec.EllipticCurvePrivateKey):
-                raise InputError.one(str(key), "is not a key that twinswarm provision made; move it away")
+                raise InputError.one(
+                    str(key), "is not a key that twinswarm provision made; move it away", code=Code.FOREIGN
+                )
             return alone
         self._is_ours(certificate, signed, name)
         return Identity.load(signed, private, f"{certificate}, {key}")
@@ -385,11 +400,13 @@ class _Workspace:
         try:
             certificate = x509.load_pem_x509_certificate(content)
         except ValueError as error:
-            raise InputError.one(str(path), f"is no certificate: {error}") from None
+            raise InputError.one(str(path), f"is no certificate: {error}", code=Code.FORMAT) from None
         if not self._signed_for(certificate, name):
-            raise InputError.one(str(path), f"is not a certificate of this authority for {name}; move it away")
+            raise InputError.one(
+                str(path), f"is not a certificate of this authority for {name}; move it away", code=Code.FOREIGN
+            )
         if not self.register.holds(certificate.serial_number):
-            raise InputError.one(str(path), "is revoked; move it away")
+            raise InputError.one(str(path), "is revoked; move it away", code=Code.FOREIGN)
         return certificate
 
     def _has_an_earlier_name(self, content: bytes, name: str) -> bool:
@@ -430,7 +447,9 @@ class _Workspace:
         there = files.read(path)
         if there != content:
             if there is not None and not self.register.wrote_exactly(relative, there):
-                raise InputError.one(str(path), "was changed by hand and would be overwritten; move it away")
+                raise InputError.one(
+                    str(path), "was changed by hand and would be overwritten; move it away", code=Code.FOREIGN
+                )
             self.register = self.register.writes(relative, there, content)
             self.save()  # first: killed after this, the next command knows the file as its own, be it old or new
             self._write(path, content, files.SECRET if relative == _ACL else files.PUBLIC)

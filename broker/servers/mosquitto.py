@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from broker.address import BrokerAddress
-from schemas.errors import BrokerUnreachableError, InputError
+from schemas.errors import BrokerUnreachableError, Code, InputError
 from schemas.wire import MAX_PAYLOAD_BYTES
 
 HOST = "127.0.0.1"
@@ -85,7 +85,9 @@ class LocalMosquitto:
             where = (
                 f"{BINARY_VARIABLE}={named} is no program" if named else f"not on the PATH, {BINARY_VARIABLE} not set"
             )
-            raise InputError.one("--broker mosquitto", f"there is no Mosquitto ({where}); use --broker embedded")
+            raise InputError.one(
+                "--broker mosquitto", f"there is no Mosquitto ({where}); use --broker embedded", code=Code.NOT_INSTALLED
+            )
         self._binary = binary
         self._temporary = tempfile.TemporaryDirectory(prefix="twinswarm-mosquitto-") if directory is None else None
         self._directory = Path(self._temporary.name) if self._temporary else directory

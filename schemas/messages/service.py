@@ -56,4 +56,6 @@ class Reject(Body):
     """
 
     topic: Annotated[str, Field(max_length=200)]
+    code: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] | None = None
+    """Stable, for programs: `contract`, `topic`, `size`, `message` or `other-run`; ``docs/errors.md`` has them."""
     reason: Annotated[str, Field(max_length=500)]

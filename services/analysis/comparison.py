@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from services.analysis.balance import Balance, balance
 from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.settlement import Settlement, settle
@@ -74,13 +74,15 @@ def compare(
     times, step, prices = history.grid(run), history.info(run).step, history.prices(run)
     settled = _settled(history, run, prices, times, step)
     if settled is None or len(times) < 2:
-        raise InputError.one(str(history.path), "not one step of this run was measured at the PCC", run)
+        raise InputError.one(
+            str(history.path), "not one step of this run was measured at the PCC", run, code=Code.EMPTY
+        )
     reference = None
     if reference_history is not None and reference_run is not None:
         reference = _settled(reference_history, reference_run, prices, times, step)
         if reference is None:
             raise InputError.one(
-                str(reference_history.path), "the reference was not measured at the PCC", reference_run
+                str(reference_history.path), "the reference was not measured at the PCC", reference_run, code=Code.EMPTY
             )
     return Comparison(settled, reference, balance(settled.tracks, times))
 

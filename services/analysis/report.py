@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from services.analysis.figures import pictures
 from services.analysis.run_result import RunResult
 from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
@@ -47,7 +47,7 @@ def write_report(result: RunResult, folder: Path, name: str = "report.html") -> 
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(render_report(result), encoding="utf-8")
     except OSError as error:
-        raise InputError.one(str(file), f"the report cannot be written: {error}") from None
+        raise InputError.one(str(file), f"the report cannot be written: {error}", code=Code.UNWRITABLE) from None
     return file
 
 

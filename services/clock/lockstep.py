@@ -22,7 +22,7 @@ from datetime import datetime
 
 from broker.transport import Send
 from schemas.cycle import Course
-from schemas.errors import LocalStateError, RunFailedError
+from schemas.errors import Code, LocalStateError, RunFailedError
 from schemas.messages import Announcement, Birth, Body, Done, Phase, Run, Stamp, Tick, TimeMode
 from schemas.participant import Json
 from schemas.site import NETWORK, SERVICES, OnSilence, TimeOptions
@@ -162,7 +162,9 @@ class LockstepClock:
         self._count_silence()
         if self._at.phase is Phase.ROLLCALL and self._rollcall_until is not None and now >= self._rollcall_until:
             raise RunFailedError(
-                f"roll call: no answer from {', '.join(self.waiting_for)} within {self._options.rollcall_timeout_s:g} s"
+                f"roll call: no answer from {', '.join(self.waiting_for)} "
+                f"within {self._options.rollcall_timeout_s:g} s",
+                code=Code.NO_ANSWER,
             )
         self._move_or_repeat(now)
 
@@ -284,7 +286,8 @@ class LockstepClock:
             return
         if policy is OnSilence.FATAL or core:
             raise RunFailedError(
-                f"{device} has not answered {self._silent[device]} ticks of cycle {at.n} {at.phase} at {self.time}"
+                f"{device} has not answered {self._silent[device]} ticks of cycle {at.n} {at.phase} at {self.time}",
+                code=Code.NO_ANSWER,
             )
         at.dropped.append(Dropped(device, at.n, at.phase, self.time))
         self._remove(device)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import Series
 from schemas.site import EmsOptions, Horizon, Profile, TimeProfile, day_start, next_midnight
 from schemas.wire import MAX_PAYLOAD_BYTES
@@ -98,4 +98,6 @@ def fitting(build: Callable[[int], Series], days: int, who: str) -> Series:
         size = len(series.model_dump_json(exclude_none=True)) + STAMP_BYTES
         if size <= MAX_PAYLOAD_BYTES:
             return series
-    raise InputError.one(who, f"one day's series take {size} bytes; a message has at most {MAX_PAYLOAD_BYTES}")
+    raise InputError.one(
+        who, f"one day's series take {size} bytes; a message has at most {MAX_PAYLOAD_BYTES}", code=Code.RANGE
+    )

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import Setpoint, Stamp
 from schemas.participant import Received
 from services.history.sessions import RecordedChargingSession
@@ -40,7 +40,7 @@ def export_run(history: History, run: str, folder: Path, form: Format = "csv") -
                 _write_parquet(table, file)
             files.append(file)
     except OSError as error:
-        raise InputError.one(str(folder), f"cannot be written: {error}") from None
+        raise InputError.one(str(folder), f"cannot be written: {error}", code=Code.UNWRITABLE) from None
     return files
 
 

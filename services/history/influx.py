@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from schemas.errors import Fault, InputError, shorten
+from schemas.errors import Code, Fault, InputError, shorten
 from schemas.messages import TimeMode
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
@@ -65,16 +65,23 @@ def influx_address(url: str) -> InfluxAddress:
         parts, port = urlsplit(""), 0
     names = parts.path.strip("/").split("/")
     if f"{parts.scheme}://" not in INFLUX_SCHEMES or not parts.hostname or not port or len(names) != 2 or "" in names:
-        raise InputError.one("history", "is to be influxdb://host:port/org/bucket", without_secrets(url))
+        raise InputError.one(
+            "history", "is to be influxdb://host:port/org/bucket", without_secrets(url), code=Code.FORMAT
+        )
     if parts.username is not None or parts.password is not None:
-        raise InputError.one("history", "a token is given by a file, never in the address", without_secrets(url))
+        raise InputError.one(
+            "history", "a token is given by a file, never in the address", without_secrets(url), code=Code.CONFLICT
+        )
     asked = parse_qs(parts.query, keep_blank_values=True)
     if unknown := asked.keys() - {_PARAMETER}:
-        faults = [Fault("history", f"the address has one parameter, {_PARAMETER}", shorten(name)) for name in unknown]
+        faults = [
+            Fault("history", f"the address has one parameter, {_PARAMETER}", shorten(name), code=Code.FORMAT)
+            for name in unknown
+        ]
         raise InputError(sorted(faults, key=str))
     told = asked.get(_PARAMETER)
     if told is not None and (len(told) > 1 or not told[0]):
-        raise InputError.one("history", f"{_PARAMETER} is to be one path", told)
+        raise InputError.one("history", f"{_PARAMETER} is to be one path", told, code=Code.FORMAT)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     scheme = "https" if parts.scheme.endswith("https") else "http"
     return InfluxAddress(f"{scheme}://{host}:{port}", names[0], names[1], Path(told[0]) if told else None)
@@ -98,21 +105,21 @@ def read_token(file: Path | None) -> str:
     if file is None:
         token = os.environ.get(TOKEN, "").strip()
         if not token:
-            raise InputError.one("InfluxDB", f"needs a token: a file, or {TOKEN_FILE}, or {TOKEN}")
+            raise InputError.one("InfluxDB", f"needs a token: a file, or {TOKEN_FILE}, or {TOKEN}", code=Code.MISSING)
         return _of_a_header(token, TOKEN)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError.one(str(file), f"the token cannot be read: {error}") from None
+        raise InputError.one(str(file), f"the token cannot be read: {error}", code=Code.UNREADABLE) from None
     if not lines or not lines[0].strip():
-        raise InputError.one(str(file), "is to hold InfluxDB's token in its first line")
+        raise InputError.one(str(file), "is to hold InfluxDB's token in its first line", code=Code.MISSING)
     return _of_a_header(lines[0].strip(), str(file))
 
 
 def _of_a_header(token: str, where: str) -> str:
     """The token, if it can stand in a request. Raises InputError."""
     if not (token.isascii() and token.isprintable()):
-        raise InputError.one(where, "is no token of InfluxDB: that is of printable ASCII characters")
+        raise InputError.one(where, "is no token of InfluxDB: that is of printable ASCII characters", code=Code.FORMAT)
     return token
 
 

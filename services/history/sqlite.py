@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import (
     Ack,
     Alarm,
@@ -130,7 +130,9 @@ class DeadLetter:
 def history_path(url: str) -> Path:
     """The file of ``sqlite:PATH``. Raises InputError for anything else."""
     if not url.startswith(_SCHEME) or not url.removeprefix(_SCHEME):
-        raise InputError.one("history", f"is to be {_SCHEME}PATH or influxdb://host:port/org/bucket", url)
+        raise InputError.one(
+            "history", f"is to be {_SCHEME}PATH or influxdb://host:port/org/bucket", url, code=Code.FORMAT
+        )
     return Path(url.removeprefix(_SCHEME))
 
 
@@ -162,11 +164,11 @@ class History:
         self.window = window
         self._file = path
         if not path.is_file():
-            raise InputError.one(str(path), "there is no history here")
+            raise InputError.one(str(path), "there is no history here", code=Code.NOT_FOUND)
         try:
             self._connection = self._open()
         except sqlite3.Error as error:
-            raise InputError.one(str(path), f"cannot be read as a history: {error}") from None
+            raise InputError.one(str(path), f"cannot be read as a history: {error}", code=Code.FORMAT) from None
 
     def _open(self) -> sqlite3.Connection:
         name = f"file:{quote(str(self._file.absolute()))}?mode=ro"
@@ -183,7 +185,7 @@ class History:
     def _check(self, connection: sqlite3.Connection) -> None:
         try:
             if is_empty(connection):
-                raise InputError.one(str(self.path), "holds no history yet")
+                raise InputError.one(str(self.path), "holds no history yet", code=Code.NOT_FOUND)
             require_ours(connection, self._file)
         except InputError:
             connection.close()
@@ -230,14 +232,18 @@ class History:
         """The newest run of that label (None: of any). Raises InputError when there is none."""
         found = [info for info in self.runs() if label is None or info.label == label]
         if not found:
-            raise InputError.one(str(self.path), f"holds no run{'' if label is None else f' labelled {label}'}")
+            raise InputError.one(
+                str(self.path), f"holds no run{'' if label is None else f' labelled {label}'}", code=Code.UNKNOWN
+            )
         return found[-1]
 
     def info(self, run: str) -> RunInfo:
         """Raises InputError naming the runs that there are."""
         runs = {info.run: info for info in self.runs()}
         if run not in runs:
-            raise InputError.one(str(self.path), f"there is no such run; there are {', '.join(runs) or 'none'}", run)
+            raise InputError.one(
+                str(self.path), f"there is no such run; there are {', '.join(runs) or 'none'}", run, code=Code.UNKNOWN
+            )
         return runs[run]
 
     def span(self, run: str) -> tuple[datetime, datetime]:
@@ -454,7 +460,7 @@ class History:
         """
         if channel not in STANDING and self._is_pruned(run):
             what = "of this run older messages were deleted here after they had been forwarded: read it from InfluxDB"
-            raise InputError.one(str(self.path), what, run)
+            raise InputError.one(str(self.path), what, run, code=Code.EMPTY)
 
     def _is_pruned(self, run: str) -> bool:
         ((version,),) = self._rows("PRAGMA user_version")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import InputError, LocalStateError, TwinswarmError
+from schemas.errors import Code, InputError, LocalStateError, TwinswarmError
 
 LOG = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ class HistoryBusyError(TwinswarmError):
     """Another process wrote to the file all the while. Nothing is wrong with it."""
 
     retryable = True
+    usual_code = Code.IN_USE
 
 
 def to_us(time: datetime) -> int:
@@ -142,12 +143,12 @@ class HistoryStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S)
         except (sqlite3.Error, OSError) as error:
-            raise InputError.one(str(path), f"cannot be opened as a history: {error}") from None
+            raise InputError.one(str(path), f"cannot be opened as a history: {error}", code=Code.UNREADABLE) from None
         try:
             self._prepare(durable)
         except sqlite3.Error as error:
             self._connection.close()
-            raise InputError.one(str(path), f"cannot be written as a history: {error}") from None
+            raise InputError.one(str(path), f"cannot be written as a history: {error}", code=Code.UNWRITABLE) from None
         except InputError:
             self._connection.close()
             raise
@@ -251,8 +252,10 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise InputError.one(str(path), "is an SQLite database of another program, not a history")
+        raise InputError.one(str(path), "is an SQLite database of another program, not a history", code=Code.FOREIGN)
     if version > SCHEMA_VERSION:
         raise InputError.one(
-            str(path), f"was written by a newer twinswarm: schema {version}, this one reads up to {SCHEMA_VERSION}"
+            str(path),
+            f"was written by a newer twinswarm: schema {version}, this one reads up to {SCHEMA_VERSION}",
+            code=Code.FOREIGN,
         )

@@ -17,7 +17,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
-from schemas.errors import TwinswarmError
+from schemas.errors import Code, TwinswarmError
 
 TIMEOUT_S = 30.0
 """Of one request. A server that takes longer for a batch counts as one that did not answer."""
@@ -45,11 +45,14 @@ def flux_text(text: str) -> str:
 class InfluxError(TwinswarmError):
     """InfluxDB did not do what it was asked."""
 
+    usual_code = Code.REFUSED
+
 
 class InfluxAwayError(InfluxError):
     """Nobody answers there, too late, or the server has a fault (5xx)."""
 
     retryable = True
+    usual_code = Code.UNREACHABLE
 
 
 class InfluxSlowError(InfluxAwayError):
@@ -68,13 +71,19 @@ class InfluxBusyError(InfluxAwayError):
 class InfluxDeniedError(InfluxError):
     """401 or 403: the token is wrong, or may not do this. Until somebody changes that it will stay so."""
 
+    usual_code = Code.PERMISSION
+
 
 class InfluxMissingError(InfluxError):
     """404: no such organisation or bucket."""
 
+    usual_code = Code.UNKNOWN
+
 
 class InfluxTooLargeError(InfluxError):
     """413: the request, not any single point."""
+
+    usual_code = Code.SIZE
 
 
 class InfluxRequestError(InfluxError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from schemas.errors import InputError, RemoteMessageError
+from schemas.errors import Code, InputError, RemoteMessageError
 from schemas.messages import TimeMode
 from schemas.participant import Received
 from schemas.topics import Channel, Topic
@@ -99,10 +99,14 @@ def only_forwarder(history: Path) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError.one("--history", "another forwarder drains this file", str(history)) from None
+                raise InputError.one(
+                    "--history", "another forwarder drains this file", str(history), code=Code.IN_USE
+                ) from None
             yield
     except OSError as error:
-        raise InputError.one("--history", f"the lock beside it cannot be taken: {error}", str(path)) from None
+        raise InputError.one(
+            "--history", f"the lock beside it cannot be taken: {error}", str(path), code=Code.UNREADABLE
+        ) from None
 
 
 class Spool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import (
     Birth,
     MeterNameplate,
@@ -74,7 +74,7 @@ class NetworkTwin:
         try:
             self._network = SiteNetwork(site)
         except ValueError as error:
-            raise InputError.one("network", str(error)) from None
+            raise InputError.one("network", str(error), code=Code.CONFLICT) from None
         self._accounts: dict[str, Account] = {}
         """Lock-step."""
         self._told: dict[str, Told] = {}

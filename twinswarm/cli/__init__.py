@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process: 0 done, 1 it failed, 2 the input is wrong."""
-    from schemas.errors import InputError, TwinswarmError
+    from schemas.errors import Code, InputError, TwinswarmError
     from twinswarm.cli.app import app
 
     # Workers of the study are interpreters that multiprocessing starts: like every process of ours they must not look
@@ -24,4 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # a path it is no fault of the input.
         if error.filename is None:
             raise
-        sys.exit(complain(InputError.one(str(error.filename), error.strerror or "cannot be used")))
+        sys.exit(
+            complain(InputError.one(str(error.filename), error.strerror or "cannot be used", code=Code.UNREADABLE))
+        )

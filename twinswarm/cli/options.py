@@ -10,7 +10,7 @@ import typer
 
 from broker.address import BrokerAddress, Credentials, parse_broker
 from schemas.cycle import Course
-from schemas.errors import Fault, InputError, shorten
+from schemas.errors import Code, Fault, InputError, shorten
 from schemas.site import Site
 from twinswarm.deploy.process import Connection
 from twinswarm.simulation.runs import course_of, parse_date, parse_duration
@@ -270,7 +270,7 @@ def course(site: Site, date: str | None, length: str | None) -> Course:
     try:
         return course_of(site, day, span)
     except InputError as error:
-        raise InputError.one("--for", error.faults[0].what, length) from None
+        raise InputError.one("--for", error.faults[0].what, length, code=error.code) from None
 
 
 def history_file(url: str) -> Path:
@@ -280,7 +280,7 @@ def history_file(url: str) -> Path:
     try:
         return history_path(url)
     except InputError as error:
-        raise InputError.one("--history", error.faults[0].what, url) from None
+        raise InputError.one("--history", error.faults[0].what, url, code=error.code) from None
 
 
 def parse_speed(text: str) -> float | None:
@@ -291,16 +291,16 @@ def parse_speed(text: str) -> float | None:
     try:
         speed = float(text)
     except ValueError:
-        raise InputError.one("--speed", allowed, text) from None
+        raise InputError.one("--speed", allowed, text, code=Code.RANGE) from None
     if not 0 < speed <= 100_000:
-        raise InputError.one("--speed", allowed, text)
+        raise InputError.one("--speed", allowed, text, code=Code.RANGE)
     return speed
 
 
 def refuse_beside(option: str, others: Mapping[str, object]) -> None:
     """Raises InputError with all of ``others`` that were given (are not None): they cannot stand beside ``option``."""
     faults = [
-        Fault(other, f"cannot stand beside {option}", None if value is True else shorten(value))
+        Fault(other, f"cannot stand beside {option}", None if value is True else shorten(value), code=Code.CONFLICT)
         for other, value in others.items()
         if value is not None
     ]
@@ -316,13 +316,15 @@ def parse_local_time(text: str, midnight: datetime, site: Site) -> datetime:
     try:
         clock = datetime.strptime(text, "%H:%M").time()
     except ValueError:
-        raise InputError.one("--at", "a local time is written 10:15", text) from None
+        raise InputError.one("--at", "a local time is written 10:15", text, code=Code.FORMAT) from None
     local = datetime.combine(midnight.astimezone(site.zone).date(), clock, site.zone)
     at = local.astimezone(midnight.tzinfo)
     if at.astimezone(site.zone).time() != clock:
-        raise InputError.one("--at", f"this day has no such hour: clocks change in {site.zone}", text)
+        raise InputError.one("--at", f"this day has no such hour: clocks change in {site.zone}", text, code=Code.RANGE)
     if (at - midnight).total_seconds() % site.time.step_s:
-        raise InputError.one("--at", f"a step of {site.time.step_s} s is to begin then, counted from midnight", text)
+        raise InputError.one(
+            "--at", f"a step of {site.time.step_s} s is to begin then, counted from midnight", text, code=Code.RANGE
+        )
     return at
 
 
@@ -341,7 +343,7 @@ def connection(
         address = parse_broker(broker)
         if not isinstance(address, BrokerAddress):
             what = "mqtt://host:port or mqtts://host:port of a broker that runs is allowed; `up` can start one"
-            faults.append(Fault("--broker", what, shorten(broker)))
+            faults.append(Fault("--broker", what, shorten(broker), code=Code.FORMAT))
     except InputError as error:
         faults += error.faults
     try:
@@ -364,10 +366,14 @@ def check_certificates(folder: Path | None, credentials: Credentials, broker: st
     from broker.provision.layout import Folder
 
     if credentials != Credentials():
-        raise InputError.one("--certificates", "is everybody's proof: leave --cafile, --cert, --key, --username out")
+        raise InputError.one(
+            "--certificates", "is everybody's proof: leave --cafile, --cert, --key, --username out", code=Code.CONFLICT
+        )
     if not Folder(folder).ca_certificate.is_file():
-        raise InputError.one("--certificates", "was not made by `twinswarm provision`: it has no ca.crt", str(folder))
+        raise InputError.one(
+            "--certificates", "was not made by `twinswarm provision`: it has no ca.crt", str(folder), code=Code.UNKNOWN
+        )
     address = parse_broker(broker)
     if not isinstance(address, BrokerAddress) or not address.tls:
         what = "certificates need an encrypted broker that runs: give --broker mqtts://host:port"
-        raise InputError.one("--certificates", what, broker)
+        raise InputError.one("--certificates", what, broker, code=Code.UNKNOWN)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.errors import Fault, InputError, TwinswarmError
+from schemas.errors import Code, Fault, InputError, TwinswarmError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,9 +31,11 @@ class Output:
         if target is not None and target != DASH:
             path = Path(target)
             if path.is_dir():
-                raise InputError.one("--json", "is a folder; a file or - (standard output) is allowed", target)
+                raise InputError.one(
+                    "--json", "is a folder; a file or - (standard output) is allowed", target, code=Code.UNWRITABLE
+                )
             if not path.absolute().parent.is_dir():
-                raise InputError.one("--json", "its folder does not exist", target)
+                raise InputError.one("--json", "its folder does not exist", target, code=Code.NOT_FOUND)
         return cls(target)
 
     @property
@@ -53,7 +55,9 @@ class Output:
         try:
             Path(self.json).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise InputError.one("--json", f"cannot be written: {error.strerror}", self.json) from None
+            raise InputError.one(
+                "--json", f"cannot be written: {error.strerror}", self.json, code=Code.UNWRITABLE
+            ) from None
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -83,16 +87,16 @@ def busy(console: "Console", text: str) -> Iterator[None]:
 def complain(error: TwinswarmError) -> int:
     """Says on standard error what is wrong, each fault on a line of its own; returns the exit code."""
     if not isinstance(error, InputError):
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error} [{error.code}]", file=sys.stderr)
         return 1
     if len(error.faults) == 1:
-        print(f"error: {error.faults[0]}", file=sys.stderr)
+        print(f"error: {error.faults[0]} [{error.code}]", file=sys.stderr)
     else:
         print(f"error: {len(error.faults)} faults", file=sys.stderr)
         for fault in error.faults:
-            print(f"  {fault}", file=sys.stderr)
+            print(f"  {fault} [{fault.code}]", file=sys.stderr)
     return 2
 
 
 def fault_json(fault: Fault) -> dict[str, str | None]:
-    return {"where": fault.where, "what": fault.what, "received": fault.received}
+    return {"code": fault.code, "where": fault.where, "what": fault.what, "received": fault.received}

@@ -12,7 +12,7 @@ from runtime.host import new_boot
 from runtime.pump import ClockPump
 from runtime.wall import PATIENCE_S, drive
 from schemas.cycle import Course
-from schemas.errors import BrokerUnreachableError, RunFailedError
+from schemas.errors import BrokerUnreachableError, Code, RunFailedError
 from schemas.site import Site
 from schemas.topics import client_id
 from services.clock.lockstep import CLOCK, LockstepClock, lockstep_run
@@ -86,7 +86,7 @@ def _drive_wall(
     if order.length is None:
         return
     if session is None or session.ended is None or (session.t_end and session.time_at(session.ended) < session.t_end):
-        raise RunFailedError(f"the clock was stopped before the end of its session{_again(order)}")
+        raise RunFailedError(f"the clock was stopped before the end of its run{_again(order)}", code=Code.STOPPED)
 
 
 def _drive_lockstep(
@@ -126,7 +126,9 @@ def _drive_lockstep(
         transport.flush(2.0)
         transport.close()
     if not completed:
-        raise RunFailedError(f"the clock was stopped at {clock.time}, cycle {clock.n} {clock.phase}{_again(order)}")
+        raise RunFailedError(
+            f"the clock was stopped at {clock.time}, cycle {clock.n} {clock.phase}{_again(order)}", code=Code.STOPPED
+        )
 
 
 def _again(order: ClockOrder) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from broker.address import BrokerAddress, Credentials
 from broker.provision.layout import Folder
-from schemas.errors import InputError, LocalStateError, TwinswarmError
+from schemas.errors import Code, InputError, LocalStateError, TwinswarmError
 from schemas.messages import TimeMode
 from schemas.site import Site
 from schemas.topics import client_id
@@ -173,7 +173,9 @@ def _serve(given: argparse.Namespace) -> None:
     credentials = Credentials(given.cafile, given.cert, given.key, given.username, given.password_file)
     address = parse_broker(given.broker)
     if not isinstance(address, BrokerAddress):
-        raise InputError.one("--broker", "a process needs the address of a broker that runs", given.broker)
+        raise InputError.one(
+            "--broker", "a process needs the address of a broker that runs", given.broker, code=Code.FORMAT
+        )
     connection = Connection(address, credentials)
     life = Life(once=given.once, lifeline=given.lifeline)
     if given.device == "clock":

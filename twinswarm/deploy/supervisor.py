@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from schemas.errors import RunFailedError
+from schemas.errors import Code, RunFailedError
 from services.clock.lockstep import CLOCK
 from twinswarm.deploy.process import DONE, NOT_AGAIN, WRONG_INPUT
 
@@ -102,7 +102,7 @@ class Supervisor:
             how = f"{how}: {self._last_words(child)} (log: {child.log})"
             if child.name in self.expendable:
                 return Death(child.name, how, restarted=False)
-            raise RunFailedError(f"{child.name} {how}")
+            raise RunFailedError(f"{child.name} {how}", code=Code.NO_ANSWER)
         delay = min(_BACK_OFF_FIRST_S * 2**child.restarts, _BACK_OFF_MOST_S)
         child.restarts += 1
         child.start_at = time.monotonic() + delay

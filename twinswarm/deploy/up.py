@@ -12,7 +12,7 @@ from broker.mqtt import MqttTransport
 from broker.servers.embedded import EmbeddedBroker
 from broker.servers.mosquitto import LocalMosquitto
 from runtime.wall import LINGER_S
-from schemas.errors import InputError, RemoteMessageError
+from schemas.errors import Code, InputError, RemoteMessageError
 from schemas.messages import TimeMode
 from schemas.participant import Received
 from schemas.roles import OBSERVER
@@ -137,7 +137,9 @@ class Swarm(Protocol):
 
 def _check_attached(site: Site, attach: frozenset[str]) -> None:
     if unknown := sorted(attach - set(members(site))):
-        raise InputError.one("--attach", f"the site has {', '.join(members(site))}", ", ".join(unknown))
+        raise InputError.one(
+            "--attach", f"the site has {', '.join(members(site))}", ", ".join(unknown), code=Code.UNKNOWN
+        )
 
 
 def _linger(observer: MqttTransport, on_message: OnMessage | None) -> None:

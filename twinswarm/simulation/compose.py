@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import MeterRole
 from schemas.participant import Participant
 from schemas.site import NETWORK, SERVICES, Meter, Site
@@ -68,7 +68,10 @@ def maker(site: Site, device: str, recording: Recording | None = None) -> Callab
 
         return lambda: Tariff(site)
     raise InputError.one(
-        "device", f"the site {site.site} has none of this name; it has {', '.join(members(site))}", device
+        "device",
+        f"the site {site.site} has none of this name; it has {', '.join(members(site))}",
+        device,
+        code=Code.UNKNOWN,
     )
 
 
@@ -77,7 +80,7 @@ def _recorder(site: Site, recording: Recording | None) -> Callable[[], Participa
     from services.recorder.recorder import Recorder
 
     if recording is None:
-        raise InputError.one("--history", "a recorder needs a history to write to")
+        raise InputError.one("--history", "a recorder needs a history to write to", code=Code.MISSING)
     store, low_bytes = recording.store, recording.disk_low_bytes
     return lambda: Recorder(
         site,

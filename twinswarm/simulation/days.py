@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.site import day_start, next_midnight
 from services.analysis.comparison import compare
 from services.analysis.day_result import DayResult, day_result
@@ -81,11 +81,13 @@ def run_of(history: History, run: str | None, first: date = date.min, last: date
     if runs and any_day and not live:
         return runs[-1]
     if not runs:
-        raise InputError.one(str(history.path), "no run was recorded" + ("" if any_day else " on these days"))
+        raise InputError.one(
+            str(history.path), "no run was recorded" + ("" if any_day else " on these days"), code=Code.UNKNOWN
+        )
     named = ", ".join(info.run for info in (live or runs)[-_NAMED:])
     more = f" and {len(live or runs) - _NAMED} before" * (len(live or runs) > _NAMED)
     what = f"{'live sessions' if live else 'runs'} fit: choose with --run among {named}{more}"
-    raise InputError.one(str(history.path), f"{len(live or runs)} {what}")
+    raise InputError.one(str(history.path), f"{len(live or runs)} {what}", code=Code.CONFLICT)
 
 
 def settle_day(history: History, run: str, day: LocalDay, reference: Reference) -> DayResult:

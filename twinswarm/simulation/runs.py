@@ -5,7 +5,7 @@ import secrets
 from datetime import UTC, date, datetime, timedelta
 
 from schemas.cycle import Course
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.site import Site, next_midnight
 
 _DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>m|min|h|d)")
@@ -22,10 +22,12 @@ def parse_duration(text: str) -> timedelta:
     """``24h``, ``90min``, ``2d``. Raises InputError."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        raise InputError.one("--for", "a duration is a number with its unit: 24h, 90min or 2d", text)
+        raise InputError.one("--for", "a duration is a number with its unit: 24h, 90min or 2d", text, code=Code.FORMAT)
     length = timedelta(seconds=float(match["count"]) * _UNIT_S[match["unit"]])
     if not timedelta(0) < length <= MOST:
-        raise InputError.one("--for", f"a run lasts more than nothing and at most {MOST.days} days", text)
+        raise InputError.one(
+            "--for", f"a run lasts more than nothing and at most {MOST.days} days", text, code=Code.RANGE
+        )
     return length
 
 
@@ -34,7 +36,7 @@ def parse_date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InputError.one("--date", "a date is written 2024-05-17", text) from None
+        raise InputError.one("--date", "a date is written 2024-05-17", text, code=Code.FORMAT) from None
 
 
 def course_of(site: Site, day: date | None = None, length: timedelta | None = None) -> Course:

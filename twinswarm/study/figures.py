@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import MeterRole
 from schemas.site import Meter, PowerProfile, Pv, Site
 from services.analysis.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, Picture
@@ -74,7 +74,7 @@ def write_figures(drawn: Sequence[Drawn], folder: Path) -> list[Path]:
             try:
                 file.write_bytes(content)
             except OSError as error:
-                raise InputError.one(str(file), f"cannot be written: {error.strerror}") from None
+                raise InputError.one(str(file), f"cannot be written: {error.strerror}", code=Code.UNWRITABLE) from None
             files.append(file)
     return files
 

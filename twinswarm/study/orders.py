@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.site import Site
 from sites.description import SiteDescription
 from twinswarm.simulation.variants import Reference, StorageChoice, resolve
@@ -37,7 +37,9 @@ def check_cases(site: SiteDescription, cases: Sequence[str]) -> None:
     missing = [case for case in cases if case not in site.cases]
     if missing:
         known = ", ".join(sorted(site.cases)) or "none"
-        raise InputError.one("--cases", f"the site {site.site} has the cases {known}", ", ".join(missing))
+        raise InputError.one(
+            "--cases", f"the site {site.site} has the cases {known}", ", ".join(missing), code=Code.UNKNOWN
+        )
 
 
 def table_days(cases: Sequence[str]) -> list[Key]:

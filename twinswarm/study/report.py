@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from services.analysis.summary import REFERENCES, number
 from twinswarm.study.figures import Drawn
 from twinswarm.study.orders import TIES
@@ -82,7 +82,9 @@ def write_study(text: str, folder: Path) -> Path:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError.one(str(file), f"the report cannot be written: {error.strerror}") from None
+        raise InputError.one(
+            str(file), f"the report cannot be written: {error.strerror}", code=Code.UNWRITABLE
+        ) from None
     return file
 
 

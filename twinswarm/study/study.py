@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.cycle import Course
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.site import Site
 from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
 from sites.description import SiteDescription
@@ -42,7 +42,9 @@ class StudyOrder:
         chosen = tuple(cases) or tuple(sorted(site.cases))
         check_cases(site, chosen)
         if not chosen:
-            raise InputError.one("--site", "a study needs a site with cases, as the fitted sites have", site.site)
+            raise InputError.one(
+                "--site", "a study needs a site with cases, as the fitted sites have", site.site, code=Code.MISSING
+            )
         return cls(site, reference, chosen, course_of(site))
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import MeterRole
 from schemas.site import Bess, Charger, DayProfile, Meter, PowerProfile, Pv
 from sites.description import SiteDescription
@@ -26,7 +26,9 @@ def load_profiles(site: SiteDescription) -> tuple[str, str]:
                 kinds = (site.profiles[measured], site.profiles[forecast])
                 if all(isinstance(profile, DayProfile) for profile in kinds):
                     return measured, forecast
-    raise InputError.one("--site", "needs a load meter with a measured and a forecast day for this", site.site)
+    raise InputError.one(
+        "--site", "needs a load meter with a measured and a forecast day for this", site.site, code=Code.MISSING
+    )
 
 
 def has_other_loads(site: SiteDescription) -> bool:
@@ -135,14 +137,14 @@ def with_cloud_of(site: SiteDescription, hours: float) -> SiteDescription:
         if isinstance(device, Pv) and name in case.pv
     ]
     if not sources or not all(isinstance(source, PowerProfile) for source in sources[0]):
-        raise InputError.one("--site", "has no case with a cloud as a profile", site.site)
+        raise InputError.one("--site", "has no case with a cloud as a profile", site.site, code=Code.MISSING)
     expected, clouded = sources[0]
     assert isinstance(expected, PowerProfile)
     assert isinstance(clouded, PowerProfile)
     clear, cloud = site.profiles[expected.profile].values, site.profiles[clouded.profile].values
     under = [place for place, (a, b) in enumerate(zip(clear, cloud, strict=True)) if b < a]
     if not under:
-        raise InputError.one("--site", "its cloud takes no PV", site.site)
+        raise InputError.one("--site", "its cloud takes no PV", site.site, code=Code.MISSING)
     left = min(cloud[place] / clear[place] for place in under)
     count = round(hours * len(clear) / 24)
     covered = range(under[0], under[0] + count)
@@ -178,7 +180,7 @@ def with_cars(site: SiteDescription, number: float) -> SiteDescription:
     """The first charger so many times. Raises InputError for a site without chargers."""
     chargers = [(name, device) for name, device in site.devices.items() if isinstance(device, Charger)]
     if not chargers:
-        raise InputError.one("--site", "has no charger", site.site)
+        raise InputError.one("--site", "has no charger", site.site, code=Code.MISSING)
     others = {name: device for name, device in site.devices.items() if not isinstance(device, Charger)}
     first = chargers[0][1]
     cars = {}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from twinswarm.cli import options
 from twinswarm.cli.output import DASH
 from twinswarm.simulation.variants import Reference, StorageChoice, resolve
@@ -56,12 +56,14 @@ def compose(
     if out == DASH:
         if order.site_file is not None:
             what = f"{order.site_file} has to stand beside the compose file; name a file"
-            raise InputError.one("--out", what, out)
+            raise InputError.one("--out", what, out, code=Code.CONFLICT)
         sys.stdout.write(text)
         return
     target = Path(out)
     if target.exists() and not (target.is_file() and MARK in target.read_text(encoding="utf-8", errors="replace")):
-        raise InputError.one("--out", "is there, and this command did not write it; give another name", out)
+        raise InputError.one(
+            "--out", "is there, and this command did not write it; give another name", out, code=Code.EXISTS
+        )
     if order.site_file is None:
         _write(target, text)
         return
@@ -69,7 +71,7 @@ def compose(
     resolved = order.site.model_dump_json(indent=1) + "\n"
     if not _may_replace(described, resolved):
         what = f"{described} is there, and this command did not write it; give another name to it, or a folder to --out"
-        raise InputError.one("--out", what, out)
+        raise InputError.one("--out", what, out, code=Code.EXISTS)
     _write(target, text)
     _write(described, resolved)
 
@@ -92,5 +94,5 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
         path.chmod(0o644)
     except OSError as error:
-        raise InputError.one("--out", f"cannot be written: {error.strerror}", str(path)) from None
+        raise InputError.one("--out", f"cannot be written: {error.strerror}", str(path), code=Code.UNWRITABLE) from None
     typer.echo(path)

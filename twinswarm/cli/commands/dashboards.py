@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from twinswarm.cli.commands.influx import BUCKET, ORG, URL, BucketOption, OrgOption, UrlOption, check_url
 
 _GRAFANA = "Grafana"
@@ -55,5 +55,7 @@ def dashboards(
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         except OSError as error:
-            raise InputError.one("--out", f"a folder that can be written ({error.strerror})", str(file)) from None
+            raise InputError.one(
+                "--out", f"a folder that can be written ({error.strerror})", str(file), code=Code.UNWRITABLE
+            ) from None
         typer.echo(file)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from broker.address import Credentials, LocalBroker, parse_broker
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from twinswarm.cli import options
 from twinswarm.cli.output import Output
 from twinswarm.simulation.variants import Reference, StorageChoice
@@ -82,7 +82,7 @@ def up(
     factor = options.parse_speed(speed)
     if attach and broker in tuple(LocalBroker):
         what = "a device of your own has to know the broker: give --broker mqtt://host:port"
-        raise InputError.one("--attach", what, ", ".join(attach))
+        raise InputError.one("--attach", what, ", ".join(attach), code=Code.MISSING)
     order = _order(site, case, storage, reference, date, length, history)
     _prepare(order.history, report)
 
@@ -166,7 +166,9 @@ def _prepare(history: Path, report: Path | None) -> None:
         try:
             report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError.one("--report", f"cannot be made: {error.strerror}", str(report)) from None
+            raise InputError.one(
+                "--report", f"cannot be made: {error.strerror}", str(report), code=Code.UNWRITABLE
+            ) from None
 
 
 def _title(order: "Order", case: str | None, how: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from twinswarm.cli import options
 from twinswarm.cli.output import DASH
 from twinswarm.simulation.variants import Reference, StorageChoice
@@ -56,7 +56,7 @@ def resolve(
     try:
         Path(out).write_text(resolved, encoding="utf-8")
     except OSError as error:
-        raise InputError.one("--out", f"cannot be written: {error.strerror}", out) from None
+        raise InputError.one("--out", f"cannot be written: {error.strerror}", out, code=Code.UNWRITABLE) from None
     typer.echo(out)
 
 

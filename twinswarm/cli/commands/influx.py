@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from schemas.errors import Fault, InputError, shorten
+from schemas.errors import Code, Fault, InputError, shorten
 from twinswarm.cli import options
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def forward(
     from twinswarm.deploy.process import Life, stop_event, utc_now
 
     if keep is not None and not 0 < keep <= 36_500:
-        raise InputError.one("--keep", "more than 0 and at most 36500 days", keep)
+        raise InputError.one("--keep", "more than 0 and at most 36500 days", keep, code=Code.RANGE)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.Formatter.converter = time.gmtime
     logging.getLogger("services").setLevel(logging.INFO)
@@ -108,7 +108,9 @@ def forward(
             if needed is not None and not _comes_to_be(needed, lambda: alive.wait(stop, _LOOK_S)):
                 return
     if not file.is_file():
-        raise InputError.one("--history", "there is no history here; the recorder makes it", str(file))
+        raise InputError.one(
+            "--history", "there is no history here; the recorder makes it", str(file), code=Code.NOT_FOUND
+        )
     with (
         only_forwarder(file),
         closing(HistoryStore(file)) as store,
@@ -197,7 +199,7 @@ def init_history(
 
     check_names(org, bucket)
     if retention and not _LEAST_RETENTION_DAYS <= retention <= 36_500:
-        raise InputError.one("--retention", "0, or 2 to 36500 days", retention)
+        raise InputError.one("--retention", "0, or 2 to 36500 days", retention, code=Code.RANGE)
     kept: list[TokenFile] = [
         parse_token_file(option, text, write=write)
         for option, texts, write in (("--write-token", write_token, True), ("--read-token", read_token, False))
@@ -238,7 +240,7 @@ def downsample(
     check_names(org, bucket)
     begin, end = _time("--from", start), _time("--to", stop)
     if begin >= end:
-        raise InputError.one("--to", "is to be after --from", stop)
+        raise InputError.one("--to", "is to be after --from", stop, code=Code.RANGE)
     with closing(_server(influx, org, token_file)) as server:
         made.downsample(server, bucket, begin, end, simulated=not live)
 
@@ -257,10 +259,10 @@ def _password(file: Path) -> str:
     try:
         text = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError.one("--set-up", f"cannot be read: {error}", str(file)) from None
+        raise InputError.one("--set-up", f"cannot be read: {error}", str(file), code=Code.UNREADABLE) from None
     if not _PASSWORD[0] <= len(text.encode()) <= _PASSWORD[1]:
         what = f"a password of {_PASSWORD[0]} to {_PASSWORD[1]} bytes is wanted in it, not one of {len(text.encode())}"
-        raise InputError.one("--set-up", what, str(file))
+        raise InputError.one("--set-up", what, str(file), code=Code.UNREADABLE)
     return text
 
 
@@ -300,15 +302,19 @@ def check_url(url: str) -> None:
     except ValueError:  # brackets without an end, a port that is none
         usable = False
     if not usable:
-        raise InputError.one("--influx", "http://host:port or https://host:port", without_secrets(url))
+        raise InputError.one(
+            "--influx", "http://host:port or https://host:port", without_secrets(url), code=Code.FORMAT
+        )
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise InputError.one("--influx", "is an address alone; a token is given by a file", without_secrets(url))
+        raise InputError.one(
+            "--influx", "is an address alone; a token is given by a file", without_secrets(url), code=Code.CONFLICT
+        )
 
 
 def check_names(org: str | None, bucket: str | None) -> None:
     """Raises InputError for an empty one: the server would take it for any. None is one that was not given."""
     faults = [
-        Fault(option, "is not to be empty", shorten(name))
+        Fault(option, "is not to be empty", shorten(name), code=Code.MISSING)
         for option, name in (("--org", org), ("--bucket", bucket))
         if name is not None and not name.strip()
     ]
@@ -320,11 +326,13 @@ def _time(option: str, text: str) -> datetime:
     try:
         told = datetime.fromisoformat(text)
     except ValueError:
-        raise InputError.one(option, "a time is written 2024-05-17 or 2024-05-17T22:00, UTC", text) from None
+        raise InputError.one(
+            option, "a time is written 2024-05-17 or 2024-05-17T22:00, UTC", text, code=Code.FORMAT
+        ) from None
     try:
         time = told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
     except OverflowError:
         time = _EARLIEST - timedelta(seconds=1)
     if not _EARLIEST <= time <= _LATEST:
-        raise InputError.one(option, f"a time from {_EARLIEST:%Y} until the end of {_LATEST:%Y}", text)
+        raise InputError.one(option, f"a time from {_EARLIEST:%Y} until the end of {_LATEST:%Y}", text, code=Code.RANGE)
     return time

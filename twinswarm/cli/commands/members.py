@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import EmsMode
 from schemas.site import NETWORK, Site
 from twinswarm.cli import options
@@ -54,7 +54,9 @@ def twin(
     """
     chosen = options.resolved_site(site)
     if device not in chosen.devices:
-        raise InputError.one("DEVICE", f"the site {chosen.site} has {', '.join(chosen.devices)}", device)
+        raise InputError.one(
+            "DEVICE", f"the site {chosen.site} has {', '.join(chosen.devices)}", device, code=Code.UNKNOWN
+        )
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
 
@@ -164,7 +166,7 @@ def recorder(
     chosen = options.resolved_site(site)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     if not 0 <= disk_low <= 1e6:
-        raise InputError.one("--disk-low", "0 (never) to 1000000 GiB", disk_low)
+        raise InputError.one("--disk-low", "0 (never) to 1000000 GiB", disk_low, code=Code.RANGE)
     life, file = Life(once=once, heartbeat=heartbeat), options.history_file(history)
     _log("recorder", chosen, connection)
     run_member(chosen, "recorder", connection, checkpoints, file, life, round(disk_low * 2**30))
@@ -230,12 +232,16 @@ def clock(
     if live:
         options.refuse_beside("--live", {"--date": date, "--for": length, "--now": from_now or None})
         if speed != options.LOCKSTEP:
-            raise InputError.one("--speed", "cannot stand beside --live: real devices live in real time", speed)
+            raise InputError.one(
+                "--speed", "cannot stand beside --live: real devices live in real time", speed, code=Code.CONFLICT
+            )
     factor = 1.0 if live else options.parse_speed(speed)
     if from_now:
         options.refuse_beside("--now", {"--date": date})
         if factor is None:
-            raise InputError.one("--speed", "a number is needed beside --now: lock-step knows no machine time", speed)
+            raise InputError.one(
+                "--speed", "a number is needed beside --now: lock-step knows no machine time", speed, code=Code.MISSING
+            )
     chosen = options.resolved_site(site)
     t0, span = None, None if length is None else parse_duration(length)
     if not (live or from_now):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer.core import TyperGroup
 
-from schemas.errors import Fault, InputError
+from schemas.errors import Code, Fault, InputError
 from schemas.topics import DEVICE_PATTERN, Kind
 from twinswarm.cli import options
 from twinswarm.cli.documentation import help_text
@@ -142,7 +142,7 @@ def site(
         user=broker_user or ("root" if os.geteuid() == 0 else None),
     )
     faults = [
-        Fault(option, "a single line without spaces at its ends is allowed", repr(text))
+        Fault(option, "a single line without spaces at its ends is allowed", repr(text), code=Code.FORMAT)
         for option, text in (
             ("--config-dir", str(place.config)),
             ("--data-dir", str(place.data)),
@@ -301,7 +301,9 @@ def export(
     _check_name(device)
     if out == Path("-"):
         if sys.stdout.isatty():
-            raise InputError.one("--out", "a terminal would spoil the archive; send standard output to a file", "-")
+            raise InputError.one(
+                "--out", "a terminal would spoil the archive; send standard output to a file", "-", code=Code.CONFLICT
+            )
         sys.stdout.buffer.write(packed_client(folder.absolute(), device))
         return
     export_client(folder.absolute(), device, out)
@@ -356,10 +358,12 @@ def _hang_up(pid: int | None) -> bool:
 def _address(text: str) -> "BrokerAddress":
     connection = options.connection(text, None, None, None, None, None)
     if not connection.address.tls:
-        raise InputError.one("--broker", "certificates need an encrypted connection; use mqtts://", text)
+        raise InputError.one(
+            "--broker", "certificates need an encrypted connection; use mqtts://", text, code=Code.UNENCRYPTED
+        )
     return connection.address
 
 
 def _check_name(device: str) -> None:
     if re.fullmatch(DEVICE_PATTERN, device) is None:
-        raise InputError.one("DEVICE", "1 to 31 of a-z 0-9 - are allowed", device)
+        raise InputError.one("DEVICE", "1 to 31 of a-z 0-9 - are allowed", device, code=Code.FORMAT)

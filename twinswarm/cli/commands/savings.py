@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from schemas.errors import InputError, TwinswarmError
+from schemas.errors import Code, InputError, TwinswarmError
 from twinswarm.cli import options
 from twinswarm.cli.commands import influx as there
 from twinswarm.cli.commands.histories import checked
@@ -108,7 +108,7 @@ def savings(
         return
     begin, end = _day("--from", first, date.min), _day("--to", last, date.max)
     if begin > end:
-        raise InputError.one("--to", "is not to be before --from", last)
+        raise InputError.one("--to", "is not to be before --from", last, code=Code.RANGE)
     results = _results(history, influx, org, bucket, token_file) if write else None
     if results is not None:
         results.server().close()  # a token that is missing is told before the work
@@ -228,7 +228,7 @@ def _day(option: str, text: str | None, otherwise: date) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InputError.one(option, "a local day is written 2024-05-17", text) from None
+        raise InputError.one(option, "a local day is written 2024-05-17", text, code=Code.FORMAT) from None
 
 
 def _no_day(history: "History", info: "RunInfo", zone: ZoneInfo) -> InputError:
@@ -236,4 +236,6 @@ def _no_day(history: "History", info: "RunInfo", zone: ZoneInfo) -> InputError:
 
     recorded = [day.date for day in local_days(info, zone)]
     told = f"recorded were {recorded[0]} to {recorded[-1]}" if recorded else "not one step was recorded"
-    return InputError.one(str(history.path), f"no day of this run is among those asked for: {told}", info.run)
+    return InputError.one(
+        str(history.path), f"no day of this run is among those asked for: {told}", info.run, code=Code.UNKNOWN
+    )

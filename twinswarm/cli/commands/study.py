@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, busy, on_terminal
 from twinswarm.simulation.variants import Reference
@@ -179,7 +179,9 @@ def calibrate(
         try:
             write.write_text(fitted.site.model_dump_json(indent=1), encoding="utf-8")
         except OSError as error:
-            raise InputError.one("--write", f"cannot be written: {error.strerror}", str(write)) from None
+            raise InputError.one(
+                "--write", f"cannot be written: {error.strerror}", str(write), code=Code.UNWRITABLE
+            ) from None
         console.print(f"Site     {write}", markup=False, soft_wrap=True)
 
 
@@ -188,7 +190,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError.one("--out", f"cannot be made: {error.strerror}", str(folder)) from None
+        raise InputError.one("--out", f"cannot be made: {error.strerror}", str(folder), code=Code.UNWRITABLE) from None
 
 
 @contextmanager

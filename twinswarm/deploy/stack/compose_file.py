@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from schemas.errors import Fault, InputError
+from schemas.errors import Code, Fault, InputError
 from schemas.site import NETWORK, SERVICES, Site
 from twinswarm.deploy.stack import accounts
 from twinswarm.deploy.stack.secrets import volumes
@@ -48,11 +48,11 @@ def compose_file(order: StackOrder) -> str:
     Raises InputError for a device that is called as a service of the stack is or as none may be.
     """
     faults = [
-        Fault(f"devices.{name}", "the stack has a service of this name", name)
+        Fault(f"devices.{name}", "the stack has a service of this name", name, code=Code.RESERVED)
         for name in sorted(_OTHER_SERVICES & set(order.site.devices))
     ]
     faults += [
-        Fault(f"devices.{name}", "a service of Compose begins with a letter or a digit", name)
+        Fault(f"devices.{name}", "a service of Compose begins with a letter or a digit", name, code=Code.FORMAT)
         for name in order.site.devices
         if name.startswith("-")
     ]

@@ -16,7 +16,7 @@ from broker.provision.layout import Folder
 from broker.provision.mosquitto_conf import BrokerPlace
 from broker.provision.register import load_register
 from broker.provision.workspace import Changes, provision_site
-from schemas.errors import Fault, InputError
+from schemas.errors import Code, Fault, InputError
 from schemas.site import Site
 from services.clock.lockstep import CLOCK
 from twinswarm.deploy.stack.accounts import GRAFANA, INFLUXDB, MOSQUITTO, ROOT, TWINSWARM, Account
@@ -81,12 +81,13 @@ def provision_stack(
     """
     if os.geteuid() != ROOT.uid:
         what = "gives files to the accounts of several containers, which only root can; run it as root"
-        raise InputError.one("provision stack", what, f"uid {os.geteuid()}")
+        raise InputError.one("provision stack", what, f"uid {os.geteuid()}", code=Code.PERMISSION)
     owners = volumes(site)
     faults = [
         Fault(
             str(secrets_root / name),
             f"is not there: the volume of {name} is not mounted; is compose.yaml that of site {site.site}?",
+            code=Code.NOT_FOUND,
         )
         for name in sorted(owners)
         if not (secrets_root / name).is_dir()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.provision import files
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from services.influx.server import InfluxServer
 from services.influx.tokens import renewed_token
 from twinswarm.deploy.stack.accounts import ROOT, Account
@@ -44,12 +44,12 @@ def parse_token_file(option: str, text: str, *, write: bool) -> TokenFile:
     if not colon:
         path, number = text, ""
     if not path or (colon and not (number.isdecimal() and int(number) <= _HIGHEST_UID)):
-        raise InputError.one(option, "is to be FILE or FILE:UID, the number of an account", text)
+        raise InputError.one(option, "is to be FILE or FILE:UID, the number of an account", text, code=Code.FORMAT)
     if not number:
         return TokenFile(Path(path), None, write)
     uid = int(number)
     if os.geteuid() not in (ROOT.uid, uid):
-        raise InputError.one(option, "only root can give a file to another account", text)
+        raise InputError.one(option, "only root can give a file to another account", text, code=Code.PERMISSION)
     return TokenFile(Path(path), Account(uid, uid), write)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.provision import files
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from twinswarm.deploy.stack.accounts import Account
 
 FILE, FOLDER = 0o400, 0o500
@@ -21,7 +21,9 @@ def give(path: Path, owner: Account, mode: int | None = None) -> bool:
     try:
         return _give(path, owner, mode)
     except OSError as error:
-        raise InputError.one(str(path), f"cannot be given to account {owner}: {error.strerror}") from None
+        raise InputError.one(
+            str(path), f"cannot be given to account {owner}: {error.strerror}", code=Code.PERMISSION
+        ) from None
 
 
 def _give(path: Path, owner: Account, mode: int | None) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from sites.description import SiteDescription
 from twinswarm.study.calibration.state import Point, State
 from twinswarm.study.calibration.surface import FIRST_RADIUS, Array, Known, search
@@ -111,7 +111,7 @@ def calibrate(
     """
     cases = tuple(case for case in sorted(site.cases) if case in published())
     if not cases:
-        raise InputError.one("SITE", "has none of the study's cases", site.site)
+        raise InputError.one("SITE", "has none of the study's cases", site.site, code=Code.UNKNOWN)
     fitting = Fitting(site, target.parameter)
     fitting.check_bounds()
     order = StudyOrder.of(site, target.reference, cases)
@@ -161,7 +161,7 @@ def calibrate(
             pass
     best = state.best
     if best is None:
-        raise InputError.one("--points", "at least one point has to be looked at", str(most_points))
+        raise InputError.one("--points", "at least one point has to be looked at", str(most_points), code=Code.RANGE)
     return Fitted(
         fitting=fitting,
         target=target,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from sites.description import SiteDescription
 from twinswarm.study.calibration.target import Target, cost_of
 
@@ -44,9 +44,13 @@ class State:
             state.points = [Point(**point) for point in data["points"]]
             known = data["fingerprint"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError.one("--state", f"is not a calibration's state: {error}", str(path)) from None
+            raise InputError.one(
+                "--state", f"is not a calibration's state: {error}", str(path), code=Code.FORMAT
+            ) from None
         if known != fingerprint:
-            raise InputError.one("--state", "belongs to another site or target; give another file", str(path))
+            raise InputError.one(
+                "--state", "belongs to another site or target; give another file", str(path), code=Code.FOREIGN
+            )
         return state
 
     def find(self, values: list[float]) -> Point | None:

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.errors import Fault, InputError, faults_of
+from schemas.errors import Code, Fault, InputError, faults_of
 from sites.description import SiteDescription
 from twinswarm.simulation.variants import Reference
 
@@ -98,9 +98,9 @@ def read_target(path: Path) -> Target:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError.one("--target", f"cannot be read: {error.strerror}", str(path)) from None
+        raise InputError.one("--target", f"cannot be read: {error.strerror}", str(path), code=Code.UNREADABLE) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError.one(str(path), f"is not TOML: {error}") from None
+        raise InputError.one(str(path), f"is not TOML: {error}", code=Code.FORMAT) from None
     try:
         return Target.model_validate(data)
     except ValidationError as error:
@@ -126,7 +126,10 @@ class Fitting:
                     self.with_values([*start[:place], bound, *start[place + 1 :]])
                 except InputError as error:
                     where = f"parameter {parameter.name} at its {name}, {bound:g}"
-                    faults += [Fault(f"{where}: {fault.where}", fault.what, fault.received) for fault in error.faults]
+                    faults += [
+                        Fault(f"{where}: {fault.where}", fault.what, fault.received, code=fault.code)
+                        for fault in error.faults
+                    ]
         if faults:
             raise InputError(faults)
 
@@ -153,7 +156,9 @@ def _apply(data: dict[str, Any], path: str, parameter: Parameter, value: float) 
         found = [(holder, key) for holder in holders for key in _keys(holder, part)]
         if not found:
             where = ".".join(parts[: place + 1])
-            raise InputError.one(f"parameter {parameter.name}", "this path leads nowhere in the site", where)
+            raise InputError.one(
+                f"parameter {parameter.name}", "this path leads nowhere in the site", where, code=Code.UNKNOWN
+            )
     for holder, key in found:
         holder[key] = _changed(holder[key], parameter, value, path)
 
@@ -178,7 +183,9 @@ def _changed(old: Any, parameter: Parameter, value: float, path: str) -> Any:
         return [_one(item, parameter.how, value) if here else item for item, here in zip(old, inside, strict=True)]
     if isinstance(old, int | float) and not isinstance(old, bool) and parameter.hours is None:
         return _one(old, parameter.how, value)
-    raise InputError.one(f"parameter {parameter.name}", "is to lead to a number, or to the values of a profile", path)
+    raise InputError.one(
+        f"parameter {parameter.name}", "is to lead to a number, or to the values of a profile", path, code=Code.CONFLICT
+    )
 
 
 def _one(old: float, how: How, value: float) -> float:
