@@ -13,6 +13,8 @@ from twinswarm.cli.output import on_terminal
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from broker.address import BrokerAddress
+
 _FRAMES_PER_S = 8
 _PANEL_MOST = 110
 """Columns; a longer bar says no more."""
@@ -62,6 +64,10 @@ class Show:
     def on_news(self, text: str) -> None:
         self.view.on_news(text)
         self._console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+    def on_broker(self, address: "BrokerAddress") -> None:
+        text = f"Broker   {address}; `twinswarm devices` and the other commands find it"
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def _tell(self) -> None:
         if self._live:

@@ -20,7 +20,9 @@ RUNS = Path("runs")
 """Where histories and reports go when nothing else is said."""
 HISTORY = f"sqlite:{RUNS / 'history.sqlite'}"
 SITE = "fit_g2v"
-BROKER = "mqtt://127.0.0.1:1883"
+BROKER: str | None = None
+"""The broker of a swarm that runs on this machine, else `BROKER_OF_THE_MACHINE`."""
+BROKER_OF_THE_MACHINE = "mqtt://127.0.0.1:1883"
 LOCKSTEP = "lockstep"
 
 _SITE, _WHEN, _OUT, _BROKER = "Site", "Time", "Results", "Broker"
@@ -95,6 +97,25 @@ ForOption = Annotated[
         metavar="DURATION",
         help="Simulated length: 24h, 90min, 3d (a d is 24 h).",
         show_default="that local day: 23, 24 or 25 h",
+        rich_help_panel=_WHEN,
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="HH:MM",
+        help="Local time at which the run begins, the beginning of a step.",
+        show_default="midnight",
+        rich_help_panel=_WHEN,
+    ),
+]
+NowOption = Annotated[
+    bool,
+    typer.Option(
+        "--now",
+        help="The run begins at this moment of the machine's clock, and without --for it has no end. "
+        "Needs --speed with a number.",
         rich_help_panel=_WHEN,
     ),
 ]
@@ -174,10 +195,24 @@ UpBrokerOption = Annotated[
         rich_help_panel=_BROKER,
     ),
 ]
-BrokerOption = Annotated[
-    str,
+PortOption = Annotated[
+    int | None,
     typer.Option(
-        "--broker", metavar="URL", help="mqtt://host:port or, encrypted, mqtts://host:port.", rich_help_panel=_BROKER
+        "--port",
+        metavar="1..65535",
+        help="Port of the broker that is started, on 127.0.0.1.",
+        show_default="a free one",
+        rich_help_panel=_BROKER,
+    ),
+]
+BrokerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        metavar="URL",
+        help="mqtt://host:port or, encrypted, mqtts://host:port.",
+        show_default=f"that of a running `up`, else {BROKER_OF_THE_MACHINE}",
+        rich_help_panel=_BROKER,
     ),
 ]
 CafileOption = Annotated[
@@ -261,16 +296,18 @@ def resolved_site(site: str) -> Site:
     return load_site(site)
 
 
-def course(site: Site, date: str | None, length: str | None) -> Course:
-    """Raises InputError."""
+def course(site: Site, date: str | None, length: str | None, begin: str | None = None) -> Course:
+    """``begin``: local time of ``--from``. Without ``length`` until the end of that local day. Raises InputError."""
     day = None if date is None else parse_date(date)
-    if length is None:
-        return course_of(site, day)
-    span = parse_duration(length)
+    span = None if length is None else parse_duration(length)
     try:
-        return course_of(site, day, span)
+        whole = course_of(site, day, span)
     except InputError as error:
         raise InputError.one("--for", error.faults[0].what, length, code=error.code) from None
+    if begin is None:
+        return whole
+    t0 = parse_local_time(begin, whole.t0, site, where="--from")
+    return Course(t0, whole.t_end if span is None else t0 + span, whole.step_s)
 
 
 def history_file(url: str) -> Path:
@@ -308,7 +345,7 @@ def refuse_beside(option: str, others: Mapping[str, object]) -> None:
         raise InputError(faults)
 
 
-def parse_local_time(text: str, midnight: datetime, site: Site) -> datetime:
+def parse_local_time(text: str, midnight: datetime, site: Site, *, where: str = "--at") -> datetime:
     """``10:15`` on the local day that begins at ``midnight`` (UTC). Raises InputError unless it begins a step.
 
     An hour that the clocks leave out does not exist; of one that comes twice the first is meant.
@@ -316,27 +353,34 @@ def parse_local_time(text: str, midnight: datetime, site: Site) -> datetime:
     try:
         clock = datetime.strptime(text, "%H:%M").time()
     except ValueError:
-        raise InputError.one("--at", "a local time is written 10:15", text, code=Code.FORMAT) from None
+        raise InputError.one(where, "a local time is written 10:15", text, code=Code.FORMAT) from None
     local = datetime.combine(midnight.astimezone(site.zone).date(), clock, site.zone)
     at = local.astimezone(midnight.tzinfo)
     if at.astimezone(site.zone).time() != clock:
-        raise InputError.one("--at", f"this day has no such hour: clocks change in {site.zone}", text, code=Code.RANGE)
+        raise InputError.one(where, f"this day has no such hour: clocks change in {site.zone}", text, code=Code.RANGE)
     if (at - midnight).total_seconds() % site.time.step_s:
-        raise InputError.one(
-            "--at", f"a step of {site.time.step_s} s is to begin then, counted from midnight", text, code=Code.RANGE
-        )
+        what = f"a step of {site.time.step_s} s is to begin then, counted from midnight"
+        raise InputError.one(where, what, text, code=Code.RANGE)
     return at
 
 
 def connection(
-    broker: str,
+    broker: str | None,
     cafile: Path | None,
     cert: Path | None,
     key: Path | None,
     username: str | None,
     password_file: Path | None,
+    site: str | None = None,
 ) -> Connection:
-    """Of a broker that runs. Raises InputError with all faults."""
+    """To a broker that runs; None: the one of the swarm that runs on this machine (on ``site``, if it is given).
+
+    Raises InputError with all faults.
+    """
+    if broker is None:
+        from twinswarm.deploy.running import find_broker
+
+        broker = find_broker(BROKER_OF_THE_MACHINE, site)
     faults: list[Fault] = []
     address = credentials = None
     try:

@@ -1,5 +1,6 @@
 """`twinswarm up`: a broker, one process per participant, the clock; a day in lock-step; then the result."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from broker.address import BrokerAddress, Credentials, LocalBroker, parse_broker
 from broker.mqtt import MqttTransport
-from broker.servers.embedded import EmbeddedBroker
+from broker.servers.embedded import HOST, EmbeddedBroker
 from broker.servers.mosquitto import LocalMosquitto
 from runtime.wall import LINGER_S
 from schemas.errors import Code, InputError, RemoteMessageError
@@ -25,6 +26,7 @@ from services.clock.refusal import check_site_is_free
 from twinswarm.deploy.clock_order import ClockOrder
 from twinswarm.deploy.process import Connection, utc_now
 from twinswarm.deploy.processes import ProcessSwarm
+from twinswarm.deploy.running import announced
 from twinswarm.deploy.supervisor import Death
 from twinswarm.deploy.threads import ThreadedSwarm
 from twinswarm.simulation.compose import members
@@ -50,6 +52,12 @@ class How:
     """All participants as threads of this process, each with its connection; else a process each."""
     certificates: Path | None = None
     """Folder that ``twinswarm provision`` made: everybody proves by a certificate who it is. None: `credentials`."""
+    port: int = 0
+    """Of the broker that is started; 0: a free one."""
+    from_now: bool = False
+    """The run begins when its clock does, at the machine's time then; needs ``speed``."""
+    endless: bool = False
+    """Until it is stopped; needs ``speed``."""
 
     @property
     def mode(self) -> TimeMode:
@@ -65,23 +73,41 @@ class How:
 def broker_for(how: How, logs: Path) -> Iterator[Connection]:
     """Starts a local broker if one is asked for. Raises InputError, BrokerUnreachableError."""
     address = parse_broker(how.broker)
+    if isinstance(address, LocalBroker) and how.port:
+        _check_port(how.port)
     with ExitStack() as stack:
         if address is LocalBroker.EMBEDDED:
-            address = stack.enter_context(EmbeddedBroker(log=logs / "broker.log")).address
+            address = stack.enter_context(EmbeddedBroker(port=how.port, log=logs / "broker.log")).address
         elif address is LocalBroker.MOSQUITTO:
-            address = stack.enter_context(LocalMosquitto(directory=logs / "mosquitto")).address
+            address = stack.enter_context(LocalMosquitto(port=how.port, directory=logs / "mosquitto")).address
         assert isinstance(address, BrokerAddress)
         connection = Connection(address, how.credentials, how.certificates)
         connection.credentials_of(OBSERVER).check_for(address)
         yield connection
 
 
+def _check_port(port: int) -> None:
+    """Raises InputError when another program listens there, or this one may not."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was closed a moment ago is free
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            what = f"no broker can listen there: {error.strerror}; leave it out for a free one"
+            raise InputError.one("--port", what, port, code=Code.IN_USE) from None
+
+
 def conduct_swarm(
-    order: Order, how: How, on_message: OnMessage | None = None, on_news: Callable[[str], None] | None = None
+    order: Order,
+    how: How,
+    on_message: OnMessage | None = None,
+    on_news: Callable[[str], None] | None = None,
+    on_broker: Callable[[BrokerAddress], None] | None = None,
 ) -> RunResult:
     """Runs a day as a swarm of processes, records it, and compares it with its reference.
 
-    ``on_news`` is told of processes that died. Raises TwinswarmError; whatever happens, no process is left behind.
+    ``on_news`` is told of processes that died, ``on_broker`` where the broker is, once it is there. While it runs,
+    other commands on this machine find the broker. Raises TwinswarmError; whatever happens, no process is left behind.
     """
     site = order.taking_part
     _check_attached(site, how.attach)
@@ -89,14 +115,17 @@ def conduct_swarm(
     run = new_run_id(utc_now())
     folder = how.workdir / run
     folder.mkdir(parents=True, exist_ok=True)
-    with broker_for(how, folder / "logs") as connection:
+    with broker_for(how, folder / "logs") as connection, announced(site.site, run, connection.address):
+        if on_broker is not None:
+            on_broker(connection.address)
         observer = MqttTransport(
             connection.address, client_id(site.site, OBSERVER), connection.credentials_of(OBSERVER)
         )
         if how.external:
             check_site_is_free(observer, site.site, how.mode, how.attach)
-        length = order.course.t_end - order.course.t0
-        clock = ClockOrder(run=run, t0=order.course.t0, length=length, allowed=None, speed=how.speed)
+        length = None if how.endless else order.course.t_end - order.course.t0
+        t0 = None if how.from_now else order.course.t0
+        clock = ClockOrder(run=run, t0=t0, length=length, allowed=None, speed=how.speed)
         swarm: Swarm
         if how.one_process:
             swarm = ThreadedSwarm(site, clock, connection, order.history)

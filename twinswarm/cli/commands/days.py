@@ -1,15 +1,17 @@
 """``up`` and ``run``: a day of a site, as a swarm of processes or in this one."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from broker.address import Credentials, LocalBroker, parse_broker
+from schemas.cycle import Course
 from schemas.errors import Code, InputError
 from twinswarm.cli import options
 from twinswarm.cli.output import Output
@@ -29,9 +31,12 @@ def up(
     storage: options.StorageOption = StorageChoice.BOTH,
     reference: options.ReferenceOption = Reference.SMART,
     date: options.DateOption = None,
+    begin: options.FromOption = None,
     length: options.ForOption = None,
+    from_now: options.NowOption = False,
     speed: options.SpeedOption = "lockstep",
     broker: options.UpBrokerOption = "embedded",
+    port: options.PortOption = None,
     attach: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,25 +78,45 @@ def up(
         twinswarm up  the default site's day, case 6
         twinswarm up --case 3 --storage bess --report out
         twinswarm up --speed 60 --for 2h  two hours in two minutes
+        twinswarm up --from 10:00 --for 2h
+        twinswarm up --now --speed 1 --port 1883  a site to develop against, until Ctrl-C
         twinswarm up --attach ev1 --broker mqtt://127.0.0.1:1883  with a charger of your own
+        twinswarm up --attach ems --port 1883  with an EMS of your own, see docs/own-ems.md
     """
     output = Output.to(json)
     parse_broker(broker)
     credentials = Credentials(cafile, cert, key, username, password_file)
     options.check_certificates(certificates, credentials, broker)
     factor = options.parse_speed(speed)
-    if attach and broker in tuple(LocalBroker):
-        what = "a device of your own has to know the broker: give --broker mqtt://host:port"
-        raise InputError.one("--attach", what, ", ".join(attach), code=Code.MISSING)
-    order = _order(site, case, storage, reference, date, length, history)
+    if port is not None and not 0 < port < 2**16:
+        raise InputError.one("--port", "1 to 65535 is allowed", port, code=Code.RANGE)
+    if port is not None and broker not in tuple(LocalBroker):
+        what = "is of a broker that is started: the port of another is in --broker"
+        raise InputError.one("--port", what, port, code=Code.CONFLICT)
+    if from_now:
+        _check_now(factor, speed, {"--date": date, "--from": begin})
+    order = _order(site, case, storage, reference, date, length, history, begin)
+    if from_now:
+        order = _beginning_now(order, length)
     _prepare(order.history, report)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
         from twinswarm.deploy.up import How, conduct_swarm
 
         attached = frozenset(attach or ())
-        how = How(broker, credentials, order.history.parent, factor, attached, one_process, certificates)
-        return conduct_swarm(order, how, show.on_message, show.on_news)
+        how = How(
+            broker,
+            credentials,
+            order.history.parent,
+            factor,
+            attached,
+            one_process,
+            certificates,
+            port=port or 0,
+            from_now=from_now,
+            endless=from_now and length is None,
+        )
+        return conduct_swarm(order, how, show.on_message, show.on_news, show.on_broker)
 
     task = _Task(order, _title(order, case, f"{broker}, {speed}"), output, not no_report, report)
     _live_through(task, conduct)
@@ -103,6 +128,7 @@ def run(
     storage: options.StorageOption = StorageChoice.BOTH,
     reference: options.ReferenceOption = Reference.SMART,
     date: options.DateOption = None,
+    begin: options.FromOption = None,
     length: options.ForOption = None,
     history: options.HistoryOption = options.HISTORY,
     report: options.ReportOption = None,
@@ -119,7 +145,7 @@ def run(
         twinswarm run --json - | jq .savings_eur
     """
     output = Output.to(json)
-    order = _order(site, case, storage, reference, date, length, history)
+    order = _order(site, case, storage, reference, date, length, history, begin)
     _prepare(order.history, report)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
@@ -149,12 +175,30 @@ def _order(
     date: str | None,
     length: str | None,
     history: str,
+    begin: str | None = None,
 ) -> "Order":
     from twinswarm.simulation.pipeline import Order
 
     file = options.history_file(history)
     chosen = options.variant(site, case, storage, reference)
-    return Order(chosen.site, options.course(chosen.site, date, length), storage, reference, file)
+    return Order(chosen.site, options.course(chosen.site, date, length, begin), storage, reference, file)
+
+
+def _check_now(factor: float | None, speed: str, others: Mapping[str, object]) -> None:
+    """Raises InputError for what cannot stand beside ``--now``."""
+    options.refuse_beside("--now", others)
+    if factor is None:
+        what = "a number is needed beside --now: lock-step knows no machine time"
+        raise InputError.one("--speed", what, speed, code=Code.CONFLICT)
+
+
+def _beginning_now(order: "Order", length: str | None) -> "Order":
+    """The order from now on; without a length as long as a run may be."""
+    from twinswarm.simulation.runs import MOST, parse_duration
+
+    t0 = datetime.now(UTC)
+    t_end = t0 + (MOST if length is None else parse_duration(length))
+    return replace(order, course=Course(t0, t_end, order.course.step_s))
 
 
 def _prepare(history: Path, report: Path | None) -> None:

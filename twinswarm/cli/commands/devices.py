@@ -52,15 +52,16 @@ def devices(
     its stamp tells, which in lock-step is simulated time and says nothing: then the age is a dash.
 
     Examples:
-        twinswarm devices  of every site on mqtt://127.0.0.1:1883
+        twinswarm devices  of every site on the broker of a running `up`, else on mqtt://127.0.0.1:1883
         twinswarm devices --broker mqtts://broker:8883 --cafile ca.pem --site fit-g2v --wait 30
     """
     from broker.mqtt import MqttTransport
     from services.monitor.roster import listen
 
     output = Output.to(json)
-    connection = options.connection(broker, cafile, cert, key, username, password_file)
     wanted = "+" if site is None else _site_id(site)
+    named = None if site is None else wanted
+    connection = options.connection(broker, cafile, cert, key, username, password_file, named)
     name = client_id("observer" if wanted == "+" else wanted, f"devices-{secrets.token_hex(3)}")
     logging.getLogger(MqttTransport.__module__).addHandler(logging.NullHandler())  # what it warns of is raised, too
     transport = MqttTransport(connection.address, name, connection.credentials)
