@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -12,7 +12,7 @@ from runtime.lockstep import Member
 from runtime.pump import Pump
 from runtime.wall import WallLoop, drive
 from schemas.messages import Presence, Stamp, State, TimeMode
-from schemas.participant import Participant, own_topic
+from schemas.participant import Participant, greatest_registers, own_topic
 from schemas.topics import Channel
 from schemas.wire import encode
 
@@ -48,21 +48,37 @@ class Host:
 
         Raises BrokerUnreachableError, and LocalStateError when this participant must not go on.
         """
+        registers: dict[str, float] = {}
         while not self.stop.is_set():
-            if self._serve_lockstep():
-                self._serve_wall()
+            wall, registers = self._serve_lockstep(self._registers_in(self.wall_store, registers))
+            if wall:
+                registers = self._serve_wall(self._registers_in(self.lockstep_store, registers))
             if self.once:
                 return
 
-    def _serve_wall(self) -> None:
-        transport = self.transport(TimeMode.WALL)
-        loop = WallLoop(self.make(), transport, self.wall_store, new_boot=new_boot, zone=self.zone, once=True)
-        drive(loop, transport, self.stop, self.now)
+    @staticmethod
+    def _registers_in(store: CheckpointStore, known: Mapping[str, float]) -> dict[str, float]:
+        """The registers that outlive a life, by the other time mode's checkpoint and by what this process knows."""
+        return greatest_registers(known, (store.load() or {}).get("registers", {}))
 
-    def _serve_lockstep(self) -> bool:
-        """Returns whether it ended because the live session is in wall time."""
+    def _serve_wall(self, registers: Mapping[str, float]) -> dict[str, float]:
+        transport = self.transport(TimeMode.WALL)
+        loop = WallLoop(
+            self.make(),
+            transport,
+            self.wall_store,
+            new_boot=new_boot,
+            zone=self.zone,
+            once=True,
+            registers=registers,
+        )
+        drive(loop, transport, self.stop, self.now)
+        return loop.registers
+
+    def _serve_lockstep(self, registers: Mapping[str, float]) -> tuple[bool, dict[str, float]]:
+        """Returns whether it ended because the live session is in wall time, and the registers that outlive it."""
         transport = self.transport(TimeMode.LOCKSTEP)
-        member = Member(self.make, self.lockstep_store, transport.publish, new_boot)
+        member = Member(self.make, self.lockstep_store, transport.publish, new_boot, registers)
         state_topic = str(own_topic(member.participant, Channel.STATE))
 
         def show(presence: Presence) -> bytes:
@@ -84,4 +100,4 @@ class Host:
             transport.flush(2.0)
         finally:
             transport.close()
-        return member.wall_session_seen
+        return member.wall_session_seen, member.registers

@@ -16,7 +16,7 @@ for byte. The participant sees none of that. Rules (numbers in the code):
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,7 +27,20 @@ from runtime.outbox import Outbox, Sent
 from schemas.cycle import Course
 from schemas.errors import LocalStateError, RemoteMessageError
 from schemas.messages import Done, Phase, Presence, Run, Stamp, State, Tick, TimeMode
-from schemas.participant import Inbox, Json, Outgoing, Participant, Received, Turn, Wanted, own_inbox, own_topic
+from schemas.participant import (
+    Inbox,
+    Json,
+    Outgoing,
+    Participant,
+    Received,
+    Turn,
+    Wanted,
+    continue_registers,
+    greatest_registers,
+    lasting_registers,
+    own_inbox,
+    own_topic,
+)
 from schemas.topics import Channel, Kind, Topic, matches, topic_filter
 from schemas.wire import decode, encode
 
@@ -61,7 +74,8 @@ class _Pending:
 class Member:
     """A participant under the clock's barrier. Pure but for ``send`` and ``store``: handed messages, it reacts.
 
-    ``make`` builds a fresh participant, for every new life one.
+    ``make`` builds a fresh participant, for every new life one. ``registers`` [kWh] are those that it had in a life
+    outside this loop; a new life begins with the newest that are known (`schemas.participant.lasting_registers`).
 
     Attributes: ``ended`` once the session that it took part in is over; ``wall_session_seen`` while the site's live
     session is in wall time, in which this loop has no part; ``other_runs`` counts messages that were not of its run.
@@ -73,8 +87,10 @@ class Member:
         store: CheckpointStore,
         send: Send,
         new_boot: Callable[[], str],
+        registers: Mapping[str, float] | None = None,
     ) -> None:
         self._make, self._store, self._send, self._new_boot = make, store, send, new_boot
+        self._earlier = dict(registers or {})
         self.participant = make()
         self._early: list[tuple[Received, bytes]] = []
         self._pending: _Pending | None = None
@@ -90,9 +106,11 @@ class Member:
     # -- lives
 
     def _begin_life(self, run: str | None) -> None:
-        """Rule 10. The old participant's state is gone with its boot."""
+        """Rule 10. The old participant's state is gone with its boot, but for the registers that outlive it."""
+        registers = self.registers
         if run is not None and self._outbox_run() is not None:
             self.participant = self._make()
+        continue_registers(self.participant, registers)
         self._outbox = Outbox(run, self._new_boot())
         self._inbox: Inbox = own_inbox(self.participant) or MemoryInbox()
         self._answered: _Answered | None = None
@@ -121,6 +139,11 @@ class Member:
         if isinstance(self._inbox, MemoryInbox):
             self._inbox.restore(saved["inbox"])
 
+    @property
+    def registers(self) -> dict[str, float]:
+        """The participant's registers [kWh] that outlive its life."""
+        return greatest_registers(self._earlier, lasting_registers(self.participant))
+
     def _checkpoint(self) -> None:
         answered = self._answered
         self._store.save(
@@ -130,6 +153,7 @@ class Member:
                 "newest": self._newest,
                 "away": self._away,
                 "participant": self.participant.snapshot(),
+                "registers": self.registers,
                 "inbox": self._inbox.snapshot() if isinstance(self._inbox, MemoryInbox) else None,
             }
         )

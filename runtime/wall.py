@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
@@ -25,7 +25,17 @@ from runtime.life import Life
 from runtime.schedule import Due, Schedule
 from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
 from schemas.messages import BootId, Phase, Presence, Run, Stamp, State, TimeMode
-from schemas.participant import Outgoing, Participant, Received, Turn, own_inbox, own_topic
+from schemas.participant import (
+    Outgoing,
+    Participant,
+    Received,
+    Turn,
+    continue_registers,
+    greatest_registers,
+    lasting_registers,
+    own_inbox,
+    own_topic,
+)
 from schemas.topics import RETAINED, Channel, Kind, Topic, matches, topic_filter
 from schemas.wire import decode
 
@@ -103,6 +113,8 @@ class WallLoop:
     """One participant in wall time. For one thread.
 
     ``once``: it has finished when its session has ended; otherwise it waits for the next one.
+    ``registers`` [kWh] are those that the participant had in a life outside this loop; a new life begins with the
+    newest that are known (`schemas.participant.lasting_registers`).
     ``zone``: of the local midnight that the cadence's periods are aligned to.
     ``stopwatch``: a monotonic clock [s], by which it tells how long a turn took; nothing else depends on it.
     """
@@ -116,6 +128,7 @@ class WallLoop:
         new_boot: Callable[[], BootId],
         zone: tzinfo = UTC,
         once: bool = False,
+        registers: Mapping[str, float] | None = None,
         stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._participant = participant
@@ -123,6 +136,7 @@ class WallLoop:
         self._checkpoint = checkpoint or NoCheckpoint()
         self._new_boot = new_boot
         self._once = once
+        self._earlier = dict(registers or {})
         self._stopwatch = stopwatch
         self._report = SelfReport(participant)
         self._cadence = dict(participant.cadence)
@@ -164,6 +178,11 @@ class WallLoop:
         return self._life
 
     @property
+    def registers(self) -> dict[str, float]:
+        """The participant's registers [kWh] that outlive its life."""
+        return greatest_registers(self._earlier, lasting_registers(self._participant))
+
+    @property
     def rejected(self) -> int:
         """Messages that were not of the contract."""
         return self._report.rejected
@@ -187,6 +206,7 @@ class WallLoop:
             self._life = Life(self._new_boot())
         else:
             self._life = Life.restored(saved["life"])
+            self._earlier = greatest_registers(self._earlier, saved.get("registers", {}))
             self._saved_state = saved["state"]
             self._t = datetime.fromisoformat(saved["t"])
             self._turns = saved["turns"]
@@ -226,9 +246,11 @@ class WallLoop:
         self._replay_early(now)
 
     def _join(self, run: str, session: Run, now: datetime) -> None:
+        registers = self.registers
         if self._life.run is not None:
             self._life = Life(self._new_boot())
             self._participant.restore(self._blank)
+        continue_registers(self._participant, registers)
         self._life.run = run
         self._session = session
         self._inbox.clear()
@@ -512,6 +534,7 @@ class WallLoop:
                 "t": self._t.isoformat(),
                 "turns": self._turns,
                 "rollcalled": self._rollcalled,
+                "registers": self.registers,
             }
         )
         self._dirty = False

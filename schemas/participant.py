@@ -5,7 +5,7 @@ A participant holds no socket, no thread, no clock and no file. Its run loop (`r
 broker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -158,6 +158,27 @@ def own_metrics(participant: Participant) -> dict[str, float]:
     """
     metrics: Mapping[str, float] = getattr(participant, "metrics", {})
     return dict(metrics)
+
+
+def lasting_registers(participant: Participant) -> dict[str, float]:
+    """The registers [kWh] that outlive a participant's life, as it publishes them now, as ``registers``; else none.
+
+    They are named as in its telemetry. A register only grows, so of two values of it the greater one is the newer one.
+    """
+    registers: Mapping[str, float] = getattr(participant, "registers", {})
+    return dict(registers)
+
+
+def continue_registers(participant: Participant, registers: Mapping[str, float]) -> None:
+    """Begins a life with the registers of the lives before it, for a participant that has ``continue_registers``."""
+    proceed: Callable[[Mapping[str, float]], None] | None = getattr(participant, "continue_registers", None)
+    if proceed is not None and registers:
+        proceed(registers)
+
+
+def greatest_registers(*known: Mapping[str, float]) -> dict[str, float]:
+    """The newest value of every register."""
+    return {name: max(each[name] for each in known if name in each) for each in known for name in each}
 
 
 @cache

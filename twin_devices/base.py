@@ -54,6 +54,9 @@ class Twin(ABC):
         self._orders = Orders(fallback)
         self._epoch = 0
         self._ledger: Ledger | None = None
+        self._base_kwh = (0.0, 0.0)
+        """What the registers of import and export had counted before this life. Kept apart from the life's own
+        energies, so that these have the same bits whatever the registers began with."""
         self._now: datetime | None = None
 
     # What a kind of device says about itself.
@@ -83,6 +86,17 @@ class Twin(ABC):
     def _ack(self, setpoint: Setpoint, wish: Wish, at: datetime) -> Ack:
         """The answer to an accepted set-point, once the device has settled."""
         return Ack(id=setpoint.id, accepted=True, applied_kw=wish.value_kw, reason=wish.reason)
+
+    @property
+    def registers(self) -> dict[str, float]:
+        """The registers [kWh], by their names in telemetry. They go on in the next life."""
+        energies = (0.0, 0.0) if self._ledger is None or self._now is None else self._ledger.registers(self._now)
+        imported, exported = (base + energy for base, energy in zip(self._base_kwh, energies, strict=True))
+        return {"energy_import_kwh": imported, "energy_export_kwh": exported}
+
+    def continue_registers(self, registers: Mapping[str, float]) -> None:
+        """Counts on from the registers of an earlier life. To be called before the first turn."""
+        self._base_kwh = (registers.get("energy_import_kwh", 0.0), registers.get("energy_export_kwh", 0.0))
 
     def _dead_time_s(self) -> float:
         return 0.0
@@ -129,9 +143,8 @@ class Twin(ABC):
         ]
         if sense:
             assert self._ledger is not None
-            imported, exported = self._ledger.registers(at)
             pieces = self._ledger.tell(at)
-            reading = Reading(self._ledger.power_kw, imported, exported, None if wall else pieces)
+            reading = Reading(self._ledger.power_kw, **self.registers, segments=None if wall else pieces)
             sent.append(Outgoing(self._telemetry_topic, self._telemetry(at, reading)))
         return sent
 
@@ -139,6 +152,7 @@ class Twin(ABC):
         return {
             "now": None if self._now is None else self._now.isoformat(),
             "epoch": self._epoch,
+            "base_kwh": list(self._base_kwh),
             "orders": self._orders.snapshot(),
             "ledger": None if self._ledger is None else self._ledger.snapshot(),
             "own": self._own_state(),
@@ -147,6 +161,8 @@ class Twin(ABC):
     def restore(self, state: Json) -> None:
         self._now = None if state["now"] is None else datetime.fromisoformat(state["now"])
         self._epoch = state["epoch"]
+        imported, exported = state.get("base_kwh", (0.0, 0.0))
+        self._base_kwh = (imported, exported)
         self._orders.restore(state["orders"])
         self._ledger = None if state["ledger"] is None else Ledger.restored(state["ledger"])
         self._restore_own(state["own"])

@@ -12,6 +12,9 @@ from twin_devices.ledger import HOUR
 ROUNDING_KWH = 1e-9
 """Registers and segments of one device agree to this; a greater difference is energy that nobody told of in time."""
 
+ROUNDING_FRAC = 2.0**-50
+"""A difference of two registers has lost so much of their size, at most: four roundings of a float."""
+
 
 class Span(NamedTuple):
     """Constant power [kW] in [start, end)."""
@@ -26,12 +29,12 @@ class Span(NamedTuple):
 
 
 class Report(NamedTuple):
-    """One telemetry. ``net_kwh`` is import minus export by the registers; None without registers."""
+    """One telemetry. ``registers`` are import and export [kWh]; None without registers."""
 
     ts: datetime
     boot: str
     power_kw: float
-    net_kwh: float | None
+    registers: tuple[float, float] | None
     spans: tuple[Span, ...] | None
 
 
@@ -39,9 +42,9 @@ def report_of(received: Received) -> Report:
     """Raises nothing: segments that are out of order or reach beyond the message's time are cut to what makes sense."""
     body, stamp = received.body, received.stamp
     assert isinstance(body, Telemetry)
-    net = None
+    registers = None
     if body.energy_import_kwh is not None and body.energy_export_kwh is not None:
-        net = body.energy_import_kwh - body.energy_export_kwh
+        registers = (body.energy_import_kwh, body.energy_export_kwh)
     spans = None
     if body.segments is not None:
         ordered = sorted(body.segments, key=lambda segment: segment.start)
@@ -51,7 +54,7 @@ def report_of(received: Received) -> Report:
             for segment, (start, end) in zip(ordered, pairwise(instants), strict=True)
             if end > start
         )
-    return Report(stamp.ts, stamp.boot, body.power_kw, net, spans)
+    return Report(stamp.ts, stamp.boot, body.power_kw, registers, spans)
 
 
 class Booking(NamedTuple):
@@ -61,30 +64,40 @@ class Booking(NamedTuple):
     """Within the interval, in order; between them nothing flows."""
     net_kwh: float
     """By the registers, as far as there are any."""
+    rounding_kwh: float = ROUNDING_KWH
+    """To which registers and spans agree."""
+    reset: bool = False
+    """A register fell within a life: the energy is that of the spans, as far as there are any."""
 
     @property
     def stray_kwh(self) -> float:
         """Energy by the registers that is not in the spans: it flowed while the device was not heard."""
         stray = self.net_kwh - sum(span.energy_kwh for span in self.spans)
-        return stray if abs(stray) > ROUNDING_KWH else 0.0
+        return stray if abs(stray) > self.rounding_kwh else 0.0
 
 
 class Account:
-    """Of one device in lock-step. Registers are compared within one boot only: another life has its own beginning."""
+    """Of one device in lock-step.
+
+    Registers are compared within one boot only: another life may have its own beginning. A register that fell within a
+    life was reset, and is not compared with what it was before.
+    """
 
     def __init__(self) -> None:
         self.power_kw = 0.0
         self._boot: str | None = None
-        self._net_kwh: float | None = None
+        self._registers: tuple[float, float] | None = None
         self._fresh = False
         """It reported in the interval before."""
+        self._reset = False
 
     def book(self, reports: Sequence[Report], start: datetime, end: datetime) -> Booking:
         """The interval as its segments tell it; without segments the mean power by its registers."""
         held_kw = self.power_kw
+        self._reset = False
         due, spans = self._take(reports, start, end)
         if reports and end > start and all(report.spans is None for report in reports):
-            if self._net_kwh is None:
+            if self._registers is None or self._reset:
                 spans = (Span(start, end, held_kw),)
             elif due is not None:
                 mean_kw = due / ((end - start) / HOUR)
@@ -92,7 +105,12 @@ class Account:
         self._fresh = bool(reports)
         if not reports:
             self.power_kw = 0.0
-        return Booking(spans, sum(span.energy_kwh for span in spans) if due is None else due)
+        net_kwh = sum(span.energy_kwh for span in spans) if due is None else due
+        return Booking(spans, net_kwh, self._rounding_kwh, self._reset)
+
+    @property
+    def _rounding_kwh(self) -> float:
+        return max(ROUNDING_KWH, ROUNDING_FRAC * sum(self._registers or ()))
 
     def _take(self, reports: Sequence[Report], start: datetime, end: datetime) -> tuple[float | None, tuple[Span, ...]]:
         """The net energy by the registers (None: unknown), and the spans within [start, end)."""
@@ -101,26 +119,37 @@ class Account:
         for report in sorted(reports, key=lambda report: report.ts):
             told = _cut(report.spans or (), start, end)
             spans += told
-            if report.net_kwh is not None:
-                if report.boot == self._boot and self._net_kwh is not None:
-                    difference = report.net_kwh - self._net_kwh
+            if report.registers is not None:
+                before = self._registers if report.boot == self._boot else None
+                fell = before is not None and any(
+                    now < then for now, then in zip(report.registers, before, strict=True)
+                )
+                self._reset = self._reset or fell
+                if before is not None and not fell:
+                    (imported, exported), (imported_before, exported_before) = report.registers, before
+                    difference = (imported - exported) - (imported_before - exported_before)
                     due = difference if due is None else due + difference
                 elif report.spans is not None:
                     energy = sum(span.energy_kwh for span in told)
                     due = energy if due is None else due + energy
-            self._boot, self._net_kwh = report.boot, report.net_kwh
+            self._boot, self._registers = report.boot, report.registers
             self.power_kw = report.power_kw
         return due, tuple(sorted(spans, key=lambda span: span.start))
 
     def snapshot(self) -> Json:
-        return {"power_kw": self.power_kw, "boot": self._boot, "net_kwh": self._net_kwh, "fresh": self._fresh}
+        return {
+            "power_kw": self.power_kw,
+            "boot": self._boot,
+            "registers": None if self._registers is None else list(self._registers),
+            "fresh": self._fresh,
+        }
 
     @classmethod
     def restored(cls, state: Json) -> "Account":
         account = cls()
         account.power_kw = state["power_kw"]
         account._boot = state["boot"]
-        account._net_kwh = state["net_kwh"]
+        account._registers = None if state["registers"] is None else tuple(state["registers"])
         account._fresh = state["fresh"]
         return account
 

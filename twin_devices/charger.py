@@ -132,15 +132,16 @@ class Charger(StorageTwin):
             energy_import_kwh=reading.energy_import_kwh,
             energy_export_kwh=reading.energy_export_kwh,
             segments=reading.segments,
-            vehicle=self._vehicle(at, reading),
+            vehicle=self._vehicle(at),
         )
 
-    def _vehicle(self, at: datetime, reading: Reading) -> PluggedVehicle | None:
+    def _vehicle(self, at: datetime) -> PluggedVehicle | None:
         stay = self._stay
         if stay is None:
             return None
-        assert self._piece is not None
-        imported, exported = self._registers_at_arrival
+        assert self._piece is not None and self._ledger is not None
+        imported, exported = self._ledger.registers(at)
+        imported_before, exported_before = self._registers_at_arrival
         return PluggedVehicle(
             vehicle=stay.vehicle,
             soc_frac=self._piece.soc_at(at),
@@ -153,8 +154,8 @@ class Charger(StorageTwin):
             soc_max_frac=stay.soc_max_frac,
             max_charge_kw=stay.max_charge_kw,
             max_discharge_kw=stay.max_discharge_kw,
-            charged_kwh=reading.energy_import_kwh - imported,
-            discharged_kwh=reading.energy_export_kwh - exported,
+            charged_kwh=imported - imported_before,
+            discharged_kwh=exported - exported_before,
         )
 
     def _own_state(self) -> Json:

@@ -54,6 +54,14 @@ class Watch:
                 alarms.append(Alarm(code="unknown_device", severity=Severity.WARNING, device=device, text=text))
         return alarms
 
+    def resets(self, devices: Sequence[str]) -> list[Alarm]:
+        """One alarm for each time that a device's register fell within a life."""
+        text = "a register of {} fell: it was reset, and what flowed at that time is not known by it"
+        return [
+            Alarm(code="register_reset", severity=Severity.WARNING, device=device, text=text.format(device))
+            for device in devices
+        ]
+
     def network(self, solutions: Sequence[Solution], nodes: Sequence[str], branches: Sequence[str]) -> list[Alarm]:
         """Alarms that begin or end, by the worst of the solutions (of an interval and the instant at its end)."""
         solved = [solution for solution in solutions if solution.voltages_pu]

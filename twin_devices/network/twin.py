@@ -43,6 +43,8 @@ class _Interval:
     missing: tuple[str, ...]
     devices_kwh: float
     """By their registers."""
+    reset: tuple[str, ...] = ()
+    """Devices a register of which fell within a life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ class NetworkTwin:
         """Up to which it has settled."""
         self._spoke = False
         self._registers = Registers()
+        """Of this life. What is booked has the same bits whatever the meter had counted before."""
+        self._base_kwh: dict[str, float] = {}
+        """What the meter's registers had counted before this life, by their names in telemetry."""
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -127,12 +132,27 @@ class NetworkTwin:
             return self._measure_wall(told, turn)
         return self._measure(told, self._at, max(turn.t, self._at))
 
+    @property
+    def registers(self) -> dict[str, float]:
+        """The meter's registers [kWh], by their names in telemetry. They go on in the next life."""
+        own = self._registers
+        return {
+            "energy_import_kwh": self._base_kwh.get("energy_import_kwh", 0.0) + own.import_kwh,
+            "energy_export_kwh": self._base_kwh.get("energy_export_kwh", 0.0) + own.export_kwh,
+            "losses_kwh": self._base_kwh.get("losses_kwh", 0.0) + own.losses_kwh,
+        }
+
+    def continue_registers(self, registers: Mapping[str, float]) -> None:
+        """Counts on from the registers of an earlier life. To be called before the first turn."""
+        self._base_kwh = dict(registers)
+
     def snapshot(self) -> Json:
         return {
             "begin": None if self._begin is None else self._begin.isoformat(),
             "at": None if self._at is None else self._at.isoformat(),
             "spoke": self._spoke,
             "registers": self._registers.snapshot(),
+            "base_kwh": dict(self._base_kwh),
             "accounts": {name: account.snapshot() for name, account in sorted(self._accounts.items())},
             "told": {name: told.snapshot() for name, told in sorted(self._told.items())},
             "expected": {name: met.isoformat() for name, met in sorted(self._expected.items())},
@@ -147,6 +167,7 @@ class NetworkTwin:
         self._at = None if state["at"] is None else datetime.fromisoformat(state["at"])
         self._spoke = state["spoke"]
         self._registers.restore(state["registers"])
+        self._base_kwh = dict(state.get("base_kwh", {}))
         self._accounts = {name: Account.restored(account) for name, account in state["accounts"].items()}
         self._told = {name: Told.restored(told) for name, told in state["told"].items()}
         self._expected = {name: datetime.fromisoformat(met) for name, met in state["expected"].items()}
@@ -197,6 +218,7 @@ class NetworkTwin:
             now_kw={device: 0.0 if device in missing else account.power_kw for device, account in accounts},
             missing=missing,
             devices_kwh=sum(booking.net_kwh for booking in bookings.values()),
+            reset=tuple(device for device, booking in bookings.items() if booking.reset),
         )
         return self._settle(interval, lockstep=True)
 
@@ -231,6 +253,7 @@ class NetworkTwin:
             now_kw={name: device.power_kw(end) for name, device in devices},
             missing=missing,
             devices_kwh=sum(span.energy_kwh for each in spans.values() for span in each),
+            reset=tuple(name for name, device in devices if device.reset_between(self._at, end)),
         )
         sent = self._settle(interval, lockstep=False)
         for _, device in devices:
@@ -293,6 +316,7 @@ class NetworkTwin:
         flow = self._network.flow
         alarms = [
             *self._watch.devices(sorted(unknown), self._description.network.main_node),
+            *self._watch.resets(interval.reset),
             *self._watch.network(solutions, flow.nodes, flow.branches),
         ]
         ts = None if lockstep else interval.end
@@ -314,15 +338,13 @@ class NetworkTwin:
         phases = dict(zip(flow.nodes, now.phase_voltages_pu, strict=False))
         return NetworkTelemetry(
             power_kw=now.pcc_kw,
-            energy_import_kwh=self._registers.import_kwh,
-            energy_export_kwh=self._registers.export_kwh,
+            **self.registers,
             reactive_kvar=now.pcc_kvar,
             # Where no voltages carry the load nothing is known of the reactive power.
             power_factor=power_factor_of(now.pcc_kw, now.pcc_kvar) if now.voltages_pu else None,
             phase_power_kw=now.phase_pcc_kw or None,
             segments=segments,
             losses_kw=now.losses_kw,
-            losses_kwh=self._registers.losses_kwh,
             residual_kwh=residual_kwh,
             voltages_pu=dict(zip(flow.nodes, now.voltages_pu, strict=False)),
             loadings_frac=loadings,

@@ -57,6 +57,13 @@ class Sample:
         drawn, given = later.import_kwh - self.import_kwh, later.export_kwh - self.export_kwh
         return 0.0 if drawn < 0 or given < 0 else drawn - given
 
+    def fell_until(self, later: "Sample") -> bool:
+        """Whether a register of the same life is lower in a later sample: it was reset."""
+        if self.boot != later.boot:
+            return False
+        pairs = ((self.import_kwh, later.import_kwh), (self.export_kwh, later.export_kwh))
+        return any(a is not None and b is not None and b < a for a, b in pairs)
+
 
 def sample_of(received: Received) -> Sample:
     body, stamp = received.body, received.stamp
@@ -111,6 +118,10 @@ class Told:
                 power_kw = a.energy_until(b) / ((b.ts - a.ts) / HOUR)
                 spans.append(Span(max(a.ts, start), min(b.ts, end), power_kw))
         return tuple(spans)
+
+    def reset_between(self, start: datetime, end: datetime) -> bool:
+        """Whether a register fell from one sample to the next, which lies within (start, end]."""
+        return any(start < b.ts <= end and a.fell_until(b) for a, b in pairwise(self.samples))
 
     def power_kw(self, at: datetime) -> float:
         """Just after ``at``: as told then, else the mean between the samples around it; 0 beyond the newest."""
