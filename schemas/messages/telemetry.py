@@ -16,7 +16,11 @@ class Segment(NamedTuple):
 
 
 class Telemetry(Body):
-    """What every device with power tells. Registers survive a restart; settlement uses their differences."""
+    """The measurements of every device with power.
+
+    Registers only grow, and outlive a life where the device has a memory; settlement uses their differences. A register
+    that falls within a life was reset.
+    """
 
     power_kw: Kw
     energy_import_kwh: Kwh | None = None

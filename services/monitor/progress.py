@@ -130,6 +130,8 @@ class View:
         before, self._settled = self._settled, reading
         if before is None or before.boot != reading.boot or reading.ts <= before.ts:
             return
+        if reading.import_kwh < before.import_kwh or reading.export_kwh < before.export_kwh:
+            return  # A reset: what flowed since is not known.
         prices: Prices = prices_of(tuple(self._prices.values()))
         purchase = prices.mean(Quantity.PURCHASE_PRICE, before.ts, reading.ts)
         sale = prices.mean(Quantity.SALE_PRICE, before.ts, reading.ts)

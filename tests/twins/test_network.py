@@ -163,6 +163,47 @@ def test_another_life_of_a_device_begins_with_registers_of_its_own() -> None:
     assert abs(told.residual_kwh) < 1e-10
 
 
+@pytest.mark.parametrize("segmented", [True, False])
+def test_a_register_that_falls_within_a_life_is_a_reset_with_an_alarm(*, segmented: bool) -> None:
+    bench = two_nodes()
+    measure(bench, T0, load(T0, 40.0, 1000.0, [] if segmented else None))
+    end = T0 + QUARTER
+    first, *alarms = bench.turn(Phase.MEASURE, end, [load(end, 40.0, 3.0, [(T0, 40.0)] if segmented else None)])
+    assert isinstance(first.body, NetworkTelemetry)
+    # By its power: the registers know nothing of this interval.
+    assert first.body.energy_import_kwh - first.body.losses_kwh == approx(10.0, abs=1e-9)
+    assert abs(first.body.residual_kwh) < 1e-10
+    assert [(each.body.code, each.body.device) for each in alarms if isinstance(each.body, Alarm)] == [
+        ("register_reset", "load")
+    ]
+    again = T0 + 2 * QUARTER
+    told = measure(bench, again, load(again, 40.0, 13.0, [(end, 40.0)] if segmented else None))
+    assert told.energy_import_kwh - told.losses_kwh == approx(20.0, abs=1e-9)
+    assert len(bench.turn(Phase.MEASURE, T0 + 3 * QUARTER)) == 1, "one alarm for one reset"
+
+
+def test_great_registers_differ_by_their_rounding_and_that_is_no_energy_told_too_late() -> None:
+    bench = two_nodes()
+    begun = 3.3e8
+    measure(bench, T0, load(T0, 40.0, begun, []))
+    for step in range(1, 9):
+        start, end = T0 + (step - 1) * QUARTER, T0 + step * QUARTER
+        told = measure(bench, end, load(end, 40.1, begun + step * 40.1 / 4, [(start, 40.1)]))
+        assert pieces(told) == [(start, approx(40.1 + losses_kw(40.1), rel=1e-12))]
+
+
+def test_the_meter_of_the_pcc_goes_on_from_the_registers_of_an_earlier_life() -> None:
+    bench = two_nodes()
+    bench.participant.continue_registers({"energy_import_kwh": 70.0, "energy_export_kwh": 5.0, "losses_kwh": 2.0})  # type: ignore[attr-defined]
+    begin = measure(bench, T0, load(T0, 40.0, 0.0, []))
+    assert (begin.energy_import_kwh, begin.energy_export_kwh, begin.losses_kwh) == (70.0, 5.0, 2.0)
+    bench.participant = through_json(bench.participant, two_nodes().participant)
+    end = T0 + QUARTER
+    told = measure(bench, end, load(end, 40.0, 10.0, [(T0, 40.0)]))
+    assert told.energy_import_kwh == approx(80.0 + told.losses_kwh - 2.0, rel=1e-12)
+    assert abs(told.residual_kwh) < 1e-10
+
+
 def test_a_device_without_segments_is_taken_at_the_mean_of_its_registers() -> None:
     bench = two_nodes()
     measure(bench, T0, load(T0, 40.0, 5.0))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from schemas.messages import Birth, MeterNameplate, MeterRole, MeterTelemetry, NetworkTelemetry, Phase, TimeMode
+from schemas.messages import Alarm, Birth, MeterNameplate, MeterRole, MeterTelemetry, NetworkTelemetry, Phase, TimeMode
 from schemas.participant import Outgoing, Received, Turn
 from schemas.topics import Channel, Kind
 from tests.twins.builders import T0, device_topic, received, seconds, site, through_json
@@ -30,6 +30,7 @@ class Wall:
         self.network = build_network(self.description)
         self.end = end
         self.told: list[tuple[datetime, NetworkTelemetry]] = []
+        self.alarms: list[str] = []
         self.turn(Phase.ROLLCALL, T0, [birth(name) for name in devices])
 
     def turn(self, phase: Phase, t: datetime, inbox: Sequence[Received]) -> list[Outgoing]:
@@ -39,6 +40,7 @@ class Wall:
         """What is published at so many seconds after T0."""
         sent = self.turn(Phase.MEASURE, T0 + seconds(after_s), inbox)
         told = [(message.ts, message.body) for message in sent if isinstance(message.body, NetworkTelemetry)]
+        self.alarms += [f"{each.body.code} {each.body.device}" for each in sent if isinstance(each.body, Alarm)]
         for ts, body in told:
             assert ts is not None
             self.told.append((ts, body))
@@ -196,8 +198,12 @@ def test_another_life_and_a_register_that_went_back_count_as_nothing() -> None:
     wall.measure(0, telemetry(0, 40.0, 1000.0))
     (told,) = wall.measure(10, telemetry(10, 40.0, 1040.0, boot="second"))
     assert told.energy_import_kwh == approx(losses_at(0) / 360, rel=1e-9)
+    assert wall.alarms == []
     (told,) = wall.measure(20, telemetry(20, 40.0, 3.0, boot="second"))
     assert (told.energy_import_kwh, told.energy_export_kwh) == (approx(losses_at(0) / 180, rel=1e-9), 0.0)
+    assert wall.alarms == ["register_reset load"]
+    wall.measure(30, telemetry(30, 40.0, 3.1, boot="second"))
+    assert wall.alarms == ["register_reset load"]
 
 
 def test_without_registers_the_power_holds_until_the_next_word() -> None:
