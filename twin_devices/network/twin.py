@@ -328,7 +328,7 @@ class NetworkTwin:
     def _telemetry(
         self, now: Solution, residual_kwh: float, segments: tuple[Segment, ...] | None, missing: tuple[str, ...]
     ) -> NetworkTelemetry:
-        flow = self._network.flow
+        flow, registers = self._network.flow, self.registers
         loadings: dict[str, float] = {}
         losses: dict[str, float] = {}
         for name, loading, lost in zip(flow.branches, now.loadings_frac, now.branch_losses_kw, strict=False):
@@ -338,13 +338,15 @@ class NetworkTwin:
         phases = dict(zip(flow.nodes, now.phase_voltages_pu, strict=False))
         return NetworkTelemetry(
             power_kw=now.pcc_kw,
-            **self.registers,
+            energy_import_kwh=registers["energy_import_kwh"],
+            energy_export_kwh=registers["energy_export_kwh"],
             reactive_kvar=now.pcc_kvar,
             # Where no voltages carry the load nothing is known of the reactive power.
             power_factor=power_factor_of(now.pcc_kw, now.pcc_kvar) if now.voltages_pu else None,
             phase_power_kw=now.phase_pcc_kw or None,
             segments=segments,
             losses_kw=now.losses_kw,
+            losses_kwh=registers["losses_kwh"],
             residual_kwh=residual_kwh,
             voltages_pu=dict(zip(flow.nodes, now.voltages_pu, strict=False)),
             loadings_frac=loadings,
