@@ -14,6 +14,7 @@ from twinswarm.cli.commands import (
     files,
     histories,
     influx,
+    manual,
     members,
     plans,
     provision,
@@ -50,6 +51,13 @@ for panel, commands in _GROUPS.items():
     for command in commands:
         app.command(help=help_text(command.__doc__), rich_help_panel=panel)(command)
 
+# A negative power is no option: what begins with a dash and is none is the argument.
+app.command(
+    "set",
+    help=help_text(manual.set_point.__doc__),
+    rich_help_panel=_SITE,
+    context_settings={"ignore_unknown_options": True},
+)(manual.set_point)
 app.add_typer(provision.app, name="provision", help=help_text(provision.site.__doc__), rich_help_panel=_SITE)
 
 site = typer.Typer(no_args_is_help=True)

@@ -59,7 +59,7 @@ def devices(
     from services.monitor.roster import listen
 
     output = Output.to(json)
-    wanted = "+" if site is None else _site_id(site)
+    wanted = "+" if site is None else site_id(site)
     named = None if site is None else wanted
     connection = options.connection(broker, cafile, cert, key, username, password_file, named)
     name = client_id("observer" if wanted == "+" else wanted, f"devices-{secrets.token_hex(3)}")
@@ -76,7 +76,8 @@ def devices(
     _tell(roster, now, str(connection.address), output.console)
 
 
-def _site_id(text: str) -> str:
+def site_id(text: str) -> str:
+    """The identifier of ``--site``: as it is, or of a description. Raises InputError."""
     from sites.loader import builtin_sites, load_site
 
     if re.fullmatch(SITE_PATTERN, text) and text not in builtin_sites():
