@@ -1,10 +1,12 @@
 """birth and state: who a participant is, what it can do, and whether it is there."""
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from schemas.capabilities import COMMANDED, Capabilities, Capability
 from schemas.messages.stamp import Body
 from schemas.units import Efficiency, PositiveKw, Seconds, SocFrac
 
@@ -33,7 +35,36 @@ class MeterRole(StrEnum):
     SUBMETER = "submeter"
 
 
-class ChargerNameplate(Body):
+class DeviceNameplate(Body):
+    """Base of all nameplates. What a kind does not override, it does not have."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a device with this nameplate can do."""
+        return frozenset()
+
+    @property
+    def draws_kw(self) -> float:
+        """The most power that it draws from the bus [kW]."""
+        return 0.0
+
+    @property
+    def gives_kw(self) -> float:
+        """The most power that it gives to the bus [kW, a magnitude]."""
+        return 0.0
+
+    @property
+    def text(self) -> str:
+        """The nameplate in a few words, for tables."""
+        return ""
+
+    @property
+    def commanded(self) -> bool:
+        """Whether it takes set-points."""
+        return bool(self.capabilities & COMMANDED)
+
+
+class ChargerNameplate(DeviceNameplate):
     """An EVSE. Powers are AC side; efficiencies lie between AC and the vehicle's battery."""
 
     type: Literal["charger"] = "charger"
@@ -54,8 +85,32 @@ class ChargerNameplate(Body):
     def bidirectional(self) -> bool:
         return self.max_discharge_kw > 0
 
+    @property
+    def capabilities(self) -> Capabilities:
+        found = {Capability.STORAGE, Capability.VEHICLES}
+        if not self.controllable:
+            found.add(Capability.FIXED_LOAD)
+        else:
+            found |= {Capability.FLEXIBLE_LOAD, *((Capability.TWO_WAY,) if self.bidirectional else ())}
+        if self.phases == 1:
+            found.add(Capability.SINGLE_PHASE)
+        return frozenset(found)
 
-class BessNameplate(Body):
+    @property
+    def draws_kw(self) -> float:
+        return self.max_charge_kw
+
+    @property
+    def gives_kw(self) -> float:
+        return self.max_discharge_kw if self.controllable else 0.0
+
+    @property
+    def text(self) -> str:
+        way = f"back {self.max_discharge_kw:.4g} kW" if self.bidirectional else "one-way"
+        return f"{self.max_charge_kw:.4g} kW, {way}, {self.current.upper()}"
+
+
+class BessNameplate(DeviceNameplate):
     """A stationary battery. Powers are AC side; efficiencies lie between AC and the cells."""
 
     type: Literal["bess"] = "bess"
@@ -68,8 +123,24 @@ class BessNameplate(Body):
     soc_max_frac: SocFrac
     dead_time_s: Seconds = 0.0
 
+    @property
+    def capabilities(self) -> Capabilities:
+        return frozenset({Capability.STORAGE, Capability.FLEXIBLE_LOAD, Capability.TWO_WAY})
 
-class PvNameplate(Body):
+    @property
+    def draws_kw(self) -> float:
+        return self.max_charge_kw
+
+    @property
+    def gives_kw(self) -> float:
+        return self.max_discharge_kw
+
+    @property
+    def text(self) -> str:
+        return f"{self.capacity_kwh:g} kWh, {self.max_charge_kw:.4g} / {self.max_discharge_kw:.4g} kW"
+
+
+class PvNameplate(DeviceNameplate):
     """A PV inverter with its generator."""
 
     type: Literal["pv"] = "pv"
@@ -77,18 +148,42 @@ class PvNameplate(Body):
     """AC rating of the inverter."""
     curtailable: bool
 
+    @property
+    def capabilities(self) -> Capabilities:
+        return frozenset({Capability.GENERATION, *((Capability.CURTAILABLE,) if self.curtailable else ())})
 
-class MeterNameplate(Body):
+    @property
+    def gives_kw(self) -> float:
+        return self.rated_kw
+
+    @property
+    def text(self) -> str:
+        return f"{self.rated_kw:.4g} kW" + (", curtailable" if self.curtailable else "")
+
+
+class MeterNameplate(DeviceNameplate):
     """A meter; the network twin is one with the role ``pcc``."""
 
     type: Literal["meter"] = "meter"
     role: MeterRole
 
+    @property
+    def capabilities(self) -> Capabilities:
+        return frozenset({Capability.FIXED_LOAD if self.role is MeterRole.LOAD else Capability.METERING})
 
-class ServiceNameplate(Body):
+    @property
+    def text(self) -> str:
+        return f"role {self.role}"
+
+
+class ServiceNameplate(DeviceNameplate):
     """A participant without power: EMS, recorder, forecast, tariff, clock."""
 
     type: Literal["service"] = "service"
+
+    @property
+    def text(self) -> str:
+        return "service"
 
 
 Nameplate = Annotated[
@@ -96,16 +191,44 @@ Nameplate = Annotated[
 ]
 
 
+def _in_order(capabilities: Iterable[Capability]) -> tuple[Capability, ...]:
+    """Each once, in the order of `Capability`."""
+    found = set(capabilities)
+    return tuple(capability for capability in Capability if capability in found)
+
+
+def _of_nameplate(data: dict[str, Any]) -> tuple[Capability, ...]:
+    return _in_order(data["nameplate"].capabilities)
+
+
 class Birth(Body):
     """Who I am and what I can do. The EMS knows devices only through this."""
 
     nameplate: Nameplate
+    capabilities: Annotated[tuple[Capability, ...], Field(max_length=100, strict=False), AfterValidator(_in_order)] = (
+        Field(default_factory=_of_nameplate)
+    )
+    """What the device can do, as its nameplate implies. Left out: exactly that."""
     telemetry_period_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """Wall time only; in lock-step every step has one telemetry. None: this participant sends none."""
     time_modes: Annotated[tuple[TimeMode, ...], Field(min_length=1, strict=False)]
     fallback: Fallback = Fallback.IDLE
     """In force before the first set-point."""
     software: Annotated[str, Field(max_length=100)]
+
+    @model_validator(mode="after")
+    def _capabilities_are_the_nameplates(self) -> Self:
+        implied = _of_nameplate({"nameplate": self.nameplate})
+        if self.capabilities != implied:
+            raise ValueError(
+                f"capabilities {_text(self.capabilities)} do not agree with the nameplate, "
+                f"which implies {_text(implied)}"
+            )
+        return self
+
+
+def _text(capabilities: Iterable[Capability]) -> str:
+    return ", ".join(capabilities) or "none"
 
 
 class Presence(StrEnum):

@@ -40,6 +40,21 @@ class Telemetry(Body):
             raise ValueError("energy_import_kwh and energy_export_kwh come together or not at all")
         return self
 
+    @property
+    def stored_frac(self) -> float | None:
+        """SOC of the device's store, or of the vehicle at its plug; None where there is none."""
+        return None
+
+    @property
+    def plugged(self) -> "PluggedVehicle | None":
+        """The vehicle at the plug, if the device is a charger and there is one."""
+        return None
+
+    @property
+    def could_give_kw(self) -> float | None:
+        """Power that it could deliver if it were not curtailed; None where that means nothing."""
+        return None
+
 
 class PluggedVehicle(Body):
     """What ISO 15118 tells of the vehicle at the plug."""
@@ -65,14 +80,30 @@ class PluggedVehicle(Body):
 class ChargerTelemetry(Telemetry):
     vehicle: PluggedVehicle | None = None
 
+    @property
+    def plugged(self) -> PluggedVehicle | None:
+        return self.vehicle
+
+    @property
+    def stored_frac(self) -> float | None:
+        return None if self.vehicle is None else self.vehicle.soc_frac
+
 
 class BessTelemetry(Telemetry):
     soc_frac: SocFrac
+
+    @property
+    def stored_frac(self) -> float:
+        return self.soc_frac
 
 
 class PvTelemetry(Telemetry):
     available_kw: PositiveKw
     """What the inverter could deliver just after ``ts`` if it were not curtailed; a magnitude."""
+
+    @property
+    def could_give_kw(self) -> float:
+        return self.available_kw
 
 
 class MeterTelemetry(Telemetry):
