@@ -1,6 +1,6 @@
 """What a device can do. The EMS, the analysis and the dashboards go by this, not by the device's kind.
 
-A nameplate implies its capabilities (`schemas.messages.birth`); a birth carries them explicitly, and the two must agree.
+A nameplate implies its capabilities (`schemas.messages.birth`). A birth carries them explicitly; the two must agree.
 """
 
 from collections.abc import Collection

@@ -177,6 +177,7 @@ def faults_of(error: ValidationError, where: str) -> list[Fault]:
             code=code_of(item["type"]),
         )
         for item in error.errors(include_url=False)
+        if item["type"] != "default_factory_not_called"  # What it lacks is a fault of its own.
     ]
 
 

@@ -5,13 +5,10 @@ A participant's rights follow from its kind. Everything that is not named here i
 
 from dataclasses import dataclass
 
-from schemas.topics import Channel, Kind, Topic, everything, former, topic_filter
+from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
+from schemas.topics import OBSERVER, Channel, Kind, Topic, everything, former, topic_filter
 
-DEVICE_KINDS = (Kind.BESS, Kind.CHARGER, Kind.METER, Kind.PV)
-CONTROLLED_KINDS = (Kind.BESS, Kind.CHARGER, Kind.PV)
-"""Devices that a set-point can be sent to."""
-OBSERVER = "observer"
-"""Identity of those who only look: a dashboard, a notebook, ``twinswarm up`` as it shows the day."""
+__all__ = ["OBSERVER", "READS", "WRITES", "Right", "read_filters", "write_filters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +40,10 @@ _TIME = (*_any(Channel.RUN, Channel.TICK, kinds=(Kind.CLOCK,)), *_own(Channel.ST
 """The clock's messages, and one's own state: a last will may have come in between."""
 
 WRITES: dict[Kind, tuple[Right, ...]] = {
-    Kind.CHARGER: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)),
-    Kind.BESS: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)),
-    Kind.PV: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)),
-    Kind.METER: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
+    **{kind: (*_OF_ITSELF, *_own(Channel.TELEMETRY)) for kind in DEVICE_KINDS},
+    **{kind: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)) for kind in COMMANDED_KINDS},
     Kind.NETWORK: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
-    Kind.EMS: (*_OF_ITSELF, *_own(Channel.PLAN), *_any(Channel.SETPOINT, kinds=CONTROLLED_KINDS)),
+    Kind.EMS: (*_OF_ITSELF, *_own(Channel.PLAN), *_any(Channel.SETPOINT, kinds=COMMANDED_KINDS)),
     Kind.CLOCK: (*_PRESENCE, *_own(Channel.RUN, Channel.TICK)),
     Kind.RECORDER: (*_OF_ITSELF, *_own(Channel.RECEIPT)),
     Kind.FORECAST: (*_OF_ITSELF, *_own(Channel.SERIES)),
@@ -56,10 +51,7 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
 }
 
 READS: dict[Kind, tuple[Right, ...]] = {
-    Kind.CHARGER: (*_TIME, *_own(Channel.SETPOINT)),
-    Kind.BESS: (*_TIME, *_own(Channel.SETPOINT)),
-    Kind.PV: (*_TIME, *_own(Channel.SETPOINT)),
-    Kind.METER: (*_TIME, *_own(Channel.SETPOINT)),
+    **{kind: (*_TIME, *_own(Channel.SETPOINT)) for kind in DEVICE_KINDS},
     Kind.NETWORK: (*_TIME, *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
     Kind.EMS: (*_TIME, *_any(Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES)),
     # Births and answers to drive the barrier; the others to see, before it begins, whether somebody lives there.

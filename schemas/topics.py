@@ -9,12 +9,14 @@ from schemas.errors import Code, RemoteMessageError, shorten
 PREFIX = "twin/v2"
 FORMER_PREFIX = "twin/v1"
 """Of the contract before this one. Whoever still publishes there is heard only to be answered with a reject."""
+OBSERVER = "observer"
+"""Identity of those who only look: a dashboard, a notebook, ``twinswarm up`` as it shows the day."""
 SITE_PATTERN = r"[a-z0-9-]{1,32}"
 DEVICE_PATTERN = r"[a-z0-9-]{1,31}"
 
 
 class Kind(StrEnum):
-    """What a participant is. The first five have power; the others are services."""
+    """What a participant is. `schemas.kinds` says what belongs to those with power; the others are services."""
 
     CHARGER = "charger"
     BESS = "bess"

@@ -7,20 +7,17 @@ from typing import Any, Literal, cast
 from pydantic import ValidationError, create_model
 
 from schemas.errors import Code, RemoteMessageError, faults_of, shorten
+from schemas.kinds import DEVICES
 from schemas.messages import (
     CONTRACT,
     Ack,
     Alarm,
-    BessTelemetry,
     Birth,
     Body,
-    ChargerTelemetry,
     Done,
-    MeterTelemetry,
     Metric,
     NetworkTelemetry,
     Plan,
-    PvTelemetry,
     Receipt,
     Reject,
     Run,
@@ -52,10 +49,7 @@ BODIES: dict[Channel, type[Body]] = {
     Channel.REJECT: Reject,
 }
 TELEMETRY: dict[Kind, type[Telemetry]] = {
-    Kind.CHARGER: ChargerTelemetry,
-    Kind.BESS: BessTelemetry,
-    Kind.PV: PvTelemetry,
-    Kind.METER: MeterTelemetry,
+    **{kind: parts.telemetry for kind, parts in DEVICES.items()},
     Kind.NETWORK: NetworkTelemetry,
 }
 

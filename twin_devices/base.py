@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.messages import Ack, Birth, Fallback, Nameplate, Phase, Segment, Setpoint, Telemetry, TimeMode
+from schemas.messages import Ack, Birth, Phase, Segment, Setpoint, Telemetry, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Device, Site
 from schemas.topics import Channel, Kind, topic_filter
@@ -44,14 +44,13 @@ class Twin(ABC):
 
     kind: Kind
 
-    def __init__(self, site: Site, device: str, spec: Device, fallback: Fallback) -> None:
+    def __init__(self, site: Site, device: str, spec: Device) -> None:
         self.site = site.site
         self.device = device
         self._telemetry_topic = own_topic(self, Channel.TELEMETRY)
         self._ack_topic = own_topic(self, Channel.ACK)
         self._spec = spec
-        self._fallback = fallback
-        self._orders = Orders(fallback)
+        self._orders = Orders(spec.reverts_to)
         self._epoch = 0
         self._ledger: Ledger | None = None
         self._base_kwh = (0.0, 0.0)
@@ -59,10 +58,7 @@ class Twin(ABC):
         energies, so that these have the same bits whatever the registers began with."""
         self._now: datetime | None = None
 
-    # What a kind of device says about itself.
-
-    @abstractmethod
-    def _nameplate(self) -> Nameplate: ...
+    # What a kind of device adds.
 
     @abstractmethod
     def _power_kw(self, at: datetime, *, away: bool) -> float:
@@ -122,10 +118,10 @@ class Twin(ABC):
 
     def birth(self) -> Birth:
         return Birth(
-            nameplate=self._nameplate(),
+            nameplate=self._spec.nameplate,
             telemetry_period_s=self._spec.telemetry_period_s,
             time_modes=(TimeMode.LOCKSTEP, TimeMode.WALL),
-            fallback=self._fallback,
+            fallback=self._spec.reverts_to,
             software=software(),
         )
 

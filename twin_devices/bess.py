@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from schemas.messages import BessNameplate, BessTelemetry
+from schemas.messages import BessTelemetry
 from schemas.site import Bess as BessSpec
 from schemas.site import Site
 from schemas.topics import Kind
@@ -17,7 +17,7 @@ class Bess(StorageTwin):
     kind = Kind.BESS
 
     def __init__(self, site: Site, device: str, spec: BessSpec) -> None:
-        super().__init__(site, device, spec, spec.fallback)
+        super().__init__(site, device, spec)
         self._bess = spec
         self._what_it_can = Limits(
             store=Store(
@@ -29,19 +29,6 @@ class Bess(StorageTwin):
             ),
             max_charge_kw=spec.max_charge_kw,
             max_discharge_kw=spec.max_discharge_kw,
-        )
-
-    def _nameplate(self) -> BessNameplate:
-        spec = self._bess
-        return BessNameplate(
-            capacity_kwh=spec.capacity_kwh,
-            max_charge_kw=spec.max_charge_kw,
-            max_discharge_kw=spec.max_discharge_kw,
-            charge_efficiency=spec.charge_efficiency,
-            discharge_efficiency=spec.discharge_efficiency,
-            soc_min_frac=spec.soc_min_frac,
-            soc_max_frac=spec.soc_max_frac,
-            dead_time_s=spec.dead_time_s,
         )
 
     def _visit(self, at: datetime) -> None:

@@ -1,8 +1,20 @@
 """From a site description to its twins. Loads only what the kind of device needs."""
 
+from collections.abc import Mapping
+from importlib import import_module
+
 from schemas.errors import Code, InputError
 from schemas.participant import Participant
-from schemas.site import Bess, Charger, Meter, Pv, Site
+from schemas.site import Site
+from schemas.topics import Kind
+
+TWINS: Mapping[Kind, tuple[str, str]] = {
+    Kind.BESS: ("twin_devices.bess", "Bess"),
+    Kind.CHARGER: ("twin_devices.charger", "Charger"),
+    Kind.METER: ("twin_devices.meter", "Meter"),
+    Kind.PV: ("twin_devices.pv", "Pv"),
+}
+"""Module and class of the twin, for each kind of `schemas.kinds.DEVICES`."""
 
 
 def build_twin(site: Site, device: str) -> Participant:
@@ -11,25 +23,11 @@ def build_twin(site: Site, device: str) -> Participant:
     Raises InputError when there is no such device, or when it is a real one that has no twin (a meter without profile).
     """
     spec = site.devices.get(device)
-    match spec:
-        case Charger():
-            from twin_devices import charger
-
-            return charger.Charger(site, device, spec)
-        case Bess():
-            from twin_devices import bess
-
-            return bess.Bess(site, device, spec)
-        case Pv():
-            from twin_devices import pv
-
-            return pv.Pv(site, device, spec)
-        case Meter():
-            from twin_devices import meter
-
-            return meter.Meter(site, device, spec)
-        case None:
-            raise InputError.one("device", f"the site has {', '.join(sorted(site.devices))}", device, code=Code.UNKNOWN)
+    if spec is None:
+        raise InputError.one("device", f"the site has {', '.join(sorted(site.devices))}", device, code=Code.UNKNOWN)
+    module, name = TWINS[Kind(spec.kind)]
+    twin: Participant = getattr(import_module(module), name)(site, device, spec)
+    return twin
 
 
 def build_network(site: Site) -> Participant:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from schemas.messages import ChargerNameplate, ChargerTelemetry, Fallback, PluggedVehicle, Setpoint
+from schemas.messages import ChargerTelemetry, PluggedVehicle, Setpoint
 from schemas.participant import Json
 from schemas.site import Charger as ChargerSpec
 from schemas.site import ChargingSession, Site
@@ -53,27 +53,13 @@ class Charger(StorageTwin):
     kind = Kind.CHARGER
 
     def __init__(self, site: Site, device: str, spec: ChargerSpec) -> None:
-        super().__init__(site, device, spec, spec.fallback if spec.controllable else Fallback.UNCONTROLLED)
+        super().__init__(site, device, spec)
         self._charger = spec
         self._agenda = Agenda(lambda start, end: spec.sessions_between(start, end, site.zone))
         self._stay: ChargingSession | None = None
         self._of_stay: dict[bool, Limits] = {}
         """The limits that `_limits` tells while the stay lasts."""
         self._registers_at_arrival = (0.0, 0.0)
-
-    def _nameplate(self) -> ChargerNameplate:
-        spec = self._charger
-        return ChargerNameplate(
-            max_charge_kw=spec.max_charge_kw,
-            max_discharge_kw=spec.max_discharge_kw,
-            min_power_kw=spec.min_power_kw,
-            charge_efficiency=spec.charge_efficiency,
-            discharge_efficiency=spec.discharge_efficiency,
-            current=spec.current,
-            phases=spec.phases,
-            dead_time_s=spec.dead_time_s,
-            controllable=spec.controllable,
-        )
 
     def _visit(self, at: datetime) -> None:
         if self._stay is not None and self._stay.departure <= at:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from schemas.errors import Code, InputError
-from schemas.messages import Fallback, MeterNameplate, MeterTelemetry, Setpoint
+from schemas.messages import MeterTelemetry, Setpoint
 from schemas.site import Meter as MeterSpec
 from schemas.site import Site
 from schemas.topics import Kind
@@ -18,7 +18,7 @@ class Meter(Twin):
 
     def __init__(self, site: Site, device: str, spec: MeterSpec) -> None:
         """Raises InputError for a meter without a profile: it is a real one and has no twin."""
-        super().__init__(site, device, spec, Fallback.IDLE)
+        super().__init__(site, device, spec)
         if spec.profile is None:
             raise InputError.one(
                 f"devices.{device}.profile",
@@ -28,9 +28,6 @@ class Meter(Twin):
         self._meter = spec
         self._zone = site.zone
         self._profile = site.profiles[spec.profile]
-
-    def _nameplate(self) -> MeterNameplate:
-        return MeterNameplate(role=self._meter.role)
 
     def _power_kw(self, at: datetime, *, away: bool) -> float:
         return 0.0 if away else self._profile.at(at, self._zone)

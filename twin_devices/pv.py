@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from schemas.messages import Ack, PvNameplate, PvTelemetry, Setpoint
+from schemas.messages import Ack, PvTelemetry, Setpoint
 from schemas.site import Pv as PvSpec
 from schemas.site import Site
 from schemas.topics import Kind
@@ -21,13 +21,10 @@ class Pv(Twin):
     kind = Kind.PV
 
     def __init__(self, site: Site, device: str, spec: PvSpec) -> None:
-        super().__init__(site, device, spec, spec.fallback)
+        super().__init__(site, device, spec)
         self._pv = spec
         self._step_s = site.time.step_s
         self._available_kw = pv_power(site, spec.source, spec.rated_kw)
-
-    def _nameplate(self) -> PvNameplate:
-        return PvNameplate(rated_kw=self._pv.rated_kw, curtailable=self._pv.curtailable)
 
     def _power_kw(self, at: datetime, *, away: bool) -> float:
         if away:

@@ -78,8 +78,8 @@ class StorageTwin(Twin):
     _drive: Drive
     _piece: Piece | None = None
 
-    def __init__(self, site: Site, device: str, spec: Bess | Charger, fallback: Fallback) -> None:
-        super().__init__(site, device, spec, fallback)
+    def __init__(self, site: Site, device: str, spec: Bess | Charger) -> None:
+        super().__init__(site, device, spec)
         self._storage = spec
         self._drive = Drive(spec.ramp_kw_per_s, spec.sub_step_s)
         self._grid = timedelta(microseconds=max(1, round(spec.sub_step_s * 1e6)))

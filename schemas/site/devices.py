@@ -2,17 +2,31 @@
 
 import itertools
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from schemas.messages import ExpectedChargingSession, Fallback, MeterRole
+from schemas.messages import (
+    BessNameplate,
+    ChargerNameplate,
+    ExpectedChargingSession,
+    Fallback,
+    MeterNameplate,
+    MeterRole,
+    Nameplate,
+    PvNameplate,
+)
 from schemas.site.base import SitePart
 from schemas.units import Efficiency, PositiveKw, Seconds, SocFrac, UtcTime
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 Weekday = Annotated[int, Field(ge=0, le=6)]
+
+
+def _given(**profiles: ProfileName | None) -> tuple[tuple[str, ProfileName], ...]:
+    """Fields with the profiles that they name, as far as they name one."""
+    return tuple((field, name) for field, name in profiles.items() if name is not None)
 
 
 class Device(SitePart):
@@ -24,6 +38,25 @@ class Device(SitePart):
     """Wall time only."""
     required: bool = True
     """A lock-step run does not begin without it."""
+
+    @property
+    def nameplate(self) -> Nameplate:
+        """What its twin tells of itself in its birth."""
+        raise NotImplementedError
+
+    @property
+    def reverts_to(self) -> Fallback:
+        """What its twin does before the first set-point."""
+        return Fallback.IDLE
+
+    @property
+    def profiles_used(self) -> tuple[tuple[str, ProfileName], ...]:
+        """(field, name) of each profile that it refers to."""
+        return ()
+
+    def _shared(self, nameplate: type[BaseModel]) -> dict[str, Any]:
+        """Fields that description and nameplate have in common."""
+        return {name: getattr(self, name) for name in nameplate.model_fields if name in type(self).model_fields}
 
 
 class Vehicle(SitePart):
@@ -176,6 +209,14 @@ class Charger(Device):
                 )
         return self
 
+    @property
+    def nameplate(self) -> ChargerNameplate:
+        return ChargerNameplate(**self._shared(ChargerNameplate))
+
+    @property
+    def reverts_to(self) -> Fallback:
+        return self.fallback if self.controllable else Fallback.UNCONTROLLED
+
     def sessions_between(self, start: datetime, end: datetime, zone: ZoneInfo) -> tuple[ChargingSession, ...]:
         """All stays that touch [start, end), daily ones included, by arrival."""
         found = [s for s in self.sessions if s.arrival < end and s.departure > start]
@@ -211,12 +252,24 @@ class Bess(Device):
             )
         return self
 
+    @property
+    def nameplate(self) -> BessNameplate:
+        return BessNameplate(**self._shared(BessNameplate))
+
+    @property
+    def reverts_to(self) -> Fallback:
+        return self.fallback
+
 
 class PowerProfile(SitePart):
     """PV power as a profile of AC kW (a magnitude)."""
 
     type: Literal["power"] = "power"
     profile: ProfileName
+
+    @property
+    def profiles_used(self) -> tuple[tuple[str, ProfileName], ...]:
+        return (("profile", self.profile),)
 
 
 class ClearSky(SitePart):
@@ -231,6 +284,10 @@ class ClearSky(SitePart):
     system_losses_frac: Annotated[float, Field(ge=0, lt=1)] = 0.14
     temp_air_c: Annotated[float, Field(ge=-60, le=60)] = 20.0
 
+    @property
+    def profiles_used(self) -> tuple[tuple[str, ProfileName], ...]:
+        return ()
+
 
 class Irradiance(ClearSky):
     """PV power from profiles of global horizontal irradiance [W/m²] and air temperature [°C], by pvlib."""
@@ -238,6 +295,10 @@ class Irradiance(ClearSky):
     type: Literal["irradiance"] = "irradiance"  # type: ignore[assignment]
     ghi_profile: ProfileName
     temp_air_profile: ProfileName | None = None
+
+    @property
+    def profiles_used(self) -> tuple[tuple[str, ProfileName], ...]:
+        return _given(ghi_profile=self.ghi_profile, temp_air_profile=self.temp_air_profile)
 
 
 PvSource = Annotated[PowerProfile | ClearSky | Irradiance, Field(discriminator="type")]
@@ -253,6 +314,19 @@ class Pv(Device):
     """What the forecast service expects; the paper's is a clear sky."""
     fallback: Fallback = Fallback.UNCONTROLLED
 
+    @property
+    def nameplate(self) -> PvNameplate:
+        return PvNameplate(**self._shared(PvNameplate))
+
+    @property
+    def reverts_to(self) -> Fallback:
+        return self.fallback
+
+    @property
+    def profiles_used(self) -> tuple[tuple[str, ProfileName], ...]:
+        sources = (("source", self.source), ("forecast", self.forecast))
+        return tuple((f"{place}.{field}", name) for place, source in sources for field, name in source.profiles_used)
+
 
 class Meter(Device):
     kind: Literal["meter"] = "meter"
@@ -262,6 +336,14 @@ class Meter(Device):
     forecast_profile: ProfileName | None = None
     """What the forecast service expects; None: the profile itself."""
     power_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @property
+    def nameplate(self) -> MeterNameplate:
+        return MeterNameplate(role=self.role)
+
+    @property
+    def profiles_used(self) -> tuple[tuple[str, ProfileName], ...]:
+        return _given(profile=self.profile, forecast_profile=self.forecast_profile)
 
 
 AnyDevice = Annotated[Charger | Bess | Pv | Meter, Field(discriminator="kind")]

@@ -9,10 +9,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from schemas.messages import MeterRole
-from schemas.roles import OBSERVER
-from schemas.site.devices import Charger, Device, Irradiance, Meter, PowerProfile, Pv, PvSource
+from schemas.site.devices import Charger, Device, Meter, PvSource
 from schemas.site.options import EmsOptions, Tariff
-from schemas.topics import Kind
+from schemas.topics import OBSERVER, Kind
 
 NETWORK = "network"
 SERVICES: dict[str, Kind] = {
@@ -112,21 +111,8 @@ def profiles_of_tariff(where: str, tariff: Tariff) -> list[tuple[str, str]]:
 
 
 def profiles_of_source(where: str, source: PvSource) -> list[tuple[str, str]]:
-    if isinstance(source, PowerProfile):
-        return [(f"{where}.profile", source.profile)]
-    if isinstance(source, Irradiance):
-        used = [(f"{where}.ghi_profile", source.ghi_profile), (f"{where}.temp_air_profile", source.temp_air_profile)]
-        return [(path, profile) for path, profile in used if profile is not None]
-    return []
+    return [(f"{where}.{field}", profile) for field, profile in source.profiles_used]
 
 
 def profiles_of_device(where: str, device: Device) -> list[tuple[str, str]]:
-    if isinstance(device, Meter):
-        used = [(f"{where}.profile", device.profile), (f"{where}.forecast_profile", device.forecast_profile)]
-        return [(path, profile) for path, profile in used if profile is not None]
-    if isinstance(device, Pv):
-        return [
-            *profiles_of_source(f"{where}.source", device.source),
-            *profiles_of_source(f"{where}.forecast", device.forecast),
-        ]
-    return []
+    return [(f"{where}.{field}", profile) for field, profile in device.profiles_used]

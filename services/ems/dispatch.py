@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from schemas.capabilities import Capability
 from schemas.messages import (
-    ChargerNameplate,
-    ChargerTelemetry,
     DevicePlan,
     EmsMode,
     Plan,
     PlanStatus,
-    PvNameplate,
     Setpoint,
     Shortfall,
     ShortfallKind,
@@ -150,10 +148,9 @@ def shifted(previous: Plan, start: datetime, present: Mapping[str, DeviceState],
     power, limit = {}, {}
     for name, device in devices.items():
         plate = present[name].birth.nameplate
-        if isinstance(plate, PvNameplate):
-            if plate.curtailable:
-                limit[name] = plate.rated_kw
-        elif not (isinstance(plate, ChargerNameplate) and not plate.controllable):
+        if Capability.CURTAILABLE in plate.capabilities:
+            limit[name] = plate.gives_kw
+        elif Capability.FLEXIBLE_LOAD in plate.capabilities:
             power[name] = device.power_kw[0]
     return Decision(plan, power, limit)
 
@@ -171,7 +168,7 @@ def setpoints(
         power, limit = decision.power_kw.get(name), decision.limit_kw.get(name)
         if power is None and limit is None:
             continue
-        if isinstance(known.telemetry, ChargerTelemetry) and known.telemetry.vehicle is None:
+        if Capability.VEHICLES in known.birth.capabilities and known.telemetry and known.telemetry.plugged is None:
             power = 0.0
         body = Setpoint(
             id=f"{stamp}.{name}",

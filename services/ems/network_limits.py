@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, MeterRole, Nameplate, PvNameplate
+from schemas.capabilities import Capability, Group, group_of
+from schemas.messages import MeterRole, Nameplate
 from schemas.site import PHASES, Cable, Meter, Network, Site, phases_of
 from schemas.site.wiring import reached_from
 from services.ems.stores import Array
@@ -198,7 +199,7 @@ class NetworkLimits:
             return {UNKNOWN_METER: sum(self._described_loads_kw.values()) or unknown_kw}
         highest = dict(self._described_loads_kw)
         for name, plate in plates.items():
-            if isinstance(plate, MeterNameplate) and plate.role is MeterRole.LOAD:
+            if group_of(plate.capabilities) is Group.LOAD:
                 highest.setdefault(name, unknown_kw)
         if UNKNOWN_METER in loads or not highest:
             highest[UNKNOWN_METER] = unknown_kw
@@ -227,11 +228,7 @@ def _reached(
 
 
 def _rating(plate: Nameplate) -> _Rating | None:
-    if isinstance(plate, ChargerNameplate):
-        gives = plate.max_discharge_kw if plate.controllable else 0.0
-        return _Rating(plate.max_charge_kw, gives, plate.controllable, single_phase=plate.phases == 1)
-    if isinstance(plate, BessNameplate):
-        return _Rating(plate.max_charge_kw, plate.max_discharge_kw, commanded=True)
-    if isinstance(plate, PvNameplate):
-        return _Rating(0.0, plate.rated_kw, plate.curtailable)
-    return None
+    if not plate.draws_kw and not plate.gives_kw:
+        return None
+    single_phase = Capability.SINGLE_PHASE in plate.capabilities
+    return _Rating(plate.draws_kw, plate.gives_kw, plate.commanded, single_phase)

@@ -27,7 +27,6 @@ from schemas.messages import (
 )
 from schemas.participant import Turn
 from schemas.site import Horizon, Site, next_midnight
-from schemas.topics import Kind
 from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
     BessUnit,
@@ -246,7 +245,7 @@ def _load_by_difference(present: dict[str, DeviceState], losses: float) -> float
     devices = sum(
         known.telemetry.power_kw
         for known in present.values()
-        if known.telemetry is not None and known.kind in (Kind.CHARGER, Kind.BESS, Kind.PV)
+        if known.telemetry is not None and known.birth.capabilities and meter_role(known) is None
     )
     return pcc[0].power_kw - devices - losses
 

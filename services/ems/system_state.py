@@ -8,13 +8,11 @@ from datetime import datetime
 
 from schemas.messages import (
     Birth,
-    ChargerTelemetry,
     ExpectedChargingSession,
     MeterNameplate,
     Presence,
     Quantity,
     Series,
-    ServiceNameplate,
     State,
     Telemetry,
     TimeMode,
@@ -104,7 +102,7 @@ class SystemState:
                     pass
 
     def _birth(self, device: str, kind: Kind, boot: str, birth: Birth) -> None:
-        if isinstance(birth.nameplate, ServiceNameplate):
+        if not birth.capabilities:
             return
         known = self._devices.get(device)
         if known is None or known.boot != boot:
@@ -216,8 +214,8 @@ def _without_segments(telemetry: Telemetry | None) -> Json:
 
 def _departed(known: DeviceState, ts: datetime, telemetry: Telemetry) -> Departed | None:
     """Who left, seen from the telemetry before and this one."""
-    before = known.telemetry.vehicle if isinstance(known.telemetry, ChargerTelemetry) else None
-    now = telemetry.vehicle if isinstance(telemetry, ChargerTelemetry) else None
+    before = None if known.telemetry is None else known.telemetry.plugged
+    now = telemetry.plugged
     if before is None or (now is not None and (now.vehicle, now.arrival) == (before.vehicle, before.arrival)):
         return known.departed
     return Departed(before.vehicle, before.arrival, ts)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from schemas.errors import Code, InputError
+from schemas.kinds import DEVICE_KINDS
 from schemas.messages import (
     Birth,
     MeterNameplate,
@@ -28,7 +29,6 @@ from twin_devices.network.wall import PERIODS_UNTIL_MISSING, Told, absent, water
 from twin_devices.physics.load import power_factor_of
 from twin_devices.physics.power_flow import Injection, Solution
 
-DEVICE_KINDS = (Kind.BESS, Kind.CHARGER, Kind.METER, Kind.PV)
 PERIOD_S = 10.0
 
 
