@@ -50,6 +50,10 @@ class Group(StrEnum):
     """Has no power."""
 
 
+LASTING_STORES = (Group.BATTERY, Group.HEAT)
+"""Groups of stores that stay; vehicles come and go."""
+
+
 def group_of(capabilities: Collection[Capability]) -> Group:
     """The group of a device. The first that fits counts: a car that charges without control is a vehicle, no load."""
     for capability, group in (

@@ -54,6 +54,11 @@ class DeviceNameplate(Body):
         return 0.0
 
     @property
+    def store_kwh(self) -> float | None:
+        """What a store that stays holds from SOC 0 to 1 [kWh]; None: it has none, or a vehicle's."""
+        return None
+
+    @property
     def text(self) -> str:
         """The nameplate in a few words, for tables."""
         return ""
@@ -106,8 +111,12 @@ class ChargerNameplate(DeviceNameplate):
 
     @property
     def text(self) -> str:
-        way = f"back {self.max_discharge_kw:.4g} kW" if self.bidirectional else "one-way"
-        return f"{self.max_charge_kw:.4g} kW, {way}, {self.current.upper()}"
+        if self.max_discharge_kw == self.max_charge_kw:
+            way = f"±{self.max_charge_kw:.4g} kW"
+        else:
+            way = f"{self.max_charge_kw:.4g} kW"
+            way += f", back {self.max_discharge_kw:.4g} kW" if self.bidirectional else ", one-way"
+        return f"{way}, {self.current.upper()}" + ("" if self.controllable else ", uncontrolled")
 
 
 class BessNameplate(DeviceNameplate):
@@ -136,8 +145,15 @@ class BessNameplate(DeviceNameplate):
         return self.max_discharge_kw
 
     @property
+    def store_kwh(self) -> float:
+        return self.capacity_kwh
+
+    @property
     def text(self) -> str:
-        return f"{self.capacity_kwh:g} kWh, {self.max_charge_kw:.4g} / {self.max_discharge_kw:.4g} kW"
+        return (
+            f"{self.capacity_kwh:g} kWh, charges {self.max_charge_kw:.4g} kW, discharges "
+            f"{self.max_discharge_kw:.4g} kW, SOC {self.soc_min_frac:.0%} to {self.soc_max_frac:.0%}"
+        )
 
 
 class PvNameplate(DeviceNameplate):

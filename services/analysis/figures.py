@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from schemas.capabilities import Group
 from services.analysis.run_result import QuarterResult, RunResult
 from services.analysis.summary import number
 
@@ -158,24 +159,30 @@ def _line(
 
 def _components(result: RunResult, quarters: Sequence[QuarterResult], axis: _TimeAxis) -> Picture:
     figure, axes = _canvas("mean power [kW]", axis, 4.4)
-    kinds = {device.device: device.kind for device in result.devices if device.role != "submeter"}
-    chargers = sum(kind == "charger" for kind in kinds.values())
+    groups = {device.device: device.group for device in result.devices}
+    chargers = sum(group is Group.VEHICLES for group in groups.values())
 
-    def total(kind: str, sign: int) -> list[float]:
-        names = [name for name, found in kinds.items() if found == kind]
+    def total(group: Group, sign: int) -> list[float]:
+        names = [name for name, found in groups.items() if found is group]
         return [sum(max(sign * (q.power_kw.get(name) or 0.0), 0.0) for name in names) for q in quarters]
 
     charger = "charger" if chargers == 1 else f"{chargers} chargers"
     drawing = [
-        ("load", total("meter", 1), ORANGE, ""),
+        ("load", total(Group.LOAD, 1), ORANGE, ""),
         ("losses", [max(q.losses_kw or 0.0, 0.0) for q in quarters], GREY, ""),
-        (f"{charger}, charging", total("charger", 1), GREEN, ""),
-        ("BESS, charging", total("bess", 1), BLUE, ""),
+        (f"{charger}, charging", total(Group.VEHICLES, 1), GREEN, ""),
+        ("BESS, charging", total(Group.BATTERY, 1), BLUE, ""),
+        ("heat", total(Group.HEAT, 1), VERMILION, ""),
     ]
     giving = [
-        ("PV", [a + b for a, b in zip(total("pv", -1), total("meter", -1), strict=True)], "#F0E442", ""),
-        ("BESS, discharging", total("bess", -1), BLUE, "////"),
-        (f"{charger}, discharging", total("charger", -1), GREEN, "////"),
+        (
+            "PV",
+            [a + b for a, b in zip(total(Group.GENERATION, -1), total(Group.LOAD, -1), strict=True)],
+            "#F0E442",
+            "",
+        ),
+        ("BESS, discharging", total(Group.BATTERY, -1), BLUE, "////"),
+        (f"{charger}, discharging", total(Group.VEHICLES, -1), GREEN, "////"),
     ]
     for parts, sign in ((drawing, 1.0), (giving, -1.0)):
         base = [0.0] * len(quarters)
@@ -227,8 +234,8 @@ def _against_reference(result: RunResult, quarters: Sequence[QuarterResult], axi
 def _socs(result: RunResult, quarters: Sequence[QuarterResult], axis: _TimeAxis) -> Picture:
     figure, axes = _canvas("state of charge [%]", axis)
     names = {name: None for quarter in quarters for name in quarter.soc_frac}
-    kinds = {device.device: device.kind for device in result.devices}
-    chargers = [name for name in names if kinds.get(name) == "charger"]
+    groups = {device.device: device.group for device in result.devices}
+    chargers = [name for name in names if groups.get(name) is Group.VEHICLES]
     styles = ("-", "--", "-.", ":")
     # After the last quarter's beginning there is one instant more: what was told last.
     last = {device.device: device.soc_end_frac for device in result.devices}
@@ -242,13 +249,15 @@ def _socs(result: RunResult, quarters: Sequence[QuarterResult], axis: _TimeAxis)
         style = styles[index % len(styles)]
         axes.plot(axis.edges, percents(name), label=f"vehicle at {name}", color=GREEN, alpha=shade, linestyle=style)
     for name in names:
-        if kinds.get(name) == "bess":
+        if groups.get(name) is Group.BATTERY:
             axes.plot(axis.edges, percents(name), label="BESS" if name == "bess" else name, color=BLUE, linewidth=2.2)
+        elif groups.get(name) is Group.HEAT:
+            axes.plot(axis.edges, percents(name), label=f"heat, {name}", color=VERMILION, linewidth=2.2)
     axes.set_ylim(0, 100)
     _legend(axes, 5)
     return Picture(
         "State of charge",
-        "Of the stationary battery, and of the vehicles while they are plugged, quarter by quarter.",
+        "Of the stationary stores, and of the vehicles while they are plugged, quarter by quarter.",
         figure,
     )
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from schemas.capabilities import Capability
 from schemas.messages import Quantity
-from schemas.topics import Kind
 from services.analysis.balance import losses_track
 from services.history.prices import Prices
 from services.history.sqlite import pcc_of
@@ -72,7 +72,7 @@ def quarters_of(
             soc_frac={
                 name: None if (body := track.at(start, step)) is None else soc_of(body)
                 for name, track in devices.items()
-                if track.kind in (Kind.BESS, Kind.CHARGER)
+                if Capability.STORAGE in track.capabilities
             },
             losses_kw=lost[index] if lost is not None else None,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.messages import Plan
-from schemas.topics import Channel, Kind
+from schemas.topics import Channel
 from services.analysis.comparison import compare
 from services.analysis.quarters import Quarter
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
@@ -160,6 +160,7 @@ def _device(track: Track, times: Sequence[datetime], quarters: Sequence[Quarter]
     return DeviceResult(
         device=track.device,
         kind=str(track.kind),
+        group=track.group,
         role=None if track.role is None else str(track.role),
         import_kwh=math.fsum(drawn) if drawn else None,
         export_kwh=math.fsum(given) if given else None,
@@ -167,6 +168,6 @@ def _device(track: Track, times: Sequence[datetime], quarters: Sequence[Quarter]
         lowest_kw=min(means, default=None),
         soc_start_frac=soc_of(track.samples[0].body),
         soc_end_frac=soc_of(track.samples[-1].body),
-        sessions=len(sessions_of(track)) if track.kind is Kind.CHARGER else 0,
+        sessions=len(sessions_of(track)),
         note="; ".join(causes) or None,
     )

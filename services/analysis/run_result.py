@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from schemas.capabilities import Group
+
 
 @dataclass(frozen=True, slots=True)
 class QuarterResult:
@@ -35,6 +37,8 @@ class DeviceResult:
 
     device: str
     kind: str
+    group: Group
+    """How it is put together with others."""
     role: str | None
     """Of a meter."""
     import_kwh: float | None

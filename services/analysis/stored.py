@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.messages import BessNameplate
-from schemas.topics import Kind
+from schemas.capabilities import Group
 from services.history.sessions import sessions_of
 from services.history.tracks import Track, soc_of
 
@@ -29,11 +28,9 @@ def stored_change(tracks: Mapping[str, Track], start: datetime, end: datetime) -
     bess, vehicles = [], []
     for whole in tracks.values():
         track = whole.within(start, end)
-        if track.kind is Kind.BESS and isinstance(track.nameplate, BessNameplate) and track.samples:
-            first, last = soc_of(track.samples[0].body), soc_of(track.samples[-1].body)
-            assert first is not None and last is not None
-            bess.append((last - first) * track.nameplate.capacity_kwh)
-        elif track.kind is Kind.CHARGER:
+        if track.group is Group.BATTERY:
+            bess.append(_change_kwh(track))
+        elif track.group is Group.VEHICLES:
             stays = sessions_of(track)
             vehicles += [stay.stored_kwh for stay in stays]
             if stays and track.samples[0].ts <= start and (soc := soc_of(track.samples[0].body)) is not None:
@@ -41,12 +38,20 @@ def stored_change(tracks: Mapping[str, Track], start: datetime, end: datetime) -
     return StoredChange(math.fsum(bess), math.fsum(vehicles))
 
 
+def _change_kwh(track: Track) -> float:
+    """Of a store that stays; 0 where its size or its SOC is not known."""
+    size_kwh = None if track.nameplate is None else track.nameplate.store_kwh
+    if size_kwh is None or not track.samples:
+        return 0.0
+    first, last = soc_of(track.samples[0].body), soc_of(track.samples[-1].body)
+    return 0.0 if first is None or last is None else (last - first) * size_kwh
+
+
 def departure_shortfall_kwh(tracks: Mapping[str, Track]) -> float:
     """What the vehicles that left lacked of their target SOC, equation (6), summed [kWh in the cells]."""
     return math.fsum(
         max(0.0, stay.target_soc_frac - stay.final_soc_frac) * stay.capacity_kwh
         for track in tracks.values()
-        if track.kind is Kind.CHARGER
         for stay in sessions_of(track)
         if stay.departure is not None
     )

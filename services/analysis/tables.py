@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from schemas.capabilities import LASTING_STORES
 from services.analysis.run_result import RunResult
 from services.analysis.summary import UNKNOWN, blocks, duration, local, number, percent
 
@@ -46,8 +47,8 @@ def device_table(result: RunResult) -> "Table":
             number(device.export_kwh, 1),
             number(device.highest_kw, 1),
             number(device.lowest_kw, 1),
-            percent(device.soc_start_frac) if device.kind == "bess" else UNKNOWN,
-            percent(device.soc_end_frac) if device.kind == "bess" else UNKNOWN,
+            percent(device.soc_start_frac) if device.group in LASTING_STORES else UNKNOWN,
+            percent(device.soc_end_frac) if device.group in LASTING_STORES else UNKNOWN,
         )
     return table
 

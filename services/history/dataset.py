@@ -25,7 +25,6 @@ import xarray as xr
 from schemas.messages import (
     ChargerTelemetry,
     NetworkTelemetry,
-    PvTelemetry,
     Quantity,
     Setpoint,
     Telemetry,
@@ -119,11 +118,11 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
 
 
 def _plugged(body: Telemetry) -> float | None:
-    return float(body.vehicle is not None) if isinstance(body, ChargerTelemetry) else None
+    return float(body.plugged is not None) if isinstance(body, ChargerTelemetry) else None
 
 
 def _available(body: Telemetry) -> float | None:
-    return body.available_kw if isinstance(body, PvTelemetry) else None
+    return body.could_give_kw
 
 
 def _in_force(setpoints: Sequence[Setpoint], time: datetime, value: Callable[[Setpoint], float | None]) -> float:

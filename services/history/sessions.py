@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.messages import ChargerNameplate, ChargerTelemetry, PluggedVehicle
+from schemas.capabilities import Capability
+from schemas.messages import ChargerNameplate, PluggedVehicle
 from schemas.site import ChargingSession
 from services.history.tracks import Sample, Track
 
@@ -48,7 +49,9 @@ class RecordedChargingSession:
 
 
 def sessions_of(track: Track) -> list[RecordedChargingSession]:
-    """The stays at one charger, by arrival."""
+    """The stays at one charger, by arrival; none at another device."""
+    if Capability.VEHICLES not in track.capabilities:
+        return []
     stays: list[list[int]] = []
     for place, sample in enumerate(track.samples):
         vehicle = _vehicle(sample)
@@ -63,7 +66,7 @@ def sessions_of(track: Track) -> list[RecordedChargingSession]:
 
 
 def _vehicle(sample: Sample) -> PluggedVehicle | None:
-    return sample.body.vehicle if isinstance(sample.body, ChargerTelemetry) else None
+    return sample.body.plugged
 
 
 def _session(track: Track, stay: list[int]) -> RecordedChargingSession:

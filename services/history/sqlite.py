@@ -398,7 +398,7 @@ class History:
 
     def sessions(self, run: str) -> list[RecordedChargingSession]:
         """Stays of vehicles, by charger and arrival."""
-        return [s for track in self.tracks(run).values() if track.kind is Kind.CHARGER for s in sessions_of(track)]
+        return [s for track in self.tracks(run).values() for s in sessions_of(track)]
 
     def segments(self, run: str) -> dict[str, list[tuple[datetime, datetime, float]]]:
         """By device the pieces (start, end, kW) of constant power that its telemetry told of (lock-step)."""

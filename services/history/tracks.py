@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import BessTelemetry, ChargerTelemetry, MeterRole, Nameplate, Telemetry
+from schemas.capabilities import Capabilities, Group, group_of
+from schemas.kinds import DEVICES
+from schemas.messages import MeterRole, Nameplate, Telemetry
 from schemas.topics import Kind
 
 _HOUR = timedelta(hours=1)
@@ -55,6 +57,20 @@ class Track:
         if self.kind is Kind.NETWORK:
             return MeterRole.PCC
         return getattr(self.nameplate, "role", None)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """By its nameplate; where its birth was not recorded all that its kind may be able to do."""
+        if self.nameplate is not None:
+            return self.nameplate.capabilities
+        return DEVICES[self.kind].capabilities if self.kind in DEVICES else frozenset()
+
+    @property
+    def group(self) -> Group:
+        """How it is put together with others."""
+        if self.nameplate is None and self.kind in DEVICES:
+            return DEVICES[self.kind].group
+        return group_of(self.capabilities)
 
     def at(self, time: datetime, within: timedelta) -> Telemetry | None:
         """What held just after ``time``: in lock-step the telemetry of that instant, in wall time the newest before
@@ -161,9 +177,5 @@ def mean_kw(flow: Flow, length: timedelta) -> float | None:
 
 
 def soc_of(body: Telemetry) -> float | None:
-    """SOC of a BESS or of the vehicle at the plug [fraction]."""
-    if isinstance(body, BessTelemetry):
-        return body.soc_frac
-    if isinstance(body, ChargerTelemetry) and body.vehicle is not None:
-        return body.vehicle.soc_frac
-    return None
+    """SOC of the device's store or of the vehicle at its plug [fraction]."""
+    return body.stored_frac

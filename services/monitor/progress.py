@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from schemas.capabilities import Capability
 from schemas.cycle import Course
 from schemas.messages import (
     Alarm,
-    BessTelemetry,
-    ChargerTelemetry,
     MeterRole,
-    MeterTelemetry,
     NetworkTelemetry,
     Phase,
     Plan,
@@ -20,7 +18,7 @@ from schemas.messages import (
     ValueSeries,
 )
 from schemas.participant import Received
-from schemas.site import NETWORK, Bess, Charger, Meter, Site
+from schemas.site import NETWORK, Meter, Site
 from schemas.topics import Channel, Kind
 from services.history.prices import Prices, prices_of
 
@@ -52,7 +50,7 @@ class View:
         self.losses_kw: float | None = None
         self.cost_eur: float | None = None
         self.soc_frac: dict[str, float | None] = {
-            name: None for name, device in site.devices.items() if isinstance(device, Bess | Charger)
+            name: None for name, device in site.devices.items() if Capability.STORAGE in device.nameplate.capabilities
         }
         self.plan: Plan | None = None
         self.recorded: int | None = None
@@ -113,11 +111,9 @@ class View:
 
     def _on_telemetry(self, received: Received, body: Telemetry) -> None:
         device = received.topic.device
-        if isinstance(body, BessTelemetry):
-            self.soc_frac = {**self.soc_frac, device: body.soc_frac}
-        elif isinstance(body, ChargerTelemetry):
-            self.soc_frac = {**self.soc_frac, device: None if body.vehicle is None else body.vehicle.soc_frac}
-        elif device == self._pcc and isinstance(body, NetworkTelemetry | MeterTelemetry):
+        if device in self.soc_frac or body.stored_frac is not None:
+            self.soc_frac = {**self.soc_frac, device: body.stored_frac}
+        if device == self._pcc:
             self.pcc_kw = body.power_kw
             self.measured = self._within(self.measured, received.stamp.ts)
             if isinstance(body, NetworkTelemetry):

@@ -60,26 +60,8 @@ def _devices(site: Site) -> "Table":
     table.add_column("nameplate")
     table.add_column("in simulation")
     for name, device in site.devices.items():
-        table.add_row(name, device.kind, device.node or site.network.main_node, nameplate(device), _plant(device))
+        table.add_row(name, device.kind, device.node or site.network.main_node, device.nameplate.text, _plant(device))
     return table
-
-
-def nameplate(device: AnyDevice) -> str:
-    """What a device can do, in a few words."""
-    if isinstance(device, Charger):
-        way = f"±{device.max_charge_kw:.4g} kW" if device.max_discharge_kw == device.max_charge_kw else None
-        if way is None:
-            way = f"{device.max_charge_kw:.4g} kW"
-            way += f", back {device.max_discharge_kw:.4g} kW" if device.max_discharge_kw else ", one-way"
-        return f"{way}, {device.current.upper()}" + ("" if device.controllable else ", uncontrolled")
-    if isinstance(device, Bess):
-        return (
-            f"{device.capacity_kwh:g} kWh, charges {device.max_charge_kw:.4g} kW, discharges "
-            f"{device.max_discharge_kw:.4g} kW, SOC {device.soc_min_frac:.0%} to {device.soc_max_frac:.0%}"
-        )
-    if isinstance(device, Pv):
-        return f"{device.rated_kw:.4g} kW" + (", curtailable" if device.curtailable else "")
-    return f"role {device.role}"
 
 
 def _plant(device: AnyDevice) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from schemas.capabilities import Group
 from schemas.cycle import Course
 from schemas.errors import RunFailedError
-from schemas.messages import Birth, MeterRole, Plan, Series, Telemetry
+from schemas.messages import Birth, Plan, Series, Telemetry
 from schemas.participant import Received
 from schemas.site import Site
 from schemas.topics import Channel, Kind
@@ -100,10 +101,7 @@ class Listener:
         if settlement.unsettled:
             raise RunFailedError(f"{settlement.unsettled} steps could not be settled")
         quarters = quarters_of(tracks, prices, times, course.step)
-        of_kind = {
-            kind: [track.device for track in tracks.values() if track.kind is kind and _is_counted(track)]
-            for kind in (Kind.METER, Kind.PV, Kind.BESS, Kind.CHARGER)
-        }
+        groups = {group: [track.device for track in tracks.values() if track.group is group] for group in Group}
         return Day(
             cost_eur=settlement.cost_eur,
             import_kwh=settlement.import_kwh,
@@ -111,13 +109,13 @@ class Listener:
             losses_kwh=math.fsum(_known(q.losses_kw) * q.length.total_seconds() / 3600 for q in quarters),
             times=tuple(quarter.time for quarter in quarters),
             pcc_kw=tuple(_known(quarter.pcc_kw) for quarter in quarters),
-            load_kw=_total(quarters, of_kind[Kind.METER]),
-            pv_kw=tuple(0.0 - power for power in _total(quarters, of_kind[Kind.PV])),
-            bess_kw=_total(quarters, of_kind[Kind.BESS]),
-            cars_kw=_total(quarters, of_kind[Kind.CHARGER]),
+            load_kw=_total(quarters, groups[Group.LOAD]),
+            pv_kw=tuple(0.0 - power for power in _total(quarters, groups[Group.GENERATION])),
+            bess_kw=_total(quarters, groups[Group.BATTERY]),
+            cars_kw=_total(quarters, groups[Group.VEHICLES]),
             losses_kw=tuple(_known(quarter.losses_kw) for quarter in quarters),
-            bess_soc_frac=_mean_soc([tracks[name] for name in of_kind[Kind.BESS]], quarters, course),
-            cars_soc_frac=_mean_soc([tracks[name] for name in of_kind[Kind.CHARGER]], quarters, course),
+            bess_soc_frac=_mean_soc([tracks[name] for name in groups[Group.BATTERY]], quarters, course),
+            cars_soc_frac=_mean_soc([tracks[name] for name in groups[Group.VEHICLES]], quarters, course),
             purchase_eur_per_kwh=tuple(_known(quarter.purchase_price_eur_per_kwh) for quarter in quarters),
             sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
             stored_kwh=stored_change(tracks, course.t0, course.t_end).total_kwh,
@@ -137,11 +135,6 @@ def _known(value: float | None) -> float:
     if value is None:
         raise RunFailedError("a quarter was not measured")
     return value
-
-
-def _is_counted(track: Track) -> bool:
-    """Whether a device is a part of the balance: a submeter measures again what others do."""
-    return track.role in (None, MeterRole.LOAD)
 
 
 def _total(quarters: list[Quarter], names: list[str]) -> tuple[float, ...]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.messages import BessNameplate, ChargerNameplate, MeterNameplate, PvNameplate
 from schemas.topics import SITE_PATTERN, client_id, everything
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, busy
@@ -17,7 +16,6 @@ from twinswarm.cli.output import Output, busy
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from schemas.messages import Nameplate
     from services.monitor.roster import Heard, Roster
 
 
@@ -121,7 +119,7 @@ def _row(heard: "Heard", age_s: float | None) -> tuple[str, ...]:
         str(heard.kind),
         f"[{colour}]{state}[/]" + (f"\n{escape(heard.state.reason)}" if heard.state and heard.state.reason else ""),
         "\N{EN DASH}" if birth is None else " ".join(birth.time_modes),
-        "no birth" if birth is None else _nameplate(birth.nameplate),
+        "no birth" if birth is None else birth.nameplate.text,
         age if heard.channel is None else f"{heard.channel}, {age}",
         "\N{EN DASH}" if heard.stamp is None else escape(heard.stamp.boot),
     )
@@ -132,14 +130,3 @@ def _spoken(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.1f} s"
-
-
-def _nameplate(nameplate: "Nameplate") -> str:
-    if isinstance(nameplate, ChargerNameplate):
-        way = f"back {nameplate.max_discharge_kw:.4g} kW" if nameplate.bidirectional else "one-way"
-        return f"{nameplate.max_charge_kw:.4g} kW, {way}, {nameplate.current.upper()}"
-    if isinstance(nameplate, BessNameplate):
-        return f"{nameplate.capacity_kwh:g} kWh, {nameplate.max_charge_kw:.4g} / {nameplate.max_discharge_kw:.4g} kW"
-    if isinstance(nameplate, PvNameplate):
-        return f"{nameplate.rated_kw:.4g} kW" + (", curtailable" if nameplate.curtailable else "")
-    return f"role {nameplate.role}" if isinstance(nameplate, MeterNameplate) else "service"
