@@ -35,6 +35,22 @@ WRITERS = {
 
 # What a channel's example does not show.
 NOTES = {
+    Channel.BIRTH: """EMS, analysis and dashboards go by `capabilities`, not by the kind. The nameplate implies
+them: a device that leaves them out has those, and one that states others is answered by a reject. A service has none.
+
+| capability | a device with it |
+|---|---|
+| `storage` | stores energy and measures how full the store is, `soc_frac` |
+| `vehicles` | its store is a vehicle that comes and goes |
+| `heat` | its store holds heat: what was drawn does not come back as electricity |
+| `generation` | produces as much as the weather offers, and measures how much that is, `available_kw` |
+| `curtailable` | its production follows set-points with `limit_kw` |
+| `fixed_load` | draws power that no set-point changes |
+| `flexible_load` | the power it draws follows set-points with `power_kw` |
+| `two_way` | gives power as well: `power_kw` may be negative |
+| `metering` | measures the power of others, at the PCC or behind a submeter, and has none of its own |
+| `single_phase` | has all of its power on one phase |
+""",
     Channel.METRIC: """Once a minute of the machine's time:
 
 | name | meaning |

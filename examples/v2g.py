@@ -16,6 +16,7 @@ BIRTH = {
         "charge_efficiency": EFFICIENCY,
         "discharge_efficiency": EFFICIENCY,
     },
+    "capabilities": ["storage", "vehicles", "flexible_load", "two_way"],
     "telemetry_period_s": 10.0,
     "time_modes": ["lockstep", "wall"],
     "fallback": "uncontrolled",

@@ -1,9 +1,9 @@
 """JSON Schemas (draft 2020-12) of every message on the wire. That of a site file is `sites.json_schema`.
 
-They say what `schemas.wire.decode` accepts, for programs that know nothing of this one. Three things no JSON Schema
+They say what `schemas.wire.decode` accepts, for programs that know nothing of this one. Four things no JSON Schema
 can say, which decode checks as well: that one time lies after another, that a date exists (in the years 1971 to 2260),
-and that an integer is written without a decimal point. Besides, decode refuses payloads above
-`schemas.wire.MAX_PAYLOAD_BYTES`, and takes ``true`` where the constant 1 is wanted.
+that an integer is written without a decimal point, and that capabilities are those of the nameplate. Besides, decode
+refuses payloads above `schemas.wire.MAX_PAYLOAD_BYTES`, and takes ``true`` where the constant 1 is wanted.
 """
 
 import ast

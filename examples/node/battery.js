@@ -15,6 +15,7 @@ export const BIRTH = {
     max_charge_kw: MAX_KW, max_discharge_kw: MAX_KW,
     charge_efficiency: EFFICIENCY, discharge_efficiency: EFFICIENCY,
   },
+  capabilities: ['storage', 'flexible_load', 'two_way'],
   telemetry_period_s: PERIOD_S,
   time_modes: ['wall'], // a battery cannot be hurried: the clock of a lock-step run refuses to start with it
   fallback: OWN_FALLBACK, // before the first set-point

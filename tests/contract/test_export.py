@@ -91,8 +91,8 @@ VALUES = [
 CONSTANT_ONE = {"contract", "phases"}
 """Fields that are a constant 1 or 3, where decode takes true for 1."""
 
-NOT_IN_SCHEMAS = ("is not after",)
-"""Order of times: no JSON Schema can compare two fields."""
+NOT_IN_SCHEMAS = ("is not after", "do not agree with the nameplate")
+"""Order of times, and what a nameplate implies: no JSON Schema can compare two fields."""
 
 
 @settings(deadline=None, max_examples=1000)

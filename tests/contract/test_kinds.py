@@ -1,5 +1,6 @@
 """One table says what belongs to a kind, and a birth says what a device can do."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -131,3 +132,8 @@ def test_groups_of_kinds_are_those_of_their_devices() -> None:
     assert group_of(uncontrolled.capabilities) is Group.VEHICLES
     assert group_of(MeterNameplate(role=MeterRole.SUBMETER).capabilities) is Group.METERING
     assert group_of(ServiceNameplate().capabilities) is Group.SERVICE
+
+
+def test_the_page_of_topics_explains_every_capability() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "topics.md").read_text(encoding="utf-8")
+    assert [name for name in Capability if f"| `{name}` |" not in page] == []
