@@ -59,6 +59,7 @@ RULES: dict[str, set[str]] = {
 
 # Package -> the only parts of the code that may import it.
 AT_HOME: dict[str, set[str]] = {
+    "linopy": {"services.ems"},
     "highspy": {"services.ems"},
     "paho": {"broker.mqtt"},
     "amqtt": {"broker.servers"},

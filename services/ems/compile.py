@@ -1,22 +1,24 @@
-"""The compiled model: what the terms state, as one matrix and the places where a problem's numbers go in it.
+"""The compiled model: what the terms state in linopy, as one matrix and the places where a problem's numbers go in it.
 
 A term states its columns, costs and rows once, in the manner of PyPSA's ``define_*`` functions: a left side of columns,
-a sign, a right side, a name. The left side depends on the structure alone and becomes the matrix. Bounds, costs and
-right sides depend on the problem: they are numbers or functions of an `Instance`, and `CompiledModel.data` writes them
-into vectors for each problem, so that the solver's model is updated in place.
+a sign, a right side, a name. The left side depends on the structure alone; linopy makes the matrix of it. Bounds, costs
+and right sides depend on the problem: they are numbers or functions of an `Instance`, and `CompiledModel.data` writes
+them into vectors for each problem, so that the solver's model is updated in place.
 
-The matrix is made directly, since a general modelling library took 165 ms for what takes some 2 ms here.
+linopy takes some 0.2 s for a structure, so compiled models are kept.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+import linopy
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from services.ems.instance import Instance
@@ -39,7 +41,7 @@ COST_SCALE = 1000.0
 MODELS_KEPT = 64
 """Compiled models kept in a process, the least recently used are dropped. A site has some three structures in a day (a
 car that needs a second slot, prices that need binaries), so this serves about 20 sites in one process; what is dropped
-costs some 2 ms to compile again, what is kept takes 0.1 MB of a site with five stores and 2 MB of one with a hundred.
+costs some 0.2 s to compile again, what is kept takes 0.1 MB of a site with five stores and 2 MB of one with a hundred.
 """
 
 
@@ -70,32 +72,55 @@ class Slice:
 
 
 class Expression:
-    """A linear expression of columns for each of an array of rows."""
+    """A linear expression of linopy, one for each of an array of rows, indexed by place: [member, step], [step] or [].
 
-    def __init__(self, shape: tuple[int, ...], parts: Sequence[tuple[Index, Array]]) -> None:
-        self.shape = shape
-        self.parts = tuple(parts)
-        """Columns and their coefficients. A part may have axes before those of ``shape``: it is summed over them."""
+    Members and steps are counted from 0 anew after every choice among them, so that expressions of one shape are added
+    place by place.
+    """
+
+    def __init__(self, linear: Any) -> None:
+        self.linear = linear
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.linear.sizes[axis] for axis in self._axes)
+
+    @property
+    def _axes(self) -> list[str]:
+        return [axis for axis in AXES if axis in self.linear.coord_dims]
 
     def __add__(self, other: Expression) -> Expression:
-        return Expression(np.broadcast_shapes(self.shape, other.shape), (*self.parts, *other.parts))
+        return Expression(self.linear + other.linear)
 
     def __sub__(self, other: Expression) -> Expression:
-        return self + -other
+        return Expression(self.linear - other.linear)
 
     def __neg__(self) -> Expression:
-        return self * -1.0
+        return Expression(-self.linear)
 
     def __mul__(self, factor: float | Array) -> Expression:
-        return Expression(self.shape, [(columns, factor * coefficients) for columns, coefficients in self.parts])
+        """``factor``: a number, or an array of shape (members, 1)."""
+        if isinstance(factor, np.ndarray):
+            return Expression(self.linear * xr.DataArray(factor[:, 0], dims=AXES[0], coords=_places(factor.shape[:1])))
+        return Expression(self.linear * factor)
 
     def __getitem__(self, index: Any) -> Expression:
-        parts = [(columns[index], coefficients[index]) for columns, coefficients in self.parts]
-        return Expression(parts[0][0].shape, parts)
+        chosen = dict(zip(self._axes, index if isinstance(index, tuple) else (index,), strict=False))
+        part = self.linear.isel(chosen, drop=True)
+        return Expression(
+            part.assign_coords({axis: range(part.sizes[axis]) for axis in AXES if axis in part.coord_dims})
+        )
 
     def sum(self) -> Expression:
-        """Over the first axis."""
-        return Expression(self.shape[1:], self.parts)
+        """Over the members."""
+        return Expression(self.linear.sum(AXES[0]))
+
+
+AXES = ("member", "step")
+
+
+def _places(shape: tuple[int, ...], axes: tuple[str, ...] = AXES) -> dict[str, range]:
+    return {axis: range(count) for axis, count in zip(axes, shape, strict=False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +140,6 @@ class _Cost(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class _Rows:
     slice: Slice
-    left: Expression
     lower: Value | None
     upper: Value | None
     mask: Mask | None
@@ -147,6 +171,7 @@ class Model:
         self.supplies: list[Expression] = []
         self.demands: list[Callable[[Instance], Iterable[Array]]] = []
         self.n_columns = self.n_rows = 0
+        self.linopy = linopy.Model()
         for term in terms:
             term.variables(self)
         for term in terms:
@@ -177,12 +202,12 @@ class Model:
         where = Slice(self.n_columns, (*members, self.steps) if each_step else members, each_step=each_step)
         self.n_columns = where.stop
         self.columns[name] = _Column(where, lower, upper, whole)
+        axes = AXES[: len(members)] + AXES[1:] * each_step
+        self.linopy.add_variables(lower=0.0, coords=_places(where.shape, axes), dims=axes, name=name)
 
     def __getitem__(self, name: str) -> Expression:
         """The variable ``name`` with the coefficient 1."""
-        where = self.columns[name].slice
-        columns = np.arange(where.start, where.stop, dtype=np.int32).reshape(where.shape)
-        return Expression(where.shape, [(columns, np.ones(where.shape))])
+        return Expression(self.linopy.variables[name].to_linexpr())
 
     def cost(self, name: str, eur: Value, *, per_kwh: bool = False) -> None:
         """Adds a cost to what a variable costs: [€] for each unit of it, or [€/kWh] for a power [kW]."""
@@ -221,7 +246,9 @@ class Model:
         where = Slice(self.n_rows, left.shape, by_step)
         self.n_rows = where.stop
         lower, upper = (at_least, at_most) if equal is None else (equal, equal)
-        self.equations[name] = _Rows(where, left, lower, upper, mask, first)
+        self.equations[name] = _Rows(where, lower, upper, mask, first)
+        sign = "=" if equal is not None else "<=" if at_most is not None else ">="
+        self.linopy.add_constraints(left.linear, sign, 0.0, name=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,9 +320,13 @@ def _fill(equation: _Rows, instance: Instance, passed: int, row_lower: Array, ro
 def compiled(structure: Structure, terms: tuple[Term[Any], ...]) -> CompiledModel:
     """The compiled model of a structure, of which it is a pure function."""
     model = Model(structure, terms)
-    rows, columns, values = (np.concatenate(parts) for parts in zip(*_entries(model), strict=True))
-    there = values != 0
-    rows, columns, values = rows[there], columns[there], values[there]
+    matrices = model.linopy.matrices
+    assert matrices.A is not None  # it has rows
+    matrix = matrices.A.tocoo()
+    rows = _numbers(model.linopy.constraints, model.equations)[matrices.clabels[matrix.row]]
+    columns = _numbers(model.linopy.variables, model.columns)[matrices.vlabels[matrix.col]]
+    there = matrix.data != 0
+    rows, columns, values = rows[there], columns[there], matrix.data[there].astype(np.float64)
     order = np.lexsort((rows, columns))
     starts = np.zeros(model.n_columns + 1, dtype=np.int32)
     np.cumsum(np.bincount(columns, minlength=model.n_columns), out=starts[1:])
@@ -316,15 +347,14 @@ def compiled(structure: Structure, terms: tuple[Term[Any], ...]) -> CompiledMode
     )
 
 
-def _entries(model: Model) -> Iterator[tuple[Index, Index, Array]]:
-    """Row, column and coefficient of every part of every left side."""
-    numbers = np.arange(model.n_rows, dtype=np.int32)
-    for equation in model.equations.values():
-        rows = equation.slice.of(numbers)
-        for columns, coefficients in equation.left.parts:
-            shape = np.broadcast_shapes(columns.shape, rows.shape)
-            yield (
-                np.broadcast_to(rows, shape).ravel(),
-                np.broadcast_to(columns, shape).ravel(),
-                np.broadcast_to(coefficients, shape).ravel(),
-            )
+def _numbers(named: Any, ours: Mapping[str, _Column] | Mapping[str, _Rows]) -> Index:
+    """Our number of each column or row, by linopy's label of it. The order is the terms' own, whatever linopy's is."""
+    labels = {
+        name: named[name].labels.transpose(*(axis for axis in AXES if axis in named[name].labels.dims)) for name in ours
+    }
+    numbers = np.full(1 + max(int(found.max()) for found in labels.values()), -1, dtype=np.int32)
+    for name, found in labels.items():
+        where = ours[name].slice
+        where_numbers = np.arange(where.stop, dtype=np.int32)
+        numbers[found.values] = where.of(where_numbers)
+    return numbers
