@@ -32,6 +32,8 @@ class Store:
     min_power_kw: float
     plugged_frac: Array
     """Fraction of the step in which the store is there."""
+    comes_later: bool
+    """Where it is there in the first step, it is so only after the step has begun."""
     charge_max_kw: Array
     """Average over the step: the power limit times ``plugged_frac``."""
     discharge_max_kw: Array
@@ -128,6 +130,7 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
         rated_discharge_kw=unit.max_discharge_kw,
         min_power_kw=0.0,
         plugged_frac=np.ones(steps),
+        comes_later=False,
         charge_max_kw=np.full(steps, unit.max_charge_kw),
         discharge_max_kw=np.full(steps, unit.max_discharge_kw),
         lower_kwh=lower,
@@ -180,6 +183,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         rated_discharge_kw=charger.max_discharge_kw,
         min_power_kw=charger.min_power_kw,
         plugged_frac=plugged,
+        comes_later=any(place.first == 0 and place.stay.arrival > problem.start for place in places),
         charge_max_kw=charge,
         discharge_max_kw=discharge,
         lower_kwh=lower,

@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from schemas.participant import Received
 from schemas.topics import Channel, Kind
 from services.ems.dispatch import decision_of
 from services.ems.participant import Ems
-from services.ems.problem import Problem
+from services.ems.problem import ChargerUnit, Problem, Stay
 from services.ems.solution import Solution
 from services.ems.solve import Budget, Solver
 from services.ems.terms.storage import energy_kwh
@@ -50,7 +50,7 @@ from tests.ems.small_site import (
     values,
 )
 
-QUIET = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @QUIET
@@ -80,6 +80,43 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
         flows = charge[i] * unit.charge_efficiency - discharge[i] / unit.discharge_efficiency
         stored = unit.energy_kwh + np.cumsum(flows) * problem.step_h
         assert energy[i] == pytest.approx(np.maximum(stored, 0.0), abs=1e-5)
+
+
+def test_where_a_car_follows_another_within_the_step_the_set_point_is_of_the_one_that_is_there() -> None:
+    """Both are to be charged as fast as they can, 10 and 20 kW: 30 kW together is no set-point of a 22 kW charger."""
+    ten, change, eleven = (datetime(2024, 5, 17, 10, tzinfo=UTC) + timedelta(minutes=minutes) for minutes in (0, 5, 60))
+    stays = tuple(
+        Stay(
+            vehicle=name,
+            arrival=arrival,
+            departure=departure,
+            capacity_kwh=50.0,
+            energy_kwh=5.0,
+            target_kwh=50.0,
+            energy_min_kwh=0.0,
+            energy_max_kwh=50.0,
+            max_charge_kw=most_kw,
+            max_discharge_kw=0.0,
+        )
+        for name, arrival, departure, most_kw in (("first", ten, change, 10.0), ("second", change, eleven, 20.0))
+    )
+    charger = ChargerUnit("ev1", 22.0, 0.0, 0.0, 0.9, 0.9, stays)
+    problem = Problem(
+        start=ten,
+        step_s=900,
+        steps=4,
+        load_kw=(0.0,) * 4,
+        losses_kw=(0.0,) * 4,
+        purchase_eur_per_kwh=(0.2,) * 4,
+        sale_eur_per_kwh=(0.1,) * 4,
+        import_limit_kw=100.0,
+        export_limit_kw=100.0,
+        flat_reference_kw=5.0,
+        chargers=(charger,),
+    )
+    solution = Solver().solve(problem)
+    assert isinstance(solution, Solution)
+    assert decision_of(solution, 0, EmsMode.CONTROL).power_kw["ev1"] == pytest.approx(10.0)
 
 
 def test_a_spent_budget_gives_the_incumbent_with_its_gap() -> None:

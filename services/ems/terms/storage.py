@@ -74,14 +74,18 @@ class Storage(Term[tuple[StoreShape, ...]]):
         return {name: DevicePlan(power_kw=clipped_kw(power[name]), soc_frac=tuple(soc[name])) for name in power}
 
     def commands(self, solution: Solution) -> Commands:
-        """A car that leaves within the step has to take its energy in the part of it in which it is there."""
-        power: dict[str, float] = {}
+        """A car that leaves within the step has to take its energy in the part of it in which it is there.
+
+        Where another car follows within the step, the set-point is of the one that is there when it begins.
+        """
+        power = {store.device: 0.0 for store in solution.stores}
         charge, discharge = solution.of("charge"), solution.of("discharge")
-        for i, store in enumerate(solution.stores):
-            net = charge[i, 0] - discharge[i, 0]
-            now = float(net / store.plugged_frac[0]) if store.plugged_frac[0] > 0 else 0.0
+        there = [i for i, store in enumerate(solution.stores) if store.plugged_frac[0] > 0]
+        for i in sorted(there, key=lambda i: solution.stores[i].comes_later, reverse=True):
+            store = solution.stores[i]
+            now = float((charge[i, 0] - discharge[i, 0]) / store.plugged_frac[0])
             now = min(max(now, -store.rated_discharge_kw), store.rated_charge_kw)
-            power[store.device] = power.get(store.device, 0.0) + _without_tolerance(now, store.min_power_kw)
+            power[store.device] = _without_tolerance(now, store.min_power_kw)
         return Commands(power, {})
 
 
