@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import Code, InputError, RunFailedError, SiteBusyError
-from schemas.roles import CONTROLLED_KINDS
+from schemas.kinds import COMMANDED_KINDS
 from schemas.topics import Channel, Kind, Topic, client_id
 from twinswarm.cli import options
 from twinswarm.cli.commands.devices import site_id
@@ -181,8 +181,8 @@ def _order(live: "LiveSite", target: "LiveDevice", wanted: _Wanted) -> "tuple[St
 
 def _check(live: "LiveSite", target: "LiveDevice", wanted: _Wanted) -> None:
     device, kind = target.topic.device, target.topic.kind
-    if kind not in CONTROLLED_KINDS:
-        allowed = ", ".join(CONTROLLED_KINDS)
+    if kind not in COMMANDED_KINDS:
+        allowed = ", ".join(COMMANDED_KINDS)
         raise InputError.one("DEVICE", f"a {kind} takes no set-point, only {allowed}", device, code=Code.INVALID)
     if wanted.is_limit != (kind is Kind.PV):
         what = "a PV inverter takes --limit, chargers and batteries take POWER"
