@@ -48,6 +48,9 @@ class SiteDescription(Site):
             *case_faults({label: case.pv for label, case in self.cases.items()}, self.devices, inverters),
         ]
 
+    def _tariffs(self) -> dict[str, Tariff]:
+        return super()._tariffs() | {f"cases.{label}.tariff": case.tariff for label, case in self.cases.items()}
+
     def _profiles_used(self) -> list[tuple[str, str]]:
         used = super()._profiles_used()
         for label, case in self.cases.items():

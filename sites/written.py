@@ -1,8 +1,8 @@
 """What a site file may say in place of values: that they stand in a CSV file beside it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.site.base import SitePart
 from schemas.site.network import Node
@@ -11,35 +11,47 @@ FileName = Annotated[str, Field(min_length=1)]
 """Relative to the site file; gzipped if it ends in ``.gz``."""
 
 
-class DayFile(SitePart):
+class TableFile(SitePart):
+    """How a table is written; without any of these it is comma-separated UTF-8 with a header in its first line."""
+
+    file: FileName
+    separator: Literal[",", ";", "\t", "|"] = ","
+    decimal: Literal[".", ","] = "."
+    encoding: Literal["utf-8", "latin-1", "cp1252", "utf-16"] = "utf-8"
+    skip_lines: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Lines above the header."""
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if self.separator == self.decimal:
+            raise ValueError("separator and decimal are both a comma")
+        return self
+
+
+class DayFile(TableFile):
     """A typical day: a column with its values from 00:00 on, by the local clock."""
 
     type: Literal["day"] = "day"
-    file: FileName
     column: FileName
 
 
-class TimeFile(SitePart):
+class TimeFile(TableFile):
     """Values by time: a column of values, and one of equally spaced times with their zone."""
 
     type: Literal["time"] = "time"
-    file: FileName
     column: FileName
     time_column: FileName = "time"
 
 
-class SessionsFile(SitePart):
+class SessionsFile(TableFile):
     """The stays of one charger: the rows whose ``charge_point`` is this one, columns named as a session's fields."""
 
-    file: FileName
     charge_point: FileName
 
 
-class CablesFile(SitePart):
+class CablesFile(TableFile):
     """A table with a row a cable: columns named as the fields of `Cable`, `CableOfType` or `CableOfConductor`, empty
     cells where a row has none. Others are for the reader."""
-
-    file: FileName
 
 
 class _CableRun(SitePart):

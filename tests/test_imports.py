@@ -16,7 +16,7 @@ EVERYTHING_ELSE = "*"
 # Names of ours are prefixes; of other packages it is the top name. "*" stands for any package that is not ours.
 RULES: dict[str, set[str]] = {
     "schemas": {"pydantic", "pydantic_core"},
-    "sites": {"schemas", "pydantic", "pydantic_core", "yaml"},
+    "sites": {"schemas", "pydantic", "pydantic_core", "ruamel"},
     "broker": {"schemas", EVERYTHING_ELSE},
     "runtime": {"schemas", "broker.transport", EVERYTHING_ELSE},
     "twin_devices.physics": {EVERYTHING_ELSE},
@@ -66,7 +66,7 @@ AT_HOME: dict[str, set[str]] = {
     "influxdb_client": {"services.influx.server"},
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},
-    "yaml": {"sites"},
+    "ruamel": {"sites.loader.text"},
     "cryptography": {"broker.provision"},
     "grafana_foundation_sdk": {"services.dashboards.source"},
 }
@@ -76,7 +76,7 @@ LIGHT: dict[str, set[str]] = {
     "twin_devices.charger": {"numpy", "pandas", "xarray", "highspy", "scipy", "matplotlib", "pvlib"},
     "twin_devices.bess": {"numpy", "pandas", "xarray", "highspy", "scipy", "matplotlib", "pvlib"},
     "twin_devices.meter": {"numpy", "pandas", "xarray", "highspy", "scipy", "matplotlib", "pvlib"},
-    "schemas.site": {"numpy", "pandas", "yaml"},
+    "schemas.site": {"numpy", "pandas", "ruamel"},
     "services.forecast": {"numpy", "pandas", "pvlib"},
 }
 

@@ -50,6 +50,7 @@ from schemas.site.references import (
     device_faults,
     group_faults,
     node_faults,
+    price_faults,
     profile_faults,
     profiles_of_device,
     profiles_of_tariff,
@@ -88,8 +89,13 @@ class Site(SitePart):
             *node_faults({name: device.node for name, device in self.devices.items()}, self.network.nodes),
             *device_faults(self.devices, self.zone),
             *profile_faults(self._profiles_used(), self.profiles),
+            *price_faults(self._tariffs(), self.profiles),
             *group_faults(self.ems, self.devices),
         ]
+
+    def _tariffs(self) -> dict[str, Tariff]:
+        """By the path of its field."""
+        return {"tariff": self.tariff}
 
     def _profiles_used(self) -> list[tuple[str, str]]:
         """Path of every field that names a profile, and the name."""

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from schemas.messages import MeterRole
 from schemas.site.devices import Charger, Device, Meter, PvSource
 from schemas.site.options import EmsOptions, Tariff
+from schemas.site.profile import Profile
 from schemas.topics import OBSERVER, Kind
 
 NETWORK = "network"
@@ -28,6 +29,10 @@ RESERVED = {
     OBSERVER: "observer, who reads everything",
 }
 """Whose an identifier is that no device may use."""
+
+
+MAX_PRICE_EUR_PER_KWH = 5.0
+"""Above the harmonised limit of European day-ahead markets, which is 4 €/kWh (2023) and may be raised."""
 
 
 class ReferenceFault(NamedTuple):
@@ -103,6 +108,22 @@ def profile_faults(used: Collection[tuple[str, str]], profiles: Collection[str])
     for where, profile in used:
         if profile not in profiles:
             yield ReferenceFault(where, f"there is no such profile; there are {there_are}", profile)
+
+
+def price_faults(tariffs: Mapping[str, Tariff], profiles: Mapping[str, Profile]) -> Iterator[ReferenceFault]:
+    """Prices that no market has: €/MWh taken for €/kWh. ``tariffs``: by the path of the field."""
+    for where, tariff in tariffs.items():
+        for path, name in profiles_of_tariff(where, tariff):
+            profile = profiles.get(name)
+            if profile is None:
+                continue
+            least, most = min(profile.values), max(profile.values)
+            if max(-least, most) > MAX_PRICE_EUR_PER_KWH:
+                what = (
+                    f"prices of the profile lie between {least:g} and {most:g} €/kWh, and at most "
+                    f"±{MAX_PRICE_EUR_PER_KWH:g} are allowed; if they are in €/MWh, divide them by 1000"
+                )
+                yield ReferenceFault(path, what, name)
 
 
 def profiles_of_tariff(where: str, tariff: Tariff) -> list[tuple[str, str]]:

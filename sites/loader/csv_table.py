@@ -1,87 +1,142 @@
-"""CSV files of a site: columns of numbers and times, rows of fields; faults name file, line and column."""
+"""Tables of a site: columns of numbers and times, rows of fields; faults name file, line and column."""
 
 import csv
-import gzip
+import io
+import itertools
 import math
-import zlib
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from schemas.errors import Fault, InputError, shorten
+from sites.loader.bounded import MAX_TABLE_BYTES, read_unpacked
 from sites.loader.nearest import did_you_mean
+from sites.loader.places import Finding, Path_, Place
+from sites.written import TableFile
 
 MOST_CELLS = 10
-"""So many faulty cells of a column are reported; the rest is counted."""
+"""So many different faulty cells of a column are reported; the rest is counted."""
+MAX_ROWS = 400_000
+"""As many as a profile may have values."""
+MAX_CELLS = 4_000_000
+MAX_CELL_CHARACTERS = 1000
+
+_COMMA_NUMBER = re.compile(r"[-+]?\d{1,3}((\.\d{3})*|\d*)(,\d+)([eE][-+]?\d+)?")
+_ISO = "2018-05-14T00:15:00+02:00 or 2018-05-13T22:15:00Z"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file in memory: ``rows[i]`` stands in ``lines[i]`` of the file and has as many cells as ``columns``."""
+    """A file in memory: ``rows[i]`` stands in ``lines[i]`` of the file and has as many cells as ``columns``."""
 
-    path: Path
+    file: Path
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     lines: tuple[int, ...]
+    header_line: int = 1
+    decimal: str = "."
 
-    def where(self, row: int, column: str) -> str:
-        return f"{self.path}: line {self.lines[row]}, column {column}"
+    def place(self, row: int, column: str | None = None) -> Place:
+        return Place(self.file, self.lines[row], 0, column)
+
+    def header(self) -> Place:
+        return Place(self.file, self.header_line)
 
     @cached_property
-    def _place(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.columns)}
+    def _position(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.columns)}
+
+    def __contains__(self, column: str) -> bool:
+        return column in self._position
+
+    def missing(self, column: str) -> str:
+        """What is said of a column that the table does not have."""
+        return (
+            f"{self.file.name} has no such column{did_you_mean(column, self.columns)}; it has {', '.join(self.columns)}"
+        )
 
     def cells(self, column: str) -> list[str]:
-        """Raises InputError when there is no such column."""
-        if column not in self._place:
-            raise InputError.one(
-                str(self.path),
-                f"there is no such column{did_you_mean(column, self.columns)}; there are {', '.join(self.columns)}",
-                column,
-            )
-        place = self._place[column]
-        return [row[place] for row in self.rows]
+        """Raises KeyError when there is no such column."""
+        position = self._position[column]
+        return [row[position] for row in self.rows]
 
-    def numbers(self, column: str) -> tuple[float, ...]:
-        """A column of finite numbers. Raises InputError naming the cells that are none: ten of them, then how many."""
-        values, faults = [], []
+    def number(self, cell: str) -> float | None:
+        """A finite number; None if it is none."""
+        return number(cell if self.decimal == "." else cell.replace(",", "."))
+
+    def no_number(self, cell: str) -> str:
+        """What is said of a cell that is no number."""
+        if self.decimal == "." and _COMMA_NUMBER.fullmatch(cell.strip()):
+            return 'has a decimal comma; say decimal: "," beside file, and separator: ";" if that is the separator'
+        if cell.strip() == "":
+            return "is empty where a finite number is wanted"
+        if self.decimal == "," and "." in cell:
+            return 'is not a finite number with a decimal comma, as decimal: "," says'
+        return "is not a finite number"
+
+    def numbers(self, column: str, path: Path_) -> tuple[tuple[float, ...], list[Finding]]:
+        """A column of finite numbers, or the cells that are none: ten different ones, then how many."""
+        values, faulty = [], []
         for row, cell in enumerate(self.cells(column)):
-            value = number(cell)
+            value = self.number(cell)
             if value is None:
-                faults.append(Fault(self.where(row, column), "is not a finite number", shorten(cell)))
+                faulty.append((row, self.no_number(cell), cell))
             else:
                 values.append(value)
-        raise_some(faults, self.path)
-        return tuple(values)
+        return tuple(values), self.counted(faulty, column, path)
 
-    def times(self, column: str) -> tuple[datetime, int]:
-        """Start and step [s] of a column of equally spaced times. Raises InputError naming every gap and disorder."""
-        moments, faults = [], []
+    def times(self, column: str, path: Path_) -> tuple[datetime, int] | list[Finding]:
+        """Start and step [s] of a column of equally spaced times, or every gap and disorder."""
+        moments: list[datetime] = []
+        faulty: list[tuple[int, str, str]] = []
         cells = self.cells(column)
         for row, cell in enumerate(cells):
-            moment = _moment(cell)
+            moment, what = _moment(cell)
             if moment is None:
-                what = "is not a time with its zone, such as 2018-05-14T00:15:00+02:00 or 2018-05-13T22:15:00Z"
-                faults.append(Fault(self.where(row, column), what, shorten(cell)))
+                faulty.append((row, what, cell))
             else:
                 moments.append(moment)
-        raise_some(faults, self.path)
+        if faulty:
+            return self.counted(faulty, column, path)
         if len(moments) < 2:
-            raise InputError.one(str(self.path), f"column {column} needs two times at least, to know their step")
+            what = f"column {column} needs two times at least, to know their step; there is {len(moments)}"
+            return [Finding(path, what, None, Place(self.file))]
         step = moments[1] - moments[0]
         for row in range(1, len(moments)):
             before, now = moments[row - 1], moments[row]
             if now <= before:
-                faults.append(Fault(self.where(row, column), f"is not after {cells[row - 1]}", shorten(cells[row])))
+                faulty.append((row, f"is not after {cells[row - 1]}", cells[row]))
             elif now - before != step:
                 what = f"follows {cells[row - 1]} by {_seconds(now - before)} s where the step is {_seconds(step)} s"
-                faults.append(Fault(self.where(row, column), what, shorten(cells[row])))
+                faulty.append((row, what, cells[row]))
         if step.total_seconds() % 1:
-            faults.append(Fault(self.where(1, column), "the step is not a whole number of seconds", shorten(cells[1])))
-        raise_some(faults, self.path)
+            faulty.append((1, "the step is not a whole number of seconds", cells[1]))
+        if faulty:
+            return self.counted(faulty, column, path)
         return moments[0], int(step.total_seconds())
+
+    def counted(self, faulty: Sequence[tuple[int, str, str]], column: str | None, path: Path_) -> list[Finding]:
+        """Faults of (row, what, cell): equal ones once with their number, ten at most, then how many there are."""
+        first: dict[tuple[str, str], int] = {}
+        counts: Counter[tuple[str, str]] = Counter()
+        for row, what, cell in faulty:
+            # The kind of mistake is one for a whole column that is written with commas.
+            key = (what, "" if "decimal comma" in what else cell)
+            first.setdefault(key, row)
+            counts[key] += 1
+        cells = {row: cell for row, _, cell in faulty}
+        found = []
+        for key, row in list(first.items())[:MOST_CELLS]:
+            more = f" [and {counts[key] - 1} more cells of this column]" if counts[key] > 1 else ""
+            found.append(Finding(path, f"{key[0]}{more}", shorten(cells[row]), self.place(row, column)))
+        rest = sum(counts[key] for key in list(first)[MOST_CELLS:])
+        if rest:
+            found.append(Finding(path, f"and {rest} more such faults", None, Place(self.file)))
+        return found
 
 
 def _seconds(span: object) -> str:
@@ -97,59 +152,129 @@ def number(cell: str) -> float | None:
     return value if math.isfinite(value) and "_" not in cell else None
 
 
-def _moment(cell: str) -> datetime | None:
+def _moment(cell: str) -> tuple[datetime | None, str]:
+    """The time in UTC, or what is wrong with it."""
     try:
         moment = datetime.fromisoformat(cell.strip())
     except ValueError:
-        return None
-    return None if moment.tzinfo is None else moment.astimezone(UTC)
+        return None, f"is not a time with its zone, such as {_ISO}"
+    try:
+        if moment.tzinfo is None:
+            return None, f"is not a time with its zone: a local time without its offset; write it as {_ISO}"
+        return moment.astimezone(UTC), ""
+    except OverflowError:
+        return None, f"is not a time with its zone, such as {_ISO}"
 
 
-def raise_some(faults: Sequence[Fault], path: Path) -> None:
-    """Raises InputError with the first ten faults and the number of the others, if there are any."""
-    if faults:
-        more = len(faults) - MOST_CELLS
-        rest = [Fault(str(path), f"and {more} more such faults")] if more > 0 else []
-        raise InputError([*faults[:MOST_CELLS], *rest])
+def read_csv(path: Path, form: TableFile) -> Table:
+    """Reads a table with a header, gzipped if its name ends in ``.gz``.
 
-
-def read_csv(path: Path) -> Table:
-    """Reads a comma-separated file with a header, gzipped if its name ends in ``.gz``.
-
-    Raises InputError when it cannot be read, is empty, or a row has not as many cells as the header.
+    Raises InputError when it cannot be read, is too large, is empty, is not written as ``form`` says, or a row has not
+    as many cells as the header.
     """
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = raw.decode("utf-8-sig")
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise InputError.one(str(path), "is not a gzip file") from None
-    except OSError as error:
-        raise InputError.one(str(path), f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError.one(str(path), f"is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    reader = csv.reader(text.splitlines(), strict=True)
+    text = _decoded(read_unpacked(path, MAX_TABLE_BYTES), path, form)
+    # Line by line, so that a file of millions of rows is given up before it is in memory a second time.
+    lines = itertools.islice(io.StringIO(text, newline=""), form.skip_lines, None)
+    reader = csv.reader(lines, delimiter=form.separator, strict=True)
     numbered: list[tuple[int, list[str]]] = []
+    cells = 0
     try:
-        numbered.extend((reader.line_num, row) for row in reader if row)
+        for row in reader:
+            line = reader.line_num + form.skip_lines
+            if not row:
+                continue
+            cells += len(row)
+            if len(numbered) > MAX_ROWS or cells > MAX_CELLS:
+                what = f"has more than {MAX_ROWS} rows or {MAX_CELLS} cells, the most that is read"
+                raise InputError([Fault(f"{path}: line {line}", what)])
+            if any(len(cell) > MAX_CELL_CHARACTERS for cell in row):
+                what = f"has a cell of more than {MAX_CELL_CHARACTERS} characters"
+                raise InputError([Fault(f"{path}: line {line}", what)])
+            numbered.append((line, row))
     except csv.Error as error:
-        raise InputError.one(f"{path}: line {reader.line_num}", f"is not CSV: {error}") from None
+        raise InputError.one(f"{path}: line {reader.line_num + form.skip_lines}", f"is not CSV: {error}") from None
     if len(numbered) < 2:
-        raise InputError.one(str(path), "needs a header and one row at least")
-    columns = tuple(name.strip() for name in numbered[0][1])
+        what = f"needs a header and one row at least; it has {len(numbered)} such lines"
+        raise InputError.one(str(path), f"{what} below the {form.skip_lines} skipped ones" if form.skip_lines else what)
+    header_line, header = numbered[0]
+    columns = tuple(name.strip() for name in header)
+    _check_separator(path, form, form.separator.join(header), header_line, columns)
     faults = [
-        Fault(f"{path}: line {numbered[0][0]}", "two columns have this name", name)
+        Fault(f"{path}: line {header_line}", f"{columns.count(name)} columns have this name", shorten(name))
         for name in dict.fromkeys(columns)
         if columns.count(name) > 1
     ]
-    faults += [
-        Fault(f"{path}: line {line}", f"has {len(row)} cells where the header has {len(columns)}", shorten(row))
-        for line, row in numbered[1:]
-        if len(row) != len(columns)
-    ]
-    raise_some(faults, path)
+    faults += _uneven(path, header_line, columns, numbered[1:])
+    if faults:
+        raise InputError(faults)
     return Table(
-        path=path,
+        file=path,
         columns=columns,
         rows=tuple(tuple(row) for _, row in numbered[1:]),
         lines=tuple(line for line, _ in numbered[1:]),
+        header_line=header_line,
+        decimal=form.decimal,
     )
+
+
+def _decoded(raw: bytes, path: Path, form: TableFile) -> str:
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") and form.encoding != "utf-16":
+        raise InputError([Fault(str(path), "is UTF-16 by its first two bytes; say encoding: utf-16 beside file")])
+    try:
+        text = raw.decode("utf-8-sig" if form.encoding == "utf-8" else form.encoding)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        what = f"is not {form.encoding} text: byte 0x{raw[error.start]:02X} at byte {error.start}"
+        sign = raw[error.start : error.start + 1].decode("latin-1")
+        if form.encoding == "utf-8" and sign.isprintable():
+            what += f", which is {sign!r} in latin-1; say encoding: latin-1 beside file, or save it as UTF-8"
+        raise InputError([Fault(f"{path}: line {line}", what)]) from None
+    if "\0" in text[:10_000]:
+        raise InputError([Fault(f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}", "holds NUL bytes")])
+    return text
+
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
+
+
+def _check_separator(path: Path, form: TableFile, line: str, number_: int, columns: Sequence[str]) -> None:
+    """Raises InputError when another separator than the one said makes columns of the header."""
+    if len(columns) > 1:
+        return
+    for sign, name in _SEPARATORS.items():
+        if sign != form.separator and sign in line:
+            said = '"\\t"' if sign == "\t" else f'"{sign}"'
+            what = (
+                f"columns are separated by {name}, of which the header has {line.count(sign)}, and not by "
+                f"{_SEPARATORS[form.separator]}; say separator: {said} beside file"
+            )
+            raise InputError([Fault(f"{path}: line {number_}", what, shorten(line))])
+
+
+def _uneven(
+    path: Path, header_line: int, columns: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]
+) -> list[Fault]:
+    """Rows of another number of cells than the header: equal numbers once, with how many rows there are."""
+    by_count: dict[int, list[tuple[int, Sequence[str]]]] = {}
+    total = 0
+    for line, row in rows:
+        total += 1
+        if len(row) != len(columns):
+            by_count.setdefault(len(row), []).append((line, row))
+    faults = []
+    for count, uneven in by_count.items():
+        line, row = uneven[0]
+        more = f" [and {len(uneven) - 1} more such rows]" if len(uneven) > 1 else ""
+        what = f"has {count} cells where the header has {len(columns)}{more}"
+        if len(uneven) == total and count > len(columns):
+            what = (
+                f"has {count} cells, and so have all rows, where line {header_line} has {len(columns)}: "
+                f"if the header stands further down, say skip_lines: {header_line} beside file"
+            )
+        faults.append(Fault(f"{path}: line {line}", what, shorten(list(row))))
+    return faults
+
+
+def cells_of(table: Table, row: int) -> Mapping[str, str]:
+    """The cells of a row by column, without blanks around them."""
+    return {name: cell.strip() for name, cell in zip(table.columns, table.rows[row], strict=True)}

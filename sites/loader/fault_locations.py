@@ -1,4 +1,4 @@
-"""Faults of the site's models, told by the path that the user wrote."""
+"""Faults of the site's models, by the path that the user wrote, with what is allowed in words."""
 
 import types
 from collections.abc import Sequence
@@ -6,20 +6,24 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import Fault, shorten
+from schemas.errors import shorten
+from schemas.topics import SITE_PATTERN
 from sites.loader.nearest import did_you_mean
+from sites.loader.places import Finding, Path_
 
 TAGS = ("kind", "type")
 """Fields that tell the members of a union apart; pydantic puts their value into the path of a fault."""
 
+PATTERNS = {
+    SITE_PATTERN: "small letters a-z, digits and hyphens, 31 at most",
+    r"[a-z0-9-]{1,31}": "small letters a-z, digits and hyphens, 31 at most",
+    r"[a-z0-9_]{1,64}": "small letters a-z, digits and underscores, 64 at most",
+}
+"""What names may consist of, in words."""
 
-def faults_in(
-    error: ValidationError, data: Any, model: Any, where: str, below: Sequence[str | int] = ()
-) -> list[Fault]:
-    """The faults of validating ``data`` as ``model``, each at ``where`` and its field's path.
 
-    ``below``: path of ``data`` in what the user wrote.
-    """
+def findings(error: ValidationError, data: Any, model: Any, below: Path_ = ()) -> list[Finding]:
+    """The faults of validating ``data`` as ``model``. ``below``: path of ``data`` in what the user wrote."""
     found = []
     for item in error.errors(include_url=False):
         path, kind = list(_as_written(item["loc"], data)), item["type"]
@@ -28,8 +32,7 @@ def faults_in(
         if kind == "missing":
             what, received = "is missing", None
         elif kind == "extra_forbidden":
-            allowed = _fields(model, item["loc"][:-1])
-            what, received = f"unknown field{did_you_mean(str(item['loc'][-1]), allowed)}", shorten(item["input"])
+            what = unknown_field(str(item["loc"][-1]), _fields(model, item["loc"][:-1]))
         elif kind in {"union_tag_not_found", "union_tag_invalid"}:
             tag = str(item["ctx"]["discriminator"]).strip("'")
             path.append(tag)
@@ -37,17 +40,24 @@ def faults_in(
             received = None if given is None else shorten(given)
             allowed_tags = item["ctx"].get("expected_tags") or ", ".join(map(repr, _tags(model, item["loc"])))
             what = f"{'is missing' if given is None else 'is unknown'}; allowed are {allowed_tags}"
+        elif kind == "string_pattern_mismatch":
+            what = pattern_words(str(item["ctx"]["pattern"]), what)
         elif kind == "value_error" and isinstance(item["input"], dict):
             received = None  # The message names the values; the whole part would only hide them.
         elif kind in {"model_type", "dict_type", "model_attributes_type"}:
             what = "should be a group of fields"
-        found.append(Fault(place(where, [*below, *path]), what, received))
+        found.append(Finding((*below, *path), what, received))
     return found
 
 
-def place(where: str, path: Sequence[str | int]) -> str:
-    """Where a field is: in which file or line, and its path there."""
-    return f"{where}: {'.'.join(map(str, path))}" if path else where
+def unknown_field(name: str, allowed: Sequence[str]) -> str:
+    near = did_you_mean(name, allowed)
+    return f"unknown field{near}" if near or not allowed else f"unknown field; there are {', '.join(allowed)}"
+
+
+def pattern_words(pattern: str, otherwise: str) -> str:
+    words = PATTERNS.get(pattern.removeprefix("^").removesuffix("$"))
+    return otherwise if words is None else f"is no name that is allowed: {words}"
 
 
 def _as_written(location: tuple[int | str, ...], data: Any) -> "list[int | str]":

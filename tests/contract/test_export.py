@@ -18,7 +18,7 @@ from schemas.topics import Channel, Kind, Topic
 from schemas.wire import BODIES, TELEMETRY, decode
 from sites.json_schema import site_schema
 from sites.loader import builtin_sites, load_site
-from sites.loader.yaml_text import read_yaml
+from sites.loader.text import read_yaml
 
 Place = tuple[str | int, ...]
 
@@ -145,7 +145,7 @@ def test_site_schema_takes_every_site_as_written_and_as_resolved() -> None:
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
     for path in sorted((ROOT / "sites" / "data").glob("*/site.yaml")):
-        validator.validate(read_yaml(path))
+        validator.validate(read_yaml(path)[0])
     for name in builtin_sites():
         validator.validate(json.loads(load_site(name).model_dump_json()))
 
@@ -168,7 +168,7 @@ def test_site_schema_and_loader_refuse_the_same(old: str, new: str, tmp_path: Pa
     (tmp_path / "profiles.csv").write_bytes((template / "profiles.csv").read_bytes())
     file = tmp_path / "site.yaml"
     file.write_text((template / "site.yaml").read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
-    assert not Draft202012Validator(site_schema()).is_valid(read_yaml(file))
+    assert not Draft202012Validator(site_schema()).is_valid(read_yaml(file)[0])
     with pytest.raises(InputError):
         load_site(file)
 

@@ -1,6 +1,7 @@
 """Faulty site descriptions: every fault is named with its file, field and value; all of them at once."""
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,9 +28,28 @@ def change(folder: Path, *changes: tuple[str, str], file: str = "site.yaml") -> 
 
 
 def messages(folder: Path) -> list[str]:
+    """The faults of the site, once their lines have been compared with the file: what follows has no line of it."""
     with pytest.raises(InputError) as caught:
         load_site(folder / "site.yaml")
-    return [str(fault) for fault in caught.value.faults]
+    return [_without_line(folder / "site.yaml", str(fault)) for fault in caught.value.faults]
+
+
+def _without_line(site: Path, text: str) -> str:
+    """A field's fault stands in the line that has its name, a list's entry where it begins, what is missing in the
+    line of its group."""
+    found = re.match(r"(?P<file>[^:]*site\.yaml): line (?P<line>\d+): (?P<path>[^:]+): (?P<what>.*)", text, re.DOTALL)
+    if found is None or " " in found["path"]:
+        assert not re.match(rf"{re.escape(str(site))}: [a-z_]+[.:]", text), f"a field without its line: {text}"
+        return text
+    line = site.read_text(encoding="utf-8", errors="replace").splitlines()[int(found["line"]) - 1]
+    names = found["path"].split(".")
+    if found["what"].startswith("is missing"):
+        names.pop()
+    if names[-1].isdigit():
+        assert "- " in line or "{" in line, (line, text)
+    else:
+        assert re.search(rf"(^|[^\w.]){re.escape(names[-1])}[\"']?:", line), (line, text)
+    return text.replace(f": line {found['line']}: ", ": ", 1)
 
 
 def _yaml(old: str, new: str) -> Callable[[Path], None]:
@@ -168,7 +188,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "identifier with a capital": (
         _yaml("  building:\n", "  Building:\n"),
-        ["site.yaml: devices.Building:", "'^[a-z0-9-]{1,31}$'", "'Building'"],
+        ["site.yaml: devices.Building:", "small letters a-z, digits and hyphens, 31 at most", "'Building'"],
     ),
     "duplicate device": (
         _yaml("  ev2:  ", "  ev1:  "),
@@ -247,7 +267,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "missing column": (
         _yaml("column: load_kw", "column: load_kwh"),
-        ["profiles.csv: there is no such column; did you mean 'load_kw'?", "profiles.load", "'load_kwh'"],
+        ["site.yaml: profiles.load.column: profiles.csv has no such column; did you mean 'load_kw'?", "'load_kwh'"],
     ),
     "misspelled key of a profile": (
         _yaml("column: load_kw}", "col: load_kw, column: x}"),
@@ -259,19 +279,22 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "non-numeric cell": (
         _csv("00:30,8.00", '00:30,"8,00"'),
-        ["profiles.csv: line 4, column load_kw: is not a finite number", "profiles.load", "'8,00'"],
+        ["profiles.csv: line 4, column load_kw: has a decimal comma; say decimal", "profiles.load", "'8,00'"],
     ),
     "empty cell": (_csv("00:30,8.00", "00:30,"), ["profiles.csv: line 4, column load_kw:", "''"]),
     "nan cell": (_csv("00:30,8.00", "00:30,NaN"), ["profiles.csv: line 4, column load_kw: is not a finite", "'NaN'"]),
     "infinite cell": (_csv("00:30,8.00", "00:30,1e999"), ["profiles.csv: line 4, column load_kw:", "'1e999'"]),
-    "huge cell": (_csv("00:30,8.00", "00:30,1e8"), ["site.yaml: profiles.load.values.2:", "100000000"]),
+    "huge cell": (
+        _csv("00:30,8.00", "00:30,1e8"),
+        ["profiles.csv: line 4, column load_kw:", "less than or equal to 1000000", "100000000"],
+    ),
     "row too short": (
         _csv("00:30,8.00,", "00:30,"),
         ["profiles.csv: line 4: has 2 cells where the header has 3"],
     ),
     "column twice": (
         _csv("price_eur_per_kwh\n", "load_kw\n"),
-        ["profiles.csv: line 1: two columns have this name", "load_kw"],
+        ["profiles.csv: line 1: 2 columns have this name", "profiles.load of", "and 1 more", "'load_kw'"],
     ),
     "a row too few for a day": (
         _write("p.csv", "kw\n" + "1\n" * 95, ("file: profiles.csv, column: load_kw", "file: p.csv, column: kw")),
@@ -304,11 +327,11 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "session out of range": (
         _stays(f"B,v0,x,y,40,0.4,0.8\nA,v1,2024-05-17T08:00:00{CET},2024-05-17T10:00:00{CET},40,0.4,1.8\n"),
-        ["stays.csv: line 3: target_soc_frac:", "less than or equal to 1", "1.8"],
+        ["stays.csv: line 3, column target_soc_frac:", "less than or equal to 1", "1.8"],
     ),
     "no session of this charge point": (
         _stays("B,v0,x,y,40,0.4,0.8\n"),
-        ["stays.csv: no row has this charge_point", "'A'"],
+        ["site.yaml: devices.ev2.sessions.charge_point: no row of stays.csv has this", "there are B", "'A'"],
     ),
     "unknown column of sessions": (
         lambda folder: _stays_file(
@@ -316,17 +339,17 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
             "charge_point,vehicle,arrival,departure,capacity_kwh,arrival_soc_frac,"
             "target_soc_frac,soc_max\nA,v,x,y,40,0.4,0.8,1\n",
         ),
-        ["stays.csv: unknown column; did you mean 'soc_max_frac'?", "soc_max"],
+        ["stays.csv: line 1: unknown column; did you mean 'soc_max_frac'?", "soc_max"],
     ),
     "missing column of cables": (
         _cables_file("from_node,to_node,r_mohm,x_mohm\nMB,EV1,30,1\n"),
-        ["cables.csv: there is no such column; it is needed", "network.cables", "ampacity_a"],
+        ["cables.csv: line 1: column ampacity_a is missing; the header has from_node, to_node, r_mohm, x_mohm [for"],
     ),
     "bad cable": (
         _cables_file(
             "from_node,to_node,r_mohm,x_mohm,ampacity_a\nMB,EV1,-30,1,75\nMB,PV,14,4,298\nMB,EV2,9,1,75\nMB,BESS,9,1,75\n"
         ),
-        ["cables.csv: line 2: r_mohm:", "greater than 0", "-30"],
+        ["cables.csv: line 2, column r_mohm:", "greater than 0", "-30"],
     ),
     "unknown type of cable": (
         _yaml("type: NYY-J 5x10 RE, length_m: 14", "type: NYY-J 5x12 RE, length_m: 14"),
@@ -378,20 +401,20 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "table of cables that says not what they are": (
         _cables_file("from_node,to_node,tpye,length_m\nMB,EV1,NYY 4x35,10\n"),
         [
-            "cables.csv: has no columns r_mohm and x_mohm, or type, or material and mm2; did you mean 'type'?",
+            "cables.csv: line 1: has no columns r_mohm and x_mohm, or type, or material and mm2; did you mean 'type'?",
             "network.cables",
         ],
     ),
     "unknown type in a table of cables": (
         _cables_file("from_node,to_node,type,length_m\nMB,EV1,NAY 4x150,10\nMB,PV,NAYY 4x150,10\n" + REST_OF_TYPE),
-        ["cables.csv: line 2: type: is no known type; did you mean 'NAYY 4x150'?", "'NAY 4x150'"],
+        ["cables.csv: line 2, column type: is no known type; did you mean 'NAYY 4x150'?", "'NAY 4x150'"],
     ),
     "half a cable in a table of cables": (
         _cables_file(
             "from_node,to_node,type,length_m,parallel\nMB,EV1,NYY 4x35,10,1.5\nMB,PV,NAYY 4x150,10,1\n"
             "MB,EV2,NYY 4x35,10,1\nMB,BESS,NYY 4x35,10,1\n"
         ),
-        ["cables.csv: line 2: parallel:", "valid integer", "1.5"],
+        ["cables.csv: line 2, column parallel:", "valid integer", "1.5"],
     ),
     "transformer with equal ends": (
         _yaml("    from_node: PCC\n    to_node: MB\n", "    from_node: MB\n    to_node: MB\n"),
@@ -434,7 +457,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "nested deeply": (
         _yaml("description: My building", f"description: {'[' * 5000}"),
-        ["site.yaml: is nested too deeply"],
+        ["site.yaml: line 9, column 77: is nested too deeply; 64 groups and lists"],
     ),
     "a number of 5000 digits": (
         _yaml("rated_kw: 50 ", f"rated_kw: {'5' * 5000} "),
@@ -444,7 +467,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "empty file": (_write("site.yaml", ""), ["site.yaml: should be a group of fields"]),
     "not UTF-8": (
         lambda folder: _write_bytes(folder / "site.yaml", b"site: caf\xe9\n"),
-        ["site.yaml: is not UTF-8 text", "byte 9"],
+        ["site.yaml: line 1: is not UTF-8 text: byte 0xE9 at byte 9; save it as UTF-8"],
     ),
 }
 
@@ -534,7 +557,7 @@ def test_faults_of_a_file_of_cables_are_told_together_with_those_of_its_nodes(fo
     )(folder)
     found = messages(folder)
     expected = [
-        ["cables.csv: line 2: type: is no known type", "'NYX 4x35'"],
+        ["cables.csv: line 2, column type: is no known type", "'NYX 4x35'"],
         ["cables.csv: line 3, column length_m: is not a finite number", "'ten'"],
         ["cables.csv: line 4: nodes without a connection to PCC: MC, PV", "'MC-PV'"],
         ["cables.csv: line 5: begins and ends at one node", "'EV1'"],
@@ -576,10 +599,19 @@ def test_faulty_cables_are_told_together_and_hide_nothing_else(folder: Path) -> 
     assert all(place in text for place, text in zip(places, found, strict=True))
 
 
-def test_a_thousand_bad_cells_are_ten_faults_and_a_count(folder: Path) -> None:
+def test_equal_bad_cells_are_one_fault_with_its_count(folder: Path) -> None:
     _write("p.csv", "kw\n" + "x\n" * 1440, ("file: profiles.csv, column: load_kw", "file: p.csv, column: kw"))(folder)
+    (fault,) = messages(folder)
+    assert "p.csv: line 2, column kw: is not a finite number [and 1439 more cells of this column]" in fault
+    assert fault.endswith("(received 'x')")
+
+
+def test_a_thousand_different_bad_cells_are_ten_faults_and_a_count(folder: Path) -> None:
+    cells = "".join(f"x{row}\n" for row in range(1440))
+    _write("p.csv", f"kw\n{cells}", ("file: profiles.csv, column: load_kw", "file: p.csv, column: kw"))(folder)
     found = messages(folder)
     assert len(found) == 11
+    assert "p.csv: line 11, column kw:" in found[9]
     assert "and 1430 more such faults" in found[-1]
 
 

@@ -1,0 +1,47 @@
+"""Reading of files up to a bound: a device that never ends, or a bomb, is a fault instead of the memory's end."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+from schemas.errors import InputError
+
+MAX_TEXT_BYTES = 4 * 2**20
+"""Of a site description."""
+MAX_RESOLVED_BYTES = 256 * 2**20
+"""Of a resolved site, which has its profiles in it."""
+MAX_TABLE_BYTES = 64 * 2**20
+"""Of a table, unpacked."""
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Raises InputError for what is no regular file, cannot be read, or holds more than ``most`` bytes."""
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError.one(str(path), "is not a regular file")
+        with path.open("rb") as file:
+            raw = file.read(most + 1)
+    except OSError as error:
+        raise InputError.one(str(path), f"cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise InputError.one(str(path), f"cannot be read: {error}") from None
+    return _within(raw, most, path, "")
+
+
+def read_unpacked(path: Path, most: int) -> bytes:
+    """As `read_bytes`, of a file that is unpacked if its name ends in ``.gz``."""
+    raw = read_bytes(path, most)
+    if path.suffix != ".gz":
+        return raw
+    try:
+        with gzip.open(path) as file:
+            unpacked = file.read(most + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError.one(str(path), "is not a gzip file, though its name ends in .gz") from None
+    return _within(unpacked, most, path, " when it is unpacked")
+
+
+def _within(raw: bytes, most: int, path: Path, when: str) -> bytes:
+    if len(raw) > most:
+        raise InputError.one(str(path), f"is larger than {most // 2**20} MiB{when}, the most that is read")
+    return raw

@@ -1,0 +1,101 @@
+"""Second pass: what the parts of a site say of each other, once, whatever else is wrong with them."""
+
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from schemas.site import Pv, Transformer
+from schemas.site.references import (
+    ReferenceFault,
+    case_faults,
+    device_faults,
+    group_faults,
+    node_faults,
+    price_faults,
+    profile_faults,
+    profiles_of_device,
+    profiles_of_source,
+    profiles_of_tariff,
+)
+from schemas.site.wiring import Ends, nodes_of, wiring_faults
+from sites.loader.parts import Parts
+from sites.loader.places import Finding, Path_
+
+
+def check_references(parts: Parts) -> None:
+    """Adds to the faults of the parts."""
+    ends = _ends(parts)
+    if ends is not None:
+        parts.faults.add(*_wiring(parts, *ends))
+    nodes = None if ends is None else nodes_of(ends[0], list(ends[1].values()))
+    parts.faults.add(
+        *(
+            Finding(path_of(fault.where), fault.what, None if fault.received is None else repr(fault.received))
+            for fault in _references(parts, nodes)
+        )
+    )
+
+
+def path_of(dotted: str) -> Path_:
+    """``devices.ev1.node`` as a path; numbers are places in lists."""
+    return tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+
+
+def _ends(parts: Parts) -> tuple[Ends, dict[int, Ends]] | None:
+    """Between which nodes transformer and cables stand, whatever else is wrong with them; None: not known of all.
+
+    An end that is not known might be what a node is missed for.
+    """
+    network = parts.written.get("network")
+    given = network.get("transformer") if isinstance(network, dict) else None
+    if not isinstance(given, dict) or parts.cables is None:
+        return None
+    high, low = given.get("from_node", Transformer.model_fields["from_node"].default), given.get("to_node")
+    if not (isinstance(high, str) and high and isinstance(low, str) and low):
+        return None
+    cables = {index: row.ends for index, row in enumerate(parts.cables) if row.ends is not None}
+    return ((high, low), cables) if len(cables) == len(parts.cables) else None
+
+
+def _wiring(parts: Parts, transformer: Ends, cables: dict[int, Ends]) -> Iterator[Finding]:
+    given: Any = parts.written["network"]
+    main_node = given.get("main_node")
+    rows = parts.cables or []
+    for fault in wiring_faults(transformer, cables, main_node if isinstance(main_node, str) else None):
+        received = None if fault.received is None else repr(fault.received)
+        row = None if fault.cable is None else rows[fault.cable]
+        if row is not None and row.place is not None:
+            yield Finding(row.path, fault.what, received, row.place)
+        else:
+            yield Finding(("network", *path_of(fault.field)), fault.what, received)
+
+
+def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[ReferenceFault]:
+    """``nodes`` None: not known, and not checked."""
+    devices, written = parts.members("devices"), parts.names("devices")
+    if nodes is not None:
+        yield from node_faults({name: _node(parts, name) for name in written}, nodes)
+    location = parts.fields.get("location")
+    yield from device_faults(devices, None if location is None else ZoneInfo(location.time_zone))
+    tariffs = {"tariff": parts.fields["tariff"]} if "tariff" in parts.fields else {}
+    cases = parts.members("cases")
+    tariffs |= {f"cases.{label}.tariff": case.tariff for label, case in cases.items()}
+    used = [use for where, tariff in tariffs.items() for use in profiles_of_tariff(where, tariff)]
+    for label, case in cases.items():
+        for name, source in case.pv.items():
+            used += profiles_of_source(f"cases.{label}.pv.{name}", source)
+    for name, device in devices.items():
+        used += profiles_of_device(f"devices.{name}", device)
+    yield from profile_faults(used, parts.names("profiles"))
+    yield from price_faults(tariffs, parts.members("profiles"))
+    if "ems" in parts.fields:
+        yield from group_faults(parts.fields["ems"], written)
+    # A device that is faulty itself may well be an inverter.
+    inverters = [name for name in written if name not in devices or isinstance(devices[name], Pv)]
+    yield from case_faults({label: case.pv for label, case in cases.items()}, written, inverters)
+
+
+def _node(parts: Parts, name: str) -> str | None:
+    device: Any = parts.written["devices"][name]
+    node = device.get("node") if isinstance(device, dict) else None
+    return node if isinstance(node, str) else None
