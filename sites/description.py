@@ -6,7 +6,7 @@ days, and the study.
 
 from pydantic import Field
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.messages import DeviceId
 from schemas.site import PvSource, Site, SitePart, Tariff
 from schemas.site.devices import Pv
@@ -31,7 +31,7 @@ class SiteDescription(Site):
         if case is not None:
             if case not in self.cases:
                 known = ", ".join(sorted(self.cases)) or "none"
-                raise InputError.one("--case", f"the site {self.site} has the cases {known}", case)
+                raise InputError.one("--case", f"the site {self.site} has the cases {known}", case, code=Code.UNKNOWN)
             chosen = self.cases[case]
             parts["tariff"] = chosen.tariff
             parts["devices"] = {

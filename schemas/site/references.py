@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from schemas.errors import Code
 from schemas.messages import MeterRole
 from schemas.site.devices import Charger, Device, Meter, PvSource
 from schemas.site.options import EmsOptions, Tariff
@@ -41,6 +42,7 @@ class ReferenceFault(NamedTuple):
     where: str
     what: str
     received: str | None = None
+    code: Code = Code.UNKNOWN
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + ("" if self.received is None else f" (received {self.received!r})")
@@ -62,12 +64,15 @@ def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Itera
     """
     for name, device in devices.items():
         if name in RESERVED:
-            yield ReferenceFault(f"devices.{name}", f"this identifier is reserved for the {RESERVED[name]}", name)
+            yield ReferenceFault(
+                f"devices.{name}", f"this identifier is reserved for the {RESERVED[name]}", name, Code.RESERVED
+            )
         if zone is not None and isinstance(device, Charger):
             yield from _meeting_stays(name, device, zone)
     meters = [name for name, d in devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC]
     if len(meters) > 1:
-        yield ReferenceFault("devices", f"more than one meter has the role pcc: {', '.join(meters)}")
+        what = f"more than one meter has the role pcc: {', '.join(meters)}"
+        yield ReferenceFault("devices", what, code=Code.DUPLICATE)
 
 
 def _meeting_stays(name: str, charger: Charger, zone: ZoneInfo) -> Iterator[ReferenceFault]:
@@ -81,6 +86,7 @@ def _meeting_stays(name: str, charger: Charger, zone: ZoneInfo) -> Iterator[Refe
                     f"devices.{name}.sessions",
                     f"a dated and a daily session overlap: {after.vehicle} arrives {after.arrival} "
                     f"before {before.vehicle} leaves {before.departure}",
+                    code=Code.CONFLICT,
                 )
 
 
@@ -123,7 +129,7 @@ def price_faults(tariffs: Mapping[str, Tariff], profiles: Mapping[str, Profile])
                     f"prices of the profile lie between {least:g} and {most:g} €/kWh, and at most "
                     f"±{MAX_PRICE_EUR_PER_KWH:g} are allowed; if they are in €/MWh, divide them by 1000"
                 )
-                yield ReferenceFault(path, what, name)
+                yield ReferenceFault(path, what, name, Code.RANGE)
 
 
 def profiles_of_tariff(where: str, tariff: Tariff) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ A function over ends, not over a whole network, so that a loader can tell these 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from schemas.errors import Code
+
 Ends = tuple[str, str]
 
 
@@ -16,6 +18,7 @@ class WiringFault(NamedTuple):
     what: str
     received: str | None = None
     cable: int | None = None
+    code: Code = Code.CONFLICT
 
     def __str__(self) -> str:
         return f"{self.field}: {self.what}" + ("" if self.received is None else f" (received {self.received!r})")
@@ -50,11 +53,13 @@ def wiring_faults(transformer: Ends, cables: Mapping[int, Ends], main_node: str 
         if names.setdefault(cable_name(ends), ends) != ends:
             other = " to ".join(names[cable_name(ends)])
             what = f"has the name of the cable from {other}; names of nodes are to tell the two apart"
-            yield WiringFault(f"cables.{index}", what, cable_name(ends), index)
+            yield WiringFault(f"cables.{index}", what, cable_name(ends), index, Code.DUPLICATE)
     yield from _around(transformer, links)
     yield from _islands(transformer, links)
     if main_node is not None and main_node not in nodes:
-        yield WiringFault("main_node", f"is not a node of the network; nodes are {', '.join(nodes)}", main_node)
+        yield WiringFault(
+            "main_node", f"is not a node of the network; nodes are {', '.join(nodes)}", main_node, None, Code.UNKNOWN
+        )
 
 
 def _around(transformer: Ends, links: Mapping[int, Ends]) -> Iterator[WiringFault]:

@@ -4,7 +4,7 @@ import gzip
 import zlib
 from pathlib import Path
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 
 MAX_TEXT_BYTES = 4 * 2**20
 """Of a site description."""
@@ -18,13 +18,14 @@ def read_bytes(path: Path, most: int) -> bytes:
     """Raises InputError for what is no regular file, cannot be read, or holds more than ``most`` bytes."""
     try:
         if path.exists() and not path.is_file():
-            raise InputError.one(str(path), "is not a regular file")
+            raise InputError.one(str(path), "is not a regular file", code=Code.UNREADABLE)
         with path.open("rb") as file:
             raw = file.read(most + 1)
     except OSError as error:
-        raise InputError.one(str(path), f"cannot be read: {error.strerror}") from None
+        code = Code.NOT_FOUND if isinstance(error, FileNotFoundError) else Code.UNREADABLE
+        raise InputError.one(str(path), f"cannot be read: {error.strerror}", code=code) from None
     except ValueError as error:  # a NUL in the name
-        raise InputError.one(str(path), f"cannot be read: {error}") from None
+        raise InputError.one(str(path), f"cannot be read: {error}", code=Code.UNREADABLE) from None
     return _within(raw, most, path, "")
 
 
@@ -37,11 +38,12 @@ def read_unpacked(path: Path, most: int) -> bytes:
         with gzip.open(path) as file:
             unpacked = file.read(most + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise InputError.one(str(path), "is not a gzip file, though its name ends in .gz") from None
+        raise InputError.one(str(path), "is not a gzip file, though its name ends in .gz", code=Code.FORMAT) from None
     return _within(unpacked, most, path, " when it is unpacked")
 
 
 def _within(raw: bytes, most: int, path: Path, when: str) -> bytes:
     if len(raw) > most:
-        raise InputError.one(str(path), f"is larger than {most // 2**20} MiB{when}, the most that is read")
+        what = f"is larger than {most // 2**20} MiB{when}, the most that is read"
+        raise InputError.one(str(path), what, code=Code.RANGE)
     return raw

@@ -4,7 +4,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 
 TEMPLATE = "init_template"
 """Folder of the site that `sites.loader.template` writes out; not a site to run by name."""
@@ -32,5 +32,6 @@ def site_path(path_or_name: str | Path) -> Path:
     if path.is_dir():
         path = path / "site.yaml"
     if not path.exists():
-        raise InputError.one(str(path), f"there is no such file; sites in the box are {', '.join(builtin_sites())}")
+        what = f"there is no such file; sites in the box are {', '.join(builtin_sites())}"
+        raise InputError.one(str(path), what, code=Code.NOT_FOUND)
     return path

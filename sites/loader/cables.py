@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.errors import shorten
+from schemas.errors import Code, shorten
 from schemas.site import Cable
 from schemas.site.wiring import Ends
 from sites.loader.conductors import MAX_TEMP_C, OHM_PER_KM_20C, TYPES, Conductor, plain_type
@@ -77,11 +77,11 @@ def _of_list(row: Any, path: Path_) -> tuple[CableRow, list[Finding]]:
     cable, wrong = _cable(row)
     if (wrong_way := len(_ways_in(row)) != 1) or wrong:
         wrong += [
-            Finding((name,), unknown_field(name, sorted(FIELDS)), shorten(row[name]))
+            Finding((name,), unknown_field(name, sorted(FIELDS)), shorten(row[name]), code=Code.UNKNOWN)
             for name in row
             if name not in FIELDS and wrong_way
         ]
-    faults = [Finding((*path, *fault.path), fault.what, fault.received) for fault in wrong]
+    faults = [Finding((*path, *fault.path), fault.what, fault.received, code=fault.code) for fault in wrong]
     return CableRow(cable, _ends(row), path, None), faults
 
 
@@ -91,10 +91,12 @@ def _of_table(table: Table, path: Path_) -> tuple[list[CableRow] | None, list[Fi
     if not ways:
         near = "".join(did_you_mean(name, FIELDS - set(table.columns)) for name in table.columns if name not in FIELDS)
         what = f"has no columns {WAYS}{near}; the header has {there_are}"
-        return None, [Finding(path, what, None, table.header())]
+        return None, [Finding(path, what, None, table.header(), code=Code.MISSING)]
     if len(ways) == 1:
         missing = [
-            Finding(path, f"column {name} is missing; the header has {there_are}", None, table.header())
+            Finding(
+                path, f"column {name} is missing; the header has {there_are}", None, table.header(), code=Code.MISSING
+            )
             for name, info in ways[0].model_fields.items()
             if info.is_required() and name not in table
         ]
@@ -109,7 +111,13 @@ def _of_table(table: Table, path: Path_) -> tuple[list[CableRow] | None, list[Fi
         else:
             cable, found = _cable(record, of_table=True)
             wrong = [
-                Finding(path, fault.what, fault.received, table.place(row, str(fault.path[0]) if fault.path else None))
+                Finding(
+                    path,
+                    fault.what,
+                    fault.received,
+                    table.place(row, str(fault.path[0]) if fault.path else None),
+                    code=fault.code,
+                )
                 for fault in found
             ]
         rows.append(CableRow(cable, _ends(record), path, table.place(row)))

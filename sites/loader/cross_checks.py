@@ -30,7 +30,12 @@ def check_references(parts: Parts) -> None:
     nodes = None if ends is None else nodes_of(ends[0], list(ends[1].values()))
     parts.faults.add(
         *(
-            Finding(path_of(fault.where), fault.what, None if fault.received is None else repr(fault.received))
+            Finding(
+                path_of(fault.where),
+                fault.what,
+                None if fault.received is None else repr(fault.received),
+                code=fault.code,
+            )
             for fault in _references(parts, nodes)
         )
     )
@@ -65,9 +70,9 @@ def _wiring(parts: Parts, transformer: Ends, cables: dict[int, Ends]) -> Iterato
         received = None if fault.received is None else repr(fault.received)
         row = None if fault.cable is None else rows[fault.cable]
         if row is not None and row.place is not None:
-            yield Finding(row.path, fault.what, received, row.place)
+            yield Finding(row.path, fault.what, received, row.place, code=fault.code)
         else:
-            yield Finding(("network", *path_of(fault.field)), fault.what, received)
+            yield Finding(("network", *path_of(fault.field)), fault.what, received, code=fault.code)
 
 
 def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[ReferenceFault]:

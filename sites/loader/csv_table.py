@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from schemas.errors import Fault, InputError, shorten
+from schemas.errors import Code, Fault, InputError, shorten
 from sites.loader.bounded import MAX_TABLE_BYTES, read_unpacked
 from sites.loader.nearest import did_you_mean
 from sites.loader.places import Finding, Path_, Place
@@ -132,7 +132,9 @@ class Table:
         found = []
         for key, row in list(first.items())[:MOST_CELLS]:
             more = f" [and {counts[key] - 1} more cells of this column]" if counts[key] > 1 else ""
-            found.append(Finding(path, f"{key[0]}{more}", shorten(cells[row]), self.place(row, column)))
+            found.append(
+                Finding(path, f"{key[0]}{more}", shorten(cells[row]), self.place(row, column), code=Code.FORMAT)
+            )
         rest = sum(counts[key] for key in list(first)[MOST_CELLS:])
         if rest:
             found.append(Finding(path, f"and {rest} more such faults", None, Place(self.file)))
@@ -186,21 +188,30 @@ def read_csv(path: Path, form: TableFile) -> Table:
             cells += len(row)
             if len(numbered) > MAX_ROWS or cells > MAX_CELLS:
                 what = f"has more than {MAX_ROWS} rows or {MAX_CELLS} cells, the most that is read"
-                raise InputError([Fault(f"{path}: line {line}", what)])
+                raise InputError([Fault(f"{path}: line {line}", what, code=Code.RANGE)])
             if any(len(cell) > MAX_CELL_CHARACTERS for cell in row):
                 what = f"has a cell of more than {MAX_CELL_CHARACTERS} characters"
-                raise InputError([Fault(f"{path}: line {line}", what)])
+                raise InputError([Fault(f"{path}: line {line}", what, code=Code.FORMAT)])
             numbered.append((line, row))
     except csv.Error as error:
-        raise InputError.one(f"{path}: line {reader.line_num + form.skip_lines}", f"is not CSV: {error}") from None
+        raise InputError.one(
+            f"{path}: line {reader.line_num + form.skip_lines}", f"is not CSV: {error}", code=Code.FORMAT
+        ) from None
     if len(numbered) < 2:
         what = f"needs a header and one row at least; it has {len(numbered)} such lines"
-        raise InputError.one(str(path), f"{what} below the {form.skip_lines} skipped ones" if form.skip_lines else what)
+        raise InputError.one(
+            str(path), f"{what} below the {form.skip_lines} skipped ones" if form.skip_lines else what, code=Code.EMPTY
+        )
     header_line, header = numbered[0]
     columns = tuple(name.strip() for name in header)
     _check_separator(path, form, form.separator.join(header), header_line, columns)
     faults = [
-        Fault(f"{path}: line {header_line}", f"{columns.count(name)} columns have this name", shorten(name))
+        Fault(
+            f"{path}: line {header_line}",
+            f"{columns.count(name)} columns have this name",
+            shorten(name),
+            code=Code.DUPLICATE,
+        )
         for name in dict.fromkeys(columns)
         if columns.count(name) > 1
     ]
@@ -219,7 +230,9 @@ def read_csv(path: Path, form: TableFile) -> Table:
 
 def _decoded(raw: bytes, path: Path, form: TableFile) -> str:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff") and form.encoding != "utf-16":
-        raise InputError([Fault(str(path), "is UTF-16 by its first two bytes; say encoding: utf-16 beside file")])
+        raise InputError(
+            [Fault(str(path), "is UTF-16 by its first two bytes; say encoding: utf-16 beside file", code=Code.FORMAT)]
+        )
     try:
         text = raw.decode("utf-8-sig" if form.encoding == "utf-8" else form.encoding)
     except UnicodeDecodeError as error:
@@ -228,9 +241,15 @@ def _decoded(raw: bytes, path: Path, form: TableFile) -> str:
         sign = raw[error.start : error.start + 1].decode("latin-1")
         if form.encoding == "utf-8" and sign.isprintable():
             what += f", which is {sign!r} in latin-1; say encoding: latin-1 beside file, or save it as UTF-8"
-        raise InputError([Fault(f"{path}: line {line}", what)]) from None
+        raise InputError([Fault(f"{path}: line {line}", what, code=Code.FORMAT)]) from None
     if "\0" in text[:10_000]:
-        raise InputError([Fault(f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}", "holds NUL bytes")])
+        raise InputError(
+            [
+                Fault(
+                    f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}", "holds NUL bytes", code=Code.FORMAT
+                )
+            ]
+        )
     return text
 
 
@@ -248,7 +267,7 @@ def _check_separator(path: Path, form: TableFile, line: str, number_: int, colum
                 f"columns are separated by {name}, of which the header has {line.count(sign)}, and not by "
                 f"{_SEPARATORS[form.separator]}; say separator: {said} beside file"
             )
-            raise InputError([Fault(f"{path}: line {number_}", what, shorten(line))])
+            raise InputError([Fault(f"{path}: line {number_}", what, shorten(line), code=Code.FORMAT)])
 
 
 def _uneven(
@@ -271,7 +290,7 @@ def _uneven(
                 f"has {count} cells, and so have all rows, where line {header_line} has {len(columns)}: "
                 f"if the header stands further down, say skip_lines: {header_line} beside file"
             )
-        faults.append(Fault(f"{path}: line {line}", what, shorten(list(row))))
+        faults.append(Fault(f"{path}: line {line}", what, shorten(list(row)), code=Code.FORMAT))
     return faults
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import shorten
+from schemas.errors import Code, shorten
 from schemas.topics import SITE_PATTERN
 from sites.loader.nearest import did_you_mean
 from sites.loader.places import Finding, Path_
@@ -46,8 +46,21 @@ def findings(error: ValidationError, data: Any, model: Any, below: Path_ = ()) -
             received = None  # The message names the values; the whole part would only hide them.
         elif kind in {"model_type", "dict_type", "model_attributes_type"}:
             what = "should be a group of fields"
-        found.append(Finding((*below, *path), what, received))
+        found.append(Finding((*below, *path), what, received, code=_code(kind, missing=received is None)))
     return found
+
+
+_RANGES = ("greater_than", "less_than", "too_long", "too_short", "finite_number", "string_too")
+
+
+def _code(kind: str, *, missing: bool) -> Code:
+    if kind == "missing" or (kind == "union_tag_not_found" and missing):
+        return Code.MISSING
+    if kind in {"extra_forbidden", "union_tag_invalid"}:
+        return Code.UNKNOWN
+    if kind == "value_error" and missing:
+        return Code.CONFLICT
+    return Code.RANGE if kind.startswith(_RANGES) or kind.endswith(_RANGES) else Code.INVALID
 
 
 def unknown_field(name: str, allowed: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from schemas.errors import shorten
+from schemas.errors import Code, shorten
 from schemas.site import Network
 from sites.description import SiteDescription
 from sites.loader.cables import CableRow, read_cables
@@ -69,10 +69,10 @@ def _fields(model: type[BaseModel], written: Mapping[str, Any], path: Path_, par
     for name in written:
         if name not in model.model_fields:
             what = unknown_field(name, list(model.model_fields))
-            parts.faults.add(Finding((*path, name), what, shorten(written[name])))
+            parts.faults.add(Finding((*path, name), what, shorten(written[name]), code=Code.UNKNOWN))
     for name, info in model.model_fields.items():
         if name not in written and info.is_required():
-            parts.faults.add(Finding((*path, name), "is missing"))
+            parts.faults.add(Finding((*path, name), "is missing", code=Code.MISSING))
     return [(name, written[name]) for name in model.model_fields if name in written]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.errors import Fault
+from schemas.errors import Code, Fault
 
 Path_ = tuple[str | int, ...]
 """Path of a field in the site, by names and places in lists."""
@@ -43,6 +43,7 @@ class Finding:
     received: str | None = None
     place: Place | None = None
     """None: where the path was written."""
+    code: Code = field(default=Code.INVALID, kw_only=True)
 
 
 def locate(root: Place, path: Path_) -> tuple[Place, bool]:
@@ -113,7 +114,7 @@ class Faults:
         else:
             where = str(place)
             more = f" [for {path} of {self.root.file}{f' and {len(also)} more' if also else ''}]" if path else ""
-        return Fault(where, f"{what}{more}", finding.received)
+        return Fault(where, f"{what}{more}", finding.received, code=finding.code)
 
 
 def _listed(paths: Sequence[Path_], most: int = 3) -> str:

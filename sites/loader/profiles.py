@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from schemas.errors import Code
 from sites.loader.csv_table import Table
 from sites.loader.places import Finding, Path_, Place
 from sites.loader.tables import Tables
@@ -31,7 +32,9 @@ def resolved_profile(
             INVALID,
             here,
             [
-                Finding((*path, name), table.missing(getattr(wanted, name)), repr(getattr(wanted, name)))
+                Finding(
+                    (*path, name), table.missing(getattr(wanted, name)), repr(getattr(wanted, name)), code=Code.UNKNOWN
+                )
                 for name in missing
             ],
         )

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from schemas.errors import shorten
+from schemas.errors import Code, shorten
 from schemas.site import ChargingSession
 from sites.loader.csv_table import Table
 from sites.loader.fault_locations import findings
@@ -36,7 +36,7 @@ def resolved_sessions(given: Any, path: Path_, tables: Tables) -> tuple[Any, lis
         there_are = sorted({cell.strip() for cell in table.cells("charge_point")})
         near = did_you_mean(wanted.charge_point, there_are)
         what = f"no row of {table.file.name} has this charge_point{near}; there are {_some(there_are)}"
-        return [], [Finding((*path, "charge_point"), what, repr(wanted.charge_point))]
+        return [], [Finding((*path, "charge_point"), what, repr(wanted.charge_point), code=Code.UNKNOWN)]
     sessions = []
     for row in mine:
         record, bad_cells = record_of(table, row, ChargingSession.model_fields.keys(), path, text=TEXT_COLUMNS)
@@ -56,12 +56,16 @@ def _column_faults(table: Table, path: Path_) -> list[Finding]:
     there_are = ", ".join(table.columns)
     return [
         *(
-            Finding(path, f"column {name} is missing; the header has {there_are}", None, table.header())
+            Finding(
+                path, f"column {name} is missing; the header has {there_are}", None, table.header(), code=Code.MISSING
+            )
             for name in needed
             if name not in table
         ),
         *(
-            Finding(path, f"unknown column{did_you_mean(name, fields)}", shorten(name), table.header())
+            Finding(
+                path, f"unknown column{did_you_mean(name, fields)}", shorten(name), table.header(), code=Code.UNKNOWN
+            )
             for name in table.columns
             if name not in fields and name != "charge_point"
         ),
@@ -73,7 +77,13 @@ def _faults(record: dict[str, Any], table: Table, row: int, path: Path_) -> list
         ChargingSession.model_validate_json(to_json(record), strict=True)
     except ValidationError as error:
         return [
-            Finding(path, found.what, found.received, table.place(row, str(found.path[0]) if found.path else None))
+            Finding(
+                path,
+                found.what,
+                found.received,
+                table.place(row, str(found.path[0]) if found.path else None),
+                code=found.code,
+            )
             for found in findings(error, record, ChargingSession)
         ]
     return []

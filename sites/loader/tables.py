@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.errors import InputError
+from schemas.errors import Fault, InputError
 from sites.loader.csv_table import Table, read_csv
 from sites.loader.places import Finding, Path_, Place
 from sites.written import TableFile
@@ -30,10 +30,11 @@ class Tables:
         found = self._read[key]
         if isinstance(found, Table):
             return found, []
-        return None, [_finding(fault.where, fault.what, fault.received, file, path) for fault in found.faults]
+        return None, [_finding(fault, file, path) for fault in found.faults]
 
 
-def _finding(where: str, what: str, received: str | None, file: Path, path: Path_) -> Finding:
+def _finding(fault: Fault, file: Path, path: Path_) -> Finding:
     """A fault of reading a file, which knows its line at most."""
-    line = where.removeprefix(f"{file}: line ")
-    return Finding(path, what, received, Place(file, int(line) if line.isdigit() else None))
+    line = fault.where.removeprefix(f"{file}: line ")
+    place = Place(file, int(line) if line.isdigit() else None)
+    return Finding(path, fault.what, fault.received, place, code=fault.code)

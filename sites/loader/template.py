@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from schemas.errors import Fault, InputError
+from schemas.errors import Code, Fault, InputError
 from sites.loader.box import TEMPLATE, data_folder
 
 
@@ -13,13 +13,15 @@ def write_template(directory: Path) -> list[Path]:
     """
     contents = {directory / source.name: source.read_bytes() for source in _sources()}
     if there := [path for path in contents if path.exists()]:
-        raise InputError(Fault(str(path), "is there already; it is not overwritten") for path in there)
+        raise InputError(
+            Fault(str(path), "is there already; it is not overwritten", code=Code.EXISTS) for path in there
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for path, content in contents.items():
             path.write_bytes(content)
     except OSError as error:
-        raise InputError.one(str(directory), f"cannot be written: {error.strerror}") from None
+        raise InputError.one(str(directory), f"cannot be written: {error.strerror}", code=Code.UNWRITABLE) from None
     return list(contents)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import Fault, InputError, shorten
+from schemas.errors import Code, Fault, InputError, shorten
 from sites.loader.bounded import MAX_RESOLVED_BYTES, MAX_TEXT_BYTES, read_bytes
 from sites.loader.places import Place
 
@@ -51,7 +51,7 @@ def decoded(raw: bytes, path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         what = f"is not UTF-8 text: byte 0x{raw[error.start]:02X} at byte {error.start}; save it as UTF-8"
-        raise InputError([Fault(f"{path}: line {line}", what)]) from None
+        raise InputError([Fault(f"{path}: line {line}", what, code=Code.FORMAT)]) from None
 
 
 def read_yaml(path: Path) -> tuple[Any, Place]:
@@ -86,11 +86,11 @@ def read_yaml(path: Path) -> tuple[Any, Place]:
         what = error.problem or "is not YAML"
         if isinstance(error, MaxDepthExceededError):
             what = f"is nested too deeply; {MAX_DEPTH} groups and lists within one another are allowed"
-        raise InputError([Fault(place, what)]) from None
+        raise InputError([Fault(place, what, code=Code.FORMAT)]) from None
     except YAMLError as error:
-        raise InputError.one(str(path), f"is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError.one(str(path), f"is not YAML: {' '.join(str(error).split())}", code=Code.FORMAT) from None
     except RecursionError:
-        raise InputError.one(str(path), "is nested too deeply") from None
+        raise InputError.one(str(path), "is nested too deeply", code=Code.FORMAT) from None
 
 
 class _Reader:
@@ -107,9 +107,9 @@ class _Reader:
         data, place, _ = self._value(node)
         return data, Place(self._path, None, 0, None, place.parts)
 
-    def _fault(self, node: Any, what: str) -> InputError:
+    def _fault(self, node: Any, what: str, code: Code = Code.FORMAT) -> InputError:
         mark = node.start_mark
-        return InputError([Fault(f"{self._path}: line {mark.line + 1}, column {mark.column + 1}", what)])
+        return InputError([Fault(f"{self._path}: line {mark.line + 1}, column {mark.column + 1}", what, code=code)])
 
     def _value(self, node: Any) -> tuple[Any, Place, int]:
         if id(node) in self._made:
@@ -136,7 +136,9 @@ class _Reader:
         else:
             raise self._fault(node, f"the tag {tag!r} is not allowed")
         if size > MAX_VALUES:
-            raise self._fault(node, f"is more than {MAX_VALUES} values, the most that is read, its anchors counted")
+            raise self._fault(
+                node, f"is more than {MAX_VALUES} values, the most that is read, its anchors counted", Code.RANGE
+            )
         self._open.discard(id(node))
         mark = node.start_mark
         made = data, Place(self._path, mark.line + 1, mark.column, None, parts or None), size
@@ -167,7 +169,7 @@ class _Reader:
                 raise self._fault(key, "a field's name is a word")
             name = str(key.value)
             if name in own:
-                raise self._fault(key, f"{name!r} stands twice, first in line {own[name][1].line}")
+                raise self._fault(key, f"{name!r} stands twice, first in line {own[name][1].line}", Code.DUPLICATE)
             value, place, count = self._value(below)
             mark = key.start_mark
             own[name] = value, Place(self._path, mark.line + 1, mark.column, None, place.parts)
@@ -201,13 +203,15 @@ def read_json(path: Path) -> tuple[Any, Place]:
         if len(data) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise InputError.one(str(path), f"{twice!r} stands twice in one object")
+            raise InputError.one(str(path), f"{twice!r} stands twice in one object", code=Code.DUPLICATE)
         return data
 
     text = decoded(read_bytes(path, MAX_RESOLVED_BYTES), path)
     try:
         return json.loads(text, object_pairs_hook=once), Place(path)
     except json.JSONDecodeError as error:
-        raise InputError([Fault(f"{path}: line {error.lineno}, column {error.colno}", error.msg)]) from None
+        raise InputError(
+            [Fault(f"{path}: line {error.lineno}, column {error.colno}", error.msg, code=Code.FORMAT)]
+        ) from None
     except (RecursionError, ValueError) as error:
-        raise InputError.one(str(path), f"cannot be read as JSON: {error}") from None
+        raise InputError.one(str(path), f"cannot be read as JSON: {error}", code=Code.FORMAT) from None

@@ -483,6 +483,37 @@ def test_a_fault_is_named_with_file_field_and_value(name: str, folder: Path) -> 
         assert found == matching
 
 
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("unknown field", "unknown"),
+        ("missing field", "missing"),
+        ("missing kind", "missing"),
+        ("unknown kind", "unknown"),
+        ("out of range", "range"),
+        ("infinite", "range"),
+        ("wrong type", "invalid"),
+        ("unknown profile", "unknown"),
+        ("reserved identifier", "reserved"),
+        ("duplicate device", "duplicate"),
+        ("two PCC meters", "duplicate"),
+        ("syntax error", "format"),
+        ("missing CSV file", "not-found"),
+        ("missing column", "unknown"),
+        ("non-numeric cell", "format"),
+        ("huge cell", "range"),
+        ("departure before arrival", "conflict"),
+        ("missing column of cables", "missing"),
+        ("empty CSV file", "empty"),
+    ],
+)
+def test_a_fault_has_its_code(name: str, code: str, folder: Path) -> None:
+    FAULTS[name][0](folder)
+    with pytest.raises(InputError) as caught:
+        load_site(folder / "site.yaml")
+    assert caught.value.codes == (code,)
+
+
 def test_five_faults_are_all_reported_together(folder: Path) -> None:
     change(
         folder,
