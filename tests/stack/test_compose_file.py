@@ -158,7 +158,7 @@ def test_writing_again_replaces_what_this_command_wrote_and_nothing_else(tmp_pat
     (tmp_path / "compose.yaml").write_text("services: {}\n")
     done = call("compose", "fit_g2v", cwd=tmp_path)
     assert done.returncode == 2
-    told = "--out: is there, and this command did not write it; give another name (received 'compose.yaml')"
+    told = "--out: is there, and this command did not write it; give another name (received 'compose.yaml') [exists]"
     assert done.stderr == f"error: {told}\n"
     assert (tmp_path / "compose.yaml").read_text() == "services: {}\n"
 
@@ -190,7 +190,7 @@ def test_a_device_called_like_a_service_of_the_stack_is_refused(folder_site: Pat
     (folder_site / "s.json").write_text(renamed.model_dump_json())
     done = call("compose", "s.json", cwd=folder_site)
     assert done.returncode == 2
-    assert done.stderr == "error: devices.grafana: the stack has a service of this name (received grafana)\n"
+    assert done.stderr == "error: devices.grafana: the stack has a service of this name (received grafana) [reserved]\n"
 
 
 def test_devices_whose_names_yaml_reads_as_something_else_are_services_all_the_same(folder_site: Path) -> None:
