@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from schemas.messages import ChargerTelemetry, PluggedVehicle, Setpoint
+from schemas.messages import ChargerTelemetry, DepartedVehicle, PluggedVehicle, Setpoint
 from schemas.participant import Json
 from schemas.site import Charger as ChargerSpec
 from schemas.site import ChargingSession, Site
@@ -60,9 +60,12 @@ class Charger(StorageTwin):
         self._of_stay: dict[bool, Limits] = {}
         """The limits that `_limits` tells while the stay lasts."""
         self._registers_at_arrival = (0.0, 0.0)
+        self._departed: list[DepartedVehicle] = []
+        """Since the last telemetry."""
 
     def _visit(self, at: datetime) -> None:
         if self._stay is not None and self._stay.departure <= at:
+            self._departed.append(self._departing(self._stay, at))
             self._plug(None)
             self._disconnect()
         if self._stay is None and (stay := self._agenda.covering(at)) is not None:
@@ -113,18 +116,20 @@ class Charger(StorageTwin):
         return super()._judge(setpoint)
 
     def _telemetry(self, at: datetime, reading: Reading) -> ChargerTelemetry:
+        departed, self._departed = tuple(self._departed), []
         return ChargerTelemetry(
             power_kw=reading.power_kw,
             energy_import_kwh=reading.energy_import_kwh,
             energy_export_kwh=reading.energy_export_kwh,
             segments=reading.segments,
-            vehicle=self._vehicle(at),
+            vehicle=None if self._stay is None else self._vehicle(self._stay, at),
+            departed=departed or None,
         )
 
-    def _vehicle(self, at: datetime) -> PluggedVehicle | None:
-        stay = self._stay
-        if stay is None:
-            return None
+    def _departing(self, stay: ChargingSession, at: datetime) -> DepartedVehicle:
+        return DepartedVehicle(**dict(self._vehicle(stay, at)), left=stay.departure)
+
+    def _vehicle(self, stay: ChargingSession, at: datetime) -> PluggedVehicle:
         assert self._piece is not None and self._ledger is not None
         imported, exported = self._ledger.registers(at)
         imported_before, exported_before = self._registers_at_arrival
@@ -149,6 +154,7 @@ class Charger(StorageTwin):
             **super()._own_state(),
             "stay": None if self._stay is None else json.loads(self._stay.model_dump_json()),
             "registers_at_arrival": list(self._registers_at_arrival),
+            "departed": [json.loads(vehicle.model_dump_json()) for vehicle in self._departed],
         }
 
     def _restore_own(self, state: Json) -> None:
@@ -156,6 +162,7 @@ class Charger(StorageTwin):
         self._plug(None if state["stay"] is None else ChargingSession.model_validate(state["stay"]))
         imported, exported = state["registers_at_arrival"]
         self._registers_at_arrival = (imported, exported)
+        self._departed = [DepartedVehicle.model_validate_json(json.dumps(vehicle)) for vehicle in state["departed"]]
 
 
 def _least(rating_kw: float, vehicle_kw: float | None) -> float:

@@ -22,6 +22,7 @@ from schemas.messages.stamp import CONTRACT, Body, BootId, Command, DeviceId, Ru
 from schemas.messages.telemetry import (
     BessTelemetry,
     ChargerTelemetry,
+    DepartedVehicle,
     MeterTelemetry,
     NetworkTelemetry,
     PluggedVehicle,
@@ -44,6 +45,7 @@ __all__ = [
     "ChargerNameplate",
     "ChargerTelemetry",
     "Command",
+    "DepartedVehicle",
     "DeviceId",
     "DevicePlan",
     "Done",

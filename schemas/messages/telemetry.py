@@ -51,6 +51,11 @@ class Telemetry(Body):
         return None
 
     @property
+    def unplugged(self) -> "tuple[DepartedVehicle, ...]":
+        """Vehicles that left since the last telemetry, if the device is a charger and publishes it."""
+        return ()
+
+    @property
     def could_give_kw(self) -> float | None:
         """Power that it could deliver if it were not curtailed; None where that means nothing."""
         return None
@@ -77,12 +82,26 @@ class PluggedVehicle(Body):
     """AC energy out of this vehicle since it arrived."""
 
 
+class DepartedVehicle(PluggedVehicle):
+    """A vehicle that was unplugged, as it was at that instant."""
+
+    left: UtcTime
+    """When it was unplugged; ``departure`` stays what had been announced."""
+
+
 class ChargerTelemetry(Telemetry):
     vehicle: PluggedVehicle | None = None
+    departed: Annotated[tuple[DepartedVehicle, ...], Field(max_length=1_000, strict=False)] | None = None
+    """Vehicles that were unplugged since the last telemetry, in order. Left out when there was none, and by a charger
+    that does not know: then a charging session ends where the telemetry stops to show the vehicle."""
 
     @property
     def plugged(self) -> PluggedVehicle | None:
         return self.vehicle
+
+    @property
+    def unplugged(self) -> tuple[DepartedVehicle, ...]:
+        return self.departed or ()
 
     @property
     def stored_frac(self) -> float | None:

@@ -42,7 +42,7 @@ from schemas.site.options import (
     TimeOptions,
 )
 from schemas.site.phases import PHASES, phases_of
-from schemas.site.profile import DayProfile, Profile, TimeProfile, day_start, next_midnight
+from schemas.site.profile import DayProfile, Profile, TimeProfile, day_start, next_midnight, profile_mean
 from schemas.site.references import (
     NETWORK,
     SERVICES,
@@ -143,4 +143,5 @@ __all__ = [
     "day_start",
     "next_midnight",
     "phases_of",
+    "profile_mean",
 ]

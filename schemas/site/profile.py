@@ -1,5 +1,7 @@
 """Profiles of a site: values that are constant within each quarter-hour."""
 
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -82,6 +84,31 @@ class TimeProfile(SitePart):
 
 
 Profile = Annotated[DayProfile | TimeProfile, Field(discriminator="type")]
+
+
+def profile_mean(
+    profile: DayProfile | TimeProfile,
+    start: datetime,
+    end: datetime,
+    zone: ZoneInfo,
+    value_of: Callable[[float], float] = lambda value: value,
+) -> float:
+    """Mean of the profile over [start, end), each of its values changed by ``value_of`` before.
+
+    The value itself, to the last bit, where it is constant. So a profile's energy does not depend on the steps in
+    which it is read.
+    """
+    if profile.next_change(start, zone) >= end:
+        return value_of(profile.at(start, zone))
+    pieces: list[tuple[float, float]] = []
+    time = start
+    while time < end:
+        until = min(profile.next_change(time, zone), end)
+        pieces.append((value_of(profile.at(time, zone)), (until - time).total_seconds()))
+        time = until
+    if all(value == pieces[0][0] for value, _ in pieces):
+        return pieces[0][0]
+    return math.fsum(value * seconds for value, seconds in pieces) / (end - start).total_seconds()
 
 
 def day_start(time: datetime, zone: ZoneInfo) -> datetime:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from schemas.errors import Code, InputError
 from schemas.messages import Series
-from schemas.site import EmsOptions, Horizon, Profile, TimeProfile, day_start, next_midnight
+from schemas.site import EmsOptions, Horizon, Profile, TimeProfile, day_start, next_midnight, profile_mean
 from schemas.wire import MAX_PAYLOAD_BYTES
 
 QUARTER_S = 900
@@ -43,9 +43,11 @@ class Window:
     def means(self, value_at: Callable[[datetime], float]) -> tuple[float, ...]:
         """The mean of each step, of a function that is constant within each step or quarter-hour.
 
-        A step of a quarter-hour or less has one sample, the value itself.
+        Steps of such functions begin at multiples of their length of UTC, those of this window at local midnight;
+        that is a multiple of a quarter-hour of UTC. A step that divides the quarter-hour has one sample, the value
+        itself.
         """
-        samples = [timedelta(seconds=s) for s in range(0, self.step_s, QUARTER_S)]
+        samples = [timedelta(seconds=s) for s in range(0, self.step_s, math.gcd(self.step_s, QUARTER_S))]
         return tuple(math.fsum(value_at(step + s) for s in samples) / len(samples) for step in self.steps)
 
     def profile(self, profile: Profile) -> "tuple[datetime, tuple[float, ...]] | None":
@@ -53,7 +55,8 @@ class Window:
         known = self.within(profile.start, profile.end) if isinstance(profile, TimeProfile) else self
         if known is None:
             return None
-        return known.start, tuple(_mean(profile, time, self.step_s, self.zone) for time in known.steps)
+        step = timedelta(seconds=self.step_s)
+        return known.start, tuple(profile_mean(profile, time, time + step, self.zone) for time in known.steps)
 
     def within(self, start: datetime, end: datetime) -> "Window | None":
         """The whole steps of this window that lie in [start, end); None if there are none."""
@@ -62,22 +65,6 @@ class Window:
         first = self.start + skipped * step
         last = self.start + min((end - self.start) // step, (self.end - self.start) // step) * step
         return Window(first, last, self.step_s, self.zone) if first < last else None
-
-
-def _mean(profile: Profile, start: datetime, step_s: int, zone: ZoneInfo) -> float:
-    """Mean over [start, start + step_s); the value itself, to the last bit, where it is constant."""
-    end = start + timedelta(seconds=step_s)
-    if profile.next_change(start, zone) >= end:
-        return profile.at(start, zone)
-    pieces: list[tuple[float, float]] = []
-    time = start
-    while time < end:
-        until = min(profile.next_change(time, zone), end)
-        pieces.append((profile.at(time, zone), (until - time).total_seconds()))
-        time = until
-    if all(value == pieces[0][0] for value, _ in pieces):
-        return pieces[0][0]
-    return math.fsum(value * seconds for value, seconds in pieces) / step_s
 
 
 def days_to_cover(ems: EmsOptions) -> int:

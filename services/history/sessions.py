@@ -1,20 +1,22 @@
-"""The stays of vehicles at chargers, as the chargers told of them."""
+"""The charging sessions at chargers, as the chargers published them."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.capabilities import Capability
-from schemas.messages import ChargerNameplate, PluggedVehicle
+from schemas.messages import ChargerNameplate, DepartedVehicle, PluggedVehicle
 from schemas.site import ChargingSession
 from services.history.tracks import Sample, Track
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedChargingSession:
-    """One stay. A stay that begins and ends between two telemetries was not seen.
+    """One charging session.
 
-    ``departure`` is the announced one if the vehicle was gone by the first telemetry after it and there until the
-    last before it; else the first telemetry without it; None while it is plugged at the end of what was recorded.
+    ``departure`` is the instant of which the charger says that the vehicle was unplugged. Without that it is the
+    announced one if the vehicle was gone by the first telemetry after it and there until the last before it; else the
+    end of its last power, where the charger published the pieces; else the first telemetry without the vehicle. None
+    while it is plugged at the end of what was recorded.
     """
 
     charger: str
@@ -30,7 +32,8 @@ class RecordedChargingSession:
     max_charge_kw: float | None
     max_discharge_kw: float | None
     final_soc_frac: float
-    """When it left. After its last telemetry the registers tell what it got, with the nameplate's efficiencies."""
+    """When it left. A charger that does not publish it: the registers say what the vehicle got after its last
+    telemetry, with the nameplate's efficiencies."""
     last_seen: datetime
 
     @property
@@ -48,35 +51,45 @@ class RecordedChargingSession:
         return ChargingSession(**fields, departure=self.departure or max(self.announced_departure, self.last_seen))
 
 
+@dataclass(slots=True)
+class _Visit:
+    """The last telemetry that shows a vehicle, and the first after it."""
+
+    vehicle: PluggedVehicle
+    last: Sample
+    after: Sample | None = None
+
+    def shows(self, vehicle: PluggedVehicle) -> bool:
+        return (self.vehicle.vehicle, self.vehicle.arrival) == (vehicle.vehicle, vehicle.arrival)
+
+
 def sessions_of(track: Track) -> list[RecordedChargingSession]:
-    """The stays at one charger, by arrival; none at another device."""
+    """The charging sessions at one charger, by arrival; none at another device."""
     if Capability.VEHICLES not in track.capabilities:
         return []
-    stays: list[list[int]] = []
-    for place, sample in enumerate(track.samples):
-        vehicle = _vehicle(sample)
-        if vehicle is None:
-            continue
-        before = _vehicle(track.samples[stays[-1][-1]]) if stays else None
-        if before is not None and (before.vehicle, before.arrival) == (vehicle.vehicle, vehicle.arrival):
-            stays[-1].append(place)
-        else:
-            stays.append([place])
-    return [_session(track, stay) for stay in stays]
+    visits: list[_Visit] = []
+    for sample in track.samples:
+        if visits and visits[-1].after is None and visits[-1].last is not sample:
+            visits[-1].after = sample
+        plugged = sample.body.plugged
+        for vehicle in (*sample.body.unplugged, *(() if plugged is None else (plugged,))):
+            if visits and visits[-1].shows(vehicle):
+                known = visits[-1]
+                # What was said of the departure is not replaced by a vehicle that is shown for longer.
+                if not isinstance(known.vehicle, DepartedVehicle):
+                    known.vehicle, known.last, known.after = vehicle, sample, None
+            else:
+                visits.append(_Visit(vehicle, sample))
+    return [_session(track, visit) for visit in visits]
 
 
-def _vehicle(sample: Sample) -> PluggedVehicle | None:
-    return sample.body.plugged
-
-
-def _session(track: Track, stay: list[int]) -> RecordedChargingSession:
-    last = track.samples[stay[-1]]
-    vehicle = _vehicle(last)
-    assert vehicle is not None
-    after = track.samples[stay[-1] + 1] if stay[-1] + 1 < len(track.samples) else None
-    departure, soc = None, vehicle.soc_frac
-    if after is not None:
-        departure = vehicle.departure if last.ts < vehicle.departure <= after.ts else after.ts
+def _session(track: Track, visit: _Visit) -> RecordedChargingSession:
+    vehicle, last, after = visit.vehicle, visit.last, visit.after
+    departure, soc, last_seen = None, vehicle.soc_frac, last.ts
+    if isinstance(vehicle, DepartedVehicle):
+        departure = last_seen = vehicle.left
+    elif after is not None:
+        departure = vehicle.departure if last.ts < vehicle.departure <= after.ts else _end_of_power(after)
         soc += _charged_after(track, last, after) / vehicle.capacity_kwh
     return RecordedChargingSession(
         charger=track.device,
@@ -92,8 +105,17 @@ def _session(track: Track, stay: list[int]) -> RecordedChargingSession:
         max_charge_kw=vehicle.max_charge_kw,
         max_discharge_kw=vehicle.max_discharge_kw,
         final_soc_frac=soc,
-        last_seen=last.ts,
+        last_seen=last_seen,
     )
+
+
+def _end_of_power(after: Sample) -> datetime:
+    """When the power of a vehicle ended that is gone at ``after``: had it stayed on, nothing says that it would have
+    been charged further. The telemetry's own instant where no pieces were published, or nothing flowed."""
+    segments = after.body.segments or ()
+    if after.body.plugged is not None or len(segments) < 2 or segments[-1].power_kw != 0:
+        return after.ts
+    return segments[-1].start
 
 
 def _charged_after(track: Track, last: Sample, after: Sample) -> float:
@@ -106,7 +128,7 @@ def _charged_after(track: Track, last: Sample, after: Sample) -> float:
     flow = Track(track.device, track.kind, track.nameplate, (last, after), track.lockstep).flows((last.ts, after.ts))[0]
     if flow.import_kwh is None or flow.export_kwh is None:
         return 0.0
-    successor = _vehicle(after)
+    successor = after.body.plugged
     drawn = flow.import_kwh - (successor.charged_kwh if successor else 0.0)
     given = flow.export_kwh - (successor.discharged_kwh if successor else 0.0)
     return drawn * track.nameplate.charge_efficiency - given / track.nameplate.discharge_efficiency

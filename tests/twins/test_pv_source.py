@@ -1,14 +1,20 @@
 """Available PV power from the sources of a site: quarters, days of 23 and 25 hours, plausible clear skies."""
 
 import gzip
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pytest import approx
 
+from schemas.messages import TimeMode
 from schemas.site import ClearSky, Irradiance, PowerProfile, Site
-from tests.twins.builders import T0, at, pv, seconds, site
+from services.forecast.window import Window
+from tests.twins.builders import T0, Bench, at, pv, seconds, site
 from twin_devices.build import build_twin
 from twin_devices.physics import pv as physics
 from twin_devices.pv_source import pv_power, quarter_start
@@ -107,3 +113,98 @@ def test_quarters_begin_at_multiples_of_the_step() -> None:
     assert quarter_start(at("08:14:59"), 900) == at("08:00")
     assert quarter_start(at("08:15"), 900) == at("08:15")
     assert quarter_start(at("08:59:59"), 3600) == at("08:00")
+
+
+# ---- a profile's energy does not depend on the steps in which it is read
+
+ZONES = ("Europe/Rome", "Asia/Kolkata", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe", "UTC")
+STEPS = (60, 300, 600, 900, 1200, 1800, 3600)
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> tuple[dict[str, Any], datetime, float]:
+    """A profile over four days, the first of its middle two, and its energy in them, capped at 50 kW [kWh].
+
+    By time: of any step that divides the day, so that its bounds need not be those of the site's steps.
+    """
+    step_s = draw(st.sampled_from([60, 300, 450, 600, 900, 1200, 1800, 3600, 7200]))
+    seed = draw(st.integers(0, 2**16))
+    count = 4 * 86_400 // step_s
+    powers = [float((seed + 7919 * place * place) % 61) for place in range(count)]
+    start = datetime(2024, 3, 29, draw(st.integers(0, 23)), tzinfo=UTC)
+    middle = powers[count // 4 : 3 * count // 4]
+    energy = sum(min(power, 50.0) for power in middle) * step_s / 3600
+    profile = {"type": "time", "start": start, "step_s": step_s, "values": powers}
+    return profile, start + timedelta(days=1), energy
+
+
+def described(profile: dict[str, Any], step_s: int, zone: str) -> Site:
+    return site(
+        {"pv": pv(source={"type": "power", "profile": "any"}, forecast={"type": "power", "profile": "any"})},
+        profiles={"any": profile, "price": {"type": "day", "values": [0.1]}, "sun": {"type": "day", "values": [1.0]}},
+        location={"latitude_deg": 45.0, "longitude_deg": 8.0, "time_zone": zone},
+        time={"step_s": step_s},
+    )
+
+
+@settings(deadline=None, max_examples=20)
+@given(profiles(), st.sampled_from(STEPS), st.sampled_from(ZONES))
+def test_energy_of_a_profile_is_what_the_twin_delivers_in_any_step_and_zone(
+    generated: tuple[dict[str, Any], datetime, float], step_s: int, zone: str
+) -> None:
+    profile, start, energy = generated
+    twin = build_twin(described(profile, step_s, zone), "pv")
+    bench = Bench(twin, TimeMode.LOCKSTEP)
+    registers = [bench.sense(time).energy_export_kwh for time in (start, start + timedelta(days=2))]
+    assert registers[1] - registers[0] == approx(energy, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=20)
+@given(profiles(), st.sampled_from(STEPS), st.sampled_from(ZONES))
+def test_energy_of_a_profile_is_what_is_forecast_in_any_step_and_zone(
+    generated: tuple[dict[str, Any], datetime, float], step_s: int, zone: str
+) -> None:
+    profile, start, energy = generated
+    where = described(profile, step_s, zone)
+    window = Window(start, start + timedelta(days=2), step_s, where.zone)
+    powers = window.means(pv_power(where, where.devices["pv"].forecast, 50.0))
+    assert math.fsum(powers) * step_s / 3600 == approx(energy, rel=1e-9)
+
+
+@pytest.mark.parametrize("step_s", STEPS)
+@pytest.mark.parametrize("zone", ZONES)
+def test_irradiation_of_a_profile_is_what_reaches_the_modules_in_any_step_and_zone(
+    step_s: int, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ghi = [float((place * 37) % 800) for place in range(1440)]
+    profile = {"type": "day", "values": ghi}
+    where = described(profile, step_s, zone)
+    seen: list[float] = []
+    genuine = physics.measured_sky
+
+    def watched(place: physics.Place, times: list[datetime], values: list[float]) -> physics.Sky:
+        seen.extend(values)
+        return genuine(place, times, values)
+
+    monkeypatch.setattr(physics, "measured_sky", watched)
+    pv_power(where, Irradiance(peak_kw=10.0, ghi_profile="any"), 10.0)(datetime(2024, 6, 12, 12, tzinfo=UTC))
+    assert sum(seen) / len(seen) == approx(sum(ghi) / len(ghi), rel=1e-9)
+
+
+def test_a_source_finer_than_the_step_is_its_mean() -> None:
+    # A quarter of every hour in the shade: 30 of 40 kW, whatever the step; at half-hour steps 20 and 40.
+    profile = {"type": "day", "values": [0.0, 40.0, 40.0, 40.0] * 24}
+    for step_s, expected in ((900, [0.0, 40.0, 40.0, 40.0]), (1800, [20.0, 20.0, 40.0, 40.0]), (3600, [30.0] * 4)):
+        where = described(profile, step_s, "UTC")
+        power = pv_power(where, where.devices["pv"].source, 50.0)
+        assert [power(T0 + timedelta(minutes=15 * i)) for i in range(4)] == expected
+
+
+def test_a_clear_sky_in_hours_is_the_mean_of_its_quarter_hours() -> None:
+    quarters, hours = (
+        pv_power(described({"type": "day", "values": [0.0]}, s, "UTC"), clear(), 90.0) for s in (900, 3600)
+    )
+    morning = at("09:00")
+    mean = sum(quarters(morning + timedelta(minutes=15 * i)) for i in range(4)) / 4
+    assert hours(morning) == approx(mean, rel=1e-12)
+    assert quarters(morning) != approx(mean, rel=0.01)

@@ -4,25 +4,34 @@ The recorded load, the available PV and the plug-in sessions (arrival SOC, capac
 site's profiles, so that a reference exists for a real site, too, where that day never happened.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from schemas.cycle import Course
 from schemas.errors import RunFailedError
 from schemas.messages import (
+    BessNameplate,
+    Birth,
     ChargerNameplate,
     EmsMode,
     MeterNameplate,
     MeterRole,
+    Plan,
     PvNameplate,
     PvTelemetry,
+    Telemetry,
 )
 from schemas.site import AnyDevice, Charger, Meter, PowerProfile, Pv, Site, TimeProfile
+from schemas.topics import Channel
 from services.history.sessions import RecordedChargingSession
 from services.history.sqlite import History
-from services.history.tracks import Track, mean_kw
+from services.history.tracks import Sample, Track, mean_kw
 from twinswarm.simulation.variants import Reference, as_reference
+
+_HOUR = timedelta(hours=1)
+_SAME = 1e-6
+"""Relative difference below which an inverter delivers all that it could."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,28 @@ class _Recorded:
     device: AnyDevice
     profile: TimeProfile | None = None
     held: int = 0
+
+
+def is_its_own_reference(history: History, run: str, reference: Reference) -> bool:
+    """Whether the run itself followed the reference policy, so that no other day has to be lived through.
+
+    It had neither BESS nor V2G, and its cars were treated as the policy says. What delays and faults did to it, they
+    did to its reference, too: savings are exactly 0 and the peak-shaving factor exactly 1.
+    """
+    site = history.site(run)
+    if as_reference(site, reference) != site or site.ems.mode is not EmsMode.CONTROL:
+        return False
+    nameplates = [birth.body.nameplate for birth in history.births(run).values() if isinstance(birth.body, Birth)]
+    if any(isinstance(nameplate, BessNameplate) for nameplate in nameplates):
+        return False
+    chargers = [nameplate for nameplate in nameplates if isinstance(nameplate, ChargerNameplate)]
+    if reference is Reference.NO_CARS:
+        return not chargers
+    if reference is Reference.UNCONTROLLED:
+        return not any(charger.bidirectional or charger.controllable for charger in chargers)
+    plans = (received.body for received in history.messages(run, Channel.PLAN))
+    controlled = all(isinstance(plan, Plan) and plan.mode is EmsMode.CONTROL for plan in plans)
+    return controlled and not any(charger.bidirectional for charger in chargers)
 
 
 def reference_of(history: History, run: str, reference: Reference) -> Replay:
@@ -114,21 +145,61 @@ def _profile(course: Course, values: Sequence[float]) -> TimeProfile:
 
 
 def _load_kw(track: Track, course: Course) -> list[float | None]:
-    """Per step the load's mean power, by its registers; exactly the power it told of where that was constant."""
+    """Per step the load's mean power, by its registers."""
+    return _means(track, course, lambda body: body.power_kw)
+
+
+def _available_kw(track: Track, course: Course) -> list[float | None]:
+    """Per step the mean power that the inverter could have delivered.
+
+    That is what it delivered, by its registers. Where a limit held it back, it is what it said that it could have
+    delivered, and at least what it delivered.
+    """
+    return _means(_uncurtailed(track), course, lambda body: body.available_kw if isinstance(body, PvTelemetry) else 0.0)
+
+
+def _means(track: Track, course: Course, power_kw: Callable[[Telemetry], float]) -> list[float | None]:
+    """Per step the mean power [kW] by register differences, and after the last step the power then.
+
+    Where the power was constant it is exactly that of the telemetry at the step's start: a difference of registers
+    would give it but for the last bits, and the same day would not be the same day.
+    """
     times = _instants(course)
     samples = [track.at(time, within=course.step) for time in times]
     found: list[float | None] = []
     for sample, after, flow in zip(samples, samples[1:], track.flows(times), strict=False):
         constant = after is not None and after.segments is not None and len(after.segments) <= 1
-        found.append(sample.power_kw if sample is not None and constant else mean_kw(flow, course.step))
+        found.append(power_kw(sample) if sample is not None and constant else mean_kw(flow, course.step))
     last = samples[-1]
-    return [*found, None if last is None else last.power_kw]
+    return [*found, None if last is None else power_kw(last)]
 
 
-def _available_kw(track: Track, course: Course) -> list[float | None]:
-    """Per step what the inverter could have delivered at its start."""
-    samples = [track.at(time, within=course.step) for time in _instants(course)]
-    return [sample.available_kw if isinstance(sample, PvTelemetry) else None for sample in samples]
+def _uncurtailed(track: Track) -> Track:
+    """The inverter's telemetry with a register of what it would have delivered without a limit, as a magnitude."""
+    samples: list[Sample] = []
+    energy_kwh = 0.0
+    for place, sample in enumerate(track.samples):
+        if place:
+            energy_kwh += _offered_kwh(track, track.samples[place - 1], sample)
+        body = sample.body.model_copy(update={"energy_import_kwh": energy_kwh, "energy_export_kwh": 0.0})
+        samples.append(replace(sample, boot="", body=body))
+    return replace(track, samples=tuple(samples))
+
+
+def _offered_kwh(track: Track, before: Sample, after: Sample) -> float:
+    """What the inverter delivered between two telemetries, or could have delivered [kWh, a magnitude]."""
+    (flow,) = replace(track, samples=(before, after)).flows((before.ts, after.ts)) or (None,)
+    delivered_kwh = 0.0 if flow is None or flow.net_kwh is None else max(-flow.net_kwh, 0.0)
+    a, b = before.body, after.body
+    if not isinstance(a, PvTelemetry) or not isinstance(b, PvTelemetry):
+        return delivered_kwh
+    if not (_is_held_back(a) or _is_held_back(b)) and not (flow is not None and flow.estimated):
+        return delivered_kwh
+    return max(delivered_kwh, a.available_kw * ((after.ts - before.ts) / _HOUR))
+
+
+def _is_held_back(body: PvTelemetry) -> bool:
+    return -body.power_kw < body.available_kw * (1 - _SAME)
 
 
 def _instants(course: Course) -> list[datetime]:

@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 from schemas.errors import Code, InputError
@@ -26,10 +24,8 @@ from schemas.site import day_start, next_midnight
 from services.analysis.comparison import compare
 from services.analysis.day_result import DayResult, day_result
 from services.history.sqlite import History, RunInfo, recorded_steps
-from services.history.store import HistoryStore
-from twinswarm.simulation.baseline import Replay, reference_of
-from twinswarm.simulation.compose import Recording
-from twinswarm.simulation.in_memory import run_in_memory
+from twinswarm.simulation.baseline import Replay, is_its_own_reference, reference_of
+from twinswarm.simulation.baseline_run import baseline_run
 from twinswarm.simulation.variants import Reference
 
 _NAMED = 10
@@ -92,13 +88,11 @@ def run_of(history: History, run: str | None, first: date = date.min, last: date
 
 def settle_day(history: History, run: str, day: LocalDay, reference: Reference) -> DayResult:
     """Settles the day and replays its reference; the history is only read. Raises TwinswarmError."""
-    with closing(history.within(day.start, day.end)) as told, TemporaryDirectory(prefix="twinswarm-") as folder:
-        replay = _replay_of(history, told, run, day, reference)
-        replayed = Path(folder) / "reference.sqlite"
-        with closing(HistoryStore(replayed, durable=False)) as store:
-            reference_run = run_in_memory(replay.site, replay.course, Recording(store, f"reference:{run}"))
-        with closing(History(replayed)) as references:
-            return day_result(day.date, day.end - day.start, compare(told, run, references, reference_run))
+    with closing(history.within(day.start, day.end)) as told:
+        own = is_its_own_reference(told, run, reference)
+        replay = None if own else _replay_of(history, told, run, day, reference)
+        with baseline_run(told, run, reference, replay) as baseline:
+            return day_result(day.date, day.end - day.start, compare(told, run, baseline.history, baseline.run))
 
 
 def _replay_of(history: History, told: History, run: str, day: LocalDay, reference: Reference) -> Replay:

@@ -14,7 +14,8 @@ from schemas.site import Site
 from services.analysis.result import RunResult, analyse
 from services.history.sqlite import History
 from services.history.store import HistoryStore
-from twinswarm.simulation.baseline import reference_of
+from twinswarm.simulation.baseline import is_its_own_reference, reference_of
+from twinswarm.simulation.baseline_run import record_replay
 from twinswarm.simulation.compose import Recording
 from twinswarm.simulation.in_memory import run_in_memory
 from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
@@ -51,6 +52,8 @@ def settle(history_file: Path, run: str, reference: Reference, wall_s: float) ->
     """Replays the reference of a recorded run and compares. ``wall_s`` is what the run itself took."""
     # The writer is closed last: a reader cannot fold the write-ahead log into the file.
     with closing(HistoryStore(history_file, durable=False)) as store, closing(History(history_file)) as history:
-        replay = reference_of(history, run, reference)
-        reference_run = run_in_memory(replay.site, replay.course, Recording(store, f"reference:{run}"))
+        if is_its_own_reference(history, run, reference):
+            reference_run = run
+        else:
+            reference_run = record_replay(reference_of(history, run, reference), run, store)
         return analyse(history, run, history, reference_run, reference.value, wall_s)
