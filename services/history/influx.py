@@ -70,7 +70,7 @@ def influx_address(url: str) -> InfluxAddress:
         )
     if parts.username is not None or parts.password is not None:
         raise InputError.one(
-            "history", "a token is given by a file, never in the address", without_secrets(url), code=Code.CONFLICT
+            "history", "a token is given by a file, never in the address", without_secrets(url), code=Code.FORMAT
         )
     asked = parse_qs(parts.query, keep_blank_values=True)
     if unknown := asked.keys() - {_PARAMETER}:

@@ -148,7 +148,9 @@ class HistoryStore:
             self._prepare(durable)
         except sqlite3.Error as error:
             self._connection.close()
-            raise InputError.one(str(path), f"cannot be written as a history: {error}", code=Code.UNWRITABLE) from None
+            # Of SQLite's errors only those of operation speak of the disk; the others say that this is no database.
+            code = Code.UNWRITABLE if isinstance(error, sqlite3.OperationalError) else Code.FORMAT
+            raise InputError.one(str(path), f"cannot be written as a history: {error}", code=code) from None
         except InputError:
             self._connection.close()
             raise

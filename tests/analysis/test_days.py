@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.cycle import Course
-from schemas.errors import InputError
+from schemas.errors import Code
 from schemas.messages import MeterTelemetry, TimeMode
 from schemas.site import Site
 from schemas.topics import Kind
@@ -22,6 +22,7 @@ from services.history.sqlite import NEIGHBOUR, History, RunInfo
 from services.history.store import HistoryStore
 from services.history.tracks import Sample, Track
 from sites.loader import load_site
+from tests.errors import raises
 from tests.history.tape import ROME, RUN, SITE, Tape, record
 from twinswarm.simulation.compose import Recording
 from twinswarm.simulation.days import LONGEST_LEAD, local_days, run_of, settle_day
@@ -244,9 +245,9 @@ def test_run_is_chosen_by_the_days_asked_for_and_several_are_named(tmp_path: Pat
         assert run_of(history, None).run.startswith("20240517")
         assert run_of(history, None, date(2024, 5, 17), date(2024, 5, 18)).run.startswith("20240517")
         assert run_of(history, RUN, day, day).run == RUN
-        with pytest.raises(InputError, match=f"2 runs fit: choose with --run among {RUN}, {second}"):
+        with raises(Code.CONFLICT, RUN, second):
             run_of(history, None, day, day)
-        with pytest.raises(InputError, match="no run was recorded on these days"):
+        with raises(Code.UNKNOWN):
             run_of(history, None, date(2025, 1, 1), date(2025, 1, 2))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE run SET mode = 'wall' WHERE run = ?", (second,))

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from schemas.messages import Alarm, Severity
 from services.analysis.figures import pictures
 from services.analysis.report import render_report, write_report
 from services.analysis.run_result import RunResult
 from services.analysis.tables import device_table, disturbance_table, summary_table
+from tests.errors import raises
 from tests.history.tape import Tape
 
 PNG = b"\x89PNG\r\n"
@@ -126,7 +127,7 @@ def test_a_run_without_alarms_says_nothing_of_them(day: RunResult) -> None:
 
 def test_report_in_a_place_that_cannot_be_written_is_an_input_error(day: RunResult, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file"):
+    with raises(Code.UNWRITABLE, "file"):
         write_report(day, tmp_path / "file")
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from services.analysis.result import RunResult, analyse
 from services.history.sqlite import History
+from tests.errors import raises
 from tests.history.tape import REFERENCE, RUN, Tape, hours, record
 
 Analyse = Callable[..., RunResult]
@@ -149,5 +150,5 @@ def test_run_without_reference_has_no_savings_and_no_psf(analysed: Analyse) -> N
 
 def test_run_without_one_measured_step_is_an_input_error(tmp_path: Path) -> None:
     record(Tape(), tmp_path / "h.sqlite", last=1)
-    with pytest.raises(InputError, match="not one step"):
+    with raises(Code.EMPTY):
         analyse(History(tmp_path / "h.sqlite"), RUN)

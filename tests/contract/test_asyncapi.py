@@ -12,11 +12,12 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from schemas.asyncapi import asyncapi, write_asyncapi
-from schemas.errors import InputError
+from schemas.errors import Code
 from schemas.examples import examples
 from schemas.export import message_schemas
 from schemas.roles import READS, WRITES
 from schemas.topics import Channel, Kind
+from tests.errors import raises
 from tests.parts import skip_without
 
 ROOT = Path(__file__).parents[2]
@@ -128,5 +129,5 @@ def test_addresses_are_the_topics_of_the_examples() -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be written"):
+    with raises(Code.UNWRITABLE):
         write_asyncapi(tmp_path / "file" / "schemas")

@@ -11,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from schemas.errors import InputError, RemoteMessageError
+from schemas.errors import Code, InputError, RemoteMessageError
 from schemas.examples import examples
 from schemas.export import message_schemas, write_schemas
 from schemas.topics import Channel, Kind, Topic
@@ -19,6 +19,7 @@ from schemas.wire import BODIES, TELEMETRY, decode
 from sites.json_schema import site_schema
 from sites.loader import builtin_sites, load_site
 from sites.loader.text import read_yaml
+from tests.errors import raises
 
 Place = tuple[str | int, ...]
 
@@ -187,7 +188,7 @@ def test_schemas_are_written_one_file_a_type_and_always_the_same(tmp_path: Path)
 
 def test_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be written"):
+    with raises(Code.UNWRITABLE):
         write_schemas(tmp_path / "file" / "schemas")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from broker.address import BrokerAddress, Credentials
-from schemas.errors import SiteBusyError
+from schemas.errors import Code, SiteBusyError
 from schemas.messages import (
     Ack,
     BessTelemetry,
@@ -28,6 +28,7 @@ from schemas.messages import (
 )
 from schemas.topics import Channel, Kind, Topic
 from sites.loader import load_site
+from tests.errors import raises
 from tests.examples.conftest import LOG, StartProgram
 from tests.examples.node import SOURCE, lay_out
 from tests.examples.site_bus import PATIENCE_S, RUN, SITE, Said, SiteBus, utc_now
@@ -333,7 +334,7 @@ def test_it_says_that_it_cannot_be_hurried_and_a_lock_step_run_refuses_it(
     site = load_site("fit_g2v")
     day = Order(site, course_of(site), StorageChoice.BOTH, Reference.SMART, tmp_path / "history.sqlite")
     how = How(str(amqtt_address), Credentials(), tmp_path, attach=frozenset({"bess"}), one_process=True)
-    with pytest.raises(SiteBusyError, match=r"bess/bess is online and does not follow lockstep time, only wall"):
+    with raises(Code.SITE_BUSY, "bess/bess", "lockstep", kind=SiteBusyError):
         conduct_swarm(day, how)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from schemas.messages import Phase, Quantity, Series, Stamp, TimeMode, ValueSeries
 from schemas.participant import Turn
 from schemas.site import Horizon, Meter, PowerProfile, PvSource, Site, TimeProfile
@@ -15,6 +15,7 @@ from schemas.wire import MAX_PAYLOAD_BYTES, encode
 from services.forecast import Forecast, Tariff
 from services.forecast.daily import DailySeries
 from sites.loader import load_site
+from tests.errors import raises
 
 MIDNIGHT = datetime(2024, 5, 16, 22, tzinfo=UTC)  # of 17 May in Rome
 
@@ -226,5 +227,5 @@ def test_a_message_that_would_be_too_large_covers_fewer_days(study: Site) -> Non
 
 
 def test_a_day_that_fits_no_message_is_an_error_that_says_so(study: Site) -> None:
-    with pytest.raises(InputError, match="forecast/forecast: one day's series take"):
+    with raises(Code.RANGE, "forecast/forecast"):
         Forecast(_with_meters(study, 1000), pv_power).act(turn(MIDNIGHT), [])

@@ -6,9 +6,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from services.history.export import Format, export_run
 from services.history.sqlite import History
+from tests.errors import raises
 from tests.history.tape import RUN, Tape, record
 
 
@@ -37,5 +38,5 @@ def test_exported_tables_hold_the_run(tmp_path: Path, form: Format) -> None:
 def test_folder_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None:
     record(Tape(), tmp_path / "h.sqlite", last=2)
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(InputError, match="out"):
+    with raises(Code.UNWRITABLE, "out"):
         export_run(History(tmp_path / "h.sqlite"), RUN, tmp_path / "out")

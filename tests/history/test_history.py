@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from schemas.messages import Quantity
 from services.history.sqlite import open_history
+from tests.errors import raises
 from tests.history.tape import RUN, SITE, Tape, record
 
 T0 = datetime(2024, 5, 14, 22, tzinfo=UTC)
@@ -117,10 +118,10 @@ def test_price_announced_later_holds(day: Path) -> None:
 
 
 def test_unknown_run_is_an_input_error_that_names_the_runs(day: Path) -> None:
-    with pytest.raises(InputError, match=RUN):
+    with raises(Code.UNKNOWN, RUN):
         open_history(f"sqlite:{day}").dataset("20990101T000000.000000Z-0000")
 
 
 def test_history_url_of_another_scheme_is_refused() -> None:
-    with pytest.raises(InputError, match="sqlite:PATH"):
+    with raises(Code.FORMAT, "sqlite:PATH"):
         open_history("mysql://x")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from schemas.messages import Alarm, Metric, Phase, Run, Severity, Stamp, TimeMode
 from schemas.participant import Received, Turn
 from schemas.topics import Channel, Kind, Topic
@@ -23,6 +23,7 @@ from services.influx.forward import Forwarder
 from services.influx.server import InfluxMissingError
 from services.influx.spool import Spool
 from services.recorder.recorder import Recorder
+from tests.errors import raises
 from tests.history.tape import RUN, SITE, Tape, at_noon, record, wanted_of
 from tests.influx.lab import ORG, TOKEN, Influx
 from twinswarm.cli import main
@@ -238,7 +239,7 @@ def test_live_session_goes_to_the_live_bucket_and_knows_devices_that_were_born_b
     ],
 )
 def test_address_that_is_none_is_refused_and_tells_no_secret(url: str) -> None:
-    with pytest.raises(InputError, match="history") as refused:
+    with raises(Code.FORMAT, "history") as refused:
         open_history(url)
     assert "secret" not in str(refused.value)
 
@@ -246,14 +247,15 @@ def test_address_that_is_none_is_refused_and_tells_no_secret(url: str) -> None:
 def test_token_is_asked_for_and_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TWINSWARM_INFLUX_TOKEN", "TWINSWARM_INFLUX_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(InputError, match="TWINSWARM_INFLUX_TOKEN_FILE"):
+    with raises(Code.MISSING, "TWINSWARM_INFLUX_TOKEN_FILE"):
         open_history("influxdb://127.0.0.1:1/org/bucket")
     empty = tmp_path / "empty"
     empty.touch()
     odd = tmp_path / "odd"
     odd.write_text("tök€n")
-    for file in (empty, odd, tmp_path / "nowhere"):
-        with pytest.raises(InputError, match=file.name):
+    codes = {empty: Code.MISSING, odd: Code.FORMAT, tmp_path / "nowhere": Code.UNREADABLE}
+    for file, code in codes.items():
+        with raises(code, file.name):
             open_history(f"influxdb://127.0.0.1:1/org/bucket?token-file={file}")
 
 
@@ -275,5 +277,5 @@ def test_unknown_run_is_an_input_error_that_names_the_runs(
 ) -> None:
     record(Tape(), tmp_path / "h.sqlite", last=1)
     forwarded(tmp_path / "h.sqlite", influx, bucket)
-    with closing(open_history(address)) as found, pytest.raises(InputError, match=RUN):
+    with closing(open_history(address)) as found, raises(Code.UNKNOWN, RUN):
         found.counts("20990101T000000.000000Z-0000")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from services.history.store import HistoryStore, from_us
 from services.influx import spool as spool_module
 from services.influx.spool import _PENDING, Refusal, Spool, only_forwarder
+from tests.errors import raises
 from tests.history.tape import RUN, Tape, at_noon, record
 from twinswarm.cli import main
 
@@ -187,5 +188,5 @@ def test_second_forwarder_of_one_file_is_refused(
     assert "another forwarder drains this file" in capsys.readouterr().err
     with only_forwarder(path):  # the lock ends with its holder
         pass
-    with pytest.raises(InputError, match="cannot be taken"), only_forwarder(tmp_path / "nowhere" / "h.sqlite"):
+    with raises(Code.UNREADABLE), only_forwarder(tmp_path / "nowhere" / "h.sqlite"):
         pass

@@ -21,10 +21,11 @@ from broker.provision.identity import Identity, client_identity
 from broker.provision.mosquitto_conf import configuration
 from broker.provision.workspace import open_authority
 from broker.transport import Will
-from schemas.errors import BrokerUnreachableError
+from schemas.errors import BrokerUnreachableError, Code
 from schemas.messages import BessTelemetry, Fallback, Presence, Setpoint, State
 from schemas.topics import Channel, Kind, topic_filter
 from schemas.wire import MAX_PAYLOAD_BYTES
+from tests.errors import raises
 from tests.provision.secured import ALL, HOST, NOW, SITE, Secured, message, place_of, send_marker, topic, until
 
 EV1_STATE = topic(Kind.CHARGER, "ev1", Channel.STATE)
@@ -95,7 +96,7 @@ def test_without_a_valid_certificate_nobody_gets_in_and_nobody_is_disturbed(
 def test_plain_mqtt_on_the_tls_port_gets_nowhere(shared: Secured) -> None:
     ev1, observer = shared.client("ev1"), shared.client("observer", ALL)
     plain = MqttTransport(BrokerAddress(HOST, shared.address.port), f"{SITE}_ev1")
-    with pytest.raises(BrokerUnreachableError, match="TLS"):
+    with raises(Code.UNREACHABLE, "TLS", kind=BrokerUnreachableError):
         plain.connect([ALL], OFFLINE)
     assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []
 
@@ -163,7 +164,7 @@ def test_a_client_trusts_only_the_sites_authority(shared: Secured, tmp_path: Pat
     other.write_bytes(Authority.new(SITE, NOW).certificate_pem)
     own = shared.folder
     transport = MqttTransport(shared.address, "x", Credentials(other, own.certificate("ev1"), own.key("ev1")))
-    with pytest.raises(BrokerUnreachableError, match="not trusted"):
+    with raises(Code.UNREACHABLE, kind=BrokerUnreachableError):
         transport.connect([])
 
 
@@ -177,7 +178,7 @@ def test_a_device_cannot_play_the_broker(shared: Secured) -> None:
         rogue = Rogue(server, context)
         rogue.start()
         port = server.getsockname()[1]
-        with pytest.raises(BrokerUnreachableError, match="not trusted"):
+        with raises(Code.UNREACHABLE, kind=BrokerUnreachableError):
             MqttTransport(BrokerAddress(HOST, port, tls=True), "x", ev1).connect([])
         rogue.join(5.0)
     assert rogue.heard == b""

@@ -20,10 +20,11 @@ from broker.provision.reload import reload_mosquitto
 from broker.provision.workspace import add_client, open_authority, provision_site, revoke_client
 from broker.servers.mosquitto import find_mosquitto
 from broker.transport import Will
-from schemas.errors import BrokerUnreachableError, InputError
+from schemas.errors import BrokerUnreachableError, Code
 from schemas.messages import Metric, Presence, State
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
+from tests.errors import raises
 from tests.parts import skip_without
 from tests.provision.secured import (
     ALL,
@@ -151,7 +152,7 @@ def test_a_broker_that_was_not_told_is_waited_for(secured: Secured) -> None:
 
 def test_a_broker_that_does_not_read_its_files_anew_is_reported(secured: Secured) -> None:
     ev1, observer = secured.client("ev1"), secured.client("observer", ALL)
-    with pytest.raises(BrokerUnreachableError, match="SIGHUP"):
+    with raises(Code.UNREACHABLE, "SIGHUP", kind=BrokerUnreachableError):
         revoke(secured, "ev1", told=False, wait_s=0.0)
     assert until(observer, send_marker(ev1, Kind.CHARGER, "ev1")) == []  # the session goes on, as the error says
     assert revoke(secured, "ev1") in ([], ["SIGHUP"])
@@ -302,9 +303,9 @@ def test_a_broker_takes_the_list_that_it_finds_though_it_is_older(secured: Secur
 
 
 def test_only_a_mosquitto_is_sent_the_signal() -> None:
-    with pytest.raises(InputError, match="is no Mosquitto"):
+    with raises(Code.FOREIGN):
         reload_mosquitto(os.getpid())
-    with pytest.raises(InputError, match="no process"):
+    with raises(Code.NOT_FOUND):
         reload_mosquitto(2**22 + 1)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import LocalStateError
+from schemas.errors import Code, LocalStateError
 from schemas.messages import Alarm, Phase, Receipt, Stamp, TimeMode
 from schemas.participant import Received, Turn
 from schemas.topics import Channel
@@ -16,6 +16,7 @@ from services.history.sqlite import History
 from services.history.store import HistoryStore
 from services.recorder.disk import DiskWatch, free_bytes
 from services.recorder.recorder import Recorder
+from tests.errors import raises
 from tests.history.tape import RUN, SITE, Tape, at_noon
 
 LIMIT = 1000
@@ -96,5 +97,5 @@ def test_free_space_is_that_of_the_files_disk(tmp_path: Path) -> None:
 
 
 def test_folder_that_is_gone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LocalStateError, match=r"gone/h\.sqlite: the disk of the history cannot be looked at"):
+    with raises(Code.STATE, "gone/h.sqlite", kind=LocalStateError):
         free_bytes(tmp_path / "gone" / "h.sqlite")

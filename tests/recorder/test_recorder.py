@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import LocalStateError, RemoteMessageError
+from schemas.errors import Code, LocalStateError, RemoteMessageError
 from schemas.messages import (
     MeterRole,
     MeterTelemetry,
@@ -32,6 +32,7 @@ from services.history.sqlite import History
 from services.history.store import HistoryStore
 from services.recorder.inbox import KEPT_BYTES
 from services.recorder.recorder import Recorder
+from tests.errors import raises
 from tests.history.tape import RUN, SITE, Tape, at_noon, record, wanted_of
 
 LATER = "20250101T000000.000000Z-0001"
@@ -169,7 +170,7 @@ def test_missing_tells_what_has_not_arrived(tmp_path: Path) -> None:
     for received in messages[1:]:
         _add(recorder, received)
     assert recorder.inbox.missing(wanted_of(messages))
-    with pytest.raises(LocalStateError, match="0 of 1"):
+    with raises(Code.STATE, "0 of 1", kind=LocalStateError):
         recorder.inbox.take(RUN, Tape().turn(0), wanted_of(messages))
     _add(recorder, messages[0])
     assert not recorder.inbox.missing(wanted_of(messages))

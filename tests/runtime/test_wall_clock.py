@@ -7,12 +7,13 @@ import pytest
 
 from broker.memory import MemoryBroker, MemoryTransport
 from runtime.checkpoint import MemoryCheckpoint
-from schemas.errors import LocalStateError
+from schemas.errors import Code, LocalStateError
 from schemas.messages import Presence, Run, RunId, Stamp, State, TimeMode
 from schemas.participant import Json
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
 from services.clock.wall import WallClock, WallTime
+from tests.errors import raises
 from tests.runtime.probe import RUN1, RUN2, SESSION_TOPIC, SITE, T0, WALL0, machine
 
 HOUR = WallTime(step_s=900, t0=T0, length=timedelta(hours=1), speed=60.0)
@@ -162,7 +163,7 @@ def test_one_that_it_kept_is_resumed_though_the_broker_has_forgotten_it() -> Non
 def test_what_is_kept_and_is_no_session_is_told(kept: Json) -> None:
     store = MemoryCheckpoint()
     store.save(kept)
-    with pytest.raises(LocalStateError, match="holds no session"):
+    with raises(Code.STATE, kind=LocalStateError):
         Bench().clock(store=store)
 
 

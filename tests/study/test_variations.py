@@ -4,10 +4,11 @@ import statistics
 
 import pytest
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from schemas.site import Bess, Charger
 from sites.description import SiteDescription
 from sites.loader import load_description
+from tests.errors import raises
 from twinswarm.simulation.variants import Reference, StorageChoice
 from twinswarm.study.orders import TIES, Key, check_cases, site_of, table_days, tie_days
 from twinswarm.study.variations import (
@@ -45,7 +46,7 @@ def test_a_tie_break_changes_the_weights_only(site: SiteDescription) -> None:
 
 
 def test_cases_that_the_site_lacks_are_named(site: SiteDescription) -> None:
-    with pytest.raises(InputError, match=r"1, 2, 3, 4, 5, 6 \(received '7'\)"):
+    with raises(Code.UNKNOWN, "1, 2, 3, 4, 5, 6", "'7'"):
         check_cases(site, ["1", "7"])
 
 

@@ -15,11 +15,12 @@ import pytest
 
 from broker.address import BrokerAddress
 from broker.servers.embedded import EmbeddedBroker
-from schemas.errors import InputError, SiteBusyError
+from schemas.errors import Code, InputError, SiteBusyError
 from schemas.participant import Received
 from schemas.site import Charger, OnSilence
 from services.history.sqlite import History
 from sites.loader import load_site
+from tests.errors import raises
 from tests.system.days import how_of, kill, order_of, processes_of
 from twinswarm.deploy.up import conduct_swarm
 
@@ -122,7 +123,7 @@ def test_up_refuses_a_site_whose_session_lives(broker: BrokerAddress, tmp_path: 
     running = threading.Thread(target=run_first)
     running.start()
     assert ticking.wait(30)
-    with pytest.raises(SiteBusyError, match="fit-g2v"):
+    with raises(Code.SITE_BUSY, "fit-g2v", kind=SiteBusyError):
         conduct_swarm(order_of(tmp_path / "second"), how_of(tmp_path / "second", str(broker)))
     running.join(120)
     assert done, "the first run was not disturbed"

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import InputError
+from schemas.errors import Code
 from schemas.participant import Participant
 from schemas.topics import Kind
+from tests.errors import raises
 from tests.twins.builders import bess, charger, pv, site
 from twin_devices.build import build_network, build_twin
 
@@ -23,6 +24,7 @@ from schemas.messages import Phase, TimeMode
 from schemas.participant import Turn
 from schemas.site import Site
 from twin_devices.build import build_twin
+from tests.errors import raises
 
 site = Site.model_validate_json(sys.stdin.read())
 twin = build_twin(site, "device")
@@ -68,12 +70,12 @@ def test_a_birth_tells_kind_nameplate_and_period(kind: str) -> None:
 
 
 def test_a_device_that_is_not_there_is_the_users_fault() -> None:
-    with pytest.raises(InputError, match="the site has device"):
+    with raises(Code.UNKNOWN, "device"):
         build_twin(site({"device": METER}), "other")
 
 
 def test_a_real_meter_has_no_twin() -> None:
-    with pytest.raises(InputError, match="without a profile"):
+    with raises(Code.MISSING, "profile"):
         build_twin(site({"device": {"kind": "meter", "role": "pcc"}}), "device")
 
 
