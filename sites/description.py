@@ -51,8 +51,8 @@ class SiteDescription(Site):
     def _tariffs(self) -> dict[str, Tariff]:
         return super()._tariffs() | {f"cases.{label}.tariff": case.tariff for label, case in self.cases.items()}
 
-    def _profiles_used(self) -> list[tuple[str, str]]:
-        used = super()._profiles_used()
+    def profiles_used(self) -> list[tuple[str, str]]:
+        used = super().profiles_used()
         for label, case in self.cases.items():
             used += profiles_of_tariff(f"cases.{label}.tariff", case.tariff)
             for name, source in case.pv.items():

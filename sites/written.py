@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from schemas.site.base import SitePart
 from schemas.site.network import Node
+from schemas.site.profile import DayName
 
 FileName = Annotated[str, Field(min_length=1)]
 """Relative to the site file; gzipped if it ends in ``.gz``."""
@@ -33,6 +34,8 @@ class DayFile(TableFile):
 
     type: Literal["day"] = "day"
     column: FileName
+    variants: dict[DayName, FileName] = Field(default_factory=dict)
+    """Columns of other days: weekdays, weekend, holiday."""
 
 
 class TimeFile(TableFile):

@@ -16,7 +16,7 @@ EVERYTHING_ELSE = "*"
 # Names of ours are prefixes; of other packages it is the top name. "*" stands for any package that is not ours.
 RULES: dict[str, set[str]] = {
     "schemas": {"pydantic", "pydantic_core"},
-    "sites": {"schemas", "pydantic", "pydantic_core", "ruamel"},
+    "sites": {"schemas", "pydantic", "pydantic_core", "ruamel", "holidays"},
     "broker": {"schemas", EVERYTHING_ELSE},
     "runtime": {"schemas", "broker.transport", EVERYTHING_ELSE},
     "twin_devices.physics": {EVERYTHING_ELSE},
@@ -67,6 +67,7 @@ AT_HOME: dict[str, set[str]] = {
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},
     "ruamel": {"sites.loader.text"},
+    "holidays": {"sites.loader.holiday_dates"},
     "cryptography": {"broker.provision"},
     "grafana_foundation_sdk": {"services.dashboards.source"},
 }

@@ -42,7 +42,7 @@ from schemas.site.options import (
     TimeOptions,
 )
 from schemas.site.phases import PHASES, phases_of
-from schemas.site.profile import DayProfile, Profile, TimeProfile, day_start, next_midnight, profile_mean
+from schemas.site.profile import DayName, DayProfile, Profile, TimeProfile, day_start, next_midnight, profile_mean
 from schemas.site.references import (
     NETWORK,
     SERVICES,
@@ -88,7 +88,7 @@ class Site(SitePart):
         return [
             *node_faults({name: device.node for name, device in self.devices.items()}, self.network.nodes),
             *device_faults(self.devices, self.zone),
-            *profile_faults(self._profiles_used(), self.profiles),
+            *profile_faults(self.profiles_used(), self.profiles),
             *price_faults(self._tariffs(), self.profiles),
             *group_faults(self.ems, self.devices),
         ]
@@ -97,7 +97,7 @@ class Site(SitePart):
         """By the path of its field."""
         return {"tariff": self.tariff}
 
-    def _profiles_used(self) -> list[tuple[str, str]]:
+    def profiles_used(self) -> list[tuple[str, str]]:
         """Path of every field that names a profile, and the name."""
         used = profiles_of_tariff("tariff", self.tariff)
         for name, device in self.devices.items():
@@ -117,6 +117,7 @@ __all__ = [
     "ClearSky",
     "Connection",
     "DailyChargingSession",
+    "DayName",
     "DayProfile",
     "Device",
     "EmsOptions",

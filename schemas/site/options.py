@@ -17,6 +17,10 @@ class Location(SitePart):
     longitude_deg: Annotated[float, Field(ge=-180, le=180)]
     altitude_m: Annotated[float, Field(ge=-500, le=9000)] = 0.0
     time_zone: str = "Europe/Rome"
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    """ISO 3166-1 alpha-2, such as IT. Whose public holidays count; needed where a profile has a variant for them."""
+    subdivision: Annotated[str, Field(pattern=r"^[A-Z0-9-]{1,10}$")] | None = None
+    """ISO 3166-2 without the country, such as BY, where holidays differ within a country."""
 
     @field_validator("time_zone")
     @classmethod
@@ -27,6 +31,12 @@ class Location(SitePart):
             # OSError: a folder of the database, such as "Europe".
             raise ValueError(f"{value!r} is not in the IANA time zone database") from None
         return value
+
+    @model_validator(mode="after")
+    def _within_a_country(self) -> Self:
+        if self.subdivision is not None and self.country is None:
+            raise ValueError(f"subdivision {self.subdivision} is given without its country")
+        return self
 
 
 class Connection(SitePart):

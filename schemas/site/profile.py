@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -19,8 +21,25 @@ ProfileValues = Annotated[
 QUARTER = timedelta(minutes=15)
 
 
+class DayName(StrEnum):
+    """Days that may differ from the typical one. A holiday goes before its weekday, a weekday before the weekend."""
+
+    MONDAY = "monday"
+    TUESDAY = "tuesday"
+    WEDNESDAY = "wednesday"
+    THURSDAY = "thursday"
+    FRIDAY = "friday"
+    SATURDAY = "saturday"
+    SUNDAY = "sunday"
+    WEEKEND = "weekend"
+    HOLIDAY = "holiday"
+
+
+_WEEK = tuple(DayName)[:7]
+
+
 class DayProfile(SitePart):
-    """A typical day by the local clock: equal steps from 00:00, repeated every day.
+    """A typical day by the local clock: equal steps from 00:00, repeated every day that has no variant.
 
     On the day that begins summer time the values of the hour that does not exist are skipped; on the day that ends
     it those of the hour that exists twice hold twice.
@@ -28,22 +47,42 @@ class DayProfile(SitePart):
 
     type: Literal["day"] = "day"
     values: ProfileValues
+    variants: dict[DayName, ProfileValues] = Field(default_factory=dict)
+    """Values of other days, as many as of the typical one."""
+    holidays: tuple[date, ...] = ()
+    """Local days on which the variant of holidays holds; of every year that is known at least one."""
 
     @model_validator(mode="after")
     def _divides_the_day(self) -> Self:
         count = len(self.values)
         if 86_400 % count or (3600 % self.step_s and self.step_s % 3600):
             raise ValueError(f"{count} values do not divide a day into whole hours, or its hours into equal seconds")
+        for name, values in self.variants.items():
+            if len(values) != count:
+                raise ValueError(f"the variant {name} has {len(values)} values and the typical day {count}")
         return self
 
     @property
     def step_s(self) -> int:
         return 86_400 // len(self.values)
 
+    @cached_property
+    def _holidays(self) -> frozenset[date]:
+        return frozenset(self.holidays)
+
+    def on(self, day: date) -> tuple[float, ...]:
+        """The values of a local day."""
+        if not self.variants:
+            return self.values
+        names = [DayName.HOLIDAY] if day in self._holidays else []
+        names += [_WEEK[day.weekday()], *([DayName.WEEKEND] if day.weekday() >= _WEEK.index(DayName.SATURDAY) else [])]
+        return next((self.variants[name] for name in names if name in self.variants), self.values)
+
     def at(self, time: datetime, zone: ZoneInfo) -> float:
         local = time.astimezone(zone)
         second = local.hour * 3600 + local.minute * 60 + local.second
-        return self.values[second * len(self.values) // 86_400]
+        values = self.on(local.date())
+        return values[second * len(values) // 86_400]
 
     def next_change(self, time: datetime, zone: ZoneInfo) -> datetime:
         """The next instant after ``time`` at which the value may change."""
@@ -65,6 +104,8 @@ class TimeProfile(SitePart):
     start: UtcTime
     step_s: Annotated[int, Field(gt=0, le=86_400)]
     values: ProfileValues
+    origin: str = ""
+    """File and column that the values were read from, for who reads a fault; empty: they were given in place."""
 
     @property
     def end(self) -> datetime:
@@ -73,7 +114,8 @@ class TimeProfile(SitePart):
     def at(self, time: datetime, zone: ZoneInfo) -> float:
         """The first and the last value hold beyond the ends, so that a run may close at ``end`` exactly.
 
-        That a run lies within its profiles is checked when the run is composed, with a clear error.
+        That a run lies within its profiles is checked when the run is composed, with a clear error
+        (`twinswarm.simulation.coverage`).
         """
         index = int((time - self.start).total_seconds() // self.step_s)
         return self.values[min(max(index, 0), len(self.values) - 1)]

@@ -7,6 +7,7 @@ from schemas.site import Site
 from sites.description import SiteDescription
 from sites.loader.box import site_path
 from sites.loader.cross_checks import check_references
+from sites.loader.holiday_dates import add_holidays
 from sites.loader.parts import read_parts
 from sites.loader.tables import Tables
 from sites.loader.text import read_json, read_yaml
@@ -30,6 +31,7 @@ def load_description(path_or_name: str | Path) -> SiteDescription:
     if not isinstance(data, dict):
         raise InputError.one(str(path), "should be a group of fields such as site, location, devices", data)
     parts = read_parts(data, root, Tables(path.parent))
+    add_holidays(parts)
     check_references(parts)
     if parts.faults:
         raise InputError(parts.faults.faults())

@@ -1,5 +1,6 @@
 """Profiles whose values stand in a table."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -26,36 +27,60 @@ def resolved_profile(
     table, faults = tables.table(wanted, path)
     if table is None:
         return INVALID, here, faults
-    missing = [name for name in ("column", "time_column") if getattr(wanted, name, None) not in (None, *table.columns)]
-    if missing:
+    columns = _columns(wanted)
+    if missing := [(where, column) for where, column in columns.items() if column not in table]:
         return (
             INVALID,
             here,
             [
-                Finding(
-                    (*path, name), table.missing(getattr(wanted, name)), repr(getattr(wanted, name)), code=Code.UNKNOWN
-                )
-                for name in missing
+                Finding((*path, *where), table.missing(column), repr(column), code=Code.UNKNOWN)
+                for where, column in missing
             ],
         )
     values, faults = table.numbers(wanted.column, path)
     data: dict[str, Any] = {"type": wanted.type, "values": values}
     if isinstance(wanted, TimeFile):
+        data["origin"] = f"{wanted.file}, column {wanted.column}"
         times = table.times(wanted.time_column, path)
         if isinstance(times, list):
             faults += times
         else:
             data["start"], data["step_s"] = times
-    return (INVALID if faults else data), _places(here, table, wanted.column), faults
+    else:
+        data["variants"] = {}
+        for name, column in wanted.variants.items():
+            data["variants"][name.value], wrong = table.numbers(column, (*path, "variants", name.value))
+            faults += wrong
+    return (INVALID if faults else data), _places(here, table, columns), faults
 
 
-def _places(here: Place | None, table: Table, column: str) -> Place | None:
+def _columns(wanted: DayFile | TimeFile) -> dict[Path_, str]:
+    """By the field that names it, every column that is read."""
+    if isinstance(wanted, TimeFile):
+        return {("column",): wanted.column, ("time_column",): wanted.time_column}
+    return {("column",): wanted.column} | {("variants", name.value): column for name, column in wanted.variants.items()}
+
+
+def _places(here: Place | None, table: Table, columns: Mapping[Path_, str]) -> Place | None:
     """Each value in its line of the table, the rest where the site names the file."""
     if here is None:
         return None
 
-    def value(index: str | int) -> Place | None:
-        return table.place(index, column) if isinstance(index, int) and index < len(table.rows) else None
+    def of(column: str) -> Place:
+        def value(index: str | int) -> Place | None:
+            return table.place(index, column) if isinstance(index, int) and index < len(table.rows) else None
 
-    values = Place(here.file, here.line, here.mark, None, value)
-    return Place(here.file, here.line, here.mark, None, {"values": values})
+        return Place(here.file, here.line, here.mark, None, value)
+
+    variants: dict[str | int, Place] = {
+        where[1]: of(column) for where, column in columns.items() if where[0] == "variants"
+    }
+    parts: dict[str | int, Place] = {
+        "values": of(columns[("column",)]),
+        "variants": Place(here.file, here.line, here.mark, None, variants),
+    }
+    for name in ("column", "time_column"):
+        below = here.part(name)
+        if below is not None:
+            parts[name] = below
+    return Place(here.file, here.line, here.mark, None, parts)

@@ -13,7 +13,8 @@ from schemas.cycle import Course
 from schemas.errors import Code, Fault, InputError, shorten
 from schemas.site import Site
 from twinswarm.deploy.process import Connection
-from twinswarm.simulation.runs import course_of, parse_date, parse_duration
+from twinswarm.simulation.coverage import check_profiles
+from twinswarm.simulation.runs import local_course, parse_date, parse_duration
 from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 
 RUNS = Path("runs")
@@ -297,17 +298,21 @@ def resolved_site(site: str) -> Site:
 
 
 def course(site: Site, date: str | None, length: str | None, begin: str | None = None) -> Course:
-    """``begin``: local time of ``--from``. Without ``length`` until the end of that local day. Raises InputError."""
+    """``begin``: local time of ``--from``. Without ``length`` until the end of that local day. Raises InputError,
+    for a run that the site's profiles do not cover, too.
+    """
     day = None if date is None else parse_date(date)
     span = None if length is None else parse_duration(length)
     try:
-        whole = course_of(site, day, span)
+        whole = local_course(site, day, span)
     except InputError as error:
         raise InputError.one("--for", error.faults[0].what, length, code=error.code) from None
-    if begin is None:
-        return whole
-    t0 = parse_local_time(begin, whole.t0, site, where="--from")
-    return Course(t0, whole.t_end if span is None else t0 + span, whole.step_s)
+    found = whole
+    if begin is not None:
+        t0 = parse_local_time(begin, whole.t0, site, where="--from")
+        found = Course(t0, whole.t_end if span is None else t0 + span, whole.step_s)
+    check_profiles(site, found.t0, found.t_end)
+    return found
 
 
 def history_file(url: str) -> Path:

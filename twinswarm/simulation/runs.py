@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
 from schemas.site import Site, next_midnight
+from twinswarm.simulation.coverage import check_profiles
 
 _DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>m|min|h|d)")
 _UNIT_S = {"m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -40,6 +41,13 @@ def parse_date(text: str) -> date:
 
 
 def course_of(site: Site, day: date | None = None, length: timedelta | None = None) -> Course:
+    """As `local_course`, within the site's profiles. Raises InputError for a run that they do not cover, too."""
+    course = local_course(site, day, length)
+    check_profiles(site, course.t0, course.t_end)
+    return course
+
+
+def local_course(site: Site, day: date | None = None, length: timedelta | None = None) -> Course:
     """From local midnight of ``day`` (the site's own when None) for ``length``; None: that local day.
 
     A local day has 23, 24 or 25 hours. Days of ``length`` are spans of 24 hours. Raises InputError when the run is not

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from twinswarm.cli.output import Output
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 if TYPE_CHECKING:
+    from schemas.site import Site
     from services.analysis.run_result import RunResult
     from twinswarm.cli.live import Show
     from twinswarm.simulation.pipeline import Order
@@ -95,9 +96,7 @@ def up(
         raise InputError.one("--port", what, port, code=Code.CONFLICT)
     if from_now:
         _check_now(factor, speed, {"--date": date, "--from": begin})
-    order = _order(site, case, storage, reference, date, length, history, begin)
-    if from_now:
-        order = _beginning_now(order, length)
+    order = _order(site, case, storage, reference, date, length, history, begin, from_now=from_now)
     _prepare(order.history, report)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
@@ -176,12 +175,15 @@ def _order(
     length: str | None,
     history: str,
     begin: str | None = None,
+    *,
+    from_now: bool = False,
 ) -> "Order":
     from twinswarm.simulation.pipeline import Order
 
     file = options.history_file(history)
     chosen = options.variant(site, case, storage, reference)
-    return Order(chosen.site, options.course(chosen.site, date, length, begin), storage, reference, file)
+    course = _from_now(chosen.site, length) if from_now else options.course(chosen.site, date, length, begin)
+    return Order(chosen.site, course, storage, reference, file)
 
 
 def _check_now(factor: float | None, speed: str, others: Mapping[str, object]) -> None:
@@ -192,13 +194,15 @@ def _check_now(factor: float | None, speed: str, others: Mapping[str, object]) -
         raise InputError.one("--speed", what, speed, code=Code.CONFLICT)
 
 
-def _beginning_now(order: "Order", length: str | None) -> "Order":
-    """The order from now on; without a length as long as a run may be."""
+def _from_now(site: "Site", length: str | None) -> Course:
+    """From now on; without a length as long as a run may be. Raises InputError."""
+    from twinswarm.simulation.coverage import check_profiles
     from twinswarm.simulation.runs import MOST, parse_duration
 
     t0 = datetime.now(UTC)
     t_end = t0 + (MOST if length is None else parse_duration(length))
-    return replace(order, course=Course(t0, t_end, order.course.step_s))
+    check_profiles(site, t0, None if length is None else t_end)
+    return Course(t0, t_end, site.time.step_s)
 
 
 def _prepare(history: Path, report: Path | None) -> None:

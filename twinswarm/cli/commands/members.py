@@ -227,6 +227,7 @@ def clock(
     from twinswarm.deploy.clock_order import ClockOrder
     from twinswarm.deploy.clock_process import run_clock
     from twinswarm.simulation.compose import members
+    from twinswarm.simulation.coverage import check_profiles
     from twinswarm.simulation.runs import new_run_id, parse_duration
 
     if live:
@@ -247,6 +248,9 @@ def clock(
     if not (live or from_now):
         course = options.course(chosen, date, length)
         t0, span = course.t0, course.t_end - course.t0
+    elif from_now:
+        now = utc_now()
+        check_profiles(chosen, now, None if span is None else now + span)
     order = ClockOrder(
         run=new_run_id(utc_now()),
         t0=t0,
