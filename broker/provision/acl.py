@@ -6,7 +6,7 @@ from schemas.roles import read_filters, write_filters
 from schemas.topics import Channel, Kind, client_id, topic_filter
 
 PROVISIONER = "provision"
-"""Identity of `broker.provision.eviction`, which declares a revoked device offline. It exists for seconds at a time."""
+"""The identity of `broker.provision.end_session`, which declares a revoked device offline. It exists for seconds."""
 
 
 def access_list(site: str, clients: Mapping[str, Kind | None]) -> str:

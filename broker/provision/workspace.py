@@ -125,7 +125,7 @@ def revoke_client(root: Path, name: str, now: datetime) -> Revoked:
     """Puts all certificates of a name on the list of the revoked, takes its rights and its key file away.
 
     May be repeated. A broker that runs has to read both files anew, and a session that is open goes on without
-    rights until it ends: see `broker.provision.eviction`. Raises InputError for a name that never was there.
+    rights until it ends: see `broker.provision.end_session`. Raises InputError for a name that never was there.
     """
     with alone_in(root), _Workspace.existing(root, now).telling() as work:
         return _revoke_client(work, name, now)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from schemas.errors import InputError
+from schemas.errors import Code, InputError
 from schemas.site import Site
 from sites.description import SiteDescription
 from sites.loader.box import site_path
@@ -29,7 +29,9 @@ def load_description(path_or_name: str | Path) -> SiteDescription:
     path = site_path(path_or_name)
     data, root = read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(data, dict):
-        raise InputError.one(str(path), "should be a group of fields such as site, location, devices", data)
+        raise InputError.one(
+            str(path), "should be a group of fields such as site, location, devices", data, code=Code.FORMAT
+        )
     parts = read_parts(data, root, Tables(path.parent))
     add_holidays(parts)
     check_references(parts)

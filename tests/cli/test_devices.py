@@ -16,7 +16,7 @@ from broker.transport import Delivery
 from schemas.examples import examples
 from schemas.topics import Channel, topic_filter
 from schemas.wire import encode
-from services.monitor.roster import Roster
+from services.monitor.discovery import Roster
 from tests.cli.calling import COMMAND, call, plain_environment
 
 HEAVY = ("numpy", "pandas", "xarray", "highspy", "matplotlib", "scipy", "rich")
@@ -70,7 +70,7 @@ def test_a_twin_is_seen_with_birth_state_and_age(broker: str, tmp_path: Path) ->
 def test_another_site_is_empty(broker: str, tmp_path: Path) -> None:
     done = call("devices", "--broker", broker, "--site", "elsewhere", "--wait", "0.3", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stdout == f"nobody was heard of on {broker}\n"
+    assert done.stdout == f"no participant was found on {broker}\n"
 
 
 def test_a_charger_is_a_small_process(twin: subprocess.Popen[bytes]) -> None:
@@ -103,16 +103,16 @@ def _example(channel: Channel, *, retained: bool, run: str | None = None, seq: i
 def test_the_age_of_a_live_message_is_since_it_came() -> None:
     roster = Roster()
     roster.note(_example(Channel.TELEMETRY, retained=False, run="20240516T220000.000000Z-5f0c"), NOW)
-    (heard,) = roster
-    assert roster.age_s(heard, NOW + timedelta(seconds=2)) == 2.0
-    assert (heard.power_kw, heard.soc_frac) == (-11.5, 0.7)
+    (seen,) = roster
+    assert roster.age_s(seen, NOW + timedelta(seconds=2)) == 2.0
+    assert (seen.power_kw, seen.soc_frac) == (-11.5, 0.7)
 
 
 def test_the_age_of_a_retained_message_is_by_its_stamp_outside_of_runs() -> None:
     roster = Roster()
     roster.note(_example(Channel.BIRTH, retained=True), NOW)
-    (heard,) = roster
-    assert roster.age_s(heard, NOW) == 30.0
+    (seen,) = roster
+    assert roster.age_s(seen, NOW) == 30.0
 
 
 def test_in_lockstep_a_retained_stamp_tells_no_age() -> None:
@@ -120,16 +120,16 @@ def test_in_lockstep_a_retained_stamp_tells_no_age() -> None:
     run = "20240516T220000.000000Z-5f0c"
     roster.note(_example(Channel.RUN, retained=True, run=run), NOW)
     roster.note(_example(Channel.BIRTH, retained=True, run=run), NOW)
-    assert [roster.age_s(heard, NOW) for heard in roster] == [None, None]
-    assert roster.sessions["fit-g2v"][0] == run
+    assert [roster.age_s(seen, NOW) for seen in roster] == [None, None]
+    assert roster.runs["fit-g2v"][0] == run
 
 
 def test_a_goodbye_is_stamped_with_the_time_of_the_machine() -> None:
     roster = Roster()
     run = "20240516T220000.000000Z-5f0c"
     roster.note(_example(Channel.STATE, retained=True, run=run, seq=0), NOW)
-    (heard,) = roster
-    assert roster.age_s(heard, NOW) == 30.0
+    (seen,) = roster
+    assert roster.age_s(seen, NOW) == 30.0
 
 
 def test_a_set_point_is_no_sign_of_its_device() -> None:

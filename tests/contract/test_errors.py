@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from schemas.errors import Code, Fault, InputError, RemoteMessageError, RunFailedError, faults_of
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = ("schemas", "broker", "runtime", "twin_devices", "services", "twinswarm")
+PRODUCT = ("schemas", "broker", "runtime", "twin_devices", "services", "sites", "twinswarm")
 
 
 def test_every_code_is_described_once() -> None:

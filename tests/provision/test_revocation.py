@@ -13,8 +13,8 @@ import pytest
 
 from broker.address import Credentials
 from broker.mqtt import MqttTransport
-from broker.provision import eviction
-from broker.provision.eviction import end_session
+from broker.provision import end_session as ending
+from broker.provision.end_session import end_session
 from broker.provision.identity import Identity
 from broker.provision.reload import reload_mosquitto
 from broker.provision.workspace import add_client, open_authority, provision_site, revoke_client
@@ -287,9 +287,9 @@ def test_a_broker_takes_the_list_that_it_finds_though_it_is_older(secured: Secur
 
     def refused_becomes(wanted: bool) -> bool:
         deadline = time.monotonic() + PATIENCE_S
-        while eviction._refused(secured.address, authority, stolen) is not wanted and time.monotonic() < deadline:
+        while ending._refused(secured.address, authority, stolen) is not wanted and time.monotonic() < deadline:
             time.sleep(0.05)
-        return eviction._refused(secured.address, authority, stolen) is wanted
+        return ending._refused(secured.address, authority, stolen) is wanted
 
     revoke_client(secured.folder.root, "ev1", now())
     reload_mosquitto(secured.pid)

@@ -16,7 +16,7 @@ from twinswarm.cli.output import Output, busy
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from services.monitor.roster import Heard, Roster
+    from services.monitor.discovery import Roster, Seen
 
 
 def devices(
@@ -54,7 +54,7 @@ def devices(
         twinswarm devices --broker mqtts://broker:8883 --cafile ca.pem --site fit-g2v --wait 30
     """
     from broker.mqtt import MqttTransport
-    from services.monitor.roster import listen
+    from services.monitor.discovery import listen
 
     output = Output.to(json)
     wanted = "+" if site is None else site_id(site)
@@ -71,7 +71,7 @@ def devices(
         transport.close()
     now = datetime.now(UTC)
     output.write({"broker": str(connection.address), "waited_s": wait, **roster.json(now)})
-    _tell(roster, now, str(connection.address), output.console)
+    _show(roster, now, str(connection.address), output.console)
 
 
 def site_id(text: str) -> str:
@@ -83,45 +83,45 @@ def site_id(text: str) -> str:
     return load_site(text).site
 
 
-def _tell(roster: "Roster", now: datetime, address: str, console: "Console") -> None:
+def _show(roster: "Roster", now: datetime, address: str, console: "Console") -> None:
     from rich.table import Table
 
-    for site, (run, session) in sorted(roster.sessions.items()):
-        life = f"ended {session.ended:%Y-%m-%d %H:%M:%S} UTC" if session.ended else "live"
-        told = f"{site}: session {session.mode}, {'simulated' if session.simulated else 'real'}, {life}, run {run}"
-        console.print(told, markup=False, soft_wrap=True)
+    for site, (run_id, run) in sorted(roster.runs.items()):
+        state = f"ended {run.ended:%Y-%m-%d %H:%M:%S} UTC" if run.ended else "in progress"
+        line = f"{site}: run {run_id}, {run.mode}, {'simulated' if run.simulated else 'real'}, {state}"
+        console.print(line, markup=False, soft_wrap=True)
     everybody = list(roster)
     if not everybody:
-        console.print(f"nobody was heard of on {address}", markup=False, soft_wrap=True)
+        console.print(f"no participant was found on {address}", markup=False, soft_wrap=True)
         return
     table = Table(title=f"On {address}", title_style="bold", title_justify="left")
-    several = len({heard.site for heard in everybody}) > 1
+    several = len({seen.site for seen in everybody}) > 1
     heads = (("site",) if several else ()) + ("device", "kind", "state", "time", "nameplate", "last message", "boot")
     for head in heads:
         table.add_column(head, overflow="fold")
-    for heard in everybody:
-        row = _row(heard, roster.age_s(heard, now))
-        table.add_row(*((heard.site, *row) if several else row))
+    for seen in everybody:
+        row = _row(seen, roster.age_s(seen, now))
+        table.add_row(*((seen.site, *row) if several else row))
     console.print(table)
     if roster.rejected:
         console.print(f"{roster.rejected} messages were not of the contract", style="yellow")
 
 
-def _row(heard: "Heard", age_s: float | None) -> tuple[str, ...]:
+def _row(seen: "Seen", age_s: float | None) -> tuple[str, ...]:
     from rich.markup import escape
 
-    birth = heard.birth
-    state = "\N{EN DASH}" if heard.state is None else str(heard.state.state)
+    birth = seen.birth
+    state = "\N{EN DASH}" if seen.state is None else str(seen.state.state)
     colour = {"online": "green", "fault": "red"}.get(state, "dim")
     age = "\N{EN DASH}" if age_s is None else f"{_spoken(age_s)} ago"
     return (
-        heard.device,
-        str(heard.kind),
-        f"[{colour}]{state}[/]" + (f"\n{escape(heard.state.reason)}" if heard.state and heard.state.reason else ""),
+        seen.device,
+        str(seen.kind),
+        f"[{colour}]{state}[/]" + (f"\n{escape(seen.state.reason)}" if seen.state and seen.state.reason else ""),
         "\N{EN DASH}" if birth is None else " ".join(birth.time_modes),
         "no birth" if birth is None else birth.nameplate.text,
-        age if heard.channel is None else f"{heard.channel}, {age}",
-        "\N{EN DASH}" if heard.stamp is None else escape(heard.stamp.boot),
+        age if seen.channel is None else f"{seen.channel}, {age}",
+        "\N{EN DASH}" if seen.stamp is None else escape(seen.stamp.boot),
     )
 
 

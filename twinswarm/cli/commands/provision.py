@@ -249,7 +249,7 @@ def revoke(
         twinswarm provision revoke ev9 --broker mqtts://localhost:8883 --pid 4711
         twinswarm provision revoke ev9 --broker mqtts://localhost:8883  waits until you send SIGHUP
     """
-    from broker.provision.eviction import end_session
+    from broker.provision.end_session import end_session
     from broker.provision.layout import Folder
     from broker.provision.register import load_register
     from broker.provision.workspace import open_authority, revoke_client

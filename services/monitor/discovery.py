@@ -1,4 +1,4 @@
-"""Who is on a broker: what was heard of every participant while listening."""
+"""Finds out who is on a broker: the newest message of each participant while listening."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from schemas.wire import decode
 
 
 @dataclass
-class Heard:
-    """One participant. ``last`` is its newest message: its channel, when it came in, and whether it was retained."""
+class Seen:
+    """One participant, with what its messages say. ``stamp`` and ``channel`` are those of its newest message."""
 
     site: str
     kind: Kind
@@ -28,34 +28,34 @@ class Heard:
     arrived: datetime | None = None
     """Machine time; None: only retained messages came."""
 
-    def age_s(self, now: datetime, session: Run | None) -> float | None:
+    def age_s(self, now: datetime, run: Run | None) -> float | None:
         """Machine seconds since its last message.
 
-        Of a retained message only the stamp tells, in the time that held when it was sent: the machine's outside a
-        run, the session's in wall time. In lock-step it says nothing of it, save that of a goodbye or last will,
-        which are outside the run's counts (seq 0): None.
+        For a retained message the stamp decides. Its time is the machine's outside a run, and the run's in wall time.
+        In lock-step it says nothing about the machine's time, except in a goodbye or a last will, which are outside
+        the run's counts (seq 0). None: not known.
         """
         if self.arrived is not None:
             return (now - self.arrived).total_seconds()
         if self.stamp is None:
             return None
-        lockstep = session is None or session.mode is TimeMode.LOCKSTEP
+        lockstep = run is None or run.mode is TimeMode.LOCKSTEP
         if self.stamp.run is None or (lockstep and self.stamp.seq == 0):
             return (now - self.stamp.ts).total_seconds()
-        if session is None or lockstep:
+        if run is None or lockstep:
             return None
-        return (session.time_at(now) - self.stamp.ts).total_seconds() / (session.speed or 1.0)
+        return (run.time_at(now) - self.stamp.ts).total_seconds() / (run.speed or 1.0)
 
 
 @dataclass
 class Roster:
     """Everybody of one or more sites, by (site, kind, device)."""
 
-    heard: dict[tuple[str, Kind, str], Heard] = field(default_factory=dict)
-    sessions: dict[str, tuple[str | None, Run]] = field(default_factory=dict)
-    """By site: run and session, as retained last."""
+    seen: dict[tuple[str, Kind, str], Seen] = field(default_factory=dict)
+    runs: dict[str, tuple[str | None, Run]] = field(default_factory=dict)
+    """By site: the identifier and the message of the run that is retained."""
     rejected: int = 0
-    """Messages that are not of the contract."""
+    """How many messages were not of the contract."""
 
     def note(self, delivery: Delivery, now: datetime) -> None:
         if delivery.retained and not delivery.payload:
@@ -67,64 +67,62 @@ class Roster:
             self.rejected += 1
             return
         if isinstance(body, Run):
-            self.sessions[topic.site] = (stamp.run, body)
+            self.runs[topic.site] = (stamp.run, body)
         if topic.channel is Channel.SETPOINT:
-            return  # the EMS speaks there, on the device's topic
+            return  # it is the EMS' message, on the device's topic
         who = (topic.site, topic.kind, topic.device)
-        heard = self.heard.setdefault(who, Heard(*who))
-        self._learn(heard, body)
+        seen = self.seen.setdefault(who, Seen(*who))
+        self._learn(seen, body)
         if not delivery.retained:
-            heard.arrived = now
-        if not delivery.retained or heard.stamp is None or (heard.arrived is None and stamp.ts >= heard.stamp.ts):
-            heard.stamp, heard.channel = stamp, topic.channel
+            seen.arrived = now
+        if not delivery.retained or seen.stamp is None or (seen.arrived is None and stamp.ts >= seen.stamp.ts):
+            seen.stamp, seen.channel = stamp, topic.channel
 
     @staticmethod
-    def _learn(heard: Heard, body: Body) -> None:
+    def _learn(seen: Seen, body: Body) -> None:
         if isinstance(body, Birth):
-            heard.birth = body
+            seen.birth = body
         elif isinstance(body, State):
-            heard.state = body
+            seen.state = body
         elif isinstance(body, Telemetry):
             vehicle = getattr(body, "vehicle", None)
-            heard.power_kw = body.power_kw
-            heard.soc_frac = getattr(body, "soc_frac", None) if vehicle is None else vehicle.soc_frac
+            seen.power_kw = body.power_kw
+            seen.soc_frac = getattr(body, "soc_frac", None) if vehicle is None else vehicle.soc_frac
 
-    def __iter__(self) -> Iterator[Heard]:
-        return iter([self.heard[who] for who in sorted(self.heard)])
+    def __iter__(self) -> Iterator[Seen]:
+        return iter([self.seen[who] for who in sorted(self.seen)])
 
     def json(self, now: datetime) -> dict[str, Any]:
         """For a program; ages in machine seconds, powers in kW."""
         return {
-            "sessions": {
-                site: {"run": run, **session.model_dump(mode="json")} for site, (run, session) in self.sessions.items()
-            },
-            "devices": [self._device(heard, now) for heard in self],
+            "runs": {site: {"run": run_id, **run.model_dump(mode="json")} for site, (run_id, run) in self.runs.items()},
+            "devices": [self._device(seen, now) for seen in self],
             "rejected": self.rejected,
         }
 
-    def _device(self, heard: Heard, now: datetime) -> dict[str, Any]:
-        birth, stamp = heard.birth, heard.stamp
+    def _device(self, seen: Seen, now: datetime) -> dict[str, Any]:
+        birth, stamp = seen.birth, seen.stamp
         return {
-            "site": heard.site,
-            "device": heard.device,
-            "kind": str(heard.kind),
-            "state": None if heard.state is None else str(heard.state.state),
-            "reason": None if heard.state is None else heard.state.reason,
+            "site": seen.site,
+            "device": seen.device,
+            "kind": str(seen.kind),
+            "state": None if seen.state is None else str(seen.state.state),
+            "reason": None if seen.state is None else seen.state.reason,
             "time_modes": None if birth is None else [str(mode) for mode in birth.time_modes],
             "nameplate": None if birth is None else birth.nameplate.model_dump(mode="json"),
             "software": None if birth is None else birth.software,
-            "power_kw": heard.power_kw,
-            "soc_frac": heard.soc_frac,
+            "power_kw": seen.power_kw,
+            "soc_frac": seen.soc_frac,
             "boot": None if stamp is None else stamp.boot,
-            "last_channel": None if heard.channel is None else str(heard.channel),
+            "last_channel": None if seen.channel is None else str(seen.channel),
             "last_ts": None if stamp is None else stamp.ts.isoformat(),
-            "age_s": self.age_s(heard, now),
+            "age_s": self.age_s(seen, now),
         }
 
-    def age_s(self, heard: Heard, now: datetime) -> float | None:
-        """See `Heard.age_s`."""
-        session = self.sessions.get(heard.site)
-        return heard.age_s(now, None if session is None else session[1])
+    def age_s(self, seen: Seen, now: datetime) -> float | None:
+        """See `Seen.age_s`."""
+        _, run = self.runs.get(seen.site, (None, None))
+        return seen.age_s(now, run)
 
 
 def listen(transport: Transport, seconds: float, monotonic: Callable[[], float], utc: Callable[[], datetime]) -> Roster:
