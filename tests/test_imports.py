@@ -79,6 +79,8 @@ LIGHT: dict[str, set[str]] = {
     "twin_devices.meter": {"numpy", "pandas", "xarray", "highspy", "scipy", "matplotlib", "pvlib"},
     "schemas.site": {"numpy", "pandas", "ruamel"},
     "services.forecast": {"numpy", "pandas", "pvlib"},
+    "twinswarm": {"numpy", "pydantic", "paho", "typer", "rich", "schemas", "services"},
+    "twinswarm.pytest_plugin": {"numpy", "pydantic", "paho", "typer", "schemas", "services"},
 }
 
 

@@ -111,13 +111,19 @@ class Ems:
         if isinstance(problem, Unplannable):
             return self._without(turn, problem.reason)
         self._flat = (turn.t.astimezone(self._site.zone).date().isoformat(), problem.flat_reference_kw)
+        decision = self._plan(problem)
+        if isinstance(decision, NoSolution):
+            return self._without(turn, decision.reason)
+        self._previous = decision.plan
+        return decision
+
+    def _plan(self, problem: Problem) -> Decision | NoSolution:
+        """What to do in the problem's steps. `services.ems.algorithm` puts another algorithm in this place."""
         solution = self._solver.solve(problem)
         self._solve_s = self._solver.solve_s
         if isinstance(solution, NoSolution):
-            return self._without(turn, solution.reason)
-        decision = decision_of(solution, self._epoch, mode)
-        self._previous = decision.plan
-        return decision
+            return solution
+        return decision_of(solution, self._epoch, self._site.ems.mode)
 
     def _without(self, turn: Turn, reason: str) -> Decision:
         """No usable solution: the previous plan, shifted; without one, every device follows its fallback."""

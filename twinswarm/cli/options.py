@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from schemas.errors import Code, Fault, InputError, shorten
 from schemas.site import Site
 from twinswarm.deploy.process import Connection
 from twinswarm.simulation.coverage import check_profiles
-from twinswarm.simulation.runs import local_course, parse_date, parse_duration
+from twinswarm.simulation.runs import local_course, local_instant, parse_date, parse_duration
 from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 
 RUNS = Path("runs")
@@ -309,7 +308,7 @@ def course(site: Site, date: str | None, length: str | None, begin: str | None =
         raise InputError.one("--for", error.faults[0].what, length, code=error.code) from None
     found = whole
     if begin is not None:
-        t0 = parse_local_time(begin, whole.t0, site, where="--from")
+        t0 = local_instant(begin, whole.t0, site, where="--from")
         found = Course(t0, whole.t_end if span is None else t0 + span, whole.step_s)
     check_profiles(site, found.t0, found.t_end)
     return found
@@ -348,25 +347,6 @@ def refuse_beside(option: str, others: Mapping[str, object]) -> None:
     ]
     if faults:
         raise InputError(faults)
-
-
-def parse_local_time(text: str, midnight: datetime, site: Site, *, where: str = "--at") -> datetime:
-    """``10:15`` on the local day that begins at ``midnight`` (UTC). Raises InputError unless it begins a step.
-
-    An hour that the clocks leave out does not exist; of one that comes twice the first is meant.
-    """
-    try:
-        clock = datetime.strptime(text, "%H:%M").time()
-    except ValueError:
-        raise InputError.one(where, "a local time is written 10:15", text, code=Code.FORMAT) from None
-    local = datetime.combine(midnight.astimezone(site.zone).date(), clock, site.zone)
-    at = local.astimezone(midnight.tzinfo)
-    if at.astimezone(site.zone).time() != clock:
-        raise InputError.one(where, f"this day has no such hour: clocks change in {site.zone}", text, code=Code.RANGE)
-    if (at - midnight).total_seconds() % site.time.step_s:
-        what = f"a step of {site.time.step_s} s is to begin then, counted from midnight"
-        raise InputError.one(where, what, text, code=Code.RANGE)
-    return at
 
 
 def connection(

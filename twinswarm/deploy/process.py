@@ -27,6 +27,7 @@ from schemas.site import Site
 from schemas.topics import client_id
 
 if TYPE_CHECKING:
+    from services.ems.algorithm import Algorithm
     from twinswarm.simulation.compose import Recording
 
 LOG = logging.getLogger("twinswarm")
@@ -93,8 +94,12 @@ def run_member(
     history: Path | None,
     life: Life,
     disk_low_bytes: int | None = None,
+    algorithm: "Algorithm | None" = None,
 ) -> None:
-    """Serves one participant until it is told to stop. Raises TwinswarmError."""
+    """Serves one participant until it is told to stop. Raises TwinswarmError.
+
+    ``algorithm``: what the EMS plans with in the place of the optimiser.
+    """
     from broker.heartbeat import Heartbeat
     from broker.mqtt import MqttTransport
     from runtime.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
@@ -106,7 +111,7 @@ def run_member(
 
     heartbeat = Heartbeat(life.heartbeat)
     Host(
-        make=maker(site, device, None if history is None else _recording(history, disk_low_bytes)),
+        make=maker(site, device, None if history is None else _recording(history, disk_low_bytes), algorithm),
         transport=lambda mode: MqttTransport(
             connection.address,
             client_id(site.site, device),

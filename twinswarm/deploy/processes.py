@@ -3,12 +3,19 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schemas.site import OnSilence, Site
 from services.clock.lockstep import CLOCK
 from twinswarm.deploy.clock_order import ClockOrder
 from twinswarm.deploy.process import Connection
 from twinswarm.deploy.supervisor import Death, Supervisor
+
+if TYPE_CHECKING:
+    from services.ems.algorithm import Algorithm
+    from twinswarm.deploy.threads import ThreadedSwarm
+
+EMS = "ems"
 
 
 @dataclass
@@ -20,7 +27,11 @@ class ProcessSwarm:
     connection: Connection
     history: Path
     folder: Path
+    algorithm: "Algorithm | None" = None
+    """What the EMS plans with in the place of the optimiser: a function of this process, so that EMS is a thread."""
     supervisor: Supervisor = field(init=False)
+
+    _own_ems: "ThreadedSwarm | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         dropped = frozenset(self.site.devices) if self.site.time.on_silence is OnSilence.DROP else frozenset()
@@ -32,6 +43,12 @@ class ProcessSwarm:
         return self.folder / "site.json"
 
     def start(self, device: str) -> None:
+        if device == EMS and self.algorithm is not None:
+            from twinswarm.deploy.threads import ThreadedSwarm
+
+            self._own_ems = ThreadedSwarm(self.site, self.order, self.connection, self.history, self.algorithm)
+            self._own_ems.start(device)
+            return
         self.supervisor.start(device, self._command(device))
 
     def _command(self, device: str) -> list[str]:
@@ -52,10 +69,14 @@ class ProcessSwarm:
         return [sys.executable, "-P", "-m", "twinswarm.deploy.process", device, *given, "--lifeline"]
 
     def watch(self) -> list[Death]:
+        if self._own_ems is not None:
+            self._own_ems.watch()
         return self.supervisor.watch()
 
     def finished(self, device: str) -> bool:
         return self.supervisor.finished(device)
 
     def stop(self) -> None:
+        if self._own_ems is not None:
+            self._own_ems.stop()
         self.supervisor.stop()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from broker.mqtt import MqttTransport
 from runtime.checkpoint import MemoryCheckpoint
@@ -20,6 +21,9 @@ from twinswarm.deploy.clock_process import drive_clock
 from twinswarm.deploy.process import Connection, utc_now
 from twinswarm.deploy.supervisor import Death
 from twinswarm.simulation.compose import Recording, maker
+
+if TYPE_CHECKING:
+    from services.ems.algorithm import Algorithm
 
 
 @dataclass
@@ -37,6 +41,8 @@ class ThreadedSwarm:
     order: ClockOrder
     connection: Connection
     history: Path
+    algorithm: "Algorithm | None" = None
+    """What the EMS plans with in the place of the optimiser."""
     _threads: dict[str, _Thread] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -61,7 +67,7 @@ class ThreadedSwarm:
 
         store = HistoryStore(self.history) if device == "recorder" else None
         host = Host(
-            make=maker(self.site, device, None if store is None else Recording(store)),
+            make=maker(self.site, device, None if store is None else Recording(store), self.algorithm),
             transport=lambda mode: self._connect(device, persistent=device == "recorder" and mode is TimeMode.WALL),
             lockstep_store=MemoryCheckpoint(),
             wall_store=MemoryCheckpoint(),

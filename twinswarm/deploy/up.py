@@ -97,6 +97,63 @@ def _check_port(port: int) -> None:
             raise InputError.one("--port", what, port, code=Code.IN_USE) from None
 
 
+@dataclass
+class StartedRun:
+    """A run whose broker is there. ``start`` brings up the participants; `prepared` ends all of it."""
+
+    run: str
+    site: Site
+    connection: Connection
+    participants: "Swarm"
+    attach: frozenset[str]
+
+    def start(self) -> None:
+        """Starts everybody but those that the user runs, the clock last."""
+        for device in members(self.site):
+            if device not in self.attach:
+                self.participants.start(device)
+        self.participants.start(CLOCK)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the clock has carried the run to its end."""
+        return self.participants.finished(CLOCK)
+
+    def observer(self) -> MqttTransport:
+        """A connection, not connected yet, in the name of those who only look."""
+        name = client_id(self.site.site, OBSERVER)
+        return MqttTransport(self.connection.address, name, self.connection.credentials_of(OBSERVER))
+
+
+@contextmanager
+def prepared(order: Order, how: How) -> Iterator[StartedRun]:
+    """A run with its broker, not started yet. While this lasts other commands on this machine find the broker.
+
+    Raises TwinswarmError; whatever happens, no process is left behind.
+    """
+    site = order.taking_part
+    _check_attached(site, how.attach)
+    run = new_run_id(utc_now())
+    folder = how.workdir / run
+    folder.mkdir(parents=True, exist_ok=True)
+    with broker_for(how, folder / "logs") as connection, announced(site.site, run, connection.address):
+        length = None if how.endless else order.course.t_end - order.course.t0
+        t0 = None if how.from_now else order.course.t0
+        clock = ClockOrder(run=run, t0=t0, length=length, allowed=None, speed=how.speed)
+        swarm: Swarm
+        if how.one_process:
+            swarm = ThreadedSwarm(site, clock, connection, order.history, order.algorithm)
+        else:
+            swarm = ProcessSwarm(site, clock, connection, order.history, folder, order.algorithm)
+        started = StartedRun(run, site, connection, swarm, how.attach)
+        if how.external:
+            check_site_is_free(started.observer(), site.site, how.mode, how.attach)
+        try:
+            yield started
+        finally:
+            swarm.stop()
+
+
 def conduct_swarm(
     order: Order,
     how: How,
@@ -106,48 +163,29 @@ def conduct_swarm(
 ) -> RunResult:
     """Runs a day as a swarm of processes, records it, and compares it with its reference.
 
-    ``on_news`` is told of processes that died, ``on_broker`` where the broker is, once it is there. While it runs,
-    other commands on this machine find the broker. Raises TwinswarmError; whatever happens, no process is left behind.
+    ``on_news`` is told of processes that died, ``on_broker`` where the broker is, once it is there. Raises
+    TwinswarmError; whatever happens, no process is left behind.
     """
-    site = order.taking_part
-    _check_attached(site, how.attach)
     began = time.perf_counter()
-    run = new_run_id(utc_now())
-    folder = how.workdir / run
-    folder.mkdir(parents=True, exist_ok=True)
-    with broker_for(how, folder / "logs") as connection, announced(site.site, run, connection.address):
+    with prepared(order, how) as started:
         if on_broker is not None:
-            on_broker(connection.address)
-        observer = MqttTransport(
-            connection.address, client_id(site.site, OBSERVER), connection.credentials_of(OBSERVER)
-        )
-        if how.external:
-            check_site_is_free(observer, site.site, how.mode, how.attach)
-        length = None if how.endless else order.course.t_end - order.course.t0
-        t0 = None if how.from_now else order.course.t0
-        clock = ClockOrder(run=run, t0=t0, length=length, allowed=None, speed=how.speed)
-        swarm: Swarm
-        if how.one_process:
-            swarm = ThreadedSwarm(site, clock, connection, order.history)
-        else:
-            swarm = ProcessSwarm(site, clock, connection, order.history, folder)
-        observer.connect([topic_filter(site.site, channel=channel) for channel in _WATCHED])
+            on_broker(started.connection.address)
+        observer = started.observer()
+        observer.connect([topic_filter(started.site.site, channel=channel) for channel in _WATCHED])
         try:
-            for device in members(site):
-                if device not in how.attach:
-                    swarm.start(device)
-            swarm.start(CLOCK)
-            while not swarm.finished(CLOCK):
-                for death in swarm.watch():
+            started.start()
+            while not started.finished:
+                for death in started.participants.watch():
                     if on_news is not None:
                         on_news(str(death))
                 _observe(observer, on_message)
             if how.mode is TimeMode.WALL:
                 _linger(observer, on_message)
         finally:
-            swarm.stop()
+            # Everybody first: what they say as they end is still taken.
+            started.participants.stop()
             observer.close()
-    return settle(order.history, run, order.reference, time.perf_counter() - began)
+    return settle(order.history, started.run, order.reference, time.perf_counter() - began)
 
 
 class Swarm(Protocol):

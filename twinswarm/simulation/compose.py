@@ -10,6 +10,7 @@ from schemas.participant import Participant
 from schemas.site import NETWORK, SERVICES, Meter, Site
 
 if TYPE_CHECKING:
+    from services.ems.algorithm import Algorithm
     from services.history.store import HistoryStore
 
 
@@ -39,8 +40,12 @@ def _is_real_pcc(device: object) -> bool:
     return isinstance(device, Meter) and device.role is MeterRole.PCC
 
 
-def maker(site: Site, device: str, recording: Recording | None = None) -> Callable[[], Participant]:
+def maker(
+    site: Site, device: str, recording: Recording | None = None, algorithm: "Algorithm | None" = None
+) -> Callable[[], Participant]:
     """How to build one participant, fresh for every life. Imports only what this one needs.
+
+    ``algorithm``: what the EMS plans with in the place of the optimiser.
 
     Raises InputError for an identifier that the site does not have, and for a recorder without a recording.
     """
@@ -55,9 +60,7 @@ def maker(site: Site, device: str, recording: Recording | None = None) -> Callab
     if device == "recorder":
         return _recorder(site, recording)
     if device == "ems":
-        from services.ems.participant import Ems
-
-        return lambda: Ems(site)
+        return _ems(site, algorithm)
     if device == "forecast":
         from services.forecast.forecast import Forecast
         from twin_devices.pv_source import pv_power
@@ -73,6 +76,16 @@ def maker(site: Site, device: str, recording: Recording | None = None) -> Callab
         device,
         code=Code.UNKNOWN,
     )
+
+
+def _ems(site: Site, algorithm: "Algorithm | None") -> Callable[[], Participant]:
+    if algorithm is not None:
+        from services.ems.algorithm import AlgorithmEms
+
+        return lambda: AlgorithmEms(site, algorithm)
+    from services.ems.participant import Ems
+
+    return lambda: Ems(site)
 
 
 def _recorder(site: Site, recording: Recording | None) -> Callable[[], Participant]:

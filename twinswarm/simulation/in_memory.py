@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from runtime.in_memory import run_direct
 from schemas.cycle import Course
@@ -13,6 +14,9 @@ from services.clock.lockstep import lockstep_run
 from twinswarm.simulation.compose import Recording, maker, members
 from twinswarm.simulation.runs import new_run_id
 
+if TYPE_CHECKING:
+    from services.ems.algorithm import Algorithm
+
 
 def run_in_memory(
     site: Site,
@@ -20,16 +24,17 @@ def run_in_memory(
     recording: Recording | None,
     on_phase: Callable[[int, Phase, datetime], None] | None = None,
     on_message: Callable[[Received], None] | None = None,
+    algorithm: "Algorithm | None" = None,
 ) -> str:
     """Runs a day and records it; without a recording nobody records, and ``on_message`` is all that is told of it.
 
-    Returns the run's identifier.
+    ``algorithm``: what the EMS plans with in the place of the optimiser. Returns the run's identifier.
     """
     now = datetime.now(UTC)
     run = new_run_id(now)
     session = lockstep_run(course, now)
     run_direct(
-        [maker(site, device, recording)() for device in members(site) if recording or device != "recorder"],
+        [maker(site, device, recording, algorithm)() for device in members(site) if recording or device != "recorder"],
         course,
         run,
         (Topic(site.site, Kind.CLOCK, "clock", Channel.RUN), session),

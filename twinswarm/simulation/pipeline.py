@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schemas.cycle import Course
 from schemas.messages import Phase
@@ -20,6 +21,9 @@ from twinswarm.simulation.compose import Recording
 from twinswarm.simulation.in_memory import run_in_memory
 from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 
+if TYPE_CHECKING:
+    from services.ems.algorithm import Algorithm
+
 OnPhase = Callable[[int, Phase, datetime], None]
 OnMessage = Callable[[Received], None]
 
@@ -33,6 +37,8 @@ class Order:
     storage: StorageChoice
     reference: Reference
     history: Path
+    algorithm: "Algorithm | None" = None
+    """What the EMS plans with in the place of the optimiser."""
 
     @property
     def taking_part(self) -> Site:
@@ -44,7 +50,7 @@ def conduct_in_memory(order: Order, on_phase: OnPhase | None = None, on_message:
     began = time.perf_counter()
     # Without a broker there is nobody to whom a message is acknowledged, so nothing that an fsync would promise.
     with closing(HistoryStore(order.history, durable=False)) as store:
-        run = run_in_memory(order.taking_part, order.course, Recording(store), on_phase, on_message)
+        run = run_in_memory(order.taking_part, order.course, Recording(store), on_phase, on_message, order.algorithm)
     return settle(order.history, run, order.reference, time.perf_counter() - began)
 
 

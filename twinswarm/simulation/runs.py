@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
@@ -19,25 +19,25 @@ def new_run_id(now: datetime) -> str:
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(2)}"
 
 
-def parse_duration(text: str) -> timedelta:
+def parse_duration(text: str, where: str = "--for") -> timedelta:
     """``24h``, ``90min``, ``2d``. Raises InputError."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        raise InputError.one("--for", "a duration is a number with its unit: 24h, 90min or 2d", text, code=Code.FORMAT)
+        raise InputError.one(where, "a duration is a number with its unit: 24h, 90min or 2d", text, code=Code.FORMAT)
     length = timedelta(seconds=float(match["count"]) * _UNIT_S[match["unit"]])
     if not timedelta(0) < length <= MOST:
         raise InputError.one(
-            "--for", f"a run lasts more than nothing and at most {MOST.days} days", text, code=Code.RANGE
+            where, f"a run lasts more than nothing and at most {MOST.days} days", text, code=Code.RANGE
         )
     return length
 
 
-def parse_date(text: str) -> date:
+def parse_date(text: str, where: str = "--date") -> date:
     """``2024-05-17``. Raises InputError."""
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InputError.one("--date", "a date is written 2024-05-17", text, code=Code.FORMAT) from None
+        raise InputError.one(where, "a date is written 2024-05-17", text, code=Code.FORMAT) from None
 
 
 def course_of(site: Site, day: date | None = None, length: timedelta | None = None) -> Course:
@@ -57,3 +57,24 @@ def local_course(site: Site, day: date | None = None, length: timedelta | None =
     t0 = datetime(chosen.year, chosen.month, chosen.day, tzinfo=site.zone).astimezone(UTC)
     t_end = next_midnight(t0, site.zone) if length is None else t0 + length
     return Course(t0, t_end, site.time.step_s)
+
+
+def local_instant(clock: time | str, midnight: datetime, site: Site, *, where: str) -> datetime:
+    """``10:15`` on the local day that begins at ``midnight`` (UTC). Raises InputError unless it begins a step.
+
+    An hour that the clocks leave out does not exist; of one that comes twice the first is meant.
+    """
+    text = clock if isinstance(clock, str) else clock.isoformat()
+    if isinstance(clock, str):
+        try:
+            clock = datetime.strptime(clock, "%H:%M").time()
+        except ValueError:
+            raise InputError.one(where, "a local time is written 10:15", text, code=Code.FORMAT) from None
+    local = datetime.combine(midnight.astimezone(site.zone).date(), clock, site.zone)
+    at = local.astimezone(midnight.tzinfo)
+    if at.astimezone(site.zone).time() != clock:
+        raise InputError.one(where, f"this day has no such hour: clocks change in {site.zone}", text, code=Code.RANGE)
+    if (at - midnight).total_seconds() % site.time.step_s:
+        what = f"a step of {site.time.step_s} s is to begin then, counted from midnight"
+        raise InputError.one(where, what, text, code=Code.RANGE)
+    return at

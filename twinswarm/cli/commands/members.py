@@ -96,6 +96,16 @@ def ems(
             rich_help_panel="Site",
         ),
     ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            "--algorithm",
+            metavar="FILE.py:FUNCTION",
+            help="A function of your own in the place of the optimiser: docs/own-ems.md.",
+            show_default="the optimiser",
+            rich_help_panel="Site",
+        ),
+    ] = None,
     broker: options.BrokerOption = options.BROKER,
     checkpoints: CheckpointsOption = None,
     once: OnceOption = False,
@@ -111,12 +121,19 @@ def ems(
     Examples:
         twinswarm ems --site fit_g2v --broker mqtt://127.0.0.1:1883
         twinswarm ems --site mysite --mode observe  to see what it would do with real devices
+        twinswarm ems --algorithm examples/ems.py:charge_evenly  in the place of `up --attach ems`
     """
     chosen = options.resolved_site(site)
     if mode is not None:
         chosen = chosen.model_copy(update={"ems": chosen.ems.model_copy(update={"mode": mode})})
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    _serve(chosen, "ems", connection, checkpoints, Life(once=once, heartbeat=heartbeat))
+    own = None
+    if algorithm is not None:
+        from twinswarm.deploy.algorithm_file import load_algorithm
+
+        own = load_algorithm(algorithm)
+    _log("ems", chosen, connection)
+    run_member(chosen, "ems", connection, checkpoints, None, Life(once=once, heartbeat=heartbeat), algorithm=own)
 
 
 network = _service(

@@ -39,11 +39,12 @@ def plan(
     from schemas.site import day_start
     from twinswarm.cli.plan_tables import plan_json, tell_plan
     from twinswarm.simulation.one_plan import plan_at
+    from twinswarm.simulation.runs import local_instant
 
     output = Output.to(json)
     chosen = options.variant(site, case, storage, reference)
     course = options.course(chosen.site, date, None)
-    moment = options.parse_local_time(at, day_start(course.t0, chosen.site.zone), chosen.site)
+    moment = local_instant(at, day_start(course.t0, chosen.site.zone), chosen.site, where="--at")
     console = output.console
     with busy(console, f"living through the day until {at} …"):
         found = plan_at(chosen.taking_part, course, moment)
