@@ -45,7 +45,8 @@ class AlgorithmEms(Ems):
         if not isinstance(found, Mapping):
             raise InputError.one(where, "a mapping from device to kW is to be returned", found, code=Code.FORMAT)
         limits = {unit.device for unit in problem.pv if unit.curtailable}
-        allowed = sorted({unit.device for unit in (*problem.bess, *problem.chargers)} | limits)
+        stores = {unit.device for unit in problem.bess} | {unit.device for unit in problem.chargers}
+        allowed = sorted(stores | limits)
         faults = []
         for device, value in found.items():
             if device not in allowed:
