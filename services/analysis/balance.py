@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.messages import MeterRole, NetworkTelemetry, Telemetry
-from services.history.sqlite import pcc_of
+from services.history.reader import pcc_of
 from services.history.tracks import Flow, Sample, Track
 
 

@@ -11,7 +11,7 @@ from services.analysis.settlement import Settlement, settle
 from services.analysis.shaving import THRESHOLD_KW, ShavingFactor, peak_shaving_factor
 from services.analysis.stored import StoredChange, stored_change
 from services.history.prices import Prices
-from services.history.sqlite import History, pcc_of
+from services.history.reader import History, pcc_of
 from services.history.tracks import Track
 
 

@@ -9,7 +9,7 @@ from schemas.capabilities import Capability
 from schemas.messages import Quantity
 from services.analysis.balance import losses_track
 from services.history.prices import Prices
-from services.history.sqlite import pcc_of
+from services.history.reader import pcc_of
 from services.history.tracks import Track, mean_kw, soc_of
 
 _QUARTER = timedelta(minutes=15)

@@ -14,8 +14,8 @@ from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
 from services.analysis.settlement import demand_charge_eur
 from services.analysis.shaving import STRICT_THRESHOLD_KW
 from services.analysis.stored import departure_shortfall_kwh
+from services.history.reader import History
 from services.history.sessions import sessions_of
-from services.history.sqlite import History
 from services.history.tracks import Track, soc_of
 
 __all__ = ["DeviceResult", "QuarterResult", "RunResult", "analyse"]

@@ -32,7 +32,7 @@ from schemas.messages import (
 from services.history.tracks import Track, mean_kw, soc_of
 
 if TYPE_CHECKING:
-    from services.history.sqlite import History
+    from services.history.reader import History
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 _NAN = float("nan")
@@ -40,7 +40,7 @@ _NAN = float("nan")
 
 def dataset_of(history: "History", run: str) -> xr.Dataset:
     """Raises InputError when there is no such run. A run that told nothing yet gives empty dimensions."""
-    from services.history.sqlite import pcc_of
+    from services.history.reader import pcc_of
 
     info, tracks, times = history.info(run), history.tracks(run), history.grid(run)
     pcc = pcc_of(tracks)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from schemas.errors import Code, InputError
 from schemas.messages import Setpoint, Stamp
 from schemas.participant import Received
+from services.history.reader import History
 from services.history.sessions import RecordedChargingSession
-from services.history.sqlite import History
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,8 +19,10 @@ from schemas.errors import Code, Fault, InputError, shorten
 from schemas.messages import TimeMode
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
-from services.history.sqlite import INFLUX_SCHEMES, NEIGHBOUR, STANDING, History, RunInfo, Window
+from services.history.reader import NEIGHBOUR, STANDING, RunInfo, Window
+from services.history.sqlite import INFLUX_SCHEMES
 from services.history.store import RUN_COLUMNS, create, to_us
+from services.history.tables import TableHistory
 from services.influx.points import DEAD_LETTER, RUN
 from services.influx.server import ALL_TIME, InfluxServer, flux_text
 
@@ -123,7 +125,7 @@ def _of_a_header(token: str, where: str) -> str:
     return token
 
 
-class InfluxHistory(History):
+class InfluxHistory(TableHistory):
     """One bucket. The runs are those that there were when it was opened; what is read of one is fetched once."""
 
     def __init__(self, server: InfluxServer, bucket: str, window: Window | None = None, *, owner: bool = True) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.analysis.result import RunResult, analyse
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.history.tape import REFERENCE, RUN, Tape, record
 
 Analyse = Callable[..., RunResult]
@@ -19,7 +19,7 @@ def analysed(tmp_path: Path) -> Analyse:
     def build(tape: Tape, reference: Tape | None = None, last: int | None = None) -> RunResult:
         path = tmp_path / "h.sqlite"
         record(tape, path, last=last)
-        history = History(path)
+        history = SqliteHistory(path)
         if reference is None:
             return analyse(history, RUN)
         record(reference, path, "reference")
@@ -34,5 +34,5 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     path = tmp_path_factory.mktemp("day") / "h.sqlite"
     record(Tape(), path)
     record(Tape(has_bess=False, run=REFERENCE), path, "reference")
-    history = History(path)
+    history = SqliteHistory(path)
     return analyse(history, RUN, history, REFERENCE, "smart", 1.5)

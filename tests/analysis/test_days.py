@@ -18,7 +18,8 @@ from schemas.site import Site
 from schemas.topics import Kind
 from services.analysis.day_result import DayResult, sum_of
 from services.analysis.result import RunResult
-from services.history.sqlite import NEIGHBOUR, History, RunInfo
+from services.history.reader import NEIGHBOUR, RunInfo
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from services.history.tracks import Sample, Track
 from sites.loader import load_site
@@ -41,7 +42,7 @@ def lived(site: Site, course: Course, path: Path) -> str:
 
 
 def days_of(path: Path, run: str, reference: Reference) -> list[DayResult]:
-    with closing(History(path)) as history:
+    with closing(SqliteHistory(path)) as history:
         zone = history.site(run).zone
         return [settle_day(history, run, day, reference) for day in local_days(history.info(run), zone)]
 
@@ -135,7 +136,7 @@ def house_days(site: Site, path: Path, days: int, reference: Reference) -> list[
 def test_vehicle_over_midnight_is_charged_once_by_the_reference_on_the_day_it_came(tmp_path: Path) -> None:
     site = overnight(datetime(2024, 5, 15, 20, 5, tzinfo=ROME), datetime(2024, 5, 16, 8, tzinfo=ROME))
     came, left = house_days(site, tmp_path / "h.sqlite", 2, Reference.UNCONTROLLED)
-    with closing(History(tmp_path / "h.sqlite")) as history:
+    with closing(SqliteHistory(tmp_path / "h.sqlite")) as history:
         run = history.latest().run
         first, second = local_days(history.info(run), ROME)
         without = [settle_day(history, run, day, Reference.NO_CARS) for day in (first, second)]
@@ -152,7 +153,7 @@ def test_vehicle_over_midnight_is_charged_once_by_the_reference_on_the_day_it_ca
 def test_run_that_begins_amid_a_stay_and_a_stay_of_weeks_begin_with_the_soc_of_the_arrival(tmp_path: Path) -> None:
     site = overnight(datetime(2024, 5, 14, 20, tzinfo=ROME), datetime(2024, 5, 30, 8, tzinfo=ROME))
     days = house_days(site, tmp_path / "h.sqlite", LONGEST_LEAD.days + 2, Reference.UNCONTROLLED)
-    with closing(History(tmp_path / "h.sqlite")) as history:
+    with closing(SqliteHistory(tmp_path / "h.sqlite")) as history:
         run = history.latest().run
         without = [settle_day(history, run, d, Reference.NO_CARS) for d in local_days(history.info(run), ROME)]
     charged = [day.reference_cost_eur - none.reference_cost_eur for day, none in zip(days, without, strict=True)]
@@ -241,7 +242,7 @@ def test_run_is_chosen_by_the_days_asked_for_and_several_are_named(tmp_path: Pat
     record(Tape(run=second), path)
     record(Tape(run="20240517T000000.000000Z-0001", day=date(2024, 5, 17)), path)
     day = date(2024, 5, 15)
-    with closing(History(path)) as history:
+    with closing(SqliteHistory(path)) as history:
         assert run_of(history, None).run.startswith("20240517")
         assert run_of(history, None, date(2024, 5, 17), date(2024, 5, 18)).run.startswith("20240517")
         assert run_of(history, RUN, day, day).run == RUN
@@ -251,7 +252,7 @@ def test_run_is_chosen_by_the_days_asked_for_and_several_are_named(tmp_path: Pat
             run_of(history, None, date(2025, 1, 1), date(2025, 1, 2))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE run SET mode = 'wall' WHERE run = ?", (second,))
-    with closing(History(path)) as history:
+    with closing(SqliteHistory(path)) as history:
         # Without a session that says otherwise wall time is live.
         assert run_of(history, None).run == run_of(history, None, day, day).run == second
 
@@ -280,7 +281,7 @@ def work_of_a_day(path: Path) -> int:
         return 0
 
     course = Tape().course
-    with closing(History(path)) as history, closing(history.within(course.t0, course.t_end)) as window:
+    with closing(SqliteHistory(path)) as history, closing(history.within(course.t0, course.t_end)) as window:
         window._connection.set_progress_handler(count, 1000)
         assert len(window.tracks(RUN)["load"].samples) == 97
     return done[0]

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.errors import Code
 from services.analysis.result import RunResult, analyse
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.errors import raises
 from tests.history.tape import REFERENCE, RUN, Tape, hours, record
 
@@ -151,4 +151,4 @@ def test_run_without_reference_has_no_savings_and_no_psf(analysed: Analyse) -> N
 def test_run_without_one_measured_step_is_an_input_error(tmp_path: Path) -> None:
     record(Tape(), tmp_path / "h.sqlite", last=1)
     with raises(Code.EMPTY):
-        analyse(History(tmp_path / "h.sqlite"), RUN)
+        analyse(SqliteHistory(tmp_path / "h.sqlite"), RUN)

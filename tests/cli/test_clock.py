@@ -17,7 +17,7 @@ from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from schemas.messages import Birth, Body, MeterNameplate, MeterRole, Presence, Run, Stamp, State, Tick, TimeMode
 from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode, encode
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.cli.calling import COMMAND, call, plain_environment
 from tests.cli.test_services import MEMBERS, SITE_OPTION
 from tests.parts import skip_without
@@ -96,7 +96,7 @@ def clock(broker: LocalMosquitto, *more: str) -> tuple[str, ...]:
 
 
 def runs(folder: Path) -> list[tuple[str, bool, int]]:
-    with closing(History(folder / "alone.sqlite")) as history:
+    with closing(SqliteHistory(folder / "alone.sqlite")) as history:
         return [(info.run, info.complete, history.counts(info.run).missing) for info in history.runs()]
 
 

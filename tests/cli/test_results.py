@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.cli.calling import call
 from tests.cli.conftest import Recorded
 
@@ -115,7 +115,7 @@ def test_a_plan_is_the_one_that_the_run_made(recorded: Recorded, tmp_path: Path)
     done = call("plan", "--at", "09:15", "--case", "3", "--json", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
-    with closing(History(recorded.folder / "runs" / "history.sqlite")) as history:
+    with closing(SqliteHistory(recorded.folder / "runs" / "history.sqlite")) as history:
         plans = [plan for _, plan in history.plans(recorded.result["run"])]
     (same,) = [p for p in plans if p.start.isoformat() == plan["times"][0]]
     assert plan["status"] == "optimal"

@@ -15,7 +15,7 @@ import pytest
 
 from broker.address import BrokerAddress
 from schemas.errors import InputError
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.cli.calling import COMMAND, call, plain_environment
 from twinswarm.deploy import running
 
@@ -62,7 +62,7 @@ def _await(condition: Callable[[], object], what: str, timeout_s: float = 30.0) 
 def test_a_run_begins_at_the_hour_asked_for_and_lasts_until_midnight(tmp_path: Path) -> None:
     done = call("run", *SMALL, "--from", "22:30", "--json", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    with closing(History(tmp_path / "runs" / "history.sqlite")) as history:
+    with closing(SqliteHistory(tmp_path / "runs" / "history.sqlite")) as history:
         info = history.latest()
     assert info.t0 == datetime(2024, 5, 17, 20, 30, tzinfo=UTC), "22:30 in Rome"
     assert info.up_to is not None and info.up_to - info.t0 == timedelta(hours=1.5)
@@ -86,7 +86,7 @@ def test_the_broker_of_up_is_printed_found_by_devices_and_forgotten(tmp_path: Pa
         assert "--port: no broker can listen there: Address already in use" in taken.stderr
         assert str(port) in taken.stderr
     assert not list(runtime_folder.iterdir()), "the file is removed at the end"
-    with closing(History(tmp_path / "runs" / "history.sqlite")) as history:
+    with closing(SqliteHistory(tmp_path / "runs" / "history.sqlite")) as history:
         assert abs((history.latest().t0 - before).total_seconds()) < 60, "it began at the machine's time"
 
 
@@ -100,7 +100,7 @@ def _devices(folder: Path) -> dict:  # type: ignore[type-arg]
 def _session(folder: Path) -> object:
     history = folder / "runs" / "history.sqlite"
     try:
-        with closing(History(history)) as opened:
+        with closing(SqliteHistory(history)) as opened:
             return opened.latest()
     except InputError:  # it is being made
         return None

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from broker.servers.embedded import EmbeddedBroker
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from sites.loader import load_description
 from tests.cli.calling import COMMAND, call, plain_environment
 from twinswarm.simulation.variants import Reference, StorageChoice, resolve
@@ -73,7 +73,7 @@ def test_services_started_one_by_one_live_through_a_run_and_end_with_it(tmp_path
         assert [process.wait(20) for process in processes] == [0] * len(MEMBERS)
     members = {"pv", "building", "network", "ems", "forecast", "tariff", "recorder", "clock"}
     assert {file.name for file in tmp_path.glob("alive-*")} == {f"alive-{member}" for member in members}
-    with closing(History(tmp_path / "alone.sqlite")) as history:
+    with closing(SqliteHistory(tmp_path / "alone.sqlite")) as history:
         info = history.latest()
         assert info.complete
         assert info.t_end is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.cli.calling import COMMAND, plain_environment
 
 
@@ -79,7 +79,7 @@ def test_ctrl_c_ends_the_swarm_within_5_s_without_orphans_and_the_history_is_rea
     gone, alive = psutil.wait_procs(children, timeout=2.0)
     assert alive == []
     assert len(gone) == len(children)
-    history = History(tmp_path / "runs" / "history.sqlite")
+    history = SqliteHistory(tmp_path / "runs" / "history.sqlite")
     info = history.latest()
     assert not info.complete
     assert info.up_to is not None

@@ -13,7 +13,8 @@ import pytest
 
 from services import dashboards as provisioning
 from services.analysis.run_result import RunResult
-from services.history.sqlite import History
+from services.history.reader import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from services.influx.downsample import init_history
 from services.influx.forward import Forwarder
@@ -119,5 +120,5 @@ def dashboards() -> dict[str, Json]:
 
 @pytest.fixture(scope="session")
 def history(day: Lived) -> Iterator[History]:
-    with closing(History(day.history)) as found:
+    with closing(SqliteHistory(day.history)) as found:
         yield found

@@ -11,7 +11,7 @@ import pytest
 from schemas.messages import NetworkTelemetry
 from schemas.site.devices import Charger
 from schemas.topics import Channel, Kind
-from services.history.sqlite import History
+from services.history.reader import History
 from sites.loader import load_site
 from tests.dashboards.as_grafana import DataSource, Frame, Json, TimeRange, Value, panels
 from tests.dashboards.conftest import Lived

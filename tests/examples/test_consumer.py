@@ -8,7 +8,8 @@ import pytest
 
 from broker.address import Credentials
 from schemas.cycle import Course
-from services.history.sqlite import History, pcc_of
+from services.history.reader import pcc_of
+from services.history.sqlite import SqliteHistory
 from sites.loader import load_site
 from tests.examples.conftest import LOG, StartScript
 from tests.examples.outside import carried, until
@@ -40,7 +41,7 @@ def test_an_observer_sees_the_balance_and_the_cost_of_a_day(
     balance = [line.split() for line in shown if "plan" not in line]
     assert len([line for line in shown if "plan: optimal" in line]) == QUARTERS
     assert len(balance) == QUARTERS + 1
-    with closing(History(order.history)) as history:
+    with closing(SqliteHistory(order.history)) as history:
         tracks = history.tracks(result.run)
     pcc = pcc_of(tracks)
     assert pcc is not None

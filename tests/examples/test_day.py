@@ -7,7 +7,7 @@ import pytest
 
 from broker.address import BrokerAddress, Credentials
 from schemas.messages import Birth, ChargerTelemetry
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from sites.loader import load_site
 from tests.examples.conftest import StartCharger
 from tests.examples.site_bus import SiteBus
@@ -36,7 +36,7 @@ def test_a_day_with_the_script_in_place_of_a_twin_keeps_the_invariants(
     assert result.energy_residual_kwh_max is not None
     assert result.energy_residual_kwh_max <= 1e-9
     assert (result.messages_missing, result.dead_letters) == (0, 0)
-    with closing(History(order.history)) as history:
+    with closing(SqliteHistory(order.history)) as history:
         told = [sample.body for sample in history.tracks(result.run)["ev1"].samples]
         acks = [ack for _, ack in history.acks(result.run, "ev1")]
         plans = [plan for _, plan in history.plans(result.run)]

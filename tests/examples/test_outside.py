@@ -18,7 +18,7 @@ from schemas.participant import Received
 from schemas.topics import Channel, Topic, everything, topic_filter
 from schemas.wire import decode
 from services.analysis.result import RunResult
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from sites.loader import load_site
 from tests.examples.conftest import LOG, StartProgram, StartScript
 from tests.examples.node import lay_out
@@ -72,7 +72,7 @@ def test_a_charger_outside_is_in_the_next_plan_and_follows_it(
     result = conduct_swarm(day, how(secured, tmp_path), attach)
 
     assert (result.dead_letters, secured.denied) == (0, [])
-    with closing(History(day.history)) as history:
+    with closing(SqliteHistory(day.history)) as history:
         told = history.tracks(result.run)["ev9"].samples
         plans = [plan for _, plan in history.plans(result.run)]
         setpoints = [setpoint for _, setpoint in history.setpoints(result.run, "ev9")]
@@ -102,7 +102,7 @@ def test_a_charger_outside_joins_a_day_in_lock_step(
     result = conduct_swarm(day, how(secured, tmp_path, speed=None), attach)
 
     assert (result.dead_letters, result.messages_missing, secured.denied) == (0, 0, [])
-    with closing(History(day.history)) as history:
+    with closing(SqliteHistory(day.history)) as history:
         told = history.tracks(result.run)["ev9"].samples
         plans = [plan for _, plan in history.plans(result.run)]
         acks = [ack for _, ack in history.acks(result.run, "ev9")]
@@ -122,7 +122,7 @@ def test_a_battery_in_javascript_takes_the_place_of_a_twin(
     result = conduct_swarm(day, how(secured, tmp_path, "bess"))
 
     assert (result.dead_letters, result.messages_missing, secured.denied) == (0, 0, [])
-    with closing(History(day.history)) as history:
+    with closing(SqliteHistory(day.history)) as history:
         birth = history.births(result.run)["bess"].body
         told = history.tracks(result.run)["bess"].samples
         plans = [plan for _, plan in history.plans(result.run)]

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.errors import Code
 from services.history.export import Format, export_run
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.errors import raises
 from tests.history.tape import RUN, Tape, record
 
@@ -16,7 +16,7 @@ from tests.history.tape import RUN, Tape, record
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_exported_tables_hold_the_run(tmp_path: Path, form: Format) -> None:
     record(Tape(), tmp_path / "h.sqlite", last=10)
-    files = export_run(History(tmp_path / "h.sqlite"), RUN, tmp_path / "out", form)
+    files = export_run(SqliteHistory(tmp_path / "h.sqlite"), RUN, tmp_path / "out", form)
     assert [file.name for file in files] == [
         f"{name}.{form}" for name in ("devices", "site", "sessions", "setpoints", "messages")
     ]
@@ -39,4 +39,4 @@ def test_folder_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None
     record(Tape(), tmp_path / "h.sqlite", last=2)
     (tmp_path / "out").write_text("a file")
     with raises(Code.UNWRITABLE, "out"):
-        export_run(History(tmp_path / "h.sqlite"), RUN, tmp_path / "out")
+        export_run(SqliteHistory(tmp_path / "h.sqlite"), RUN, tmp_path / "out")

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import Code, LocalStateError
 from services.history import store as store_module
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import SCHEMA_VERSION, HistoryBusyError, HistoryStore, from_us, to_us
 from tests.errors import raises
 from tests.history.tape import RUN, Tape, at_noon, record
@@ -23,7 +23,7 @@ def test_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -
     with raises(Code.FORMAT, "notes.txt"):
         HistoryStore(path)
     with raises(Code.FORMAT, "notes.txt"):
-        History(path)
+        SqliteHistory(path)
     assert path.read_text().startswith("Dear diary")
 
 
@@ -35,7 +35,7 @@ def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
     with raises(Code.FOREIGN):
         HistoryStore(path)
     with raises(Code.FOREIGN):
-        History(path)
+        SqliteHistory(path)
 
 
 def test_history_of_a_newer_program_is_refused(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_history_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     with raises(Code.FOREIGN, str(SCHEMA_VERSION + 1)):
         HistoryStore(path)
     with raises(Code.FOREIGN, str(SCHEMA_VERSION + 1)):
-        History(path)
+        SqliteHistory(path)
 
 
 @pytest.mark.parametrize("path", ["", "/proc/h.sqlite"])
@@ -58,16 +58,16 @@ def test_place_that_cannot_hold_a_file_is_refused(tmp_path: Path, path: str) -> 
 
 def test_history_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
     with raises(Code.NOT_FOUND):
-        History(tmp_path / "nowhere.sqlite")
+        SqliteHistory(tmp_path / "nowhere.sqlite")
 
 
 def test_empty_file_becomes_a_history_but_is_none_yet(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite"
     path.touch()
     with raises(Code.NOT_FOUND):
-        History(path)
+        SqliteHistory(path)
     HistoryStore(path).close()
-    assert History(path).runs() == []
+    assert SqliteHistory(path).runs() == []
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_disk_that_refuses_ends_in_a_clear_error_and_keeps_what_was_there(
     with pytest.raises(LocalStateError, match=rf"h\.sqlite.*{message}"), store.transaction() as connection:
         connection.execute("INSERT INTO dead_letter VALUES (NULL, '', ?, '', 1, '', '', 1, 1)", (text,))
     store.close()
-    assert History(path).info(RUN).cycle == 2
+    assert SqliteHistory(path).info(RUN).cycle == 2
 
 
 def test_file_that_somebody_else_writes_to_is_waited_for_longer_than_sqlite_does(
@@ -144,7 +144,7 @@ def test_two_processes_make_a_history_together(tmp_path: Path, monkeypatch: pyte
         later.start()
         HistoryStore(path).close()
         later.join()
-    assert History(path).runs() == []
+    assert SqliteHistory(path).runs() == []
 
 
 def test_history_is_read_while_it_is_written(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_history_is_read_while_it_is_written(tmp_path: Path) -> None:
     done = threading.Event()
 
     def read() -> None:
-        history = History(path)
+        history = SqliteHistory(path)
         try:
             while True:
                 ending = done.is_set()
@@ -181,14 +181,14 @@ def test_history_on_a_medium_that_cannot_be_written_is_read(tmp_path: Path) -> N
     record(Tape(), path, last=2)
     assert sorted(tmp_path.iterdir()) == [path]
     tmp_path.chmod(0o500)
-    assert History(path).info(RUN).cycle == 2
+    assert SqliteHistory(path).info(RUN).cycle == 2
     tmp_path.chmod(0o700)
 
 
 def test_closed_history_is_one_file_even_while_somebody_has_it_open(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite"
     record(Tape(), path, last=2)
-    history = History(path)
+    history = SqliteHistory(path)
     assert history.info(RUN).cycle == 2
     store = HistoryStore(path)
     with store.transaction() as connection:
@@ -197,7 +197,7 @@ def test_closed_history_is_one_file_even_while_somebody_has_it_open(tmp_path: Pa
     store.close()
     copy = tmp_path / "copy.sqlite"
     copy.write_bytes(path.read_bytes())
-    assert History(copy).latest("renamed").run == RUN
+    assert SqliteHistory(copy).latest("renamed").run == RUN
     history.close()
 
 
@@ -228,10 +228,10 @@ def test_history_of_version_1_is_read_as_it_is_and_goes_on_when_it_is_written(tm
     path, fresh = tmp_path / "h.sqlite", tmp_path / "fresh.sqlite"
     record(Tape(), path, last=3)
     _as_version_1(path)
-    assert History(path).info(RUN).cycle == 3
+    assert SqliteHistory(path).info(RUN).cycle == 3
     record(Tape(), path)
     record(Tape(), fresh)
-    assert list(History(path).messages(RUN)) == list(History(fresh).messages(RUN))
+    assert list(SqliteHistory(path).messages(RUN)) == list(SqliteHistory(fresh).messages(RUN))
     with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(fresh)) as new:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
         tables = "SELECT name FROM sqlite_schema ORDER BY name"

@@ -19,7 +19,7 @@ import pytest
 from broker.heartbeat import Heartbeat
 from schemas.errors import Code
 from services.history.influx import InfluxAddress
-from services.history.sqlite import History, open_history
+from services.history.sqlite import SqliteHistory, open_history
 from services.history.store import HistoryStore
 from services.influx.day_results import written_days
 from services.influx.downsample import init_history
@@ -151,7 +151,7 @@ def test_written_days_are_one_point_each_however_often_they_are_written(
                 command("--history", address, "--write", "--reference", "uncontrolled"), check=True, timeout=120
             )
         rows = points(server, bucket, "day_result")
-        with closing(History(lived)) as history:
+        with closing(SqliteHistory(lived)) as history:
             info = history.latest()
             (day,) = local_days(info, history.site(info.run).zone)
             result = settle_day(history, info.run, day, Reference.UNCONTROLLED)
@@ -333,7 +333,7 @@ def test_of_a_file_only_days_that_are_whole_are_settled(tmp_path: Path, influx: 
     start, end = Tape().course.t0, Tape().course.t_end
     with closing(HistoryStore(path, durable=False)) as store:
         assert sum(Spool(store).prune(timedelta(days=1), start + timedelta(days=1, hours=12))) > 0
-    with closing(History(path)) as history, closing(History(copy)) as whole:
+    with closing(SqliteHistory(path)) as history, closing(SqliteHistory(copy)) as whole:
         evening = start + timedelta(hours=14)
         with closing(history.within(evening, end)) as left, closing(whole.within(evening, end)) as before:
             assert repr(left.tracks(RUN)) == repr(before.tracks(RUN))

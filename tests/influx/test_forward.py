@@ -15,7 +15,7 @@ import pytest
 
 from schemas.messages import Plan
 from services.history import store as store_module
-from services.history.sqlite import History, open_history
+from services.history.sqlite import SqliteHistory, open_history
 from services.history.store import HistoryStore, to_us
 from services.influx.forward import Forwarder
 from services.influx.server import (
@@ -46,7 +46,7 @@ def forwarder(
 
 def same_history(path: Path, address: str) -> None:
     """Every message of every run exactly once, verbatim, and in the same order."""
-    with closing(History(path)) as told, closing(open_history(address)) as found:
+    with closing(SqliteHistory(path)) as told, closing(open_history(address)) as found:
         assert found.runs() == told.runs()
         for info in told.runs():
             assert list(found.messages(info.run)) == list(told.messages(info.run))
@@ -592,7 +592,7 @@ def test_only_what_is_in_influxdb_is_deleted_here_and_then_the_file_says_so(
         assert dict(left)["telemetry"] == 3
         assert dict(left)["plan"] == 1
         assert {"birth", "series", "run"} <= dict(left).keys()
-    with closing(History(lived)) as history, closing(open_history(address)) as found:
+    with closing(SqliteHistory(lived)) as history, closing(open_history(address)) as found:
         run = history.latest().run
         with pytest.raises(Exception, match="read it from InfluxDB"):
             history.counts(run)

@@ -17,7 +17,7 @@ from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
 from services.analysis.result import analyse
 from services.history.influx import InfluxHistory
-from services.history.sqlite import History, open_history
+from services.history.sqlite import SqliteHistory, open_history
 from services.history.store import HistoryStore
 from services.influx.forward import Forwarder
 from services.influx.server import InfluxMissingError
@@ -40,7 +40,7 @@ def forwarded(path: Path, influx: Influx, bucket: str) -> int:
 
 def test_result_of_a_day_is_the_same_to_the_last_bit(lived: Path, influx: Influx, bucket: str, address: str) -> None:
     forwarded(lived, influx, bucket)
-    with closing(History(lived)) as told, closing(open_history(address)) as found:
+    with closing(SqliteHistory(lived)) as told, closing(open_history(address)) as found:
         main_run, reference = (info.run for info in told.runs())
         assert found.latest() == told.latest()
         assert found.site(main_run) == told.site(main_run)
@@ -83,7 +83,7 @@ def test_cost_by_the_documented_flux_query_is_the_reports(
     lived: Path, influx: Influx, bucket: str, address: str
 ) -> None:
     forwarded(lived, influx, bucket)
-    with closing(History(lived)) as told:
+    with closing(SqliteHistory(lived)) as told:
         info = told.latest()
         cost_eur = analyse(told, info.run).cost_eur
     page = (Path(__file__).parents[2] / "docs" / "history.md").read_text(encoding="utf-8")
@@ -104,12 +104,12 @@ def test_run_that_was_cut_off_reads_back_as_far_as_it_was_committed(
     forwarded(path, influx, bucket)
     with closing(open_history(address)) as found:
         assert (found.info(RUN).complete, found.info(RUN).cycle) == (False, 10)
-        with closing(History(path)) as told:
+        with closing(SqliteHistory(path)) as told:
             assert found.counts(RUN) == told.counts(RUN)
         assert len(found.grid(RUN)) == 10
     record(Tape(), path)
     forwarded(path, influx, bucket)
-    with closing(open_history(address)) as found, closing(History(path)) as told:
+    with closing(open_history(address)) as found, closing(SqliteHistory(path)) as told:
         assert found.info(RUN) == told.info(RUN)
         assert found.site(RUN) == told.site(RUN)
         assert found.counts(RUN) == told.counts(RUN)
@@ -161,7 +161,7 @@ def test_any_text_number_and_name_comes_back_as_it_was_told(
     _record_raw(folder / "h.sqlite", messages, letters)
     forwarded(folder / "h.sqlite", influx, bucket)
     address = f"influxdb://127.0.0.1:{influx.port}/{ORG}/{bucket}-simulated"
-    with closing(open_history(address)) as found, closing(History(folder / "h.sqlite")) as told:
+    with closing(open_history(address)) as found, closing(SqliteHistory(folder / "h.sqlite")) as told:
         assert repr(list(found.messages(RUN))) == repr(list(told.messages(RUN)))
         assert found.counts(RUN) == told.counts(RUN)
         assert found.dead_letters(RUN) == told.dead_letters(RUN)
@@ -212,7 +212,7 @@ def test_live_session_goes_to_the_live_bucket_and_knows_devices_that_were_born_b
         recorder.inbox.take(live, Turn(Phase.COMMIT, now, now, None, 900, TimeMode.WALL, 1), [])
     forwarded(path, influx, bucket)
     url = address.replace("-simulated", "")
-    with closing(open_history(url)) as found, closing(History(path)) as told:
+    with closing(open_history(url)) as found, closing(SqliteHistory(path)) as told:
         assert found.births(live).keys() == told.births(live).keys() >= {"load", "network", "bess"}
         assert found.tracks(live) == told.tracks(live)
         # The births' own points are older than the bucket's retention; they come with the run.

@@ -13,7 +13,7 @@ from schemas.cycle import Course
 from schemas.site import OnSilence, Site, TimeOptions
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_run
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from sites.loader import load_site
 from tests.lockstep.attack import RUN, Attack
@@ -61,6 +61,6 @@ def test_a_real_site_under_attack_has_the_history_of_the_loss_free_run(
     attack.run()
     assert sum(process.deaths for process in attack.processes) > 5
     assert contents(tmp_path / "history.sqlite", RUN) == loss_free
-    with closing(History(tmp_path / "history.sqlite")) as history:
+    with closing(SqliteHistory(tmp_path / "history.sqlite")) as history:
         assert history.latest().complete
         assert history.counts(RUN).missing == 0

@@ -12,7 +12,7 @@ from schemas.messages import Alarm, Phase, Receipt, Stamp, TimeMode
 from schemas.participant import Received, Turn
 from schemas.topics import Channel
 from schemas.wire import encode
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from services.recorder.disk import DiskWatch, free_bytes
 from services.recorder.recorder import Recorder
@@ -87,7 +87,7 @@ def test_alarm_of_the_recorder_is_in_the_history(tmp_path: Path) -> None:
     stamp = Stamp(ts=turn.t, run=RUN, boot="recorder-1", seq=1)
     told.inbox.add(Received(alarm.topic, stamp, alarm.body), encode(stamp, alarm.body))
     told.inbox.flush()
-    ((_, kept),) = History(tmp_path / "h.sqlite").alarms(RUN)
+    ((_, kept),) = SqliteHistory(tmp_path / "h.sqlite").alarms(RUN)
     assert (kept.code, kept.active, kept.limit) == ("disk_low", True, float(LIMIT))
 
 

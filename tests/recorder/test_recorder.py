@@ -28,7 +28,7 @@ from schemas.messages import (
 from schemas.participant import Received, Wanted
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from services.recorder.inbox import KEPT_BYTES
 from services.recorder.recorder import Recorder
@@ -115,7 +115,7 @@ def test_what_was_not_announced_is_no_history(tmp_path: Path) -> None:
     store.close()
     assert isinstance(answer.body, Receipt)
     assert (answer.body.stored, answer.body.missing, answer.body.up_to) == (len(messages), 0, tape.course.t0)
-    counts = History(tmp_path / "h.sqlite").counts(RUN)
+    counts = SqliteHistory(tmp_path / "h.sqlite").counts(RUN)
     assert (counts.recorded, counts.stray) == (len(messages), 2)
 
 
@@ -128,7 +128,7 @@ def test_phases_before_the_commit_make_no_history(tmp_path: Path) -> None:
     assert recorder.inbox.take(RUN, tape.turn(n, Phase.ROLLCALL), wanted_of(messages)) == []
     assert recorder.act(tape.turn(n, Phase.ROLLCALL), []) == []
     recorder.inbox.flush()
-    assert History(tmp_path / "h.sqlite").runs() == []
+    assert SqliteHistory(tmp_path / "h.sqlite").runs() == []
     store.close()
 
 
@@ -195,9 +195,9 @@ def test_runs_with_the_same_boots_stand_side_by_side(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite"
     record(Tape(), path, last=3)
     record(Tape(run="20240515T000000.000000Z-0002"), path, "reference", last=3)
-    runs = History(path).runs()
+    runs = SqliteHistory(path).runs()
     assert [info.label for info in runs] == ["main", "reference"]
-    assert len({History(path).counts(info.run).recorded for info in runs}) == 1
+    assert len({SqliteHistory(path).counts(info.run).recorded for info in runs}) == 1
 
 
 def test_gap_in_the_numbering_is_counted_as_missing(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_gap_in_the_numbering_is_counted_as_missing(tmp_path: Path) -> None:
             _add(recorder, received)
         recorder.inbox.take(RUN, tape.turn(n), wanted_of(kept))
     assert recorder.inbox.receipt().missing == 1
-    assert History(tmp_path / "h.sqlite").counts(RUN).missing == 1
+    assert SqliteHistory(tmp_path / "h.sqlite").counts(RUN).missing == 1
     store.close()
 
 
@@ -234,7 +234,7 @@ def test_live_session_records_all_that_arrives_and_answers_sparingly(tmp_path: P
     store.close()
     # The roll call and the first step are at one instant; a receipt comes at most every ten seconds.
     assert len(answers) == 3
-    history = History(tmp_path / "h.sqlite")
+    history = SqliteHistory(tmp_path / "h.sqlite")
     assert (history.counts(RUN).recorded, history.counts(RUN).stray) == (6 + 3 * 6, 0)
     assert history.info(RUN).mode is TimeMode.WALL
     assert len(history.grid(RUN)) == 3
@@ -263,15 +263,15 @@ def _live(tmp_path: Path, run: str, ended: bool) -> None:
 
 def test_live_session_that_says_it_has_ended_is_complete(tmp_path: Path) -> None:
     _live(tmp_path, RUN, ended=False)
-    assert not History(tmp_path / "h.sqlite").info(RUN).complete
+    assert not SqliteHistory(tmp_path / "h.sqlite").info(RUN).complete
     _live(tmp_path, LATER, ended=True)
-    assert History(tmp_path / "h.sqlite").info(LATER).complete
+    assert SqliteHistory(tmp_path / "h.sqlite").info(LATER).complete
 
 
 def test_birth_of_a_life_that_began_before_the_session_is_found(tmp_path: Path) -> None:
     _live(tmp_path, RUN, ended=True)
     _live(tmp_path, LATER, ended=False)
-    history = History(tmp_path / "h.sqlite")
+    history = SqliteHistory(tmp_path / "h.sqlite")
     assert list(history.births(LATER)) == ["load"]
     assert history.tracks(LATER)["load"].role is MeterRole.LOAD
 
@@ -314,7 +314,7 @@ def test_message_that_is_not_of_the_contract_becomes_a_dead_letter(tmp_path: Pat
     recorder.inbox.reject(topic, payload, "again")
     recorder.inbox.flush()
     store.close()
-    (letter,) = History(tmp_path / "h.sqlite").dead_letters(RUN)
+    (letter,) = SqliteHistory(tmp_path / "h.sqlite").dead_letters(RUN)
     assert (letter.size_bytes, letter.payload, letter.times) == (len(payload), payload[:KEPT_BYTES], 3)
     assert letter.reason
     assert letter.received == at_noon()

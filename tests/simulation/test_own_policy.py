@@ -11,7 +11,7 @@ from broker.address import Credentials
 from schemas.cycle import Course
 from schemas.site import Site
 from services.analysis.comparison import compare
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from sites.loader import builtin_sites, load_site
 from tests.twins.builders import charger, pv, site, stay
@@ -56,7 +56,7 @@ def replayed(described: Site, course: Course, reference: Reference, folder: Path
     path = folder / "h.sqlite"
     with closing(HistoryStore(path, durable=False)) as store:
         run = run_in_memory(as_reference(described, reference), course, Recording(store))
-        with closing(History(path)) as history:
+        with closing(SqliteHistory(path)) as history:
             again = record_replay(reference_of(history, run, reference), run, store)
             compared = compare(history, run, history, again)
     assert compared.run.settlement.unsettled == 0
@@ -82,7 +82,7 @@ def test_vehicles_that_come_and_go_between_two_telemetries_are_recorded(tmp_path
     with closing(HistoryStore(path, durable=False)) as store:
         course = Course(NOON - timedelta(hours=1), NOON + timedelta(hours=4), 900)
         run = run_in_memory(as_reference(restless(), Reference.UNCONTROLLED), course, Recording(store))
-    with closing(History(path)) as history:
+    with closing(SqliteHistory(path)) as history:
         stays = history.sessions(run)
         (drawn,) = history.tracks(run)["ev"].within(course.t0, course.t_end).flows([course.t0, course.t_end])
     assert [(one.vehicle, one.departure) for one in stays] == [
@@ -102,7 +102,7 @@ def test_days_of_a_run_against_its_own_policy(tmp_path: Path) -> None:
     course = course_of(described, length=timedelta(hours=30))
     with closing(HistoryStore(path, durable=False)) as store:
         run = run_in_memory(as_reference(described, Reference.SMART), course, Recording(store))
-    with closing(History(path)) as history:
+    with closing(SqliteHistory(path)) as history:
         for day in local_days(history.info(run), described.zone):
             result = settle_day(history, run, day, Reference.SMART)
             assert (result.savings_eur, result.psf, result.stored_change_kwh) == (0.0, 1.0, 0.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from broker.address import Credentials
 from schemas.site import Site
 from services.analysis.result import RunResult
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from sites.loader import load_site
 from twinswarm.deploy.up import How
 from twinswarm.simulation.pipeline import Order
@@ -36,7 +36,7 @@ def how_of(folder: Path, broker: str, **options: object) -> How:
 def contents(history: Path, run: str) -> dict[tuple[str, int], str]:
     """(topic, seq) to the message's JSON, without what differs between two runs of one day."""
     found = {}
-    with closing(History(history)) as opened:
+    with closing(SqliteHistory(history)) as opened:
         for topic, payload, seq in opened._connection.execute(
             "SELECT topic, payload, seq FROM message WHERE run = ? AND seq > 0", (run,)
         ):

@@ -18,7 +18,7 @@ from broker.servers.embedded import EmbeddedBroker
 from schemas.errors import Code, InputError, SiteBusyError
 from schemas.participant import Received
 from schemas.site import Charger, OnSilence
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from sites.loader import load_site
 from tests.errors import raises
 from tests.system.days import how_of, kill, order_of, processes_of
@@ -54,7 +54,7 @@ def test_a_charger_that_comes_late_is_in_the_next_plan(broker: BrokerAddress, tm
         for process in started:
             process.terminate()
             process.wait(5)
-    with closing(History(order.history)) as history:
+    with closing(SqliteHistory(order.history)) as history:
         first = min(sample.ts for sample in history.tracks(result.run)["ev4"].samples)
         planned = {plan.start for _, plan in history.plans(result.run) if "ev4" in plan.devices}
     assert first > late_after - timedelta(minutes=15)
@@ -88,7 +88,7 @@ def test_a_device_that_dies_for_good_is_dropped_and_the_rest_goes_on(broker: Bro
     assert "not started again" in news[-1]
     assert result.complete
     assert any("ev2" in cause for cause, _ in result.energy_causes), "the report names who was away, and how long"
-    with closing(History(order.history)) as history:
+    with closing(SqliteHistory(order.history)) as history:
         last = max(sample.ts for sample in history.tracks(result.run)["ev2"].samples)
         # What it had told in the cycle in which it is dropped is taken back with it (rule 9 of the clock), so that
         # cycle's plan may have counted on it; the next one may not.
@@ -145,7 +145,7 @@ def test_a_run_that_is_stopped_leaves_no_process_and_a_readable_history(how: sig
             up.kill()
             up.wait()
     assert up.returncode != 0
-    with closing(History(history)) as opened:
+    with closing(SqliteHistory(history)) as opened:
         info = opened.latest()
         assert not info.complete
         assert opened.dataset(info.run).sizes["time"] > 5
@@ -153,7 +153,7 @@ def test_a_run_that_is_stopped_leaves_no_process_and_a_readable_history(how: sig
 
 def _steps(history: Path) -> int:
     try:
-        with closing(History(history)) as opened:
+        with closing(SqliteHistory(history)) as opened:
             return opened.latest().cycle or 0
     except InputError:  # it is being made
         return 0

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.messages import BessTelemetry, ChargerTelemetry, EmsMode, ShortfallKind
 from schemas.site import Bess, Charger
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from sites.loader import load_site
 from tests.system.days import order_of
 from twinswarm.simulation.pipeline import conduct_in_memory
@@ -23,7 +23,7 @@ def test_power_and_soc_stay_within_their_limits_in_every_sample(name: str, tmp_p
     assert result.complete
     assert result.energy_residual_kwh_max <= 1e-9
     assert [file.name for file in tmp_path.iterdir()] == ["history.sqlite"], "one file, to be copied as it is"
-    with closing(History(order.history)) as history:
+    with closing(SqliteHistory(order.history)) as history:
         segments, tracks = history.segments(result.run), history.tracks(result.run)
     for device, described in order.site.devices.items():
         if not isinstance(described, Charger | Bess):
@@ -47,7 +47,7 @@ def test_without_commands_the_devices_follow_their_fallback(tmp_path: Path) -> N
     order = order_of(tmp_path, site=held)
     result = conduct_in_memory(order)
     assert result.setpoints_sent == 0
-    with closing(History(order.history)) as history:
+    with closing(SqliteHistory(order.history)) as history:
         last = {name: track.samples[-1].body for name, track in history.tracks(result.run).items()}
         charged = [session.final_soc_frac for session in history.sessions(result.run)]
     assert last["bess"].energy_import_kwh == last["bess"].energy_export_kwh == 0.0, "a BESS rests"
@@ -61,7 +61,7 @@ def test_a_run_goes_on_where_the_connection_is_too_small(tmp_path: Path) -> None
     order = order_of(tmp_path, timedelta(hours=1), site=narrow)
     result = conduct_in_memory(order)
     assert result.dead_letters == 0
-    with closing(History(order.history)) as history:
+    with closing(SqliteHistory(order.history)) as history:
         plans = history.plans(result.run)
     missed = [shortfall for _, plan in plans for shortfall in plan.shortfalls]
     assert ShortfallKind.CONNECTION_LIMIT in {shortfall.kind for shortfall in missed}

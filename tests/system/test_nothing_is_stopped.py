@@ -8,7 +8,7 @@ from broker.mqtt import MqttTransport
 from broker.servers.embedded import EmbeddedBroker
 from schemas.participant import Received
 from schemas.wire import MAX_PAYLOAD_BYTES
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.system.days import contents, how_of, numbers, order_of
 from twinswarm.deploy.up import conduct_swarm
 from twinswarm.simulation.pipeline import conduct_in_memory
@@ -58,7 +58,7 @@ def test_bad_messages_are_dead_letters_and_change_nothing(tmp_path: Path) -> Non
         villain.close()
     assert contents(order.history, result.run) == contents(calm.history, expected.run)
     assert numbers(result) | {"dead_letters": 0} == numbers(expected)
-    with closing(History(order.history)) as history:
+    with closing(SqliteHistory(order.history)) as history:
         letters = history.dead_letters(result.run)
     assert len(letters) == len(BAD) == result.dead_letters
     for name, (topic, payload, reason) in BAD.items():

@@ -22,7 +22,7 @@ from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic, client_id
 from services.analysis.result import RunResult, analyse
 from services.clock.lockstep import lockstep_run
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from sites.loader import load_site
 from tests.system.days import contents
@@ -63,7 +63,7 @@ def in_memory(
 
 
 def result_of(file: Path, run: str) -> RunResult:
-    with closing(History(file)) as history:
+    with closing(SqliteHistory(file)) as history:
         return analyse(history, run, history, run, "itself", 0.0)
 
 
@@ -133,7 +133,7 @@ def _over(broker: BrokerAddress, site: Site, folder: Path, order: ClockOrder) ->
 
 def _registers(history: Path, run: str) -> dict[str, list[dict[str, float]]]:
     """Per device every telemetry's registers, by time."""
-    with closing(History(history)) as opened:
+    with closing(SqliteHistory(history)) as opened:
         return {
             name: [_of(sample.body) for sample in track.samples]
             for name, track in opened.tracks(run).items()

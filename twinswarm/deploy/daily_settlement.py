@@ -25,7 +25,8 @@ from broker.heartbeat import Heartbeat
 from schemas.errors import TwinswarmError
 from schemas.messages import TimeMode
 from services.history.influx import InfluxAddress
-from services.history.sqlite import RunInfo, is_influx, open_history
+from services.history.reader import RunInfo
+from services.history.sqlite import is_influx, open_history
 from services.influx.day_results import written_days
 from services.influx.downsample import downsample
 from services.influx.server import InfluxAwayError, InfluxError, InfluxSlowError

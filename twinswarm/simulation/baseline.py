@@ -24,8 +24,8 @@ from schemas.messages import (
 )
 from schemas.site import AnyDevice, Charger, Meter, PowerProfile, Pv, Site, TimeProfile
 from schemas.topics import Channel
+from services.history.reader import History
 from services.history.sessions import RecordedChargingSession
-from services.history.sqlite import History
 from services.history.tracks import Sample, Track, mean_kw
 from twinswarm.simulation.variants import Reference, as_reference
 

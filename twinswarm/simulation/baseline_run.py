@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from services.history.sqlite import History
+from services.history.reader import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from twinswarm.simulation.baseline import Replay, is_its_own_reference, reference_of
 from twinswarm.simulation.compose import Recording
@@ -36,7 +37,7 @@ def baseline_run(
         file = Path(folder) / "reference.sqlite"
         with closing(HistoryStore(file, durable=False)) as store:
             replayed = record_replay(replay or reference_of(history, run, reference), run, store)
-        with closing(History(file)) as replays:
+        with closing(SqliteHistory(file)) as replays:
             yield BaselineRun(replays, replayed)
 
 

@@ -23,7 +23,7 @@ from schemas.errors import Code, InputError
 from schemas.site import day_start, next_midnight
 from services.analysis.comparison import compare
 from services.analysis.day_result import DayResult, day_result
-from services.history.sqlite import History, RunInfo, recorded_steps
+from services.history.reader import History, RunInfo, recorded_steps
 from twinswarm.simulation.baseline import Replay, is_its_own_reference, reference_of
 from twinswarm.simulation.baseline_run import baseline_run
 from twinswarm.simulation.variants import Reference

@@ -13,7 +13,7 @@ from schemas.messages import Phase
 from schemas.participant import Received
 from schemas.site import Site
 from services.analysis.result import RunResult, analyse
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from twinswarm.simulation.baseline import is_its_own_reference, reference_of
 from twinswarm.simulation.baseline_run import record_replay
@@ -57,7 +57,7 @@ def conduct_in_memory(order: Order, on_phase: OnPhase | None = None, on_message:
 def settle(history_file: Path, run: str, reference: Reference, wall_s: float) -> RunResult:
     """Replays the reference of a recorded run and compares. ``wall_s`` is what the run itself took."""
     # The writer is closed last: a reader cannot fold the write-ahead log into the file.
-    with closing(HistoryStore(history_file, durable=False)) as store, closing(History(history_file)) as history:
+    with closing(HistoryStore(history_file, durable=False)) as store, closing(SqliteHistory(history_file)) as history:
         if is_its_own_reference(history, run, reference):
             reference_run = run
         else:

@@ -13,16 +13,15 @@ from datetime import datetime
 from schemas.capabilities import Group
 from schemas.cycle import Course
 from schemas.errors import RunFailedError
-from schemas.messages import Birth, Plan, Series, Telemetry
 from schemas.participant import Received
 from schemas.site import Site
 from schemas.topics import Channel, Kind
 from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.settlement import settle
 from services.analysis.stored import departure_shortfall_kwh, stored_change
-from services.history.prices import prices_of
-from services.history.sqlite import pcc_of
-from services.history.tracks import Sample, Track, soc_of
+from services.history.memory import MemoryHistory, lockstep_info
+from services.history.reader import pcc_of
+from services.history.tracks import Track, soc_of
 from twinswarm.simulation.in_memory import run_in_memory
 
 
@@ -64,39 +63,29 @@ class Day:
         return sum(self.statuses.values())
 
 
+_KEPT = (Channel.BIRTH, Channel.TELEMETRY, Channel.PLAN)
+
+
 class Listener:
     """Keeps of a run's messages what the analysis of a day needs."""
 
     def __init__(self) -> None:
-        self._births: dict[str, Birth] = {}
-        self._samples: dict[tuple[str, Kind], list[Sample]] = {}
-        self._series: list[Series] = []
-        self.statuses: Counter[str] = Counter()
+        self._messages: list[Received] = []
 
     def __call__(self, received: Received) -> None:
-        topic, body = received.topic, received.body
-        if isinstance(body, Telemetry):
-            sample = Sample(received.stamp.ts, received.stamp.boot, body)
-            self._samples.setdefault((topic.device, topic.kind), []).append(sample)
-        elif isinstance(body, Birth):
-            self._births[topic.device] = body
-        elif isinstance(body, Plan):
-            self.statuses[str(body.status)] += 1
-        elif topic.channel is Channel.SERIES and topic.kind is Kind.TARIFF and isinstance(body, Series):
-            self._series.append(body)
+        topic = received.topic
+        if topic.channel in _KEPT or (topic.channel is Channel.SERIES and topic.kind is Kind.TARIFF):
+            self._messages.append(received)
 
-    def day(self, course: Course) -> Day:
+    def day(self, site: Site, course: Course, run: str) -> Day:
         """Raises RunFailedError when a quarter was not measured."""
-        plates = {device: birth.nameplate for device, birth in self._births.items()}
-        tracks = {
-            device: Track(device, kind, plates.get(device), tuple(samples), lockstep=True)
-            for (device, kind), samples in sorted(self._samples.items())
-        }
+        info = lockstep_info(run, site, course.t0, course.t_end, course.step_s, course.t0)
+        history = MemoryHistory(info, site, self._messages)
+        tracks, prices, times = history.tracks(run), history.prices(run), history.grid(run)
+        statuses = Counter(str(plan.status) for _, plan in history.plans(run))
         pcc = pcc_of(tracks)
         if pcc is None:
             raise RunFailedError("nobody measured the PCC")
-        times = tuple(course.t0 + index * course.step for index in range(course.steps + 1))
-        prices = prices_of([values for series in self._series for values in series.series])
         settlement = settle(pcc, prices, times)
         if settlement.unsettled:
             raise RunFailedError(f"{settlement.unsettled} steps could not be settled")
@@ -120,15 +109,15 @@ class Listener:
             sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
             stored_kwh=stored_change(tracks, course.t0, course.t_end).total_kwh,
             departure_shortfall_kwh=departure_shortfall_kwh(tracks),
-            statuses=dict(sorted(self.statuses.items())),
+            statuses=dict(sorted(statuses.items())),
         )
 
 
 def live_through(site: Site, course: Course) -> Day:
     """The site's day. Raises TwinswarmError."""
     listener = Listener()
-    run_in_memory(site, course, None, on_message=listener)
-    return listener.day(course)
+    run = run_in_memory(site, course, None, on_message=listener)
+    return listener.day(site, course, run)
 
 
 def _known(value: float | None) -> float:

@@ -24,7 +24,7 @@ from twinswarm.simulation.variants import Reference
 if TYPE_CHECKING:
     from services.analysis.day_result import DayResult
     from services.history.influx import InfluxAddress
-    from services.history.sqlite import History, RunInfo
+    from services.history.reader import History, RunInfo
     from twinswarm.simulation.days import LocalDay
 
 _DAYS, _KEEP = "Days", "InfluxDB"
