@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.analysis.run_result import RunResult
     from services.ems.algorithm import Algorithm
     from services.ems.problem import Problem
-    from services.history.sqlite import History
+    from services.history.reader import History
     from twinswarm.api import load_site, open_history, plan, run_day
     from twinswarm.swarm import Swarm
 

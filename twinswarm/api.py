@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from schemas.messages import Plan
     from services.analysis.run_result import RunResult
     from services.ems.algorithm import Algorithm
-    from services.history.sqlite import History
+    from services.history.reader import History
 
 ChoiceT = TypeVar("ChoiceT", StorageChoice, Reference)
 AnySite = Site | str | Path

@@ -9,7 +9,7 @@ import pytest
 
 import twinswarm
 from schemas.errors import Code, InputError
-from services.history.sqlite import History
+from services.history.sqlite import SqliteHistory
 from tests.cli.calling import COMMAND, call, plain_environment
 from tests.system.days import contents
 from twinswarm.deploy import running
@@ -44,7 +44,7 @@ def test_a_day_under_the_example_in_the_place_of_the_ems_is_that_in_memory(
     finally:
         up.kill()
         up.wait()
-    with closing(History(tmp_path / "runs" / "history.sqlite")) as history:
+    with closing(SqliteHistory(tmp_path / "runs" / "history.sqlite")) as history:
         run = history.latest().run
     assert contents(tmp_path / "runs" / "history.sqlite", run) == contents(tmp_path / "alone.sqlite", alone.run)
 
