@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from broker.transport import Delivery, Will
@@ -96,9 +96,15 @@ class MemoryBroker:
                     box.unacknowledged[delivery.token] = delivery
                     return delivery
                 left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                if client.woken or (left is not None and left <= 0):
+                    client.woken = False
                     return None
                 self._changed.wait(left)
+
+    def _wake(self, client: "MemoryTransport") -> None:
+        with self._changed:
+            client.woken = True
+            self._changed.notify_all()
 
     def _acknowledge(self, client: "MemoryTransport", delivery: Delivery) -> None:
         with self._changed:
@@ -119,6 +125,7 @@ class MemoryTransport:
         self._broker = broker
         self.client_id = client_id
         self.persistent = persistent
+        self.woken = False
 
     def connect(self, subscriptions: Sequence[str], will: Will | None = None) -> None:
         self._broker._join(self, subscriptions, will)
@@ -132,6 +139,9 @@ class MemoryTransport:
     def receive(self, timeout_s: float | None) -> Delivery | None:
         """Raises BrokerUnreachableError when not connected."""
         return self._broker._take(self, timeout_s)
+
+    def waker(self) -> Callable[[], None]:
+        return lambda: self._broker._wake(self)
 
     def acknowledge(self, delivery: Delivery) -> None:
         self._broker._acknowledge(self, delivery)

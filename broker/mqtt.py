@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from broker.address import BrokerAddress, Credentials
 from broker.heartbeat import NOBODY_LOOKS, PERIOD_S, Heartbeat
 from broker.transport import Delivery, Will
+from broker.wakeup import Wakeup
 from schemas.errors import BrokerUnreachableError, Code, InputError
 
 LOG = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ class MqttTransport:
         self._retained: dict[str, bytes] = {}
         self._to_repeat = False
         """What is retained is to be sent again once the connection stands."""
+        self._wakeup: Wakeup | None = None
+        """Only where somebody asked for it."""
         self._client = self._build(credentials or Credentials(), persistent)
 
     def _build(self, credentials: Credentials, persistent: bool) -> paho.Client:
@@ -179,9 +182,15 @@ class MqttTransport:
             left = PERIOD_S if deadline is None else min(deadline - time.monotonic(), PERIOD_S)
             self._serve(max(left, 0.0))
             self._beat()
-            if not self._arrived and deadline is not None and time.monotonic() >= deadline:
+            woken = self._wakeup is not None and self._wakeup.clear()
+            if not self._arrived and (woken or (deadline is not None and time.monotonic() >= deadline)):
                 return None
         return self._arrived.popleft()
+
+    def waker(self) -> Callable[[], None]:
+        if self._wakeup is None:
+            self._wakeup = Wakeup()
+        return self._wakeup.set
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Without effect for a message of an earlier connection: the broker delivers it again."""
@@ -270,13 +279,19 @@ class MqttTransport:
         if self._client.socket() is None:
             wait = self._retry_at - time.monotonic()
             if wait > 0:
-                time.sleep(min(wait, timeout_s))
+                self._sleep(min(wait, timeout_s))
                 return
             self._redial()
             return
         self._poll(timeout_s)
         if self._subscription_refused and self._client.socket() is None:
             raise self._error(self._refused or "")
+
+    def _sleep(self, seconds: float) -> None:
+        if self._wakeup is None:
+            time.sleep(seconds)
+        else:
+            self._wakeup.wait(seconds)
 
     def _redial(self) -> None:
         try:
@@ -294,11 +309,14 @@ class MqttTransport:
         if sock is None:
             return
         pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        descriptor = sock.fileno()
         poll = select.poll()  # not select(): a process may hold more than 1,024 connections
-        poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        poll.register(descriptor, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        if self._wakeup is not None:
+            poll.register(self._wakeup.fileno(), select.POLLIN)
         # Half a keepalive at most, so that a silent connection is noticed in time.
         events = poll.poll(0 if pending else 1000 * min(timeout_s, KEEPALIVE_S / 2))
-        mask = events[0][1] if events else 0
+        mask = next((mask for fd, mask in events if fd == descriptor), 0)
         if pending or mask & (select.POLLIN | select.POLLERR | select.POLLHUP):
             self._client.loop_read()
         if mask & select.POLLOUT:

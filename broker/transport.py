@@ -1,6 +1,6 @@
 """What a run loop needs of a message bus: one connection with one last will, QoS 1, acknowledgement by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class Transport(Protocol):
 
     def receive(self, timeout_s: float | None) -> Delivery | None:
         """The next message, waiting for it at most so long; None when there was none."""
+        ...
+
+    def waker(self) -> Callable[[], None]:
+        """Makes a function that any thread may call: a `receive` that waits, or the next one, returns None at once."""
         ...
 
     def acknowledge(self, delivery: Delivery) -> None:

@@ -1,4 +1,4 @@
-"""What a run loop in wall time tells of itself: `metric` once a minute, `reject` for a message that it ignores.
+"""Diagnostics of a run loop in wall time: `metric` once a minute, `reject` for a message that it ignores.
 
 Both belong to wall time alone. What a lock-step run sends is a function of what it was given, to the last bit, and
 arises from ticks only: there, seconds have no place, and a stray message that comes at no cycle cannot be answered in
@@ -8,6 +8,7 @@ A set-point that a device has read and refuses (an old epoch, over already, not 
 an `ack` with the reason, which is no `reject`, and is not counted here.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from schemas.errors import Code
@@ -16,20 +17,20 @@ from schemas.participant import Outgoing, Participant, own_metrics, own_topic
 from schemas.topics import Channel
 
 PERIOD = timedelta(minutes=1)
-"""Between metrics, and the window of the limit on rejects; of the machine's time, however fast the session's goes."""
+"""Between metrics, and the window of the limit on rejects; of the machine's time, however fast the run's goes."""
 REJECTS_MOST = 10
 """A minute, and one a topic: a flood of garbage is counted, not answered by another flood."""
 _TOPIC_MOST, _REASON_MOST = 200, 500
 """Characters that the contract allows in a reject."""
 
 
-class SelfReport:
-    """Of one participant's run loop, since its process began."""
+class Diagnostics:
+    """Counts of one participant's run loop, since its process began."""
 
     def __init__(self, participant: Participant) -> None:
         self._participant = participant
         self._since: datetime | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         """Topics that a reject named in this minute."""
         self._lag_s: float | None = None
         self._turn_s: float | None = None
@@ -50,17 +51,18 @@ class SelfReport:
         """What to send about a message that is ignored; None beyond the limit, and for rejects, so that none answers
         another."""
         topic = _plain(topic, _TOPIC_MOST)
-        silent = topic.endswith(f"/{Channel.REJECT}") or topic in self._told or len(self._told) >= REJECTS_MOST
+        silent = topic.endswith(f"/{Channel.REJECT}") or topic in self._reported or len(self._reported) >= REJECTS_MOST
         if silent:
             return None
-        self._told.add(topic)
+        self._reported.add(topic)
         body = Reject(topic=topic, code=code, reason=_plain(reason, _REASON_MOST))
         return Outgoing(own_topic(self._participant, Channel.REJECT), body)
 
-    def metric(self, now: datetime, skipped: int) -> Outgoing | None:
+    def metric(self, now: datetime, skipped: int, inputs: Mapping[str, float]) -> Outgoing | None:
         """The numbers of the minute that is over at machine time ``now``; None: it is not over yet.
 
-        ``skipped``: instants that were passed over since the start because the process was late.
+        ``skipped``: instants that were passed over since the start because the process was late. ``inputs``: numbers
+        about the participant's sources.
         """
         if self._since is None:
             self._since = now
@@ -72,9 +74,10 @@ class SelfReport:
         if self._turn_s is not None:
             values["turn_s"] = self._turn_s
         self._since, self._lag_s, self._turn_s = now, None, None
-        self._told.clear()
+        self._reported.clear()
         return Outgoing(
-            own_topic(self._participant, Channel.METRIC), Metric(values=values | own_metrics(self._participant))
+            own_topic(self._participant, Channel.METRIC),
+            Metric(values=values | inputs | own_metrics(self._participant)),
         )
 
 

@@ -1,4 +1,4 @@
-"""A participant's process: one connection, and the run loop that the site's session asks for."""
+"""A participant's process: one connection, and the run loop that the site's run asks for."""
 
 import secrets
 import threading
@@ -8,13 +8,13 @@ from datetime import datetime, tzinfo
 
 from broker.transport import Transport, Will
 from runtime.checkpoint import CheckpointStore
+from runtime.life import Life
 from runtime.lockstep import Member
 from runtime.pump import Pump
 from runtime.wall import WallLoop, drive
-from schemas.messages import Presence, Stamp, State, TimeMode
-from schemas.participant import Participant, greatest_registers, own_topic
+from schemas.messages import Presence, Run, RunId, State
+from schemas.participant import Outgoing, Participant, greatest_registers, own_inbox, own_topic
 from schemas.topics import Channel
-from schemas.wire import encode
 
 _LOOK_S = 0.25
 """How often a silent process looks whether it is to stop."""
@@ -27,15 +27,18 @@ def new_boot() -> str:
 
 @dataclass(frozen=True)
 class Host:
-    """Serves a participant. ``transport`` makes a connection for a time mode: only in wall time is there a reason for
-    the broker to keep a session while its owner is away; in lock-step silence makes everybody repeat. The two modes
-    keep their checkpoints apart.
+    """Serves a participant. The two time modes keep their checkpoints apart.
 
-    ``once``: to end with the session that it took part in. ``zone``: of the site's midnights.
+    ``transport`` makes a connection of the participant's client identifier. Given True, the broker is to keep the
+    subscriptions and the messages while the participant is away. A participant with a durable inbox of its own, the
+    recorder, connects in this way in every time mode, and before the mode is known: one clean connection would make
+    the broker forget all that it keeps. Only the end of a lock-step run ends that promise (`_leave_the_broker`).
+
+    ``once``: to end with the run that it took part in. ``zone``: of the site's midnights.
     """
 
     make: Callable[[], Participant]
-    transport: Callable[[TimeMode], Transport]
+    transport: Callable[[bool], Transport]
     lockstep_store: CheckpointStore
     wall_store: CheckpointStore
     zone: tzinfo
@@ -44,15 +47,15 @@ class Host:
     once: bool = False
 
     def serve(self) -> None:
-        """Serves session after session, each in its time mode, until it is stopped.
+        """Serves run after run, each in its time mode, until it is stopped.
 
         Raises BrokerUnreachableError, and LocalStateError when this participant must not go on.
         """
         registers: dict[str, float] = {}
         while not self.stop.is_set():
-            wall, registers = self._serve_lockstep(self._registers_in(self.wall_store, registers))
-            if wall:
-                registers = self._serve_wall(self._registers_in(self.lockstep_store, registers))
+            found, registers = self._serve_lockstep(self._registers_in(self.wall_store, registers))
+            if found is not None:
+                registers = self._serve_wall(found, self._registers_in(self.lockstep_store, registers))
             if self.once:
                 return
 
@@ -61,43 +64,62 @@ class Host:
         """The registers that outlive a life, by the other time mode's checkpoint and by what this process knows."""
         return greatest_registers(known, (store.load() or {}).get("registers", {}))
 
-    def _serve_wall(self, registers: Mapping[str, float]) -> dict[str, float]:
-        transport = self.transport(TimeMode.WALL)
+    def _serve_wall(self, found: tuple[RunId, Run], registers: Mapping[str, float]) -> dict[str, float]:
+        """Takes part in the run that was found. Returns the registers that outlive this life."""
+        participant = self.make()
+        transport = self.transport(own_inbox(participant) is not None)
         loop = WallLoop(
-            self.make(),
+            participant,
             transport,
             self.wall_store,
             new_boot=new_boot,
             zone=self.zone,
             once=True,
             registers=registers,
+            machine=self.now,
+            found=found,
         )
         drive(loop, transport, self.stop, self.now)
         return loop.registers
 
-    def _serve_lockstep(self, registers: Mapping[str, float]) -> tuple[bool, dict[str, float]]:
-        """Returns whether it ended because the live session is in wall time, and the registers that outlive it."""
-        transport = self.transport(TimeMode.LOCKSTEP)
-        member = Member(self.make, self.lockstep_store, transport.publish, new_boot, registers)
-        state_topic = str(own_topic(member.participant, Channel.STATE))
+    def _serve_lockstep(self, registers: Mapping[str, float]) -> tuple[tuple[RunId, Run] | None, dict[str, float]]:
+        """Looks for a run, and takes part in it if it is in lock-step.
+
+        Returns the site's run if it is in wall time, and the registers that outlive this life.
+        """
+        durable = own_inbox(self.make()) is not None
+        transport = self.transport(durable)
+        kept = self.wall_store.load()
+        unfinished = None if kept is None else kept["life"]["run"]
+        member = Member(self.make, self.lockstep_store, transport.publish, new_boot, registers, unfinished)
+        state_topic = own_topic(member.participant, Channel.STATE)
 
         def show(presence: Presence) -> bytes:
-            """Outside every run's counts: seq 0."""
-            return encode(Stamp(ts=self.now(), run=member.run, boot=member.boot, seq=0), State(state=presence))
+            """Outside every run's counts: number 0."""
+            return member.life.encode_unnumbered(Outgoing(state_topic, State(state=presence)), member.t or self.now())
 
-        transport.connect(member.subscriptions, Will(state_topic, show(Presence.OFFLINE)))
+        transport.connect(member.subscriptions, Will(str(state_topic), show(Presence.OFFLINE)))
         try:
             if member.run is None:
                 # Before any run, so that others see who is here. In a run messages arise only from ticks.
-                birth = encode(Stamp(ts=self.now(), boot=member.boot, seq=1), member.participant.birth())
-                transport.publish(str(own_topic(member.participant, Channel.BIRTH)), birth, retain=True)
-                transport.publish(state_topic, show(Presence.ONLINE), retain=True)
+                birth_topic = own_topic(member.participant, Channel.BIRTH)
+                birth = Life(member.boot).encode(Outgoing(birth_topic, member.participant.birth()), self.now())
+                transport.publish(str(birth_topic), birth, retain=True)
+                transport.publish(str(state_topic), show(Presence.ONLINE), retain=True)
             pump = Pump(transport, member)
-            while not (self.stop.is_set() or member.wall_session_seen or (self.once and member.ended)):
+            while not (self.stop.is_set() or member.wall_run is not None or (self.once and member.ended)):
                 pump.poll(_LOOK_S)
-            if not member.wall_session_seen:
-                transport.publish(state_topic, show(Presence.OFFLINE), retain=True)
+            if member.wall_run is None:
+                transport.publish(str(state_topic), show(Presence.OFFLINE), retain=True)
             transport.flush(2.0)
         finally:
             transport.close()
-        return member.wall_session_seen, member.registers
+        if durable and member.ended:
+            self._leave_the_broker()
+        return member.wall_run, member.registers
+
+    def _leave_the_broker(self) -> None:
+        """A lock-step run is over and stored: the broker need not collect what comes after it."""
+        transport = self.transport(False)
+        transport.connect(())
+        transport.close()

@@ -3,11 +3,12 @@
 Every participant is handed exactly what `runtime.lockstep` would hand it, so the numbers are the same to the last bit.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from runtime.admission import check_follows_lockstep
+from runtime.life import Life
 from schemas.cycle import Course
 from schemas.messages import Phase, Presence, Run, Stamp, State, TimeMode
 from schemas.participant import Inbox, Outgoing, Participant, Received, Turn, Wanted, own_inbox, own_topic
@@ -18,15 +19,14 @@ from schemas.wire import encode
 class _Seat:
     """A participant with what waits for it and its numbering of messages."""
 
-    def __init__(self, participant: Participant, boot: str) -> None:
+    def __init__(self, participant: Participant, boot: str, run: str) -> None:
         self.participant = participant
         self.inbox = own_inbox(participant)
         """Its own, if it keeps one. The others are handed what waits: nothing is lost or repeated here."""
-        self.boot = boot
+        self.life = Life(boot, run)
         self.waiting: list[_Sent] = []
         self.wanted: list[Wanted] = []
         """Of this cycle, for a seat with an inbox of its own."""
-        self.seqs: dict[str, int] = defaultdict(int)
 
     def wants(self, topic: str) -> bool:
         return any(matches(pattern, topic) for pattern in self.participant.subscriptions)
@@ -75,7 +75,7 @@ class _Exchange:
         if takers is None:
             takers = self._takers[sent.text] = [seat for seat in self._seats if seat.wants(sent.text)]
         for seat in takers:
-            if sent.boot != seat.boot:
+            if sent.boot != seat.life.boot:
                 seat.waiting.append(sent)
 
 
@@ -83,18 +83,21 @@ def run_direct(
     participants: Sequence[Participant],
     course: Course,
     run: str,
-    session: tuple[Topic, Run],
+    announcement: tuple[Topic, Run],
     on_phase: Callable[[int, Phase, datetime], None] | None = None,
     on_message: Callable[[Received], None] | None = None,
 ) -> None:
     """Runs a course from its roll call to its closing commit.
 
-    ``session``: the clock's message and its topic, recorded as over a broker. ``on_phase`` is told what was done,
-    ``on_message`` of every message that was sent. Raises what a participant raises.
+    ``announcement``: the clock's message about the run, and its topic, recorded as over a broker. ``on_phase`` is
+    called after each phase, ``on_message`` with every message that was sent. Raises what a participant raises, and
+    LocalStateError for one that does not follow lock-step.
     """
     lives = run.replace(".", "").replace("Z", "")  # no other run has these boots
+    for participant in participants:
+        check_follows_lockstep(participant)
     ordered = sorted(participants, key=lambda p: p.device)
-    seats = [_Seat(participant, f"{lives}-{place}") for place, participant in enumerate(ordered, 1)]
+    seats = [_Seat(participant, f"{lives}-{place}", run) for place, participant in enumerate(ordered, 1)]
     exchange = _Exchange(seats)
     for n, phase in course:
         turn = Turn(phase, course.time(n), course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
@@ -103,7 +106,7 @@ def run_direct(
                 # What came after the last phase is of a cycle that is over.
                 seat.waiting, seat.wanted = [], []
         if phase is Phase.ROLLCALL:
-            topic, body = session
+            topic, body = announcement
             stamp = Stamp(ts=turn.t, run=run, boot=f"{lives}-0", seq=1)
             exchange.deliver(_Sent(exchange.text(topic), stamp.boot, stamp.seq, Received(topic, stamp, body)))
         sent: list[_Sent] = []
@@ -112,9 +115,8 @@ def run_direct(
             outgoing += seat.participant.act(turn, seat.hand_over(run, turn))
             for message in outgoing:
                 text = exchange.text(message.topic)
-                seq = seat.seqs[text] = seat.seqs[text] + 1
-                stamp = Stamp(ts=turn.t, run=run, boot=seat.boot, seq=seq)
-                sent.append(_Sent(text, seat.boot, seq, Received(message.topic, stamp, message.body)))
+                stamp = seat.life.stamp(text, turn.t)
+                sent.append(_Sent(text, stamp.boot, stamp.seq, Received(message.topic, stamp, message.body)))
         for item in sent:
             exchange.deliver(item)
             if on_message is not None:

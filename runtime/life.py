@@ -1,4 +1,7 @@
-"""A life of a participant in wall time: under which boot it speaks, and how far each topic's numbers have come."""
+"""A life of a participant: under which boot it speaks, in which run, and how far each topic's numbers have come.
+
+This is the one place where a participant's messages are numbered, in every run loop.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,21 +13,26 @@ from schemas.wire import encode
 
 @dataclass
 class Life:
-    """Stamps messages. ``boot`` survives a restart from the checkpoint; a new run begins a new life."""
+    """Stamps messages, per topic from 1 on. ``boot`` survives a restart from the checkpoint; a new run begins a new
+    life.
+    """
 
     boot: BootId
     run: RunId | None = None
-    """None until a session is known."""
+    """None until a run is known."""
     seqs: dict[str, int] = field(default_factory=dict)
 
-    def encode(self, outgoing: Outgoing, ts: datetime) -> bytes:
-        """The next message of its topic, at session time ``ts`` if it names no other."""
-        topic = str(outgoing.topic)
+    def stamp(self, topic: str, ts: datetime) -> Stamp:
+        """The stamp of the next message of this topic."""
         seq = self.seqs[topic] = self.seqs.get(topic, 0) + 1
-        return encode(Stamp(ts=outgoing.ts or ts, run=self.run, boot=self.boot, seq=seq), outgoing.body)
+        return Stamp(ts=ts, run=self.run, boot=self.boot, seq=seq)
 
-    def encode_will(self, outgoing: Outgoing, ts: datetime) -> bytes:
-        """A last will: number 0, outside all counts of gaps."""
+    def encode(self, outgoing: Outgoing, ts: datetime) -> bytes:
+        """The next message of its topic, at run time ``ts`` if it names no other."""
+        return encode(self.stamp(str(outgoing.topic), outgoing.ts or ts), outgoing.body)
+
+    def encode_unnumbered(self, outgoing: Outgoing, ts: datetime) -> bytes:
+        """A last will, or what is said outside every run: number 0, outside all counts of gaps."""
         return encode(Stamp(ts=ts, run=self.run, boot=self.boot, seq=0), outgoing.body)
 
     def snapshot(self) -> Json:

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from broker.transport import Send
+from runtime.admission import Belongs, Entry, belongs, entry_into, is_newer, is_older, modes_of
 from runtime.checkpoint import CheckpointStore
 from runtime.inbox import MemoryInbox
+from runtime.life import Life
 from runtime.outbox import Outbox, Sent
 from schemas.cycle import Course
 from schemas.errors import LocalStateError, RemoteMessageError
@@ -74,11 +76,13 @@ class _Pending:
 class Member:
     """A participant under the clock's barrier. Pure but for ``send`` and ``store``: handed messages, it reacts.
 
-    ``make`` builds a fresh participant, for every new life one. ``registers`` [kWh] are those that it had in a life
-    outside this loop; a new life begins with the newest that are known (`schemas.participant.lasting_registers`).
+    ``make`` builds a fresh participant, for every new life one. One that does not follow lock-step answers no tick.
+    ``registers`` [kWh] are those that it had in a life outside this loop; a new life begins with the newest that are
+    known (`schemas.participant.lasting_registers`). ``unfinished_wall_run``: a run in wall time that this participant
+    took part in and did not see the end of; it is to be entered even if it has ended meanwhile.
 
-    Attributes: ``ended`` once the session that it took part in is over; ``wall_session_seen`` while the site's live
-    session is in wall time, in which this loop has no part; ``other_runs`` counts messages that were not of its run.
+    Attributes: ``ended`` once the run that it took part in is over; ``wall_run`` is the site's run while that
+    passes in wall time, in which this loop has no part; ``other_runs`` counts messages that were not of its run.
     """
 
     def __init__(
@@ -88,15 +92,19 @@ class Member:
         send: Send,
         new_boot: Callable[[], str],
         registers: Mapping[str, float] | None = None,
+        unfinished_wall_run: str | None = None,
     ) -> None:
         self._make, self._store, self._send, self._new_boot = make, store, send, new_boot
         self._earlier = dict(registers or {})
+        self._unfinished_wall_run = unfinished_wall_run
         self.participant = make()
+        self._modes = modes_of(self.participant)
         self._early: list[tuple[Received, bytes]] = []
+        self._refused: str | None = None
         self._pending: _Pending | None = None
         self.other_runs = 0
         self.ended = False
-        self.wall_session_seen = False
+        self.wall_run: tuple[str, Run] | None = None
         saved = store.load()
         if saved is None:
             self._begin_life(None)
@@ -111,8 +119,8 @@ class Member:
         if run is not None and self._outbox_run() is not None:
             self.participant = self._make()
         continue_registers(self.participant, registers)
-        self._outbox = Outbox(run, self._new_boot())
-        self._inbox: Inbox = own_inbox(self.participant) or MemoryInbox()
+        self._outbox = Outbox(Life(self._new_boot(), run))
+        self._take_inbox()
         self._answered: _Answered | None = None
         self._newest = (0, 0, 0)
         self._away = True
@@ -123,7 +131,7 @@ class Member:
             self._keep(received, payload)
 
     def _outbox_run(self) -> str | None:
-        return self._outbox.run if hasattr(self, "_outbox") else None
+        return self._outbox.life.run if hasattr(self, "_outbox") else None
 
     def _resume(self, saved: Json) -> None:
         """A restart from the checkpoint is nothing but silence."""
@@ -135,9 +143,14 @@ class Member:
         self._newest = tuple(saved["newest"])
         self._away = saved["away"]
         self.participant.restore(saved["participant"])
-        self._inbox = own_inbox(self.participant) or MemoryInbox()
+        self._take_inbox()
         if isinstance(self._inbox, MemoryInbox):
             self._inbox.restore(saved["inbox"])
+
+    def _take_inbox(self) -> None:
+        own = own_inbox(self.participant)
+        self._inbox: Inbox = own or MemoryInbox()
+        self._is_durable = own is not None
 
     @property
     def registers(self) -> dict[str, float]:
@@ -160,15 +173,24 @@ class Member:
 
     @property
     def run(self) -> str | None:
-        return self._outbox.run
+        return self._outbox.life.run
 
     @property
     def boot(self) -> str:
-        return self._outbox.boot
+        return self._outbox.life.boot
+
+    @property
+    def life(self) -> Life:
+        return self._outbox.life
+
+    @property
+    def t(self) -> datetime | None:
+        """The run's time in the newest phase that it acted in; None: in none yet."""
+        return None if self._answered is None else self._answered.t
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        """The participant's, and the clock's tick and session."""
+        """The participant's, and the clock's tick and run."""
         clock = (topic_filter(self.participant.site, Kind.CLOCK, channel=c) for c in (Channel.TICK, Channel.RUN))
         return tuple(dict.fromkeys((*self.participant.subscriptions, *clock)))
 
@@ -188,8 +210,8 @@ class Member:
                 self._tick(stamp.run, stamp.boot, body)
             return
         received = Received(parsed, stamp, body)
-        if isinstance(body, Run):
-            self._session(received)
+        if isinstance(body, Run) and stamp.run is not None:
+            self._on_run(stamp.run, body)
         if any(matches(pattern, topic) for pattern in self.participant.subscriptions):
             self._keep(received, payload)
             self._try_pending()
@@ -199,29 +221,34 @@ class Member:
         self._inbox.flush()
 
     def _keep(self, received: Received, payload: bytes) -> None:
+        place = belongs(received, TimeMode.LOCKSTEP, self.run)
         run = received.stamp.run
-        if run is not None and run == self.run:
+        if place is Belongs.HERE:
             self._inbox.add(received, payload)
-        elif run is not None and (self.run is None or run > self.run) and len(self._early) < _EARLY:
+        elif self._is_durable and not (run is not None and is_older(run, self.run)):
+            self._inbox.add(received, payload)  # it knows by itself which run a message belongs to
+        elif place is Belongs.LATER and len(self._early) < _EARLY:
             self._early.append((received, payload))
         else:
             self.other_runs += 1
 
-    def _session(self, received: Received) -> None:
-        session = received.body
-        assert isinstance(session, Run)
-        run = received.stamp.run
-        if run == self.run and session.ended is not None:
+    def _on_run(self, run: str, body: Run) -> None:
+        entry = entry_into(
+            run, body, TimeMode.LOCKSTEP, self.run, modes=self._modes, unfinished=self._unfinished_wall_run
+        )
+        if entry is Entry.SAME and body.ended is not None:
             self.ended = True
-        newer = run is not None and (self.run is None or run > self.run)
-        self.wall_session_seen = newer and session.mode is TimeMode.WALL and session.ended is None
+        self.wall_run = (run, body) if entry is Entry.OTHER_MODE else None
 
     # -- ticks
 
     def _tick(self, run: str, clock_boot: str, tick: Tick) -> None:
-        if self.run is None or run > self.run:
+        if TimeMode.LOCKSTEP not in self._modes:
+            self._refuse_once(run)
+            return
+        if is_newer(run, self.run):
             self._begin_life(run)
-        elif run < self.run:
+        elif is_older(run, self.run):
             self.other_runs += 1
             return
         if (*tick.key, tick.attempt) < self._newest:
@@ -243,6 +270,16 @@ class Member:
         elif tick.key == answered.key and repeated:
             self._publish(self._outbox.cycle)
             self._answer(answered)
+
+    def _refuse_once(self, run: str) -> None:
+        if run != self._refused:
+            self._refused = run
+            LOG.warning(
+                "%s follows %s time only, and takes no part in the lock-step run %s",
+                self.participant.device,
+                ", ".join(self._modes),
+                run,
+            )
 
     def _introduce(self, tick: Tick, *, taken: bool) -> None:
         """Rule 11. Where another boot has my name the clock decides; I stay silent until it is dropped."""

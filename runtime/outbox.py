@@ -1,9 +1,10 @@
-"""What a member has sent in the cycle that runs: kept to the byte, so that a repetition is the same message."""
+"""Messages that a member has sent in the cycle that runs: kept to the byte, for a repetition is the same message."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from schemas.messages import Announcement, Stamp
+from runtime.life import Life
+from schemas.messages import Announcement
 from schemas.participant import Json, Outgoing
 from schemas.wire import encode
 
@@ -20,19 +21,15 @@ class Sent:
 
 @dataclass
 class Outbox:
-    """Numbers and encodes messages of one life, per topic from 1 on, and keeps those of this cycle."""
+    """Encodes the messages of one life, and keeps those of this cycle."""
 
-    run: str | None
-    boot: str
+    life: Life
     cycle: list[Sent] = field(default_factory=list)
-    _seqs: dict[str, int] = field(default_factory=dict)
 
     def add(self, outgoing: Outgoing, ts: datetime) -> Sent:
         topic = str(outgoing.topic)
-        seq = self._seqs.get(topic, 0) + 1
-        self._seqs[topic] = seq
-        stamp = Stamp(ts=ts, run=self.run, boot=self.boot, seq=seq)
-        sent = Sent(topic, seq, encode(stamp, outgoing.body), outgoing.topic.retained)
+        stamp = self.life.stamp(topic, ts)
+        sent = Sent(topic, stamp.seq, encode(stamp, outgoing.body), outgoing.topic.retained)
         self.cycle.append(sent)
         return sent
 
@@ -52,13 +49,11 @@ class Outbox:
 
     def snapshot(self) -> Json:
         return {
-            "run": self.run,
-            "boot": self.boot,
+            "life": self.life.snapshot(),
             "cycle": [[sent.topic, sent.seq, sent.payload.decode(), sent.retain] for sent in self.cycle],
-            "seqs": self._seqs,
         }
 
     @classmethod
     def restored(cls, state: Json) -> "Outbox":
         cycle = [Sent(topic, seq, payload.encode(), retain) for topic, seq, payload, retain in state["cycle"]]
-        return cls(state["run"], state["boot"], cycle, dict(state["seqs"]))
+        return cls(Life.restored(state["life"]), cycle)

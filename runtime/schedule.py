@@ -1,4 +1,4 @@
-"""When the phases of a participant come in wall time, in session time."""
+"""When the phases of a participant come in wall time, in run time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Schedule:
         }
 
     def take(self, t: datetime, limit: datetime | None) -> list[Due]:
-        """What is due at session time ``t``, in order of time, then of phases. ``limit``: the run's end."""
+        """What is due at run time ``t``, in order of time, then of phases. ``limit``: the run's end."""
         due = []
         for phase, at in self._next.items():
             period_s, delay = self._periods[phase]
@@ -71,7 +71,7 @@ class Schedule:
         return sorted(due, key=lambda d: (d.since, d.phase.order))
 
     def next(self, limit: datetime | None) -> datetime | None:
-        """Session time at which something is due next; None: nothing before the limit."""
+        """Run time at which something is due next; None: nothing before the limit."""
         times = [at + self._periods[phase][1] for phase, at in self._next.items() if _within(phase, at, limit)]
         return min(times, default=None)
 

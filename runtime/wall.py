@@ -1,64 +1,71 @@
 """The wall-time run loop: drives any participant along the machine's clock, times a factor, over any transport.
 
-There is no barrier here. Everyone derives the time from the retained session and its own clock, so that planning,
-expiry and fallback go on when the clock service dies. `WallLoop.handle` and `WallLoop.run_due` are told what time it
-is; `drive` is the thin loop around them that waits.
+There is no barrier here. Everyone derives the time from the retained run and its own clock, so that planning, expiry
+and fallback go on when the clock service dies. `WallLoop.handle` and `WallLoop.run_due` are handed the time; `drive`
+is the thin loop around them that waits.
 
-A delay of the machine is a longer one in the session, by its factor: what is late by 1 s at 600 times the speed takes
-its set-point ten minutes late, and energy moves to the next quarter. None is lost, for who was late integrates over
-all of it. That is inherent in following a clock, and lock-step is there for whoever wants speed without it; how late
-a participant is, its `metric` tells (`skipped`, `turn_s`, `lag_s`).
+A delay of the machine is a longer one in the run, by its factor: what is late by 1 s at 600 times the speed takes its
+set-point ten minutes late, and energy moves to the next quarter. None is lost, for who was late integrates over all of
+it. That is inherent in following a clock, and lock-step is there for whoever wants speed without it; how late a
+participant is, its `metric` says (`skipped`, `turn_s`, `lag_s`).
+
+The states of a participant and what leads from one to the next are in `runtime.wall_states`, what arrives is sorted by
+`runtime.wall_inbox`, when its phases come is in `runtime.schedule`, and who may enter a run in `runtime.admission`.
 """
 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
 from broker.transport import Delivery, Transport, Will
+from runtime.admission import Entry, entry_into, modes_of
 from runtime.checkpoint import CheckpointStore, NoCheckpoint
-from runtime.diagnostics import SelfReport
+from runtime.diagnostics import Diagnostics
 from runtime.life import Life
 from runtime.schedule import Due, Schedule
+from runtime.sources import Inlets
+from runtime.wall_inbox import Ignored, WallInbox
+from runtime.wall_states import WallEvent, WallProgress, WallState
 from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
-from schemas.messages import BootId, Phase, Presence, Run, Stamp, State, TimeMode
+from schemas.messages import BootId, Phase, Presence, Run, RunId, State, TimeMode
 from schemas.participant import (
+    Input,
     Outgoing,
     Participant,
     Received,
     Turn,
+    Wakes,
     continue_registers,
     greatest_registers,
     lasting_registers,
     own_inbox,
+    own_sources,
     own_topic,
 )
-from schemas.topics import RETAINED, Channel, Kind, Topic, matches, topic_filter
+from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
 
 LOG = logging.getLogger(__name__)
 
 SETTLE_S = 1.0
-"""So long a joiner waits for the retained session before it shows itself without one."""
+"""So long a joiner waits for the retained run before it shows itself without one."""
 PUNCTUAL_S = 5.0
-"""Who joins within so much machine time of a session's start takes part from t0 on; later ones from now on."""
+"""Who joins within so much machine time of a run's start takes part from t0 on; later ones from now on."""
 SAVE_PERIOD_S = 1.0
 """Least machine time between checkpoints of turns that sent nothing. What sends is saved before it is sent."""
-BATCH = 16
-"""Messages made durable and acknowledged together: less than the 20 that Mosquitto has in flight by default."""
-EARLY_MOST = 1000
-"""Messages of a run whose session has not arrived yet, kept for when it does."""
 BURST = 256
 """Messages handled before the phases that are due are looked at again."""
 LINGER_S = 2.0
-"""A participant that records or measures what others tell listens for so much quiet machine time after the end."""
+"""A participant that records or measures what others send listens for so much quiet machine time after the end."""
 PATIENCE_S = 0.5
 """Longest wait, so that a request to stop is noticed."""
 REST_S = 0.05
 """Least machine time between turns of a participant with its own inbox: each is a transaction on disk."""
+WAKE_LEAST_S = 0.01
+"""Least machine time between turns that a participant asked for, so that a wrong answer cannot occupy the machine."""
 GOODBYE_S = 2.0
 
 
@@ -112,11 +119,13 @@ def drive(loop: Loop, transport: Transport, stop: threading.Event, now: Callable
 class WallLoop:
     """One participant in wall time. For one thread.
 
-    ``once``: it has finished when its session has ended; otherwise it waits for the next one.
+    ``found``: a run that whoever made this loop has seen already; its last will then is of that run from the first
+    connection on. ``once``: it has finished when its run has ended; otherwise it waits for the next one.
     ``registers`` [kWh] are those that the participant had in a life outside this loop; a new life begins with the
     newest that are known (`schemas.participant.lasting_registers`).
-    ``zone``: of the local midnight that the cadence's periods are aligned to.
-    ``stopwatch``: a monotonic clock [s], by which it tells how long a turn took; nothing else depends on it.
+    ``zone``: of the local midnight that the cadence's periods are aligned to. ``stopwatch``: a monotonic clock [s], by
+    which it measures how long a turn took; nothing else depends on it. ``machine``: the machine's clock, by which the
+    values of sources are dated.
     """
 
     def __init__(
@@ -130,7 +139,10 @@ class WallLoop:
         once: bool = False,
         registers: Mapping[str, float] | None = None,
         stopwatch: Callable[[], float] = time.perf_counter,
+        machine: Callable[[], datetime] = machine_now,
+        found: tuple[RunId, Run] | None = None,
     ) -> None:
+        """Raises LocalStateError for a participant whose sources and time modes are at odds."""
         self._participant = participant
         self._transport = transport
         self._checkpoint = checkpoint or NoCheckpoint()
@@ -138,40 +150,41 @@ class WallLoop:
         self._once = once
         self._earlier = dict(registers or {})
         self._stopwatch = stopwatch
-        self._report = SelfReport(participant)
+        self._machine = machine
+        self._found = found
+        self._modes = modes_of(participant)
+        self._progress = WallProgress()
+        self._report = Diagnostics(participant)
         self._cadence = dict(participant.cadence)
+        self._on_message = frozenset(phase for phase, c in self._cadence.items() if c.on_message)
+        self._prompt = self._on_message or frozenset(sorted(self._cadence, key=lambda phase: phase.order)[:1])
+        """Phases that come when a source delivered, or when the participant asked to be called."""
         self._schedule = Schedule(self._cadence, zone)
-        self._own_inbox = own_inbox(participant)
-        measures = Phase.MEASURE in self._cadence and self._cadence[Phase.MEASURE].on_message
-        self._lingers = self._own_inbox is not None or measures
+        self._durable = own_inbox(participant) is not None
+        self._inbox = WallInbox(transport, participant.subscriptions, own_inbox(participant))
+        self._inlets = Inlets(own_sources(participant))
+        self._lingers = self._durable or Phase.MEASURE in self._on_message
         self._state_topic = own_topic(participant, Channel.STATE)
         self._blank = participant.snapshot()
         self._saved_state: object = None
+        self._will_of: tuple[BootId, RunId | None] | None = None
         self._life = Life("")
-        self._session: Run | None = None
-        self._inbox: list[Received] = []
-        self._newest: dict[tuple[str, str], int] = {}
-        self._early: deque[Delivery] = deque()
-        self._unsettled: list[Delivery] = []
-        self._arrived = False
-        self._announced = False
+        self._run: Run | None = None
         self._rollcalled = False
         self._gap = False
         self._turns = 0
         self._t: datetime | None = None
         self._first: datetime | None = None
+        self._wake_at: datetime | None = None
         self._started: datetime | None = None
         self._acted_at: datetime | None = None
-        self._finished = False
         self._last_arrival: datetime | None = None
         self._saved_at: datetime | None = None
-        self._dirty = False
-        self.repeated = 0
-        """Messages that were there already, or are older than one that was."""
+        self._unsaved = False
 
     @property
-    def session(self) -> Run | None:
-        return self._session
+    def state(self) -> WallState:
+        return self._progress.state
 
     @property
     def life(self) -> Life:
@@ -181,6 +194,11 @@ class WallLoop:
     def registers(self) -> dict[str, float]:
         """The participant's registers [kWh] that outlive its life."""
         return greatest_registers(self._earlier, lasting_registers(self._participant))
+
+    @property
+    def repeated(self) -> int:
+        """Messages that were there already, or are older than one that was."""
+        return self._inbox.repeated
 
     @property
     def rejected(self) -> int:
@@ -199,7 +217,7 @@ class WallLoop:
     # ---- joining
 
     def start(self, now: datetime) -> None:
-        """Loads the checkpoint and connects. Raises BrokerUnreachableError, LocalStateError."""
+        """Connects, with what the checkpoint says. Raises BrokerUnreachableError, LocalStateError."""
         self._started = self._last_arrival = now
         saved = self._checkpoint.load()
         if saved is None:
@@ -211,6 +229,20 @@ class WallLoop:
             self._t = datetime.fromisoformat(saved["t"])
             self._turns = saved["turns"]
             self._rollcalled = saved["rollcalled"]
+        found = self._found
+        if found is not None and found[0] != self._life.run:
+            self._begin_life(found[0])
+        self._connect(self._will_time(now, None if found is None else found[1]))
+        self._progress.on(WallEvent.CONNECTED)
+        self._inlets.open(self._transport.waker, self._machine)
+
+    def _will_time(self, now: datetime, run: Run | None) -> datetime:
+        """The run's time, as far as it is known; a last will cannot say when it will be needed."""
+        if run is not None:
+            return max(run.time_at(now), run.t0)
+        return now if self._t is None else self._t
+
+    def _connect(self, will_ts: datetime) -> None:
         site = self._participant.site
         subscriptions = (
             topic_filter(site, Kind.CLOCK, channel=Channel.RUN),  # first, for the broker hands over in this order
@@ -218,22 +250,21 @@ class WallLoop:
             *self._participant.subscriptions,
         )
         offline = Outgoing(self._state_topic, State(state=Presence.OFFLINE, reason="connection lost"))
-        will = Will(str(self._state_topic), self._life.encode_will(offline, now))
+        will = Will(str(self._state_topic), self._life.encode_unnumbered(offline, will_ts))
+        self._will_of = (self._life.boot, self._life.run)
         self._transport.connect(tuple(dict.fromkeys(subscriptions)), will)
 
-    def _on_session(self, stamp: Stamp, session: Run, now: datetime) -> None:
-        if stamp.run is None:
-            raise RemoteMessageError("a session without a run")
-        if session.mode is not TimeMode.WALL:
-            return
-        known = self._life.run
-        if stamp.run == known:
-            resumed = self._session is None
-            self._session = session
-            if resumed:
-                self._resume(now)
-        elif (known is None or stamp.run > known) and session.ended is None:
-            self._join(stamp.run, session, now)
+    def _on_run(self, run: RunId | None, body: Run, now: datetime) -> None:
+        if run is None:
+            raise RemoteMessageError("a clock's message about its run without a run")
+        entry = entry_into(run, body, TimeMode.WALL, self._life.run, modes=self._modes)
+        if self._run is None and run == self._life.run:
+            self._run = body
+            self._resume(now) if self._saved_state is not None else self._join(run, body, now)
+        elif entry is Entry.SAME:
+            self._run = body
+        elif entry is Entry.JOIN:
+            self._join(run, body, now)
 
     def _resume(self, now: datetime) -> None:
         """The same life in a new process: nothing flowed while it was away."""
@@ -242,30 +273,44 @@ class WallLoop:
         self._saved_state = None
         self._gap = True
         self._schedule.resume(self._t)
-        self._announce(now)
-        self._replay_early(now)
+        self._ask_for_wake()
+        self._enter(now)
 
-    def _join(self, run: str, session: Run, now: datetime) -> None:
+    def _begin_life(self, run: RunId) -> None:
         registers = self.registers
         if self._life.run is not None:
             self._life = Life(self._new_boot())
             self._participant.restore(self._blank)
         continue_registers(self._participant, registers)
         self._life.run = run
-        self._session = session
+        self._saved_state = None
         self._inbox.clear()
         self._rollcalled = self._gap = False
-        self._t, self._turns = None, 0
-        t = session.time_at(now)
-        late_s = (t - session.t0).total_seconds() / (session.speed or 1.0)
-        self._first = session.t0 if late_s <= PUNCTUAL_S else t
+        self._t, self._turns, self._wake_at = None, 0, None
+
+    def _join(self, run: RunId, body: Run, now: datetime) -> None:
+        if run != self._life.run:
+            self._begin_life(run)
+        self._run = body
+        t = body.time_at(now)
+        late_s = (t - body.t0).total_seconds() / (body.speed or 1.0)
+        self._first = body.t0 if late_s <= PUNCTUAL_S else t
         self._schedule.begin(self._first)
+        self._enter(now)
+
+    def _enter(self, now: datetime) -> None:
+        if self._will_of != (self._life.boot, self._life.run):
+            # The last will at the broker is of another life: it would be no sign that this one ended.
+            self._inbox.settle()
+            self._transport.close()
+            self._connect(self._will_time(now, self._run))
+        self._progress.on(WallEvent.RUN_ENTERED)
         self._announce(now)
-        self._replay_early(now)
+        for ignored in self._inbox.replay_early(self._life.run):
+            self._ignore(ignored, now)
 
     def _announce(self, now: datetime) -> None:
         """Birth, then online."""
-        self._announced = True
         self._send([Outgoing(own_topic(self._participant, Channel.BIRTH), self._participant.birth())], now)
         self._show(Presence.ONLINE, None, now)
 
@@ -274,7 +319,7 @@ class WallLoop:
 
     def _send(self, outgoing: list[Outgoing], now: datetime) -> None:
         """Sends what is not about an instant of the schedule."""
-        self._publish(outgoing, now if self._session is None else self._session.time_at(now))
+        self._publish(outgoing, now if self._run is None else self._run.time_at(now))
 
     def _publish(self, outgoing: list[Outgoing], ts: datetime) -> None:
         encoded = [(o.topic, self._life.encode(o, ts)) for o in outgoing]
@@ -293,239 +338,222 @@ class WallLoop:
                 self._transport.acknowledge(delivery)  # somebody deletes what is retained there
                 return
             stamp, body = decode(topic, delivery.payload)
-            if topic.channel is Channel.RUN and topic.kind is Kind.CLOCK:
-                assert isinstance(body, Run)
-                self._on_session(stamp, body, now)
+            if isinstance(body, Run) and topic.kind is Kind.CLOCK:
+                self._on_run(stamp.run, body, now)
         except RemoteMessageError as error:
             self._reject(delivery, error, now)
             return
-        if topic == self._state_topic and self._announced and stamp.boot == self._life.boot:
+        if topic == self._state_topic and self._progress.shown and stamp.boot == self._life.boot:
             assert isinstance(body, State)
             if body.state is Presence.OFFLINE and not self.finished:
                 self._show(Presence.ONLINE, None, now)  # my last will: the connection broke, I did not
-        self._admit(delivery, Received(topic, stamp, body), now)
-
-    def _admit(self, delivery: Delivery, received: Received, now: datetime) -> None:
-        run = received.stamp.run
-        if not any(matches(pattern, delivery.topic) for pattern in self._participant.subscriptions):
-            self._transport.acknowledge(delivery)
-        elif run is None or run == self._live_run or received.topic.channel in (Channel.BIRTH, Channel.STATE):
-            self._accept(delivery, received, now)
-        elif self._life.run is None or run > self._life.run or self._session is None:
-            self._early.append(delivery)
-            if len(self._early) > EARLY_MOST:
-                self._ignore(self._early.popleft(), "too many messages of a run whose session has not come", now)
-        else:
-            self._ignore(delivery, f"of run {run}; this session's is {self._life.run}", now)
-
-    @property
-    def _live_run(self) -> str | None:
-        return None if self._session is None else self._life.run
-
-    def _accept(self, delivery: Delivery, received: Received, now: datetime) -> None:
-        self._arrived = True
-        session = self._session
-        if session is not None and received.topic.channel is Channel.TELEMETRY:
-            lag = session.time_at(now) - received.stamp.ts
-            self._report.heard(lag.total_seconds() / (session.speed or 1.0))
-        if self._own_inbox is not None:
-            self._own_inbox.add(received, delivery.payload)
-            self._settle_later(delivery)
-            return
-        if received.topic.channel not in RETAINED:
-            key, seq = (delivery.topic, received.stamp.boot), received.stamp.seq
-            if seq <= self._newest.get(key, -1):
-                self.repeated += 1
-                self._transport.acknowledge(delivery)
-                return
-            self._newest[key] = seq
-        self._inbox.append(received)
-        self._transport.acknowledge(delivery)
+        received = Received(topic, stamp, body)
+        ignored = self._inbox.take_in(delivery, received, self._life.run, entered=self._run is not None)
+        if ignored is not None:
+            self._ignore(ignored, now)
+        elif topic.channel is Channel.TELEMETRY and self._run is not None:
+            lag = self._run.time_at(now) - stamp.ts
+            self._report.heard(lag.total_seconds() / (self._run.speed or 1.0))
 
     def _reject(self, delivery: Delivery, error: RemoteMessageError, now: datetime) -> None:
         reason = str(error)
         self._report.rejected += 1
         LOG.warning("%s ignores a message: %s", self._participant.device, reason)
-        if self._own_inbox is None:
-            self._transport.acknowledge(delivery)
-        else:
-            self._own_inbox.reject(delivery.topic, delivery.payload, reason)
-            self._settle_later(delivery)
-        self._tell_reject(delivery, reason, error.code, now)
+        self._inbox.reject(delivery, reason)
+        self._report_reject(delivery, reason, error.code, now)
 
-    def _ignore(self, delivery: Delivery, reason: str, now: datetime) -> None:
+    def _ignore(self, ignored: Ignored, now: datetime) -> None:
         self._report.other_runs += 1
-        self._transport.acknowledge(delivery)
-        if not delivery.retained:  # what the broker keeps of an earlier run is nobody's mistake
-            self._tell_reject(delivery, reason, Code.OTHER_RUN, now)
+        if not ignored.delivery.retained:  # what the broker keeps of an earlier run is nobody's mistake
+            self._report_reject(ignored.delivery, ignored.reason, Code.OTHER_RUN, now)
 
-    def _tell_reject(self, delivery: Delivery, reason: str, code: Code, now: datetime) -> None:
-        if not self._in_session(now):
+    def _report_reject(self, delivery: Delivery, reason: str, code: Code, now: datetime) -> None:
+        if not self._run_is_on(now):
             return
         reject = self._report.reject(delivery.topic, reason, code)
         if reject is not None:
             self._send([reject], now)
 
-    def _in_session(self, now: datetime) -> bool:
-        """Whether a session runs; before and after it there is nobody's history to tell anything to."""
-        session, limit = self._session, self._limit
-        if session is None or not self._announced:
+    def _run_is_on(self, now: datetime) -> bool:
+        """Whether the run is between its start and its end; before and after there is no history to report to."""
+        run, limit = self._run, self._limit
+        if run is None or not self._progress.in_a_run:
             return False
-        t = session.time_at(now)
-        return t >= session.t0 and (limit is None or t < limit)
-
-    def _settle_later(self, delivery: Delivery) -> None:
-        self._unsettled.append(delivery)
-        if len(self._unsettled) >= BATCH:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Makes durable what arrived, then lets the broker forget it."""
-        if self._own_inbox is None or not self._unsettled:
-            return
-        self._own_inbox.flush()
-        settled, self._unsettled = self._unsettled, []
-        for delivery in settled:
-            self._transport.acknowledge(delivery)
-
-    def _replay_early(self, now: datetime) -> None:
-        early, self._early = self._early, deque()
-        for delivery in early:
-            self.handle(delivery, now)
+        t = run.time_at(now)
+        return t >= run.t0 and (limit is None or t < limit)
 
     # ---- phases
 
     @property
     def _limit(self) -> datetime | None:
-        """The session time after which nothing happens; None: no end is known."""
-        session = self._session
-        if session is None or session.ended is None:
-            return None if session is None else session.t_end
-        ended = session.time_at(session.ended)
-        return ended if session.t_end is None else min(ended, session.t_end)
+        """The run's time after which nothing happens; None: no end is known."""
+        run = self._run
+        if run is None or run.ended is None:
+            return None if run is None else run.t_end
+        ended = run.time_at(run.ended)
+        return ended if run.t_end is None else min(ended, run.t_end)
 
     def run_due(self, now: datetime) -> datetime | None:
         """Acts in every phase that is due at machine time ``now``. Returns when the next one is; None: unknown."""
-        self._settle()
-        session = self._session
-        if session is None:
-            assert self._started is not None
-            show_at = self._started + timedelta(seconds=SETTLE_S)
-            if not self._announced and now >= show_at:
-                self._announce(now)
-            return None if self._announced else show_at
+        self._inbox.settle()
+        run = self._run
+        if run is None:
+            return self._wait_for_run(now)
         rested = self._rested_at()
         if rested is not None and now < rested:
             return rested
-        t = session.time_at(now)
-        limit = self._limit
-        if t >= session.t0:
+        t, limit = run.time_at(now), self._limit
+        if t >= run.t0:
             self._acted_at = now
+            if self.state is WallState.BEFORE_START:
+                self._progress.on(WallEvent.START_REACHED)
             if not self._rollcalled:
                 assert self._first is not None
                 self._rollcalled = True
                 self._act(Phase.ROLLCALL, self._first)
             for due in self._due(t, limit):
                 self._act(due.phase, due.at)
-            if self._dirty and (self._saved_at is None or now - self._saved_at >= timedelta(seconds=SAVE_PERIOD_S)):
+            if self._unsaved and (self._saved_at is None or now - self._saved_at >= timedelta(seconds=SAVE_PERIOD_S)):
                 self._saved_at = now
                 self._save()
-        if self._in_session(now) and (metric := self._report.metric(now, self.skipped)) is not None:
-            self._send([metric], now)
-        return self._next_due(session, t, limit, now)
+        if self._run_is_on(now):
+            metric = self._report.metric(now, self.skipped, self._inlets.metrics)
+            if metric is not None:
+                self._send([metric], now)
+        return self._next_due(run, t, limit, now)
+
+    def _wait_for_run(self, now: datetime) -> datetime | None:
+        assert self._started is not None
+        show_at = self._started + timedelta(seconds=SETTLE_S)
+        if self.state is WallState.LISTENING and now >= show_at:
+            self._progress.on(WallEvent.NO_RUN_HEARD)
+            self._announce(now)
+        return None if self._progress.shown else show_at
 
     def _rested_at(self) -> datetime | None:
-        if self._own_inbox is None or self._acted_at is None:
+        if not self._durable or self._acted_at is None:
             return None
         return self._acted_at + timedelta(seconds=REST_S)
 
     def _due(self, t: datetime, limit: datetime | None) -> list[Due]:
         due = self._schedule.take(t, limit)
-        if self._arrived:
+        prompt: set[Phase] = set()
+        if self._inbox.arrived:
+            prompt |= self._on_message
+        if self._inlets.waiting or self._is_woken(t, limit):
+            prompt |= self._prompt
+        if prompt:
             at = t if limit is None else min(t, limit)
             over = limit is not None and t >= limit
             due += [
                 Due(t, phase, at)
-                for phase, cadence in self._cadence.items()
-                if cadence.on_message
-                and not (over and phase in (Phase.DECIDE, Phase.APPLY))
-                and all(d.phase is not phase for d in due)
+                for phase in prompt
+                if not (over and phase in (Phase.DECIDE, Phase.APPLY)) and all(d.phase is not phase for d in due)
             ]
         return sorted(due, key=lambda d: (d.since, d.phase.order))
 
+    def _is_woken(self, t: datetime, limit: datetime | None) -> bool:
+        wake_at = self._wake_at
+        return wake_at is not None and wake_at <= t and (limit is None or wake_at < limit)
+
     def _act(self, phase: Phase, at: datetime) -> None:
-        session = self._session
-        assert session is not None
+        run = self._run
+        assert run is not None
+        assert self._life.run is not None
         self._t = at if self._t is None else max(at, self._t)
         gap = self._gap and phase is Phase.SENSE
-        turn = Turn(phase, self._t, session.t0, session.t_end, session.step_s, TimeMode.WALL, self._turns, gap)
+        takes = phase in (self._on_message or self._cadence)
+        inputs = self._take_inputs(run) if takes else ()
+        turn = Turn(phase, self._t, run.t0, run.t_end, run.step_s, TimeMode.WALL, self._turns, gap, inputs)
         began = self._stopwatch()
-        outgoing = self._participant.act(turn, self._hand_over(turn))
+        outgoing = self._participant.act(turn, self._inbox.hand_over(self._life.run, turn) if takes else [])
         self._report.turned(self._stopwatch() - began)
         self._turns += 1
         self._gap = self._gap and not gap
+        self._ask_for_wake()
         if outgoing:
             self._publish(outgoing, self._t)
         else:
-            self._dirty = True
+            self._unsaved = True
 
-    def _hand_over(self, turn: Turn) -> list[Received]:
-        """What waits goes to the phases that come on a message, if there are any; else to whichever comes first."""
-        cadence = self._cadence.get(turn.phase)
-        if cadence is None or (not cadence.on_message and any(c.on_message for c in self._cadence.values())):
-            return []
-        self._arrived = False
-        if self._own_inbox is not None:
-            assert self._life.run is not None
-            return self._own_inbox.take(self._life.run, turn, ())
-        handed, self._inbox = self._inbox, []
-        return sorted(handed, key=lambda r: (str(r.topic), r.stamp.boot, r.stamp.seq))
+    def _take_inputs(self, run: Run) -> tuple[Input, ...]:
+        taken = self._inlets.take() if self._inlets.waiting else ()
+        return tuple(Input(source, run.time_at(at), value) for source, at, value in taken)
 
-    def _next_due(self, session: Run, t: datetime, limit: datetime | None, now: datetime) -> datetime | None:
-        upcoming = [session.t0] if t < session.t0 else []
-        following = self._schedule.next(limit)
-        if following is not None:
-            upcoming.append(following)
-        machine = [session.wall0 + (u - session.t0) / (session.speed or 1.0) for u in upcoming]
-        if self._dirty and self._saved_at is not None:
+    def _ask_for_wake(self) -> None:
+        """Notes when the participant wants to act next, whatever its cadence."""
+        if not isinstance(self._participant, Wakes):
+            return
+        assert self._t is not None
+        assert self._run is not None
+        least = timedelta(seconds=WAKE_LEAST_S * (self._run.speed or 1.0))
+        wake_at = self._participant.wake_at(self._t)
+        self._wake_at = None if wake_at is None else max(wake_at, self._t + least)
+
+    def _next_due(self, run: Run, t: datetime, limit: datetime | None, now: datetime) -> datetime | None:
+        upcoming = [run.t0] if t < run.t0 and (limit is None or run.t0 <= limit) else []
+        upcoming += [at for at in (self._schedule.next(limit),) if at is not None]
+        if self._wake_at is not None and (limit is None or self._wake_at < limit):
+            upcoming.append(self._wake_at)
+        machine = [run.wall0 + (u - run.t0) / (run.speed or 1.0) for u in upcoming]
+        if self._unsaved and self._saved_at is not None:
             machine.append(self._saved_at + timedelta(seconds=SAVE_PERIOD_S))
-        if session.ended is not None and self._once and not upcoming:
-            assert self._last_arrival is not None
-            quiet = self._last_arrival + timedelta(seconds=LINGER_S if self._lingers else 0.0)
-            self._finished = now >= quiet
-            machine.append(quiet)
+        if run.ended is not None and not upcoming:
+            machine += self._linger(now)
         return min(machine, default=None)
 
     # ---- the end
 
+    def _linger(self, now: datetime) -> list[datetime]:
+        """The run has ended: listens on for what is on its way. Returns the machine time at which that is over."""
+        if self.state in (WallState.BEFORE_START, WallState.RUNNING):
+            self._progress.on(WallEvent.RUN_ENDED)
+        if not self._once:
+            return []
+        assert self._last_arrival is not None
+        quiet = self._last_arrival + timedelta(seconds=LINGER_S if self._lingers else 0.0)
+        if self.state is WallState.LINGERING and now >= quiet:
+            self._progress.on(WallEvent.QUIET)
+        return [quiet]
+
     @property
     def finished(self) -> bool:
-        return self._finished
+        return self.state is WallState.ENDED
 
     def finish(self, now: datetime) -> None:
         """The last commit, the checkpoint, state offline. The transport is closed by who opened it."""
-        self._settle()
-        if self._own_inbox is not None and self._session is not None and self._rollcalled:
-            t = self._session.time_at(now)
+        ended = self.finished
+        self._inlets.close()
+        self._inbox.settle()
+        if self._durable and self._run is not None and self._rollcalled:
+            t = self._run.time_at(now)
             self._act(Phase.COMMIT, t if self._limit is None else min(t, self._limit))
         self._part(Presence.OFFLINE, None, now)
+        if ended:
+            self._checkpoint.clear()  # nothing of this run is left to be done
 
     def fail(self, reason: str, now: datetime) -> None:
         """Leaves state fault and why."""
+        self._inlets.close()
         try:
             self._part(Presence.FAULT, reason, now)
         except BrokerUnreachableError as error:
             LOG.warning("%s cannot say that it fails: %s", self._participant.device, error)
 
     def _part(self, state: Presence, reason: str | None, now: datetime) -> None:
-        if self._announced:
-            self._announced = False
+        if self.state is WallState.LEFT:
+            return
+        if self._progress.shown:
             self._show(state, reason, now)
             if not self._transport.flush(GOODBYE_S):
                 LOG.warning("%s leaves with messages unsent", self._participant.device)
+        self._progress.on(WallEvent.GOODBYE)
 
     def _save(self) -> None:
-        if isinstance(self._checkpoint, NoCheckpoint) or self._session is None or self._t is None:
+        if self._run is None or self._t is None:
+            return
+        self._unsaved = False
+        if isinstance(self._checkpoint, NoCheckpoint):
             return
         self._checkpoint.save(
             {
@@ -537,4 +565,3 @@ class WallLoop:
                 "registers": self.registers,
             }
         )
-        self._dirty = False

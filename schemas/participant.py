@@ -1,8 +1,11 @@
 """The participant protocol: an object that is handed messages and a phase, and returns messages.
 
 A participant holds no socket, no thread, no clock and no file. Its run loop (`runtime.lockstep`, `runtime.wall`,
-`runtime.in_memory`) tells it what time it is. Therefore the same day gives the same numbers in memory and over any
-broker.
+`runtime.in_memory`) hands it the time. Therefore the same day gives the same numbers in memory and over any broker.
+
+`Participant` is all that most of them are. Small protocols besides are each for who needs it: `KeepsInbox` (the
+recorder), `Measures` (numbers about its own work), `HasRegisters` (a meter), and the two doors in wall time: `Wakes`
+(to be called at a time of its own) and `HasSources` (input that is not MQTT).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from schemas.messages import Birth, Body, Phase, Stamp, TimeMode
 from schemas.topics import Channel, Kind, Topic
@@ -41,6 +44,15 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """A value that a source delivered, validated. ``at``: the run's time when it came."""
+
+    source: str
+    at: datetime
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """A call to act. ``t`` is the time that holds.
 
@@ -52,20 +64,26 @@ class Turn:
     t: datetime
     t0: datetime
     t_end: datetime | None
-    """None: a live session without end."""
+    """None: a live run without end."""
     step_s: int
     mode: TimeMode
     n: int = 0
     """Lock-step: the cycle, 0 the roll call. Wall time: the number of turns so far."""
     gap: bool = False
+    inputs: tuple[Input, ...] = ()
+    """Wall time: what the participant's sources delivered since the last turn, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """When a phase comes in wall time. With ``on_message`` as soon as one is there, at the latest by the period."""
+    """When a phase comes in wall time. With ``on_message`` as soon as one is there, at the latest by the period.
+
+    What sources deliver comes like a message, and so does the turn that a participant asked for by `Wakes.wake_at`:
+    in the phases with ``on_message``, or in the first phase of a participant that has none of these.
+    """
 
     period_s: float | None = None
-    """In session time, aligned to multiples of it since local midnight; None: only ``on_message``."""
+    """In run time, aligned to multiples of it since local midnight; None: only ``on_message``."""
     delay_s: float = 0.0
     """After the aligned instant, for what others send at it to arrive."""
     on_message: bool = False
@@ -85,7 +103,7 @@ class Participant(Protocol):
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        """MQTT filters of what it wants to be handed. Ticks and the session are the run loop's."""
+        """MQTT filters of what it wants to be handed. Ticks and the run are the run loop's."""
         ...
 
     @property
@@ -144,36 +162,110 @@ class Inbox(Protocol):
         ...
 
 
-def own_inbox(participant: Participant) -> Inbox | None:
-    """The inbox that a participant brings with it as ``inbox``, as the recorder does; None: the run loop has one."""
-    inbox: Inbox | None = getattr(participant, "inbox", None)
-    return inbox
+@runtime_checkable
+class KeepsInbox(Protocol):
+    """A participant that brings its own inbox, as the recorder does. It is durable: what it has flushed stays."""
+
+    @property
+    def inbox(self) -> Inbox: ...
 
 
-def own_metrics(participant: Participant) -> dict[str, float]:
-    """The numbers that a participant has about its work now, as ``metrics``, as the recorder does; else none.
+@runtime_checkable
+class Measures(Protocol):
+    """A participant that has numbers about its work, as the recorder does.
 
     In wall time the run loop asks for them once a minute, and sends them with its own. A number about one event, as
     about one plan, is sent by the participant itself, in wall time only.
     """
-    metrics: Mapping[str, float] = getattr(participant, "metrics", {})
-    return dict(metrics)
+
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+
+@runtime_checkable
+class HasRegisters(Protocol):
+    """A participant with a meter, whose registers go on from one life to the next."""
+
+    @property
+    def registers(self) -> Mapping[str, float]:
+        """The registers [kWh], by their names in telemetry."""
+        ...
+
+    def continue_registers(self, registers: Mapping[str, float]) -> None:
+        """Counts on from the registers of an earlier life. Called before the first turn."""
+        ...
+
+
+@runtime_checkable
+class Wakes(Protocol):
+    """A participant that says when it wants to act next: a set-point's end, a watchdog, the next poll."""
+
+    def wake_at(self, now: datetime) -> datetime | None:
+        """The run time at which it wants a turn, whatever its cadence; None: no need.
+
+        Asked after every turn, in wall time only; the last answer holds. ``now`` is that turn's time. A time that is
+        not after it means as soon as possible.
+        """
+        ...
+
+
+class Source(Protocol):
+    """Input that is not MQTT, for wall time only."""
+
+    @property
+    def name(self) -> str:
+        """Unique within its participant; ``Input.source``."""
+        ...
+
+    @property
+    def value_type(self) -> Any:
+        """The type of its values, by which pydantic validates each: a model, or any annotation."""
+        ...
+
+    def open(self, put: Callable[[object], bool]) -> None:
+        """Begins to deliver by ``put``, from any thread, until it is closed. ``put`` returns whether it was valid."""
+        ...
+
+    def close(self) -> None:
+        """Ends its threads and connections; ``put`` is not called afterwards."""
+        ...
+
+
+@runtime_checkable
+class HasSources(Protocol):
+    """A participant with input that is not MQTT. Its birth has the time mode ``wall`` only."""
+
+    @property
+    def sources(self) -> Sequence[Source]: ...
+
+
+def own_inbox(participant: Participant) -> Inbox | None:
+    """The inbox that a participant brings with it; None: the run loop has one."""
+    return participant.inbox if isinstance(participant, KeepsInbox) else None
+
+
+def own_metrics(participant: Participant) -> dict[str, float]:
+    """The numbers that a participant has about its work now; none for most."""
+    return dict(participant.metrics) if isinstance(participant, Measures) else {}
+
+
+def own_sources(participant: Participant) -> tuple[Source, ...]:
+    """The sources of a participant; none for most."""
+    return tuple(participant.sources) if isinstance(participant, HasSources) else ()
 
 
 def lasting_registers(participant: Participant) -> dict[str, float]:
-    """The registers [kWh] that outlive a participant's life, as it publishes them now, as ``registers``; else none.
+    """The registers [kWh] that outlive a participant's life, as it publishes them now; none for who has no meter.
 
-    They are named as in its telemetry. A register only grows, so of two values of it the greater one is the newer one.
+    A register only grows, so of two values of it the greater one is the newer one.
     """
-    registers: Mapping[str, float] = getattr(participant, "registers", {})
-    return dict(registers)
+    return dict(participant.registers) if isinstance(participant, HasRegisters) else {}
 
 
 def continue_registers(participant: Participant, registers: Mapping[str, float]) -> None:
-    """Begins a life with the registers of the lives before it, for a participant that has ``continue_registers``."""
-    proceed: Callable[[Mapping[str, float]], None] | None = getattr(participant, "continue_registers", None)
-    if proceed is not None and registers:
-        proceed(registers)
+    """Begins a life with the registers of the lives before it."""
+    if isinstance(participant, HasRegisters) and registers:
+        participant.continue_registers(registers)
 
 
 def greatest_registers(*known: Mapping[str, float]) -> dict[str, float]:

@@ -9,8 +9,9 @@ from schemas.participant import Json
 from schemas.site import Charger as ChargerSpec
 from schemas.site import ChargingSession, Site
 from schemas.topics import Kind
-from twin_devices.base import Reading, Wish
+from twin_devices.base import Reading
 from twin_devices.physics.storage import Store
+from twin_devices.setpoints import Clipped
 from twin_devices.storage import Limits, StorageTwin
 
 _LOOK_AHEAD = timedelta(days=1)
@@ -69,9 +70,9 @@ class Charger(StorageTwin):
             self._plug(None)
             self._disconnect()
         if self._stay is None and (stay := self._agenda.covering(at)) is not None:
-            assert self._ledger is not None
+            assert self._energy_meter is not None
             self._plug(stay)
-            self._registers_at_arrival = self._ledger.registers(at)
+            self._registers_at_arrival = self._energy_meter.registers(at)
             self._connect(at, stay.arrival_soc_frac)
 
     def _next_change(self, after: datetime) -> datetime:
@@ -110,10 +111,10 @@ class Charger(StorageTwin):
     def _uncontrolled_kw(self) -> float:
         return self._charger.max_charge_kw
 
-    def _judge(self, setpoint: Setpoint) -> Wish:
+    def _clip(self, setpoint: Setpoint) -> Clipped:
         if not self._charger.controllable:
-            return Wish(None, "this charger is not controllable: it charges as soon as a vehicle is plugged")
-        return super()._judge(setpoint)
+            return Clipped(None, "this charger is not controllable: it charges as soon as a vehicle is plugged")
+        return super()._clip(setpoint)
 
     def _telemetry(self, at: datetime, reading: Reading) -> ChargerTelemetry:
         departed, self._departed = tuple(self._departed), []
@@ -130,8 +131,8 @@ class Charger(StorageTwin):
         return DepartedVehicle(**dict(self._vehicle(stay, at)), left=stay.departure)
 
     def _vehicle(self, stay: ChargingSession, at: datetime) -> PluggedVehicle:
-        assert self._piece is not None and self._ledger is not None
-        imported, exported = self._ledger.registers(at)
+        assert self._piece is not None and self._energy_meter is not None
+        imported, exported = self._energy_meter.registers(at)
         imported_before, exported_before = self._registers_at_arrival
         return PluggedVehicle(
             vehicle=stay.vehicle,

@@ -7,8 +7,9 @@ from schemas.messages import MeterTelemetry, Setpoint
 from schemas.site import Meter as MeterSpec
 from schemas.site import Site
 from schemas.topics import Kind
-from twin_devices.base import Reading, Twin, Wish
+from twin_devices.base import Reading, Twin
 from twin_devices.physics.load import reactive_kvar
+from twin_devices.setpoints import Clipped
 
 
 class Meter(Twin):
@@ -35,8 +36,8 @@ class Meter(Twin):
     def _next_change(self, after: datetime) -> datetime:
         return self._profile.next_change(after, self._zone)
 
-    def _judge(self, setpoint: Setpoint) -> Wish:
-        return Wish(None, "a meter takes no set-point")
+    def _clip(self, setpoint: Setpoint) -> Clipped:
+        return Clipped(None, "a meter takes no set-point")
 
     def _telemetry(self, at: datetime, reading: Reading) -> MeterTelemetry:
         factor = self._meter.power_factor

@@ -2,13 +2,14 @@
 
 from datetime import datetime, timedelta
 
-from schemas.messages import Ack, PvTelemetry, Setpoint
+from schemas.messages import PvTelemetry, Setpoint
 from schemas.site import Pv as PvSpec
 from schemas.site import Site
 from schemas.topics import Kind
-from twin_devices.base import Reading, Twin, Wish
+from twin_devices.base import Reading, Twin
 from twin_devices.physics.inverter import pv_output_kw
 from twin_devices.pv_source import pv_power, quarter_start
+from twin_devices.setpoints import Clipped, clip_limit
 
 
 class Pv(Twin):
@@ -30,23 +31,16 @@ class Pv(Twin):
         if away:
             return 0.0
         rated_kw = self._pv.rated_kw
-        limit_kw = self._orders.target.value_or(idle_kw=0.0, uncontrolled_kw=rated_kw, unknown_kw=rated_kw)
+        limit_kw = self._setpoints.target.value_or(idle_kw=0.0, uncontrolled_kw=rated_kw, unknown_kw=rated_kw)
         return 0.0 - pv_output_kw(self._available_kw(at), rated_kw, limit_kw)
 
     def _next_change(self, after: datetime) -> datetime:
         return quarter_start(after, self._step_s) + timedelta(seconds=self._step_s)
 
-    def _judge(self, setpoint: Setpoint) -> Wish:
-        if setpoint.limit_kw is None:
-            return Wish(None, "a PV inverter takes limit_kw, not power_kw")
-        if not self._pv.curtailable:
-            return Wish(None, "this inverter cannot be curtailed")
-        if setpoint.limit_kw > self._pv.rated_kw:
-            return Wish(self._pv.rated_kw, f"limit_kw {setpoint.limit_kw} is above the rating {self._pv.rated_kw} kW")
-        return Wish(setpoint.limit_kw)
-
-    def _ack(self, setpoint: Setpoint, wish: Wish, at: datetime) -> Ack:
-        return Ack(id=setpoint.id, accepted=True, applied_limit_kw=wish.value_kw, reason=wish.reason)
+    def _clip(self, setpoint: Setpoint) -> Clipped:
+        if setpoint.limit_kw is not None and not self._pv.curtailable:
+            return Clipped(None, "this inverter cannot be curtailed")
+        return clip_limit(setpoint, self._pv.rated_kw)
 
     def _telemetry(self, at: datetime, reading: Reading) -> PvTelemetry:
         return PvTelemetry(

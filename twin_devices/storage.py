@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from schemas.messages import Ack, Fallback, Setpoint
 from schemas.participant import Json
 from schemas.site import Bess, Charger, Site
-from twin_devices.base import Twin, Wish
-from twin_devices.drive import Drive
-from twin_devices.ledger import HOUR
+from twin_devices.base import Twin
+from twin_devices.energy_meter import HOUR
 from twin_devices.physics.converter import feasible_power_kw, taper_limit_kw
 from twin_devices.physics.storage import Store, hours_to_bound, soc_after, soc_rate_per_h
+from twin_devices.ramp_limiter import RampLimiter
+from twin_devices.setpoints import Clipped, clip_power
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _FAR_H = 24.0 * 365
@@ -75,13 +76,13 @@ class StorageTwin(Twin):
     """The trajectory depends on changes alone (set-points, arrivals, bounds, the grids of ramp and taper), because SOC
     is evaluated from the last change and kept in no other place."""
 
-    _drive: Drive
+    _ramp: RampLimiter
     _piece: Piece | None = None
 
     def __init__(self, site: Site, device: str, spec: Bess | Charger) -> None:
-        super().__init__(site, device, spec)
+        super().__init__(site, device, spec, dead_time_s=spec.dead_time_s)
         self._storage = spec
-        self._drive = Drive(spec.ramp_kw_per_s, spec.sub_step_s)
+        self._ramp = RampLimiter(spec.ramp_kw_per_s, spec.sub_step_s)
         self._grid = timedelta(microseconds=max(1, round(spec.sub_step_s * 1e6)))
 
     @abstractmethod
@@ -98,18 +99,15 @@ class StorageTwin(Twin):
 
     def _connect(self, at: datetime, soc_frac: float) -> None:
         """A store is there from ``at`` on; power begins from 0."""
-        self._drive.stop()
+        self._ramp.stop()
         self._piece = piece_from(at, soc_frac, soc_frac, 0.0, self._limits_now().store)
 
     def _limits_now(self) -> Limits:
-        return self._limits(uncontrolled=self._orders.target.fallback is Fallback.UNCONTROLLED)
+        return self._limits(uncontrolled=self._setpoints.target.fallback is Fallback.UNCONTROLLED)
 
     def _disconnect(self) -> None:
-        self._drive.stop()
+        self._ramp.stop()
         self._piece = None
-
-    def _dead_time_s(self) -> float:
-        return self._storage.dead_time_s
 
     def _power_kw(self, at: datetime, *, away: bool) -> float:
         self._visit(at)
@@ -118,13 +116,13 @@ class StorageTwin(Twin):
         limits = self._limits_now()
         sampled = self._sample(at, self._piece, limits)
         if away:
-            self._drive.stop()
+            self._ramp.stop()
             asked = 0.0
         else:
-            target = self._orders.target
-            aim = target.value_or(idle_kw=0.0, uncontrolled_kw=self._uncontrolled_kw(), unknown_kw=0.0)
-            self._drive.aim(at, aim, self._piece.power_kw)
-            asked = limits.power_kw(self._drive.power_kw(at), sampled)
+            target = self._setpoints.target
+            target_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=self._uncontrolled_kw(), unknown_kw=0.0)
+            self._ramp.set_target(at, target_kw, self._piece.power_kw)
+            asked = limits.power_kw(self._ramp.power_kw(at), sampled)
         if asked != self._piece.asked_kw or limits.store != self._piece.store:
             self._piece = piece_from(at, self._piece.soc_at(at), sampled, asked, limits.store)
         elif self._piece.power_kw != 0 and self._piece.stop is not None and at >= self._piece.stop:
@@ -145,7 +143,7 @@ class StorageTwin(Twin):
         piece = self._piece
         if piece is None:
             return None
-        changes = [self._drive.next_change(after), self._next_sample(after, piece)]
+        changes = [self._ramp.next_change(after), self._next_sample(after, piece)]
         if piece.power_kw != 0 and piece.stop is not None and piece.stop > after:
             changes.append(piece.stop)
         return min((change for change in changes if change is not None), default=None)
@@ -169,21 +167,15 @@ class StorageTwin(Twin):
     def _grid_after(self, instant: datetime) -> datetime:
         return _EPOCH + ((instant - _EPOCH) // self._grid + 1) * self._grid
 
-    def _judge(self, setpoint: Setpoint) -> Wish:
-        if setpoint.power_kw is None:
-            return Wish(None, f"a {self.kind} takes power_kw, not limit_kw")
-        lowest_kw, highest_kw = 0.0 - self._storage.max_discharge_kw, self._storage.max_charge_kw
-        power_kw = min(max(setpoint.power_kw, lowest_kw), highest_kw)
-        if power_kw == setpoint.power_kw:
-            return Wish(power_kw)
-        return Wish(power_kw, f"power_kw {setpoint.power_kw} is outside the nameplate, {lowest_kw} to {highest_kw} kW")
+    def _clip(self, setpoint: Setpoint) -> Clipped:
+        return clip_power(setpoint, self.kind, 0.0 - self._storage.max_discharge_kw, self._storage.max_charge_kw)
 
-    def _ack(self, setpoint: Setpoint, wish: Wish, at: datetime) -> Ack:
-        """What will flow once dead time and ramp are over, as far as can be said now."""
-        assert wish.value_kw is not None
-        applied_kw, reason = self._foreseen(wish.value_kw, at)
-        reasons = [text for text in (wish.reason, reason) if text is not None]
-        return Ack(id=setpoint.id, accepted=True, applied_kw=applied_kw, reason="; ".join(reasons) or None)
+    def _foresee(self, ack: Ack, at: datetime) -> Ack:
+        """The power that will flow once dead time and ramp are over, as far as can be said now."""
+        assert ack.applied_kw is not None
+        applied_kw, reason = self._foreseen(ack.applied_kw, at)
+        reasons = [text for text in (ack.reason, reason) if text is not None]
+        return Ack(id=ack.id, accepted=True, applied_kw=applied_kw, reason="; ".join(reasons) or None)
 
     def _foreseen(self, value_kw: float, at: datetime) -> tuple[float, str | None]:
         if value_kw == 0:
@@ -201,7 +193,7 @@ class StorageTwin(Twin):
     def _own_state(self) -> Json:
         piece = self._piece
         return {
-            "drive": self._drive.snapshot(),
+            "ramp": self._ramp.snapshot(),
             "piece": None
             if piece is None
             else {
@@ -212,7 +204,7 @@ class StorageTwin(Twin):
         }
 
     def _restore_own(self, state: Json) -> None:
-        self._drive.restore(state["drive"])
+        self._ramp.restore(state["ramp"])
         piece = state["piece"]
         self._piece = (
             None

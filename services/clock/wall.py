@@ -99,7 +99,7 @@ class WallClock:
         """Raises BrokerUnreachableError."""
         self._started = now
         offline = Outgoing(self._state, State(state=Presence.OFFLINE, reason="connection lost"))
-        will = Will(str(self._state), self._life.encode_will(offline, now))
+        will = Will(str(self._state), self._life.encode_unnumbered(offline, now))
         self._transport.connect((str(self._topic), str(self._state)), will)
 
     def handle(self, delivery: Delivery, now: datetime) -> None:

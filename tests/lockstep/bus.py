@@ -7,7 +7,7 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from broker.transport import Delivery, Will
@@ -141,6 +141,9 @@ class ChaosTransport:
     def receive(self, timeout_s: float | None) -> Delivery | None:
         del timeout_s
         return self.queue.popleft() if self.queue else None
+
+    def waker(self) -> Callable[[], None]:
+        return lambda: None
 
     def acknowledge(self, delivery: Delivery) -> None:
         del delivery

@@ -14,7 +14,8 @@ from broker.mqtt import MqttTransport
 from broker.transport import Delivery
 from runtime.checkpoint import CheckpointStore, MemoryCheckpoint
 from runtime.schedule import aligned
-from runtime.wall import BATCH, WallLoop, drive
+from runtime.wall import WallLoop, drive
+from runtime.wall_inbox import BATCH
 from schemas.messages import (
     Ack,
     Birth,

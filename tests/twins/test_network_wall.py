@@ -310,8 +310,8 @@ def test_whatever_is_late_or_lost_the_balance_closes_and_registers_only_grow(his
         for name, powers in history.power_kw.items()
     }
     registers = wall.network.snapshot()["registers"]
-    imported = registers["import_kwh"] - registers["owed_import_kwh"]
-    exported = registers["export_kwh"] - registers["owed_export_kwh"]
+    imported = registers["import_kwh"] - registers["carried_import_kwh"]
+    exported = registers["export_kwh"] - registers["carried_export_kwh"]
     assert imported - exported - registers["losses_kwh"] == approx(sum(net.values()), abs=1e-9)
     bodies = [body for _, body in wall.told]
     for before, after in pairwise(bodies):

@@ -8,7 +8,7 @@ from pytest import approx
 from schemas.messages import Fallback, Phase, TimeMode
 from tests.twins.builders import T0, Bench, at, bess, charger, limit, pieces, pv, seconds, setpoint, site
 from twin_devices.build import build_twin
-from twin_devices.orders import MAX_WAITING
+from twin_devices.setpoints import MAX_WAITING
 
 METER = {"kind": "meter", "profile": "base"}
 

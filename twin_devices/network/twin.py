@@ -20,11 +20,11 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import NETWORK, Meter, Site
 from schemas.topics import Channel, Kind, topic_filter
-from twin_devices.bookkeeping import Account, Booking, Span, report_of
-from twin_devices.ledger import HOUR
+from twin_devices.energy_meter import HOUR
+from twin_devices.metering import DeviceMetering, MeteredInterval, Span, report_of
 from twin_devices.network.alarms import Watch
 from twin_devices.network.electrical import SiteNetwork
-from twin_devices.network.registers import Late, Registers
+from twin_devices.network.registers import LateTelemetry, Registers
 from twin_devices.network.wall import PERIODS_UNTIL_MISSING, Told, absent, watermark
 from twin_devices.physics.load import power_factor_of
 from twin_devices.physics.power_flow import Injection, Solution
@@ -77,13 +77,13 @@ class NetworkTwin:
             self._network = SiteNetwork(site)
         except ValueError as error:
             raise InputError.one("network", str(error), code=Code.CONFLICT) from None
-        self._accounts: dict[str, Account] = {}
+        self._metering: dict[str, DeviceMetering] = {}
         """Lock-step."""
         self._told: dict[str, Told] = {}
         """Wall time."""
         self._expected: dict[str, datetime] = {}
         """Wall time: devices that were born and have not told yet, and when we met them."""
-        self._late = Late()
+        self._late = LateTelemetry()
         """Wall time."""
         self._roles: dict[str, MeterRole] = {
             name: device.role for name, device in site.devices.items() if isinstance(device, Meter)
@@ -153,7 +153,7 @@ class NetworkTwin:
             "spoke": self._spoke,
             "registers": self._registers.snapshot(),
             "base_kwh": dict(self._base_kwh),
-            "accounts": {name: account.snapshot() for name, account in sorted(self._accounts.items())},
+            "metering": {name: metering.snapshot() for name, metering in sorted(self._metering.items())},
             "told": {name: told.snapshot() for name, told in sorted(self._told.items())},
             "expected": {name: met.isoformat() for name, met in sorted(self._expected.items())},
             "late": self._late.snapshot(),
@@ -167,11 +167,11 @@ class NetworkTwin:
         self._at = None if state["at"] is None else datetime.fromisoformat(state["at"])
         self._spoke = state["spoke"]
         self._registers.restore(state["registers"])
-        self._base_kwh = dict(state.get("base_kwh", {}))
-        self._accounts = {name: Account.restored(account) for name, account in state["accounts"].items()}
+        self._base_kwh = dict(state["base_kwh"])
+        self._metering = {name: DeviceMetering.restored(metering) for name, metering in state["metering"].items()}
         self._told = {name: Told.restored(told) for name, told in state["told"].items()}
         self._expected = {name: datetime.fromisoformat(met) for name, met in state["expected"].items()}
-        self._late = Late.restored(state["late"])
+        self._late = LateTelemetry.restored(state["late"])
         self._roles = {name: MeterRole(role) for name, role in state["roles"].items()}
         self._periods = dict(state["periods"])
         self._watch.restore(state["watch"])
@@ -205,20 +205,20 @@ class NetworkTwin:
 
     def _measure(self, told: Mapping[str, Sequence[Received]], start: datetime, end: datetime) -> list[Outgoing]:
         for device in told:
-            self._accounts.setdefault(device, Account())
-        accounts = sorted(self._accounts.items())
-        bookings: dict[str, Booking] = {}
-        for device, account in accounts:
-            bookings[device] = account.book([report_of(each) for each in told.get(device, ())], start, end)
-        missing = tuple(device for device, _ in accounts if device not in told)
+            self._metering.setdefault(device, DeviceMetering())
+        devices = sorted(self._metering.items())
+        metered: dict[str, MeteredInterval] = {}
+        for device, metering in devices:
+            metered[device] = metering.integrate([report_of(each) for each in told.get(device, ())], start, end)
+        missing = tuple(device for device, _ in devices if device not in told)
         interval = _Interval(
             start,
             end,
-            spans={device: _with_stray(booking, start, end) for device, booking in bookings.items()},
-            now_kw={device: 0.0 if device in missing else account.power_kw for device, account in accounts},
+            spans={device: _with_unexplained(interval, start, end) for device, interval in metered.items()},
+            now_kw={device: 0.0 if device in missing else metering.power_kw for device, metering in devices},
             missing=missing,
-            devices_kwh=sum(booking.net_kwh for booking in bookings.values()),
-            reset=tuple(device for device, booking in bookings.items() if booking.reset),
+            devices_kwh=sum(interval.net_kwh for interval in metered.values()),
+            reset=tuple(device for device, interval in metered.items() if interval.reset),
         )
         return self._settle(interval, lockstep=True)
 
@@ -234,17 +234,17 @@ class NetworkTwin:
         if not self._spoke:
             ends.add(self._at)  # the first word is about the beginning: registers count from there for everybody
         self._spoke = True
-        # An absence begins with an instant of its own, so that what is booked without the device is known.
+        # An absence begins with an instant of its own, so that what is metered without the device is known.
         ends |= {self._told[name].newest for name in missing if self._at < self._told[name].newest < reached}
         return [message for end in sorted(ends) for message in self._settle_wall(end, missing)]
 
     def _settle_wall(self, end: datetime, missing: tuple[str, ...]) -> list[Outgoing]:
         assert self._at is not None
         devices = sorted(self._told.items())
-        booked = self._registers.booked
+        corrected = self._registers.corrected
         for name, device in devices:
             if name in missing and device.absent_since is None and device.newest < end:
-                device.absent_since = booked
+                device.absent_since = corrected
         spans = {name: device.spans(self._at, end) for name, device in devices}
         interval = _Interval(
             self._at,
@@ -270,7 +270,7 @@ class NetworkTwin:
                     self._expected.pop(name, None)
                     continue
                 energy_kwh = device.hear(received, self._begin, self._at)
-                self._late.add(energy_kwh, device.absent_since or self._registers.booked)
+                self._late.add(energy_kwh, device.absent_since or self._registers.corrected)
                 if device.newest >= self._at:
                     device.absent_since = None
 
@@ -297,11 +297,11 @@ class NetworkTwin:
         solutions = self._network.solve([*(part.injection for part in parts), instant])
         registers = self._registers
         before_kwh, losses_before_kwh = registers.import_kwh - registers.export_kwh, registers.losses_kwh
-        late_kwh = self._late.book(registers)
+        late_kwh = self._late.correct(registers)
         for part, solution in zip(parts, solutions[:-1], strict=True):
             hours = (part.end - part.start) / HOUR
-            registers.book(solution.pcc_kw * hours)
-            registers.lose(solution.losses_kw * hours)
+            registers.integrate(solution.pcc_kw * hours)
+            registers.add_losses(solution.losses_kw * hours)
         self._at = interval.end
         pcc_kwh = registers.import_kwh - registers.export_kwh - before_kwh
         losses_kwh = registers.losses_kwh - losses_before_kwh
@@ -311,7 +311,7 @@ class NetworkTwin:
             segments=_segments(parts, solutions) if lockstep else None,
             missing=interval.missing,
         )
-        known = self._accounts if lockstep else self._told
+        known = self._metering if lockstep else self._told
         unknown = [device for device in known if device not in self._description.devices]
         flow = self._network.flow
         alarms = [
@@ -372,15 +372,15 @@ class NetworkTwin:
             yield _Part(begin, until, self._network.injection(power_kw))
 
 
-def _with_stray(booking: Booking, start: datetime, end: datetime) -> tuple[Span, ...]:
-    """Energy that the device told of too late flows evenly over the interval in which it is heard again."""
-    stray_kwh = booking.stray_kwh
-    if not stray_kwh or end <= start:
-        return booking.spans
-    extra_kw = stray_kwh / ((end - start) / HOUR)
+def _with_unexplained(interval: MeteredInterval, start: datetime, end: datetime) -> tuple[Span, ...]:
+    """Energy that no telemetry explains flows evenly over the interval in which the device is there again."""
+    unexplained_kwh = interval.unexplained_kwh
+    if not unexplained_kwh or end <= start:
+        return interval.spans
+    extra_kw = unexplained_kwh / ((end - start) / HOUR)
     whole: list[Span] = []
     at = start
-    for span in booking.spans:
+    for span in interval.spans:
         if span.start > at:
             whole.append(Span(at, span.start, extra_kw))
         whole.append(Span(span.start, span.end, span.power_kw + extra_kw))

@@ -15,8 +15,8 @@ from itertools import pairwise
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
-from twin_devices.bookkeeping import Span
-from twin_devices.ledger import HOUR
+from twin_devices.energy_meter import HOUR
+from twin_devices.metering import Span
 
 PERIODS_UNTIL_MISSING = 3
 """A device that was silent for so many of its telemetry periods counts as absent."""

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 from broker.address import BrokerAddress, Credentials
 from broker.provision.layout import Folder
 from schemas.errors import Code, InputError, LocalStateError, TwinswarmError
-from schemas.messages import TimeMode
 from schemas.site import Site
 from schemas.topics import client_id
 
@@ -112,11 +111,11 @@ def run_member(
     heartbeat = Heartbeat(life.heartbeat)
     Host(
         make=maker(site, device, None if history is None else _recording(history, disk_low_bytes), algorithm),
-        transport=lambda mode: MqttTransport(
+        transport=lambda persistent: MqttTransport(
             connection.address,
             client_id(site.site, device),
             connection.credentials,
-            persistent=device == "recorder" and mode is TimeMode.WALL,
+            persistent=persistent,
             heartbeat=heartbeat,
         ),
         lockstep_store=store(device),

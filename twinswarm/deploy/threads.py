@@ -12,7 +12,6 @@ from broker.mqtt import MqttTransport
 from runtime.checkpoint import MemoryCheckpoint
 from runtime.host import Host
 from schemas.errors import RunFailedError, TwinswarmError
-from schemas.messages import TimeMode
 from schemas.site import Site
 from schemas.topics import client_id
 from services.clock.lockstep import CLOCK
@@ -68,7 +67,7 @@ class ThreadedSwarm:
         store = HistoryStore(self.history) if device == "recorder" else None
         host = Host(
             make=maker(self.site, device, None if store is None else Recording(store), self.algorithm),
-            transport=lambda mode: self._connect(device, persistent=device == "recorder" and mode is TimeMode.WALL),
+            transport=lambda persistent: self._connect(device, persistent=persistent),
             lockstep_store=MemoryCheckpoint(),
             wall_store=MemoryCheckpoint(),
             zone=self.site.zone,

@@ -1,4 +1,4 @@
-"""Lock-step: what the devices told of an interval: their power over it, and the energy by their registers."""
+"""Lock-step: the devices' power over an interval by their telemetry, and their energy by their registers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
-from twin_devices.ledger import HOUR
+from twin_devices.energy_meter import HOUR
 
 ROUNDING_KWH = 1e-9
-"""Registers and segments of one device agree to this; a greater difference is energy that nobody told of in time."""
+"""Registers and segments of one device agree to this; a greater difference is energy that no telemetry explains."""
 
 ROUNDING_FRAC = 2.0**-50
 """A difference of two registers has lost so much of their size, at most: four roundings of a float."""
@@ -57,8 +57,8 @@ def report_of(received: Received) -> Report:
     return Report(stamp.ts, stamp.boot, body.power_kw, registers, spans)
 
 
-class Booking(NamedTuple):
-    """Of one device and one interval."""
+class MeteredInterval(NamedTuple):
+    """Power and energy of one device over one interval."""
 
     spans: tuple[Span, ...]
     """Within the interval, in order; between them nothing flows."""
@@ -70,14 +70,14 @@ class Booking(NamedTuple):
     """A register fell within a life: the energy is that of the spans, as far as there are any."""
 
     @property
-    def stray_kwh(self) -> float:
-        """Energy by the registers that is not in the spans: it flowed while the device was not heard."""
-        stray = self.net_kwh - sum(span.energy_kwh for span in self.spans)
-        return stray if abs(stray) > self.rounding_kwh else 0.0
+    def unexplained_kwh(self) -> float:
+        """Energy [kWh] by the registers that is not in the spans: it flowed while no telemetry came."""
+        unexplained = self.net_kwh - sum(span.energy_kwh for span in self.spans)
+        return unexplained if abs(unexplained) > self.rounding_kwh else 0.0
 
 
-class Account:
-    """Of one device in lock-step.
+class DeviceMetering:
+    """Metering of one device in lock-step.
 
     Registers are compared within one boot only: another life may have its own beginning. A register that fell within a
     life was reset, and is not compared with what it was before.
@@ -91,22 +91,22 @@ class Account:
         """It reported in the interval before."""
         self._reset = False
 
-    def book(self, reports: Sequence[Report], start: datetime, end: datetime) -> Booking:
-        """The interval as its segments tell it; without segments the mean power by its registers."""
+    def integrate(self, reports: Sequence[Report], start: datetime, end: datetime) -> MeteredInterval:
+        """The interval by the device's segments; without segments the mean power by its registers."""
         held_kw = self.power_kw
         self._reset = False
-        due, spans = self._take(reports, start, end)
+        by_register, spans = self._take(reports, start, end)
         if reports and end > start and all(report.spans is None for report in reports):
             if self._registers is None or self._reset:
                 spans = (Span(start, end, held_kw),)
-            elif due is not None:
-                mean_kw = due / ((end - start) / HOUR)
+            elif by_register is not None:
+                mean_kw = by_register / ((end - start) / HOUR)
                 spans = (Span(start, end, mean_kw if self._fresh else self.power_kw),)
         self._fresh = bool(reports)
         if not reports:
             self.power_kw = 0.0
-        net_kwh = sum(span.energy_kwh for span in spans) if due is None else due
-        return Booking(spans, net_kwh, self._rounding_kwh, self._reset)
+        net_kwh = sum(span.energy_kwh for span in spans) if by_register is None else by_register
+        return MeteredInterval(spans, net_kwh, self._rounding_kwh, self._reset)
 
     @property
     def _rounding_kwh(self) -> float:
@@ -114,11 +114,11 @@ class Account:
 
     def _take(self, reports: Sequence[Report], start: datetime, end: datetime) -> tuple[float | None, tuple[Span, ...]]:
         """The net energy by the registers (None: unknown), and the spans within [start, end)."""
-        due: float | None = None
+        by_register: float | None = None
         spans: list[Span] = []
         for report in sorted(reports, key=lambda report: report.ts):
-            told = _cut(report.spans or (), start, end)
-            spans += told
+            within = _cut(report.spans or (), start, end)
+            spans += within
             if report.registers is not None:
                 before = self._registers if report.boot == self._boot else None
                 fell = before is not None and any(
@@ -128,13 +128,13 @@ class Account:
                 if before is not None and not fell:
                     (imported, exported), (imported_before, exported_before) = report.registers, before
                     difference = (imported - exported) - (imported_before - exported_before)
-                    due = difference if due is None else due + difference
+                    by_register = difference if by_register is None else by_register + difference
                 elif report.spans is not None:
-                    energy = sum(span.energy_kwh for span in told)
-                    due = energy if due is None else due + energy
+                    energy = sum(span.energy_kwh for span in within)
+                    by_register = energy if by_register is None else by_register + energy
             self._boot, self._registers = report.boot, report.registers
             self.power_kw = report.power_kw
-        return due, tuple(sorted(spans, key=lambda span: span.start))
+        return by_register, tuple(sorted(spans, key=lambda span: span.start))
 
     def snapshot(self) -> Json:
         return {
@@ -145,13 +145,13 @@ class Account:
         }
 
     @classmethod
-    def restored(cls, state: Json) -> "Account":
-        account = cls()
-        account.power_kw = state["power_kw"]
-        account._boot = state["boot"]
-        account._registers = None if state["registers"] is None else tuple(state["registers"])
-        account._fresh = state["fresh"]
-        return account
+    def restored(cls, state: Json) -> "DeviceMetering":
+        metering = cls()
+        metering.power_kw = state["power_kw"]
+        metering._boot = state["boot"]
+        metering._registers = None if state["registers"] is None else tuple(state["registers"])
+        metering._fresh = state["fresh"]
+        return metering
 
 
 def _cut(spans: Sequence[Span], start: datetime, end: datetime) -> list[Span]:

@@ -1,4 +1,4 @@
-"""The power that a converter aims at: follows its target along a ramp, sampled in sub-steps of the ramp."""
+"""The power that a converter is set to: follows its target along a ramp, sampled in sub-steps of the ramp."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ from schemas.participant import Json
 from twin_devices.physics.ramp import ramp_duration_s, ramp_mean_kw
 
 
-class Drive:
+class RampLimiter:
     """Sub-steps count from the ramp's start, so that nobody else's instants enter."""
 
     def __init__(self, rate_kw_per_s: float | None, sub_step_s: float) -> None:
@@ -17,11 +17,11 @@ class Drive:
         self._start: datetime | None = None
 
     def stop(self) -> None:
-        """At once at 0 kW, for good or until `aim`."""
+        """At once at 0 kW, for good or until `set_target`."""
         self._from_kw = self._to_kw = 0.0
         self._start = None
 
-    def aim(self, at: datetime, target_kw: float, actual_kw: float) -> None:
+    def set_target(self, at: datetime, target_kw: float, actual_kw: float) -> None:
         """From ``at`` on towards another target, from the power that really flows."""
         if target_kw != self._to_kw:
             self._from_kw, self._to_kw, self._start = actual_kw, target_kw, at

@@ -1,0 +1,50 @@
+"""The skeleton of a driver: a charger's hardware as a participant in wall time. Replace `Hardware`.
+
+The two doors: `wake_at` has it called when a set-point ends, however rarely it sends telemetry; `sources` has it called
+when the hardware reports. Set-points, with epoch, validity, dead time, fallback and ack, are `SetpointHandler`'s.
+"""
+
+from schemas.messages import Birth, ChargerNameplate, ChargerTelemetry, Fallback, Phase, Setpoint, TimeMode
+from schemas.participant import Cadence, Outgoing, own_topic
+from schemas.topics import Channel, Kind, topic_filter
+from twin_devices.setpoints import SetpointHandler, clip_power
+
+
+class Driver:
+    kind = Kind.CHARGER
+
+    def __init__(self, site, device, hardware, fallback=Fallback.IDLE, max_kw=22.0):
+        self.site, self.device, self.hardware, self.max_kw, self.fallback = site, device, hardware, max_kw, fallback
+        self.subscriptions = (topic_filter(site, self.kind, device, Channel.SETPOINT),)
+        self.cadence = {Phase.SENSE: Cadence(period_s=600.0), Phase.APPLY: Cadence(on_message=True)}
+        self.sources = (hardware,)
+        self.power_kw, self.energy_kwh = 0.0, 0.0
+        self.setpoints = SetpointHandler(fallback, lambda s: clip_power(s, "charger", 0.0, max_kw))
+
+    def birth(self):
+        plate = ChargerNameplate(max_charge_kw=self.max_kw, charge_efficiency=0.95, discharge_efficiency=0.95)
+        modes, name = (TimeMode.WALL,), "driver skeleton"
+        return Birth(nameplate=plate, telemetry_period_s=600.0, time_modes=modes, fallback=self.fallback, software=name)
+
+    def act(self, turn, inbox):
+        acks = [self.setpoints.receive(m.body, turn.t) for m in inbox if isinstance(m.body, Setpoint)]
+        self.hardware.set_power(self.setpoints.target_at(turn.t).value_or(0.0, self.max_kw, 0.0))
+        for reading in turn.inputs:
+            self.power_kw, self.energy_kwh = reading.value.power_kw, reading.value.energy_kwh
+        sent = [Outgoing(own_topic(self, Channel.ACK), ack) for ack in acks]
+        if turn.phase is Phase.SENSE or turn.inputs:
+            registers = {"energy_import_kwh": self.energy_kwh, "energy_export_kwh": 0.0}
+            sent.append(
+                Outgoing(own_topic(self, Channel.TELEMETRY), ChargerTelemetry(power_kw=self.power_kw, **registers))
+            )
+        return sent
+
+    def wake_at(self, now):
+        return self.setpoints.next_change()
+
+    def snapshot(self):
+        return {"setpoints": self.setpoints.snapshot(), "energy_kwh": self.energy_kwh}
+
+    def restore(self, state):
+        self.setpoints.restore(state["setpoints"])
+        self.energy_kwh = state["energy_kwh"]

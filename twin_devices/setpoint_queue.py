@@ -1,0 +1,164 @@
+"""The accepted set-points of one device in time: which is to be followed at an instant, and when that changes."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from schemas.messages import Fallback
+from schemas.participant import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A set-point that was accepted. It is active from ``effective_from`` on, and followed from ``followed_from`` on.
+
+    In between, the dead time, the value before is held. Once a set-point is active, the validity of the one before it
+    does not matter any more.
+    """
+
+    value_kw: float
+    effective_from: datetime
+    followed_from: datetime
+    valid_until: datetime
+    fallback: Fallback
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The value [kW] to follow, or a fallback. ``value_kw`` is the last value followed, None before the first."""
+
+    value_kw: float | None
+    fallback: Fallback | None
+
+    def value_or(self, idle_kw: float, uncontrolled_kw: float, unknown_kw: float) -> float:
+        """The value [kW] that it means, by the fallback; ``unknown_kw`` for holding a value that never was."""
+        if self.fallback is Fallback.IDLE:
+            return idle_kw
+        if self.fallback is Fallback.UNCONTROLLED:
+            return uncontrolled_kw
+        return unknown_kw if self.value_kw is None else self.value_kw
+
+
+class SetpointQueue:
+    """Set-points in the order of their half-open validity [valid_from, valid_until), with the device's dead time.
+
+    ``target`` is what is followed at the instant that `settle` was last called for.
+    """
+
+    def __init__(self, fallback: Fallback) -> None:
+        self.target = Target(None, fallback)
+        self._active: Accepted | None = None
+        self._ahead: list[Accepted] = []
+        self._delayed: list[Accepted] = []
+        self._next_event: tuple[datetime, int] | None = None
+        """Found again whenever a set-point comes or goes."""
+
+    def __len__(self) -> int:
+        """How many set-points wait: for their validity to begin, or for the dead time to pass."""
+        return len(self._ahead) + len(self._delayed)
+
+    @property
+    def farthest(self) -> Accepted | None:
+        """The set-point that becomes active last; None: none lies ahead."""
+        return self._ahead[-1] if self._ahead else None
+
+    def insert(self, accepted: Accepted) -> None:
+        """Takes a set-point that is not active yet; of two for the same instant the later one counts."""
+        self._ahead = [known for known in self._ahead if known.effective_from != accepted.effective_from]
+        self._ahead.append(accepted)
+        self._ahead.sort(key=lambda known: known.effective_from)
+        self._next_event = self._find_next_event()
+
+    def drop_farthest(self) -> None:
+        """Gives up the set-point that becomes active last."""
+        self._ahead.pop()
+        self._next_event = self._find_next_event()
+
+    def settle(self, at: datetime, *, expire: bool) -> None:
+        """Brings ``target`` to the instant ``at``. ``expire``: a set-point valid until ``at`` itself is over, too."""
+        while self._next_event is not None and self._next_event[0] <= at:
+            instant, rank = self._next_event
+            if rank == _BECOMES_ACTIVE:
+                self._active = self._ahead.pop(0)
+                self._delayed.append(self._active)
+                self._delayed.sort(key=lambda accepted: accepted.followed_from)
+            elif rank == _IS_FOLLOWED:
+                self.target = Target(self._delayed.pop(0).value_kw, None)
+            else:
+                if instant == at and not expire:
+                    return
+                assert self._active is not None
+                self.target = Target(self.target.value_kw, self._active.fallback)
+                self._active = None
+                self._delayed = []
+            self._next_event = self._find_next_event()
+
+    def next_change(self) -> datetime | None:
+        """The next instant at which something changes; None: nothing will."""
+        return None if self._next_event is None else self._next_event[0]
+
+    def _find_next_event(self) -> "tuple[datetime, int] | None":
+        events = []
+        if self._ahead:
+            events.append((self._ahead[0].effective_from, _BECOMES_ACTIVE))
+        if self._delayed:
+            events.append((self._delayed[0].followed_from, _IS_FOLLOWED))
+        if self._active is not None:
+            events.append((self._active.valid_until, _EXPIRES))
+        return min(events, default=None)
+
+    def snapshot(self) -> Json:
+        return {
+            "target": asdict(self.target),
+            "active": None if self._active is None else _to_json(self._active),
+            "ahead": [_to_json(accepted) for accepted in self._ahead],
+            "delayed": [_to_json(accepted) for accepted in self._delayed],
+        }
+
+    def restore(self, state: Json) -> None:
+        fallback = state["target"]["fallback"]
+        self.target = Target(state["target"]["value_kw"], None if fallback is None else Fallback(fallback))
+        self._active = None if state["active"] is None else _from_json(state["active"])
+        self._ahead = [_from_json(accepted) for accepted in state["ahead"]]
+        self._delayed = [_from_json(accepted) for accepted in state["delayed"]]
+        self._next_event = self._find_next_event()
+
+
+# At one instant a new set-point becomes active before the old one could expire, and is followed before it expires.
+_BECOMES_ACTIVE, _IS_FOLLOWED, _EXPIRES = 0, 1, 2
+
+
+def accepted_at(
+    received: datetime,
+    value_kw: float,
+    valid_from: datetime,
+    valid_until: datetime,
+    dead_time_s: float,
+    fallback: Fallback,
+) -> Accepted | None:
+    """A set-point as it stands when it is received; None when its validity ends before it would be followed."""
+    effective_from = max(received, valid_from)
+    followed_from = max(received + timedelta(seconds=dead_time_s), valid_from)
+    if followed_from >= valid_until:
+        return None
+    return Accepted(value_kw, effective_from, followed_from, valid_until, fallback)
+
+
+def _to_json(accepted: Accepted) -> dict[str, Any]:
+    return {
+        "value_kw": accepted.value_kw,
+        "effective_from": accepted.effective_from.isoformat(),
+        "followed_from": accepted.followed_from.isoformat(),
+        "valid_until": accepted.valid_until.isoformat(),
+        "fallback": accepted.fallback.value,
+    }
+
+
+def _from_json(state: Json) -> Accepted:
+    return Accepted(
+        value_kw=state["value_kw"],
+        effective_from=datetime.fromisoformat(state["effective_from"]),
+        followed_from=datetime.fromisoformat(state["followed_from"]),
+        valid_until=datetime.fromisoformat(state["valid_until"]),
+        fallback=Fallback(state["fallback"]),
+    )

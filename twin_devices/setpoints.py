@@ -1,0 +1,119 @@
+"""Set-point handling of one device, without its physics: epoch, clip, validity, dead time, fallback and ack.
+
+Twins and drivers of real devices share it. A driver hands over what it receives, asks for the target, and asks to be
+called again when that changes::
+
+    setpoints = SetpointHandler(Fallback.IDLE, lambda s: clip_power(s, "charger", 0.0, 22.0), dead_time_s=2.0)
+    ack = setpoints.receive(setpoint, at)
+    power_kw = setpoints.target_at(at).value_or(idle_kw=0.0, uncontrolled_kw=22.0, unknown_kw=0.0)
+    wake_at = setpoints.next_change()
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.messages import Ack, Fallback, Setpoint
+from schemas.participant import Json
+from twin_devices.setpoint_queue import SetpointQueue, Target, accepted_at
+
+MAX_WAITING = 200
+"""Set-points that may lie ahead at once; two days of quarter-hours. Bounds what a mistaken sender can pile up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clipped:
+    """The value [kW] of a set-point that the device will follow, and why it differs; or None, and why it refuses."""
+
+    value_kw: float | None
+    reason: str | None = None
+
+
+def clip_power(setpoint: Setpoint, kind: str, lowest_kw: float, highest_kw: float) -> Clipped:
+    """``power_kw`` within the nameplate's range [kW]; refuses ``limit_kw``. ``kind`` names the device in the reason."""
+    if setpoint.power_kw is None:
+        return Clipped(None, f"a {kind} takes power_kw, not limit_kw")
+    power_kw = min(max(setpoint.power_kw, lowest_kw), highest_kw)
+    if power_kw == setpoint.power_kw:
+        return Clipped(power_kw)
+    return Clipped(power_kw, f"power_kw {setpoint.power_kw} is outside the nameplate, {lowest_kw} to {highest_kw} kW")
+
+
+def clip_limit(setpoint: Setpoint, rated_kw: float) -> Clipped:
+    """``limit_kw`` up to the inverter's rating [kW]; refuses ``power_kw``."""
+    if setpoint.limit_kw is None:
+        return Clipped(None, "a PV inverter takes limit_kw, not power_kw")
+    if setpoint.limit_kw > rated_kw:
+        return Clipped(rated_kw, f"limit_kw {setpoint.limit_kw} is above the rating {rated_kw} kW")
+    return Clipped(setpoint.limit_kw)
+
+
+class SetpointHandler:
+    """Accepts or refuses set-points, and knows the target at every instant.
+
+    ``fallback`` holds before the first set-point. ``clip`` brings a set-point within the nameplate or refuses it.
+    ``dead_time_s`` passes between receiving a set-point and following it.
+    """
+
+    def __init__(self, fallback: Fallback, clip: Callable[[Setpoint], Clipped], *, dead_time_s: float = 0.0) -> None:
+        self._clip = clip
+        self._dead_time_s = dead_time_s
+        self._queue = SetpointQueue(fallback)
+        self._epoch = 0
+
+    @property
+    def target(self) -> Target:
+        """The target at the instant that was last settled."""
+        return self._queue.target
+
+    def target_at(self, at: datetime) -> Target:
+        """The target just after ``at``. Instants must not go backwards."""
+        self._queue.settle(at, expire=True)
+        return self._queue.target
+
+    def settle(self, at: datetime, *, expire: bool) -> None:
+        """Brings ``target`` to the instant ``at``. ``expire``: a set-point valid until ``at`` itself is over, too."""
+        self._queue.settle(at, expire=expire)
+
+    def next_change(self) -> datetime | None:
+        """The next instant at which the target changes; None: it holds until a set-point comes."""
+        return self._queue.next_change()
+
+    def receive(self, setpoint: Setpoint, at: datetime) -> Ack:
+        """Queues a set-point received at ``at``, or refuses it. The ack names the value after the clip."""
+        if setpoint.epoch < self._epoch:
+            return _refused(setpoint, f"epoch {setpoint.epoch} is below {self._epoch}, which was seen before")
+        self._epoch = setpoint.epoch
+        clipped = self._clip(setpoint)
+        if clipped.value_kw is None:
+            return _refused(setpoint, clipped.reason or "not possible")
+        refusal = self._queue_up(setpoint, clipped.value_kw, at)
+        if refusal is not None:
+            return _refused(setpoint, refusal)
+        if setpoint.power_kw is None:
+            return Ack(id=setpoint.id, accepted=True, applied_limit_kw=clipped.value_kw, reason=clipped.reason)
+        return Ack(id=setpoint.id, accepted=True, applied_kw=clipped.value_kw, reason=clipped.reason)
+
+    def _queue_up(self, setpoint: Setpoint, value_kw: float, at: datetime) -> str | None:
+        """Returns why the set-point has no place in the queue; None: it has one now."""
+        if setpoint.valid_until <= at:
+            return f"valid_until {setpoint.valid_until.isoformat()} is not after {at.isoformat()}"
+        valid = (setpoint.valid_from, setpoint.valid_until)
+        accepted = accepted_at(at, value_kw, *valid, self._dead_time_s, setpoint.fallback)
+        if accepted is None:
+            return f"it would be over before the dead time of {self._dead_time_s} s"
+        if len(self._queue) >= MAX_WAITING:
+            return "too many set-points lie ahead"
+        self._queue.insert(accepted)
+        return None
+
+    def snapshot(self) -> Json:
+        return {"epoch": self._epoch, "queue": self._queue.snapshot()}
+
+    def restore(self, state: Json) -> None:
+        self._epoch = state["epoch"]
+        self._queue.restore(state["queue"])
+
+
+def _refused(setpoint: Setpoint, reason: str) -> Ack:
+    return Ack(id=setpoint.id, accepted=False, reason=reason)
