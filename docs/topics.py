@@ -60,6 +60,7 @@ them: a device that leaves them out has those, and one that states others is ans
 | `skipped` | instants passed over because the process was late by more than a period, since it began [1] |
 | `turn_s` | the longest turn of that minute, in machine seconds |
 | `lag_s` | the longest time from telemetry's `ts` to its arrival in that minute, in machine seconds; of who reads any |
+| `inputs_refused`, `inputs_dropped` | values of its sources that were not valid, or were not taken in time |
 | `stored`, `missing`, `dead_letters` | of the recorder: as in its receipt |
 
 [1] Harmless in the recorder, whose commits come on messages, too.

@@ -27,7 +27,7 @@ class Driver:
         return Birth(nameplate=plate, telemetry_period_s=600.0, time_modes=modes, fallback=self.fallback, software=name)
 
     def act(self, turn, inbox):
-        acks = [self.setpoints.receive(m.body, turn.t) for m in inbox if isinstance(m.body, Setpoint)]
+        acks = [ack for m in inbox if isinstance(m.body, Setpoint) for ack in self.setpoints.receive(m.body, turn.t)]
         self.hardware.set_power(self.setpoints.target_at(turn.t).value_or(0.0, self.max_kw, 0.0))
         for reading in turn.inputs:
             self.power_kw, self.energy_kwh = reading.value.power_kw, reading.value.energy_kwh

@@ -77,7 +77,7 @@ class Diagnostics:
         self._reported.clear()
         return Outgoing(
             own_topic(self._participant, Channel.METRIC),
-            Metric(values=values | inputs | own_metrics(self._participant)),
+            Metric(values=values | dict(inputs) | own_metrics(self._participant)),
         )
 
 

@@ -464,7 +464,9 @@ class WallLoop:
         gap = self._gap and phase is Phase.SENSE
         takes = phase in (self._on_message or self._cadence)
         inputs = self._take_inputs(run) if takes else ()
-        turn = Turn(phase, self._t, run.t0, run.t_end, run.step_s, TimeMode.WALL, self._turns, gap, inputs)
+        turn = Turn(
+            phase, self._t, run.t0, run.t_end, run.step_s, TimeMode.WALL, self._turns, gap, self._life.boot, inputs
+        )
         began = self._stopwatch()
         outgoing = self._participant.act(turn, self._inbox.hand_over(self._life.run, turn) if takes else [])
         self._report.turned(self._stopwatch() - began)

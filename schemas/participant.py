@@ -70,6 +70,8 @@ class Turn:
     n: int = 0
     """Lock-step: the cycle, 0 the roll call. Wall time: the number of turns so far."""
     gap: bool = False
+    boot: str = ""
+    """Wall time: the life under which the participant speaks. What carries it in its stamp was sent by itself."""
     inputs: tuple[Input, ...] = ()
     """Wall time: what the participant's sources delivered since the last turn, in order."""
 

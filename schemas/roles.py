@@ -53,7 +53,13 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
 READS: dict[Kind, tuple[Right, ...]] = {
     **{kind: (*_TIME, *_own(Channel.SETPOINT)) for kind in DEVICE_KINDS},
     Kind.NETWORK: (*_TIME, *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
-    Kind.EMS: (*_TIME, *_any(Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES)),
+    # Plans, set-points and acks for their epochs: another EMS may lead.
+    Kind.EMS: (
+        *_TIME,
+        *_any(Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES),
+        *_own(Channel.PLAN),
+        *_any(Channel.SETPOINT, Channel.ACK, kinds=COMMANDED_KINDS),
+    ),
     # Births and answers to drive the barrier; the others to see, before it begins, whether somebody lives there.
     Kind.CLOCK: _any(
         Channel.BIRTH,

@@ -123,9 +123,10 @@ class Twin(ABC):
             at = self._advance(turn.t, away=turn.gap and sense)
             self._settle(at, expire=wall)
         sent = [
-            Outgoing(self._ack_topic, self._receive(received.body, at, expire=wall))
+            Outgoing(self._ack_topic, ack)
             for received in inbox
             if isinstance(received.body, Setpoint)
+            for ack in self._receive(received.body, at, expire=wall)
         ]
         if sense:
             assert self._energy_meter is not None
@@ -169,10 +170,10 @@ class Twin(ABC):
         self._setpoints.settle(at, expire=expire)
         self._energy_meter.change(at, self._power_kw(at, away=away))
 
-    def _receive(self, setpoint: Setpoint, at: datetime, *, expire: bool) -> Ack:
+    def _receive(self, setpoint: Setpoint, at: datetime, *, expire: bool) -> list[Ack]:
         """Follows a set-point from when it is to be followed on, or refuses it."""
-        ack = self._setpoints.receive(setpoint, at)
+        ack, *given_up = self._setpoints.receive(setpoint, at)
         if not ack.accepted:
-            return ack
+            return [ack]
         self._settle(at, expire=expire)
-        return self._foresee(ack, at)
+        return [self._foresee(ack, at), *given_up]

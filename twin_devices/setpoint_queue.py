@@ -1,7 +1,7 @@
 """The accepted set-points of one device in time: which is to be followed at an instant, and when that changes."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from schemas.messages import Fallback
@@ -16,6 +16,7 @@ class Accepted:
     does not matter any more.
     """
 
+    id: str
     value_kw: float
     effective_from: datetime
     followed_from: datetime
@@ -53,26 +54,17 @@ class SetpointQueue:
         self._next_event: tuple[datetime, int] | None = None
         """Found again whenever a set-point comes or goes."""
 
-    def __len__(self) -> int:
-        """How many set-points wait: for their validity to begin, or for the dead time to pass."""
-        return len(self._ahead) + len(self._delayed)
+    def insert(self, accepted: Accepted, *, most: int) -> Accepted | None:
+        """Takes a set-point that is not active yet; of two for the same instant the later one counts.
 
-    @property
-    def farthest(self) -> Accepted | None:
-        """The set-point that becomes active last; None: none lies ahead."""
-        return self._ahead[-1] if self._ahead else None
-
-    def insert(self, accepted: Accepted) -> None:
-        """Takes a set-point that is not active yet; of two for the same instant the later one counts."""
+        With more than ``most`` waiting, the one that becomes active last is given up and returned.
+        """
         self._ahead = [known for known in self._ahead if known.effective_from != accepted.effective_from]
         self._ahead.append(accepted)
         self._ahead.sort(key=lambda known: known.effective_from)
+        given_up = self._ahead.pop() if len(self._ahead) + len(self._delayed) > most else None
         self._next_event = self._find_next_event()
-
-    def drop_farthest(self) -> None:
-        """Gives up the set-point that becomes active last."""
-        self._ahead.pop()
-        self._next_event = self._find_next_event()
+        return given_up
 
     def settle(self, at: datetime, *, expire: bool) -> None:
         """Brings ``target`` to the instant ``at``. ``expire``: a set-point valid until ``at`` itself is over, too."""
@@ -128,24 +120,9 @@ class SetpointQueue:
 _BECOMES_ACTIVE, _IS_FOLLOWED, _EXPIRES = 0, 1, 2
 
 
-def accepted_at(
-    received: datetime,
-    value_kw: float,
-    valid_from: datetime,
-    valid_until: datetime,
-    dead_time_s: float,
-    fallback: Fallback,
-) -> Accepted | None:
-    """A set-point as it stands when it is received; None when its validity ends before it would be followed."""
-    effective_from = max(received, valid_from)
-    followed_from = max(received + timedelta(seconds=dead_time_s), valid_from)
-    if followed_from >= valid_until:
-        return None
-    return Accepted(value_kw, effective_from, followed_from, valid_until, fallback)
-
-
 def _to_json(accepted: Accepted) -> dict[str, Any]:
     return {
+        "id": accepted.id,
         "value_kw": accepted.value_kw,
         "effective_from": accepted.effective_from.isoformat(),
         "followed_from": accepted.followed_from.isoformat(),
@@ -156,6 +133,7 @@ def _to_json(accepted: Accepted) -> dict[str, Any]:
 
 def _from_json(state: Json) -> Accepted:
     return Accepted(
+        id=state["id"],
         value_kw=state["value_kw"],
         effective_from=datetime.fromisoformat(state["effective_from"]),
         followed_from=datetime.fromisoformat(state["followed_from"]),

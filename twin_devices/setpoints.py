@@ -4,21 +4,20 @@ Twins and drivers of real devices share it. A driver hands over what it receives
 called again when that changes::
 
     setpoints = SetpointHandler(Fallback.IDLE, lambda s: clip_power(s, "charger", 0.0, 22.0), dead_time_s=2.0)
-    ack = setpoints.receive(setpoint, at)
+    acks = setpoints.receive(setpoint, at)
     power_kw = setpoints.target_at(at).value_or(idle_kw=0.0, uncontrolled_kw=22.0, unknown_kw=0.0)
     wake_at = setpoints.next_change()
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from schemas.messages import Ack, Fallback, Setpoint
+from schemas.messages import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, VALIDITY_MOST, Ack, Fallback, Setpoint
 from schemas.participant import Json
-from twin_devices.setpoint_queue import SetpointQueue, Target, accepted_at
+from twin_devices.setpoint_queue import Accepted, SetpointQueue, Target
 
-MAX_WAITING = 200
-"""Set-points that may lie ahead at once; two days of quarter-hours. Bounds what a mistaken sender can pile up."""
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class SetpointHandler:
 
     def __init__(self, fallback: Fallback, clip: Callable[[Setpoint], Clipped], *, dead_time_s: float = 0.0) -> None:
         self._clip = clip
-        self._dead_time_s = dead_time_s
+        self._dead_time = timedelta(seconds=dead_time_s)
         self._queue = SetpointQueue(fallback)
         self._epoch = 0
 
@@ -79,33 +78,56 @@ class SetpointHandler:
         """The next instant at which the target changes; None: it holds until a set-point comes."""
         return self._queue.next_change()
 
-    def receive(self, setpoint: Setpoint, at: datetime) -> Ack:
-        """Queues a set-point received at ``at``, or refuses it. The ack names the value after the clip."""
-        if setpoint.epoch < self._epoch:
-            return _refused(setpoint, f"epoch {setpoint.epoch} is below {self._epoch}, which was seen before")
-        self._epoch = setpoint.epoch
+    def receive(self, setpoint: Setpoint, at: datetime) -> list[Ack]:
+        """Queues a set-point received at ``at``, or refuses it.
+
+        The first ack answers it, with the value after the clip. Another one follows when the set-point that lay
+        farthest ahead was given up for it.
+        """
+        refusal = self._refusal_by_epoch(setpoint.epoch)
+        if refusal is not None:
+            return [_refused(setpoint.id, refusal, epoch=self._epoch)]
         clipped = self._clip(setpoint)
         if clipped.value_kw is None:
-            return _refused(setpoint, clipped.reason or "not possible")
-        refusal = self._queue_up(setpoint, clipped.value_kw, at)
-        if refusal is not None:
-            return _refused(setpoint, refusal)
-        if setpoint.power_kw is None:
-            return Ack(id=setpoint.id, accepted=True, applied_limit_kw=clipped.value_kw, reason=clipped.reason)
-        return Ack(id=setpoint.id, accepted=True, applied_kw=clipped.value_kw, reason=clipped.reason)
+            return [_refused(setpoint.id, clipped.reason or "not possible")]
+        accepted = self._accept(setpoint, clipped.value_kw, at)
+        if isinstance(accepted, str):
+            return [_refused(setpoint.id, accepted)]
+        given_up = self._queue.insert(accepted, most=SETPOINTS_AHEAD_MOST)
+        too_many = f"given up: more than {SETPOINTS_AHEAD_MOST} set-points lie ahead, and it is the farthest"
+        if given_up is accepted:
+            return [_refused(setpoint.id, too_many)]
+        is_power = setpoint.power_kw is not None
+        ack = Ack(
+            id=setpoint.id,
+            accepted=True,
+            applied_kw=clipped.value_kw if is_power else None,
+            applied_limit_kw=None if is_power else clipped.value_kw,
+            reason=clipped.reason,
+        )
+        return [ack] if given_up is None else [ack, _refused(given_up.id, too_many)]
 
-    def _queue_up(self, setpoint: Setpoint, value_kw: float, at: datetime) -> str | None:
-        """Returns why the set-point has no place in the queue; None: it has one now."""
-        if setpoint.valid_until <= at:
-            return f"valid_until {setpoint.valid_until.isoformat()} is not after {at.isoformat()}"
-        valid = (setpoint.valid_from, setpoint.valid_until)
-        accepted = accepted_at(at, value_kw, *valid, self._dead_time_s, setpoint.fallback)
-        if accepted is None:
-            return f"it would be over before the dead time of {self._dead_time_s} s"
-        if len(self._queue) >= MAX_WAITING:
-            return "too many set-points lie ahead"
-        self._queue.insert(accepted)
+    def _refusal_by_epoch(self, epoch: int) -> str | None:
+        """Raises the highest epoch that was seen; or says why this one is refused, and changes nothing."""
+        if epoch < self._epoch:
+            return f"epoch {epoch} is below {self._epoch}, which was seen before"
+        if epoch > self._epoch + EPOCH_STEP_MOST:
+            return f"epoch {epoch} is more than {EPOCH_STEP_MOST} above {self._epoch}, the highest that was seen before"
+        self._epoch = epoch
         return None
+
+    def _accept(self, setpoint: Setpoint, value_kw: float, at: datetime) -> Accepted | str:
+        """The set-point as it goes into the queue, or why it is refused."""
+        until = setpoint.valid_until
+        if until <= at:
+            return f"valid_until {until.isoformat()} is not after {at.isoformat()}"
+        if until > at + VALIDITY_MOST:
+            return f"valid_until {until.isoformat()} is more than {VALIDITY_MOST / HOUR:g} h after {at.isoformat()}"
+        effective_from = max(at, setpoint.valid_from)
+        followed_from = max(at + self._dead_time, setpoint.valid_from)
+        if followed_from >= until:
+            return f"it would be over before the dead time of {self._dead_time.total_seconds()} s"
+        return Accepted(setpoint.id, value_kw, effective_from, followed_from, until, setpoint.fallback)
 
     def snapshot(self) -> Json:
         return {"epoch": self._epoch, "queue": self._queue.snapshot()}
@@ -115,5 +137,5 @@ class SetpointHandler:
         self._queue.restore(state["queue"])
 
 
-def _refused(setpoint: Setpoint, reason: str) -> Ack:
-    return Ack(id=setpoint.id, accepted=False, reason=reason)
+def _refused(setpoint_id: str, reason: str, epoch: int | None = None) -> Ack:
+    return Ack(id=setpoint_id, accepted=False, reason=reason, epoch=epoch)

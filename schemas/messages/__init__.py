@@ -14,7 +14,7 @@ from schemas.messages.birth import (
     State,
     TimeMode,
 )
-from schemas.messages.control import Ack, Setpoint
+from schemas.messages.control import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, VALIDITY_MOST, Ack, Setpoint
 from schemas.messages.plan import DevicePlan, EmsMode, Plan, PlanStatus, Shortfall, ShortfallKind
 from schemas.messages.series import ExpectedChargingSession, Quantity, Series, ValueSeries
 from schemas.messages.service import Alarm, Metric, Receipt, Reject, Severity
@@ -34,6 +34,9 @@ from schemas.messages.timing import Announcement, Done, Phase, Run, Tick
 
 __all__ = [
     "CONTRACT",
+    "EPOCH_STEP_MOST",
+    "SETPOINTS_AHEAD_MOST",
+    "VALIDITY_MOST",
     "Ack",
     "Alarm",
     "Announcement",

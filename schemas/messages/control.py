@@ -1,5 +1,6 @@
 """setpoint and ack: what the EMS asks of a device, and what the device made of it."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -7,6 +8,14 @@ from pydantic import Field, model_validator
 from schemas.messages.birth import Fallback
 from schemas.messages.stamp import Body, Command
 from schemas.units import Kw, PositiveKw, UtcTime
+
+EPOCH_STEP_MOST = 1_000_000
+"""An epoch that is higher than the highest known one by more than this is refused: a mistake, or an attack. So one
+wrong set-point cannot put the epoch out of reach of the EMS that leads, which needs one for each of its starts."""
+VALIDITY_MOST = timedelta(hours=48)
+"""A set-point that ends later than this after it came is refused: nobody is to hold a device for ever."""
+SETPOINTS_AHEAD_MOST = 200
+"""Set-points of one device that may lie ahead; two days of quarter-hours. Beyond, the farthest ahead is given up."""
 
 SetpointId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -20,7 +29,10 @@ class Setpoint(Command):
 
     id: SetpointId
     epoch: Annotated[int, Field(ge=0)]
-    """Of the EMS that leads; a device refuses lower ones than it has seen."""
+    """Of the EMS that leads; a device refuses lower ones than it has seen, and steps of more than 1,000,000.
+
+    An EMS that is started, or started again, leads by a higher one (`services.ems.leadership`). 0 in lock-step.
+    """
     valid_from: UtcTime
     valid_until: UtcTime
     power_kw: Kw | None = None
@@ -38,7 +50,10 @@ class Setpoint(Command):
 
 
 class Ack(Body):
-    """Answer to a set-point. ``applied_kw`` or ``applied_limit_kw`` is what the device will really do."""
+    """Answer to a set-point. ``applied_kw`` or ``applied_limit_kw`` is what the device will really do.
+
+    A set-point that was accepted and lies ahead may be given up later, when too many are: then a second answer says so.
+    """
 
     id: SetpointId
     accepted: bool
@@ -46,3 +61,5 @@ class Ack(Body):
     applied_limit_kw: PositiveKw | None = None
     reason: Annotated[str, Field(max_length=500)] | None = None
     """Why the set-point was refused, or why what is applied differs from it."""
+    epoch: Annotated[int, Field(ge=0)] | None = None
+    """The highest epoch that the device has seen, where it refuses a set-point for its epoch."""

@@ -109,7 +109,9 @@ def fallback_plan(start: datetime, step_s: int, epoch: int, mode: EmsMode, reaso
     return Decision(plan, {}, {})
 
 
-def shifted(previous: Plan, start: datetime, present: Mapping[str, DeviceState], reason: str) -> Decision | None:
+def shifted(
+    previous: Plan, start: datetime, present: Mapping[str, DeviceState], reason: str, epoch: int
+) -> Decision | None:
     """The previous plan from ``start`` on, or None if it does not reach so far. Its costs are not told again."""
     begin = (start - previous.start).total_seconds() / previous.step_s
     steps = len(next(iter(previous.devices.values())).power_kw) if previous.devices else 0
@@ -123,6 +125,7 @@ def shifted(previous: Plan, start: datetime, present: Mapping[str, DeviceState],
     }
     plan = previous.model_copy(
         update={
+            "epoch": epoch,
             "status": PlanStatus.PREVIOUS,
             "reason": reason,
             "start": start,

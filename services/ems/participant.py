@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from schemas.kinds import COMMANDED_KINDS
 from schemas.messages import Birth, EmsMode, Fallback, Metric, Phase, Plan, PlanStatus, ServiceNameplate, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
 from services.ems.dispatch import Decision, decision_of, fallback_plan, quarter_end, setpoints, shifted
+from services.ems.leadership import Leadership
 from services.ems.month_peak import MonthPeak
 from services.ems.network_limits import NetworkLimits
 from services.ems.problem import Problem
@@ -33,7 +35,9 @@ class Ems:
         options = site.ems
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
         self._peak = MonthPeak(site.zone)
+        self._leadership = Leadership(options.mode)
         self._epoch = 0
+        """Of this decision."""
         self._flat: tuple[str, float] | None = None
         """Local day and its reference of the flat-PCC tie-break [kW]."""
         self._previous: Plan | None = None
@@ -49,7 +53,12 @@ class Ems:
     @property
     def subscriptions(self) -> tuple[str, ...]:
         channels = (Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES)
-        return tuple(topic_filter(self.site, channel=channel) for channel in channels)
+        commanded = [(kind, channel) for kind in COMMANDED_KINDS for channel in (Channel.SETPOINT, Channel.ACK)]
+        return (
+            *(topic_filter(self.site, channel=channel) for channel in channels),
+            str(own_topic(self, Channel.PLAN)),
+            *(topic_filter(self.site, kind, channel=channel) for kind, channel in commanded),
+        )
 
     @property
     def cadence(self) -> Mapping[Phase, Cadence]:
@@ -65,8 +74,15 @@ class Ems:
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         if turn.phase is not Phase.DECIDE:
+            self._leadership.observe(turn, inbox)
             self._state.learn(turn, inbox)
             return []
+        self._leadership.observe(turn, inbox)
+        self._epoch = self._leadership.epoch_at(turn)
+        if self._leadership.has_stepped_back:
+            self._state.learn(turn, inbox)
+            alarm = self._leadership.alarm()
+            return [] if alarm is None else [Outgoing(own_topic(self, Channel.ALARM), alarm)]
         decision = self._decide(turn, inbox)
         messages: list[Outgoing] = []
         if self._site.ems.mode is EmsMode.CONTROL:
@@ -129,7 +145,7 @@ class Ems:
         """No usable solution: the previous plan, shifted; without one, every device follows its fallback."""
         start, mode = window_start(turn.t, turn.step_s), self._site.ems.mode
         if self._previous is not None and self._previous.step_s == turn.step_s:
-            decision = shifted(self._previous, start, self._state.present(turn), reason)
+            decision = shifted(self._previous, start, self._state.present(turn), reason, self._epoch)
             if decision is not None and decision.plan.devices:
                 return decision
         return fallback_plan(start, turn.step_s, self._epoch, mode, reason)
@@ -139,7 +155,7 @@ class Ems:
             "state": self._state.snapshot(),
             "solver": self._solver.snapshot(),
             "peak": self._peak.snapshot(),
-            "epoch": self._epoch,
+            "leadership": self._leadership.snapshot(),
             "flat": None if self._flat is None else list(self._flat),
             "previous": self._previous_json(),
         }
@@ -155,7 +171,7 @@ class Ems:
         self._state.restore(state["state"])
         self._solver.restore(state["solver"])
         self._peak.restore(state["peak"])
-        self._epoch = state["epoch"]
+        self._leadership.restore(state["leadership"])
         self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
         previous = state["previous"]
         self._previous = None if previous is None else Plan.model_validate_json(json.dumps(previous))

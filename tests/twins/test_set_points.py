@@ -5,10 +5,24 @@ from datetime import timedelta
 import pytest
 from pytest import approx
 
-from schemas.messages import Fallback, Phase, TimeMode
-from tests.twins.builders import T0, Bench, at, bess, charger, limit, pieces, pv, seconds, setpoint, site
+from schemas.messages import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, Ack, Fallback, Phase, Setpoint, TimeMode
+from schemas.topics import Kind
+from tests.twins.builders import (
+    T0,
+    Bench,
+    at,
+    bess,
+    charger,
+    device_topic,
+    limit,
+    pieces,
+    pv,
+    received,
+    seconds,
+    setpoint,
+    site,
+)
 from twin_devices.build import build_twin
-from twin_devices.setpoints import MAX_WAITING
 
 METER = {"kind": "meter", "profile": "base"}
 
@@ -156,11 +170,46 @@ def test_a_set_point_shorter_than_the_dead_time_is_refused() -> None:
     assert "dead time" in str(ack.reason)
 
 
+def ahead(minutes: float, **changes: object) -> Setpoint:
+    start = T0 + timedelta(minutes=minutes)
+    return setpoint(start, 1.0, id=f"s{minutes}", valid_until=start + timedelta(minutes=1), **changes)
+
+
 def test_a_sender_cannot_pile_up_set_points_without_end() -> None:
     battery = bench("bess", TimeMode.WALL)
     battery.sense(T0)
-    acks = [battery.apply(T0, setpoint(T0 + timedelta(hours=i + 1), 1.0, id=f"s{i}")) for i in range(MAX_WAITING + 1)]
-    assert [ack.accepted for ack in acks] == [True] * MAX_WAITING + [False]
+    acks = [battery.apply(T0, ahead(i + 1)) for i in range(SETPOINTS_AHEAD_MOST + 1)]
+    assert [ack.accepted for ack in acks] == [True] * SETPOINTS_AHEAD_MOST + [False]
+    assert acks[-1].reason == "given up: more than 200 set-points lie ahead, and it is the farthest"
+
+
+def test_a_nearer_set_point_takes_the_place_of_the_farthest_and_both_are_answered() -> None:
+    battery = bench("bess", TimeMode.WALL)
+    battery.sense(T0)
+    for i in range(SETPOINTS_AHEAD_MOST):
+        battery.apply(T0, ahead(i + 1))
+    sent = battery.turn(Phase.APPLY, T0, [received(device_topic(Kind.BESS, "device"), T0, 1, ahead(0.5))])
+    acks = [message.body for message in sent if isinstance(message.body, Ack)]
+    assert [(ack.id, ack.accepted) for ack in acks] == [("s0.5", True), (f"s{SETPOINTS_AHEAD_MOST}", False)]
+
+
+def test_a_step_of_the_epoch_that_is_too_great_is_refused_and_changes_nothing() -> None:
+    battery = bench("bess")
+    battery.sense(T0)
+    ack = battery.apply(T0, setpoint(T0, 6.0, epoch=EPOCH_STEP_MOST + 1))
+    assert not ack.accepted
+    assert ack.reason == "epoch 1000001 is more than 1000000 above 0, the highest that was seen before"
+    assert battery.apply(T0, setpoint(T0, 6.0, epoch=EPOCH_STEP_MOST)).accepted
+    assert battery.apply(T0, setpoint(T0, 6.0, epoch=2 * EPOCH_STEP_MOST)).accepted
+
+
+def test_a_set_point_may_end_48_hours_ahead_and_no_later() -> None:
+    battery = bench("bess", TimeMode.WALL)
+    battery.sense(T0)
+    assert battery.apply(T0, setpoint(T0, 6.0, valid_until=T0 + timedelta(hours=48))).accepted
+    ack = battery.apply(T0, setpoint(T0, 6.0, valid_until=T0 + timedelta(hours=48, seconds=1)))
+    assert not ack.accepted
+    assert "is more than 48 h after 2024-05-16T22:00:00+00:00" in str(ack.reason)
 
 
 def test_a_curtailed_inverter_delivers_its_limit() -> None:
