@@ -23,7 +23,7 @@ from services.history.reader import NEIGHBOUR, STANDING, RunInfo, Window
 from services.history.sqlite import INFLUX_SCHEMES
 from services.history.store import RUN_COLUMNS, create, to_us
 from services.history.tables import TableHistory
-from services.influx.points import DEAD_LETTER, RUN
+from services.influx.points import DEAD_LETTER, RUN, part_name
 from services.influx.server import ALL_TIME, InfluxServer, flux_text
 
 TOKEN, TOKEN_FILE = "TWINSWARM_INFLUX_TOKEN", "TWINSWARM_INFLUX_TOKEN_FILE"
@@ -164,7 +164,7 @@ class InfluxHistory(TableHistory):
     def _fetch_runs(self) -> None:
         """All runs without their sites, which `_row` adds: with them a list of many would be megabytes."""
         told: dict[str, dict[str, str]] = {}
-        of_run = f'r._measurement == "{RUN}" and r._field != "json"'
+        of_run = f'r._measurement == "{RUN}" and r._field !~ /^json/'
         for row in self._query(of_run, then="|> last() |> toString()"):
             told.setdefault(row["run"], {"run": row["run"], "site": row["site"]})[row["_field"]] = row["_value"]
         self._strays = {run: int(values["stray"]) for run, values in told.items()}
@@ -180,13 +180,28 @@ class InfluxHistory(TableHistory):
     def _row(self, run: str) -> dict[str, Any]:
         """A run as the file has it, with its site and, in wall time, the births."""
         if run not in self._rows_of_runs:
-            of_run = f'r._measurement == "{RUN}" and r.run == {flux_text(run)} and r._field == "json"'
-            (found,) = self._query(of_run, then="|> last()")
-            self._rows_of_runs[run] = json.loads(found["_value"])
-            self._connection.execute(
-                "UPDATE run SET site_json = ? WHERE run = ?", (self._rows_of_runs[run]["site_json"], run)
-            )
+            row = self._rows_of_runs[run] = json.loads(self._description(run))
+            self._connection.execute("UPDATE run SET site_json = ? WHERE run = ?", (row["site_json"], run))
         return self._rows_of_runs[run]
+
+    def _description(self, run: str) -> str:
+        """The newest whole row of a run as JSON text, put together from its parts. Raises InputError."""
+        of_run = f'r._measurement == "{RUN}" and r.run == {flux_text(run)} and r._field =~ /^json/'
+        told = {row["_field"]: row for row in self._query(of_run, then="|> last() |> toString()")}
+        if "json" not in told:
+            raise self._incomplete(run)
+        newest = told["json"]["_time"]
+        # Before there were parts a description was one field.
+        alone = "json_parts" not in told or told["json_parts"]["_time"] != newest
+        count = 1 if alone else int(told["json_parts"]["_value"])
+        parts = [told.get(part_name(number)) for number in range(1, count + 1)]
+        if not all(part is not None and part["_time"] == newest for part in parts):
+            raise self._incomplete(run)
+        return "".join(part["_value"] for part in parts if part is not None)
+
+    def _incomplete(self, run: str) -> InputError:
+        what = "the description of this run is not in InfluxDB, or not all of it: forward its history again"
+        return InputError.one(str(self.path), what, run, code=Code.MISSING)
 
     def _need(self, run: str, channel: Channel | None = None) -> None:
         wanted = [c for c in (Channel if channel is None else [channel]) if (run, c) not in self._fetched]

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from schemas.errors import Code, InputError
 from schemas.messages import TimeMode
 from schemas.participant import Received
 from schemas.site import Site
@@ -68,7 +71,13 @@ class TableHistory(History):
         """The site description with which the run was made."""
         self.info(run)
         ((text,),) = self._rows("SELECT site_json FROM run WHERE run = :run", run=run)
-        return Site.model_validate_json(text)
+        try:
+            return Site.model_validate_json(text)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"])) or "the whole"
+            what = f"the site description of this run cannot be read ({where}: {fault['msg']})"
+            raise InputError.one(str(self.path), what, run, code=Code.FORMAT) from None
 
     def messages(
         self, run: str, channel: Channel | None = None, kind: Kind | None = None, device: str | None = None

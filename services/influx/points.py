@@ -29,6 +29,8 @@ RUN_FIELDS = (
     "stray",
 )
 """Of a run, besides its row whole: a list of runs is read without their sites."""
+PART_CHARACTERS = 200_000
+"""Of a text in one field. InfluxDB refuses a field above 1 MiB, and a character takes up to four bytes."""
 TAGS = ("device", "kind", "run", "site")
 """Nothing that varies per message: every value of a tag is a series of its own."""
 
@@ -106,8 +108,19 @@ def run_point(run: str, site: str, row: dict[str, object], at_us: int, *, whole:
     fields: dict[str, Scalar] = {name: value for name in RUN_FIELDS if isinstance(value := row[name], int | str)}
     fields |= _limits(json.loads(str(row["site_json"])))
     if whole:
-        fields["json"] = json.dumps(row, ensure_ascii=False, sort_keys=True)
+        fields |= in_parts(json.dumps(row, ensure_ascii=False, sort_keys=True))
     return line(RUN, ("recorder", Kind.RECORDER, run, site), fields, at_us * 1000)
+
+
+def in_parts(text: str) -> dict[str, Scalar]:
+    """Text of any length as fields ``json``, ``json_2``, … of a point, with their number in ``json_parts``."""
+    parts = [text[first : first + PART_CHARACTERS] for first in range(0, len(text), PART_CHARACTERS)] or [""]
+    fields: dict[str, Scalar] = {"json_parts": len(parts)}
+    return fields | {part_name(number): part for number, part in enumerate(parts, 1)}
+
+
+def part_name(number: int) -> str:
+    return "json" if number == 1 else f"json_{number}"
 
 
 def _limits(site: dict[str, dict[str, float] | None]) -> dict[str, Scalar]:

@@ -340,3 +340,17 @@ def test_of_a_file_only_days_that_are_whole_are_settled(tmp_path: Path, influx: 
         (day, *_) = local_days(history.info(RUN), history.site(RUN).zone)
         with raises(Code.EMPTY):
             settle_day(history, RUN, day, Reference.NO_CARS)
+
+
+def test_run_whose_description_is_missing_is_said_once_and_stops_no_other(
+    tmp_path: Path, influx: Influx, bucket: str, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE run SET site_json = ''")
+    results = InfluxAddress(influx.url, ORG, bucket, None)
+    follower = Follower([f"sqlite:{path}"], results, Reference.NO_CARS, threading.Event(), Heartbeat(None))
+    follower._settled = {}
+    assert [list(follower._due()) for _ in range(3)] == [[], [], []]
+    assert len([record for record in caplog.records if RUN in record.getMessage()]) == 1

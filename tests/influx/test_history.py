@@ -1,6 +1,7 @@
 """A history in InfluxDB is the history in the file, to the last bit."""
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from schemas.errors import Code
 from schemas.messages import Alarm, Metric, Phase, Run, Severity, Stamp, TimeMode
 from schemas.participant import Received, Turn
+from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
 from services.analysis.result import analyse
@@ -279,3 +281,53 @@ def test_unknown_run_is_an_input_error_that_names_the_runs(
     forwarded(tmp_path / "h.sqlite", influx, bucket)
     with closing(open_history(address)) as found, raises(Code.UNKNOWN, RUN):
         found.counts("20990101T000000.000000Z-0000")
+
+
+def test_description_of_a_year_in_quarter_hours_reads_back_whole(
+    tmp_path: Path, influx: Influx, bucket: str, address: str
+) -> None:
+    # Some 2.8 million characters; InfluxDB refuses a field of more than 1 MiB.
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path)
+    year = {
+        "type": "time",
+        "start": T0,
+        "step_s": 900,
+        "values": [10.0 + (i * 7919 % 1009) / 997 for i in range(35_040)],
+    }
+    wide = {f"year_{place}": year for place in range(4)}
+    big = Site.model_validate({**SITE.model_dump(), "profiles": {**SITE.model_dump()["profiles"], **wide}})
+    for described, least in ((big, 2_000_000), (SITE, 0)):
+        text = described.model_dump_json()
+        assert len(text) >= least
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE run SET site_json = ?", (text,))
+        forwarded(path, influx, bucket)
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM quarantine").fetchone() == (0,)
+        with closing(open_history(address)) as found:
+            # The second description is of the same instant and shorter: parts of the first do not stand in it.
+            assert found.site(RUN) == described
+
+
+def test_run_without_its_description_is_an_input_error_that_says_what_to_do(
+    tmp_path: Path, influx: Influx, bucket: str, address: str
+) -> None:
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path)
+    forwarded(path, influx, bucket)
+    whole = next(iter(influx_rows(influx, bucket)))
+    with closing(influx.server()) as server:
+        server.write(f"{bucket}-simulated", [f'run,{whole} json_parts=3i,json="cut" 1715731200000000000'])
+    with closing(open_history(address)) as found, raises(Code.MISSING, RUN):
+        found.site(RUN)
+
+
+def influx_rows(influx: Influx, bucket: str) -> list[str]:
+    """Tags of the runs' points, as in the line protocol."""
+    flux = (
+        f'from(bucket: "{bucket}-simulated") |> range(start: 0) |> filter(fn: (r) => r._measurement == "run") |> last()'
+    )
+    with closing(influx.server()) as server:
+        rows = list(server.query(flux))
+    return [f"device={row['device']},kind={row['kind']},run={row['run']},site={row['site']}" for row in rows]

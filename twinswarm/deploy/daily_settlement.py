@@ -22,10 +22,10 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from broker.heartbeat import Heartbeat
-from schemas.errors import TwinswarmError
+from schemas.errors import InputError, TwinswarmError
 from schemas.messages import TimeMode
 from services.history.influx import InfluxAddress
-from services.history.reader import RunInfo
+from services.history.reader import History, RunInfo
 from services.history.sqlite import is_influx, open_history
 from services.influx.day_results import written_days
 from services.influx.downsample import downsample
@@ -89,6 +89,7 @@ class Follower:
         self._given_up: dict[_Key, timedelta] = {}
         self._rows: dict[str, tuple[RunInfo, float]] = {}
         self._zones: dict[str, ZoneInfo] = {}
+        self._unreadable: set[str] = set()
         self._complaint = ""
         self._attempts = 0
         self._failures = 0
@@ -129,8 +130,8 @@ class Follower:
             with closing(open_history(address)) as history:
                 runs = [info for info in history.runs() if info.label == "main"]
                 for place, info in enumerate(runs):
-                    if info.run not in self._zones:
-                        self._zones[info.run] = history.site(info.run).zone
+                    if info.run in self._unreadable or not self._knows_zone(history, info):
+                        continue
                     quiet = self._is_quiet(info)
                     over = info.complete or (quiet and any(_follows(later, info) for later in runs[place + 1 :]))
                     for day in local_days(info, self._zones[info.run]):
@@ -139,6 +140,17 @@ class Follower:
                         more = known is None or day.recorded >= known + _MORE
                         if more and (over or _is_behind(info, day)):
                             yield _Due(address, info.run, day, history.simulated(info.run))
+
+    def _knows_zone(self, history: History, info: RunInfo) -> bool:
+        """False: the run's description cannot be read, which is said once and does not stop the other runs."""
+        if info.run not in self._zones:
+            try:
+                self._zones[info.run] = history.site(info.run).zone
+            except InputError as error:
+                self._unreadable.add(info.run)
+                LOG.warning("run %s is left out until I am started again: %s", info.run, error)
+                return False
+        return True
 
     def _is_quiet(self, info: RunInfo) -> bool:
         """Whether the run looks as if it was cut off. In wall time it is, when another session begins."""
