@@ -24,13 +24,15 @@ from broker.address import BrokerAddress, Credentials
 from broker.heartbeat import NOBODY_LOOKS, PERIOD_S, Heartbeat
 from broker.transport import Delivery, Will
 from broker.wakeup import Wakeup
-from schemas.errors import BrokerUnreachableError, Code, InputError
+from schemas.errors import BrokerUnreachableError, Code, InputError, MessageRefusedError
 
 LOG = logging.getLogger(__name__)
 
 KEEPALIVE_S = 60
 ANSWER_TIMEOUT_S = 10.0
 """For the TCP connection, and again for CONNACK and SUBACK."""
+DIALS_MOST = 5
+"""Attempts to connect to a broker that closes the connection at once."""
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 10.0
 STEADY_S = 5.0
 """Only a connection that lasted so long resets the back-off: two clients of one name must not fight in a tight loop."""
@@ -39,6 +41,14 @@ WINDOW = 1000
 KEPT_MOST = 100_000
 """Publications kept while there is no connection; beyond, the oldest is given up, with a log line."""
 FAILED_SUBSCRIPTION = 0x80
+REFUSED_AFTER = 2
+"""Connections in a row that ended upon the same publication, before it is taken for one that the broker refuses. Not
+more: after the second, Moquette 0.17 answers no CONNECT of this client any more.
+"""
+SUSPECT_BYTES = 1024
+"""A smaller publication is not suspected: no broker in use has so low a limit."""
+PROMPT_S = 5.0
+"""A broker that refuses a publication ends the connection within this time; a network that fails takes any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +59,25 @@ class _Token:
     mid: int
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """A publication that the broker has not acknowledged. ``at``: monotonic time [s] of its sending."""
+
+    topic: str
+    size: int
+    at: float
+    ended: int = 0
+    """Connections in a row that ended promptly while it was the largest one under way."""
+
+
 class MqttTransport:
     """`broker.transport.Transport` over MQTT 3.1.1, QoS 1, acknowledged by hand, TCP_NODELAY. For one thread.
 
     After a reconnect the last payload of every retained topic that it published is sent again, byte for byte: a
     broker that restarted may have forgotten it, and the last will has replaced the state.
+
+    MQTT 3.1.1 has no answer for a message that is too large: a broker ends the connection, which would then be made
+    anew and ended again for good. This is recognised, see `MessageRefusedError`.
     """
 
     def __init__(
@@ -83,6 +107,10 @@ class MqttTransport:
         self._refused: str | None = None
         """Why the broker did not let this connection stand; a refused subscription is not tried again."""
         self._subscription_refused = False
+        self._refused_message: str | None = None
+        """Said of a publication upon which the broker ended one connection after the other."""
+        self._admitted = False
+        """CONNACK was there: what is under way was sent again."""
         self._connection = 0
         self._since = 0.0
         self._retry_at = 0.0
@@ -90,7 +118,7 @@ class MqttTransport:
         self._subscribing: int | None = None
         self._arrived: deque[Delivery] = deque()
         self._kept: deque[tuple[str, bytes, bool]] = deque()
-        self._under_way: set[int] = set()
+        self._under_way: dict[int, _UnderWay] = {}
         self._retained: dict[str, bytes] = {}
         self._to_repeat = False
         """What is retained is to be sent again once the connection stands."""
@@ -135,7 +163,10 @@ class MqttTransport:
     # ---- what a run loop calls
 
     def connect(self, subscriptions: Sequence[str], will: Will | None = None) -> None:
-        """One attempt; returns once the subscriptions stand. Raises BrokerUnreachableError with host, port, reason."""
+        """Returns once the subscriptions stand; where no broker answers, it tries once.
+
+        Raises BrokerUnreachableError with host, port, reason.
+        """
         self._subscriptions = tuple(subscriptions)
         if will is None:
             self._client.will_clear()
@@ -144,23 +175,37 @@ class MqttTransport:
         self._open = True
         self._retry_delay = RETRY_FIRST_S
         self._subscription_refused = False
+        self._refused_message = None
         self._retained.clear()
         self._kept.clear()
         self._to_repeat = False
         try:
-            self._dial()
-            deadline = time.monotonic() + ANSWER_TIMEOUT_S
-            while not self._ready:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self._error("takes the connection but does not answer; is it an MQTT broker?")
-                self._serve(left)
-                if self._client.socket() is None:
-                    hint = "" if self._address.tls else "; does it want TLS (mqtts://)?"
-                    raise self._error(self._refused or f"closed the connection at once{hint}")
+            for _ in range(DIALS_MOST):
+                if self._join():
+                    return
+                time.sleep(RETRY_FIRST_S)
+            hint = "" if self._address.tls else "; does it want TLS (mqtts://)?"
+            raise self._error(f"closed the connection at once, {DIALS_MOST} times{hint}")
         except BrokerUnreachableError:
             self._abandon()
             raise
+
+    def _join(self) -> bool:
+        """Whether the subscriptions stand. False: the broker closed the connection and did not say why, as Moquette
+        0.17 sometimes does when SUBSCRIBE comes soon after its CONNACK. Raises BrokerUnreachableError.
+        """
+        self._dial()
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while not self._ready:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._error("takes the connection but does not answer; is it an MQTT broker?")
+            self._serve(left)
+            if self._client.socket() is None:
+                if self._refused is None:
+                    return False
+                raise self._error(self._refused)
+        return True
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Raises BrokerUnreachableError when this client was closed or never connected."""
@@ -175,7 +220,8 @@ class MqttTransport:
             self._send_kept()
 
     def receive(self, timeout_s: float | None) -> Delivery | None:
-        """The next message. Raises BrokerUnreachableError when a reconnect finds a subscription refused."""
+        """The next message. Raises BrokerUnreachableError when a reconnect finds a subscription refused, and
+        MessageRefusedError when the broker ends every connection upon a publication of ours."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._beat()
         while not self._arrived:
@@ -199,6 +245,7 @@ class MqttTransport:
             self._client.ack(token.mid, 1)
 
     def flush(self, timeout_s: float) -> bool:
+        """Raises as `receive` does."""
         deadline = time.monotonic() + timeout_s
         while self._kept or self._under_way or self._to_repeat:
             left = deadline - time.monotonic()
@@ -243,7 +290,7 @@ class MqttTransport:
 
     def _dial(self) -> None:
         self._connection += 1
-        self._ready = False
+        self._ready = self._admitted = False
         self._refused = None
         self._subscribing = None
         try:
@@ -276,6 +323,8 @@ class MqttTransport:
         """Handles what the network has, waiting for it at most so long; makes a lost connection anew."""
         if not self._open:
             raise self._error("this client was closed or never connected")
+        if self._refused_message is not None:
+            raise MessageRefusedError(self._refused_message)
         if self._client.socket() is None:
             wait = self._retry_at - time.monotonic()
             if wait > 0:
@@ -286,6 +335,8 @@ class MqttTransport:
         self._poll(timeout_s)
         if self._subscription_refused and self._client.socket() is None:
             raise self._error(self._refused or "")
+        if self._refused_message is not None:
+            raise MessageRefusedError(self._refused_message)
 
     def _sleep(self, seconds: float) -> None:
         if self._wakeup is None:
@@ -340,7 +391,7 @@ class MqttTransport:
             if info.rc == paho.MQTT_ERR_QUEUE_SIZE:
                 return  # its identifier is still under way; the next answer makes room
             self._kept.popleft()
-            self._under_way.add(info.mid)
+            self._under_way[info.mid] = _UnderWay(topic, len(payload), time.monotonic())
             if not self._ready:
                 return  # the connection broke just now; paho keeps this one
 
@@ -358,6 +409,7 @@ class MqttTransport:
             self._refused = f"refuses this client: {reason}"
             return
         self._since = time.monotonic()
+        self._admitted = True
         if not self._subscriptions:
             self._become_ready()
             return
@@ -392,7 +444,7 @@ class MqttTransport:
         self._arrived.append(Delivery(topic, bytes(message.payload), message.retain, token))
 
     def _on_publish(self, _client: paho.Client, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:
-        self._under_way.discard(mid)
+        self._under_way.pop(mid, None)
 
     def _on_disconnect(
         self, _client: paho.Client, _data: Any, _flags: paho.DisconnectFlags, reason: ReasonCode, _properties: Any
@@ -400,11 +452,28 @@ class MqttTransport:
         was_ready, self._ready = self._ready, False
         if not self._open:
             return
+        self._suspect()
         self._to_repeat = self._to_repeat or (was_ready and bool(self._retained))
         if was_ready and time.monotonic() - self._since >= STEADY_S:
             self._retry_delay = RETRY_FIRST_S
         self._back_off()
         LOG.warning("%s", self._error(f"connection lost ({self._refused or reason})"))
+
+    def _suspect(self) -> None:
+        """The connection ended: by the largest publication that was not acknowledged, if that goes on."""
+        if not self._admitted or not self._under_way:
+            return
+        largest = max(self._under_way.values(), key=lambda one: one.size)
+        for one in self._under_way.values():
+            prompt = time.monotonic() - max(self._since, one.at) < PROMPT_S
+            one.ended = one.ended + 1 if one is largest and prompt else 0
+        if largest.ended >= REFUSED_AFTER and largest.size >= SUSPECT_BYTES:
+            self._refused_message = str(
+                self._error(
+                    f"ended the connection {largest.ended} times in a row upon {largest.topic} of {largest.size} bytes "
+                    "and never acknowledged it; does the broker limit messages?"
+                )
+            )
 
 
 def _raw(sock: Any) -> socket.socket:

@@ -36,7 +36,8 @@ class Transport(Protocol):
         ...
 
     def receive(self, timeout_s: float | None) -> Delivery | None:
-        """The next message, waiting for it at most so long; None when there was none."""
+        """The next message, waiting for it at most so long; None when there was none. Raises MessageRefusedError when
+        the broker will not have what was published."""
         ...
 
     def waker(self) -> Callable[[], None]:

@@ -145,6 +145,13 @@ class BrokerUnreachableError(TwinswarmError):
     usual_code = Code.UNREACHABLE
 
 
+class MessageRefusedError(BrokerUnreachableError):
+    """The broker ends the connection whenever a certain message comes: the same message would be refused again."""
+
+    retryable = False
+    usual_code = Code.SIZE
+
+
 class RunFailedError(TwinswarmError):
     """A run could not be carried to its end: a participant is missing, died, or stopped answering."""
 

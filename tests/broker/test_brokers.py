@@ -23,7 +23,7 @@ from tests.parts import skip_without
 
 OWNER = """
 import sys, time
-from broker.{module} import {broker}
+from broker.servers.{module} import {broker}
 broker = {broker}()
 broker.start()
 print(broker.pid, flush=True)

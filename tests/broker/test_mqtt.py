@@ -191,8 +191,13 @@ def test_it_waits_no_longer_than_it_was_told(address: BrokerAddress) -> None:
 
 
 def test_a_persistent_session_gets_again_what_it_did_not_acknowledge(mosquitto: BrokerAddress) -> None:
-    with connected(mosquitto, "writer") as writer:
-        with connected(mosquitto, "keeper", "durable", persistent=True) as keeper:
+    check_persistent_session(mosquitto)
+
+
+def check_persistent_session(address: BrokerAddress) -> None:
+    """The broker keeps for a client that is away what it did not acknowledge, and what was sent meanwhile."""
+    with connected(address, "writer") as writer:
+        with connected(address, "keeper", "durable", persistent=True) as keeper:
             for payload in (b"1", b"2"):
                 writer.publish("durable", payload)
             assert writer.flush(WAIT_S)
@@ -205,10 +210,10 @@ def test_a_persistent_session_gets_again_what_it_did_not_acknowledge(mosquitto: 
             keeper.acknowledge(second)  # of the connection before: without effect
         writer.publish("durable", b"3")
         assert writer.flush(WAIT_S)
-        with connected(mosquitto, "keeper", "durable", persistent=True) as keeper:
+        with connected(address, "keeper", "durable", persistent=True) as keeper:
             assert await_payload(keeper, b"3").payload == b"3"
             assert keeper.receive(0.1) is None
-    with connected(mosquitto, "keeper"):
+    with connected(address, "keeper"):
         pass  # a clean session ends the persistent one
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from broker.address import BrokerAddress, Credentials
 from broker.provision.layout import Folder
-from schemas.errors import Code, InputError, LocalStateError, TwinswarmError
+from schemas.errors import Code, InputError, LocalStateError, MessageRefusedError, TwinswarmError
 from schemas.site import Site
 from schemas.topics import client_id
 
@@ -167,7 +167,7 @@ def guarded(serve: Callable[[], None]) -> int:
     LOG.error("%s", complaint)
     if isinstance(complaint, InputError):
         return WRONG_INPUT
-    return NOT_AGAIN if isinstance(complaint, LocalStateError) else FAILED
+    return NOT_AGAIN if isinstance(complaint, LocalStateError | MessageRefusedError) else FAILED
 
 
 def _serve(given: argparse.Namespace) -> None:
