@@ -22,13 +22,15 @@ WRITERS = {
     Channel.RUN: "the clock",
     Channel.TELEMETRY: "devices, the network twin, real meters",
     Channel.SERIES: "tariff (prices) and forecast (load, PV, sessions)",
+    Channel.LIMIT: "a source of limits from outside: a control box, an OpenADR client, a relay",
     Channel.SETPOINT: "the EMS, on the topic of the device that is to obey",
     Channel.ACK: "the device that was given a set-point",
     Channel.PLAN: "the EMS",
     Channel.TICK: "the clock, in lock-step",
     Channel.DONE: "everybody, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder",
-    Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the recorder: low disk",
+    Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
+    "exceeded, without its heartbeat, or of an unknown group; the recorder: low disk",
     Channel.METRIC: "everybody but the clock, of itself, in wall time",
     Channel.REJECT: "who ignored a message, in wall time",
 }
@@ -50,6 +52,21 @@ them: a device that leaves them out has those, and one that states others is ans
 | `two_way` | gives power as well: `power_kw` may be negative |
 | `metering` | measures the power of others, at the PCC or behind a submeter, and has none of its own |
 | `single_phase` | has all of its power on one phase |
+""",
+    Channel.LIMIT: """A message replaces the sender's last one; without any kW, or with a `valid_until` that has passed,
+it takes the limit back. Powers are means over a settlement period (`step_s` of the run).
+
+- **Who obeys.** The EMS plans within it from its next plan on, so within one settlement period; in a plan a period
+  counts as limited if the limit is valid in any part of it. It is soft in the plan, above every wish for energy and
+  below the connection, cables and transformer, and what cannot be kept is a shortfall of kind `outside_limit`. A device
+  without a valid set-point stays within it by itself, see [model.md](model.md#limits-from-outside).
+- **Heartbeat.** With `heartbeat_s` the same message comes again, with a newer `ts`, at least that often. After two
+  periods without one, by `ts` and the time of the run, the failsafe values hold until a message comes or the limit
+  ends. A failsafe without an ordinary value is possible: no limit while the heartbeat is there.
+- **Alarms**, of the EMS: `outside_limit_failsafe`, `outside_limit_exceeded` (mean power of a period in which the limit
+  was known from the beginning), `outside_limit_unknown_group`.
+
+`twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat.
 """,
     Channel.METRIC: """Once a minute of the machine's time:
 
@@ -103,9 +120,10 @@ A message is one flat JSON object of at most {MAX_PAYLOAD_BYTES // 1024} KiB, pu
 
 (`boot`, topic, `seq`) is its identity: the same identity means the same bytes, however often it arrives. Power is in
 kW, positive when drawn from the building; only the PCC meter counts import as positive. Energies are in kWh, a state
-of charge is a fraction, a time has a zone. Unknown fields are tolerated, save in `run`, `setpoint`, `tick` and
-`done`, where they might change what is meant. What is not of the contract becomes a dead letter of the recorder and
-stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message; every field is explained there.
+of charge is a fraction, a time has a zone. Unknown fields are tolerated, save in `run`, `limit`, `setpoint`,
+`tick` and `done`, where they might change what is meant. What is not of the contract becomes a dead letter of the
+recorder and stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message, in which every field is
+explained.
 
 | channel | retained | written by | may be written by |
 |---|---|---|---|

@@ -28,7 +28,7 @@ Topics are `{PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}`. A message is one
 {MAX_PAYLOAD_BYTES // 1024} KiB, published with QoS 1. `boot` is a life of its sender, `seq` counts from 1 per boot and
 topic: (topic, boot, seq) is a message's identity. Power is in kW and positive when drawn from the building's bus; only
 the PCC meter counts import as positive. Energies are in kWh, a state of charge is a fraction, times carry their zone.
-Unknown fields are refused in `run`, `setpoint`, `tick` and `done`, tolerated elsewhere."""
+Unknown fields are refused in `run`, `limit`, `setpoint`, `tick` and `done`, tolerated elsewhere."""
 
 
 def asyncapi() -> dict[str, Any]:

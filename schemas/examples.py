@@ -17,6 +17,7 @@ from schemas.messages import (
     EmsMode,
     ExpectedChargingSession,
     Fallback,
+    Limit,
     MeterTelemetry,
     Metric,
     NetworkTelemetry,
@@ -146,6 +147,19 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
                 ValueSeries(quantity=Quantity.SALE_PRICE, start=T0, step_s=900, values=(0.0828, -0.01)),
             ),
             charging_sessions=(ExpectedChargingSession(charger="ev1", **_VEHICLE),),
+        ),
+    ),
+    (
+        Kind.LIMITER,
+        "control-box",
+        Channel.LIMIT,
+        Limit(
+            source="grid operator",
+            valid_from=T,
+            valid_until=T + timedelta(hours=1),
+            import_kw=20.0,
+            heartbeat_s=60.0,
+            failsafe_import_kw=10.0,
         ),
     ),
     (

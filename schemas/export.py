@@ -22,7 +22,7 @@ from pydantic_core import core_schema
 
 from schemas.errors import Code, InputError
 from schemas.examples import examples
-from schemas.messages import Setpoint, Telemetry
+from schemas.messages import Limit, Setpoint, Telemetry
 from schemas.topics import Channel, Topic
 from schemas.units import TIME_PATTERN
 from schemas.wire import body_type, encode, wire_type
@@ -31,6 +31,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER, _NULL = {"type": "number"}, {"type": "null"}
 
 RULES: dict[type[BaseModel], dict[str, Any]] = {
+    Limit: {
+        "anyOf": [
+            {"required": ["heartbeat_s"], "properties": {"heartbeat_s": _NUMBER}},
+            {"properties": {"failsafe_import_kw": _NULL, "failsafe_export_kw": _NULL}},
+        ]
+    },
     Setpoint: {
         "oneOf": [
             {"required": ["power_kw"], "properties": {"power_kw": _NUMBER, "limit_kw": _NULL}},

@@ -38,6 +38,8 @@ _PRESENCE = _own(Channel.BIRTH, Channel.STATE, Channel.ALARM, Channel.METRIC, Ch
 _OF_ITSELF = (*_PRESENCE, *_own(Channel.DONE))
 _TIME = (*_any(Channel.RUN, Channel.TICK, kinds=(Kind.CLOCK,)), *_own(Channel.STATE))
 """The clock's messages, and one's own state: a last will may have come in between."""
+_LIMITS = _any(Channel.LIMIT, kinds=(Kind.LIMITER,))
+"""Limits from outside: a device's fallback stays within them, too."""
 
 WRITES: dict[Kind, tuple[Right, ...]] = {
     **{kind: (*_OF_ITSELF, *_own(Channel.TELEMETRY)) for kind in DEVICE_KINDS},
@@ -48,15 +50,18 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
     Kind.RECORDER: (*_OF_ITSELF, *_own(Channel.RECEIPT)),
     Kind.FORECAST: (*_OF_ITSELF, *_own(Channel.SERIES)),
     Kind.TARIFF: (*_OF_ITSELF, *_own(Channel.SERIES)),
+    Kind.LIMITER: (*_OF_ITSELF, *_own(Channel.LIMIT)),
 }
 
 READS: dict[Kind, tuple[Right, ...]] = {
     **{kind: (*_TIME, *_own(Channel.SETPOINT)) for kind in DEVICE_KINDS},
+    **{kind: (*_TIME, *_own(Channel.SETPOINT), *_LIMITS) for kind in COMMANDED_KINDS},
     Kind.NETWORK: (*_TIME, *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
     # Plans, set-points and acks for their epochs: another EMS may lead.
     Kind.EMS: (
         *_TIME,
         *_any(Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES),
+        *_LIMITS,
         *_own(Channel.PLAN),
         *_any(Channel.SETPOINT, Channel.ACK, kinds=COMMANDED_KINDS),
     ),
@@ -73,6 +78,7 @@ READS: dict[Kind, tuple[Right, ...]] = {
     Kind.RECORDER: _any(*Channel),
     Kind.FORECAST: _TIME,
     Kind.TARIFF: _TIME,
+    Kind.LIMITER: _TIME,
 }
 
 

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     RECORDER = "recorder"
     FORECAST = "forecast"
     TARIFF = "tariff"
+    LIMITER = "limiter"
+    """Source of limits from outside: the grid operator's control box, an OpenADR client, a relay."""
 
 
 class Channel(StrEnum):
@@ -38,6 +40,7 @@ class Channel(StrEnum):
     RUN = "run"
     TELEMETRY = "telemetry"
     SERIES = "series"
+    LIMIT = "limit"
     SETPOINT = "setpoint"
     ACK = "ack"
     PLAN = "plan"
@@ -49,7 +52,7 @@ class Channel(StrEnum):
     REJECT = "reject"
 
 
-RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.PLAN})
+RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.LIMIT, Channel.PLAN})
 """Channels whose last message the broker keeps for whoever comes later."""
 
 BARRIER = frozenset({Channel.TICK, Channel.DONE})

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.messages import Ack, Birth, Phase, Segment, Setpoint, Telemetry, TimeMode
+from schemas.kinds import COMMANDED_KINDS
+from schemas.limits import Limits
+from schemas.messages import Ack, Birth, Limit, Phase, Segment, Setpoint, Telemetry, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Device, Site
 from schemas.topics import Channel, Kind, topic_filter
@@ -44,6 +46,10 @@ class Twin(ABC):
         self._spec = spec
         self._setpoints = SetpointHandler(spec.reverts_to, self._clip, dead_time_s=dead_time_s)
         self._energy_meter: EnergyMeter | None = None
+        self._outside = Limits()
+        groups = {group.name for group in site.ems.cable_limits if group.name and device in group.devices}
+        self._scopes = (None, *sorted(groups))
+        """The PCC and the groups that a limit from outside may name and that this device is in."""
         self._base_kwh = (0.0, 0.0)
         """What the registers of import and export had counted before this life. Kept apart from the life's own
         energies, so that these have the same bits whatever the registers began with."""
@@ -97,7 +103,10 @@ class Twin(ABC):
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        return (topic_filter(self.site, self.kind, self.device, Channel.SETPOINT),)
+        setpoint = topic_filter(self.site, self.kind, self.device, Channel.SETPOINT)
+        if self.kind not in COMMANDED_KINDS:
+            return (setpoint,)
+        return setpoint, topic_filter(self.site, Kind.LIMITER, channel=Channel.LIMIT)
 
     @property
     def cadence(self) -> Mapping[Phase, Cadence]:
@@ -122,6 +131,10 @@ class Twin(ABC):
         else:
             at = self._advance(turn.t, away=turn.gap and sense)
             self._settle(at, expire=wall)
+        if limits := [received for received in inbox if isinstance(received.body, Limit)]:
+            for received in limits:
+                self._outside.receive(received)
+            self._settle(at, expire=wall)
         sent = [
             Outgoing(self._ack_topic, ack)
             for received in inbox
@@ -140,6 +153,7 @@ class Twin(ABC):
             "now": None if self._now is None else self._now.isoformat(),
             "base_kwh": list(self._base_kwh),
             "setpoints": self._setpoints.snapshot(),
+            "outside": self._outside.snapshot(),
             "meter": None if self._energy_meter is None else self._energy_meter.snapshot(),
             "own": self._own_state(),
         }
@@ -150,7 +164,21 @@ class Twin(ABC):
         self._base_kwh = (imported, exported)
         self._setpoints.restore(state["setpoints"])
         self._energy_meter = None if state["meter"] is None else EnergyMeter.restored(state["meter"])
+        self._outside.restore(state["outside"])
         self._restore_own(state["own"])
+
+    # Limits from outside.
+
+    def _may_import(self, at: datetime) -> bool:
+        """Whether a fallback may draw power: not while a limit from outside holds for what the device belongs to.
+
+        How much of the limit is left for it, a device cannot know; the EMS does. See docs/model.md.
+        """
+        return all(self._outside.at(scope, at).import_ is None for scope in self._scopes)
+
+    def _may_export(self, at: datetime) -> bool:
+        """As `_may_import`, for power that is given."""
+        return all(self._outside.at(scope, at).export is None for scope in self._scopes)
 
     # Time.
 
@@ -161,7 +189,9 @@ class Twin(ABC):
             self._energy_meter = EnergyMeter(until)
         while self._now < until:
             self._settle(self._now, expire=True, away=away)
-            self._now = min(until, self._setpoints.next_change() or until, self._next_change(self._now) or until)
+            now = self._now
+            changes = (self._setpoints.next_change(), self._next_change(now), self._outside.next_change(now))
+            self._now = min([until, *(change for change in changes if change is not None)])
         return self._now
 
     def _settle(self, at: datetime, *, expire: bool, away: bool = False) -> None:

@@ -111,6 +111,10 @@ class Charger(StorageTwin):
     def _uncontrolled_kw(self) -> float:
         return self._charger.max_charge_kw
 
+    def _may_flow(self, kw: float, at: datetime) -> bool:
+        """A charger that is not controllable does not obey a limit either."""
+        return not self._charger.controllable or super()._may_flow(kw, at)
+
     def _clip(self, setpoint: Setpoint) -> Clipped:
         if not self._charger.controllable:
             return Clipped(None, "this charger is not controllable: it charges as soon as a vehicle is plugged")

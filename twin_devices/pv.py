@@ -16,7 +16,7 @@ class Pv(Twin):
     """Available power is constant within a step of the site (a quarter-hour); it is negative on the bus.
 
     Fallbacks: ``uncontrolled`` is not curtailed, ``idle`` produces nothing, ``hold`` keeps the last limit (none before
-    the first set-point).
+    the first set-point). While a limit from outside on export holds, none of them lets it produce.
     """
 
     kind = Kind.PV
@@ -32,6 +32,8 @@ class Pv(Twin):
             return 0.0
         rated_kw = self._pv.rated_kw
         limit_kw = self._setpoints.target.value_or(idle_kw=0.0, uncontrolled_kw=rated_kw, unknown_kw=rated_kw)
+        if self._setpoints.target.fallback is not None and self._outside and self._pv.curtailable:
+            limit_kw = limit_kw if self._may_export(at) else 0.0
         return 0.0 - pv_output_kw(self._available_kw(at), rated_kw, limit_kw)
 
     def _next_change(self, after: datetime) -> datetime:

@@ -74,7 +74,9 @@ def _whole_microseconds(hours: float) -> int:
 
 class StorageTwin(Twin):
     """The trajectory depends on changes alone (set-points, arrivals, bounds, the grids of ramp and taper), because SOC
-    is evaluated from the last change and kept in no other place."""
+    is evaluated from the last change and kept in no other place.
+
+    A fallback flows in no direction in which a limit from outside holds."""
 
     _ramp: RampLimiter
     _piece: Piece | None = None
@@ -121,6 +123,8 @@ class StorageTwin(Twin):
         else:
             target = self._setpoints.target
             target_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=self._uncontrolled_kw(), unknown_kw=0.0)
+            if target.fallback is not None and self._outside and not self._may_flow(target_kw, at):
+                target_kw = 0.0
             self._ramp.set_target(at, target_kw, self._piece.power_kw)
             asked = limits.power_kw(self._ramp.power_kw(at), sampled)
         if asked != self._piece.asked_kw or limits.store != self._piece.store:
@@ -132,6 +136,10 @@ class StorageTwin(Twin):
         elif sampled != self._piece.sampled_soc_frac:
             self._piece = replace(self._piece, sampled_soc_frac=sampled)
         return self._piece.power_kw
+
+    def _may_flow(self, kw: float, at: datetime) -> bool:
+        """Whether a fallback of ``kw`` stays within the limits from outside."""
+        return kw == 0 or (self._may_import(at) if kw > 0 else self._may_export(at))
 
     def _sample(self, at: datetime, piece: Piece, limits: Limits) -> float:
         """The SOC that the taper goes by: that of the last instant of a grid in absolute time."""

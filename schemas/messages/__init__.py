@@ -15,7 +15,8 @@ from schemas.messages.birth import (
     TimeMode,
 )
 from schemas.messages.control import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, VALIDITY_MOST, Ack, Setpoint
-from schemas.messages.plan import DevicePlan, EmsMode, Plan, PlanStatus, Shortfall, ShortfallKind
+from schemas.messages.limit import Limit
+from schemas.messages.plan import DevicePlan, EmsMode, Plan, PlannedLimit, PlanStatus, Shortfall, ShortfallKind
 from schemas.messages.series import ExpectedChargingSession, Quantity, Series, ValueSeries
 from schemas.messages.service import Alarm, Metric, Receipt, Reject, Severity
 from schemas.messages.stamp import CONTRACT, Body, BootId, Command, DeviceId, RunId, Stamp
@@ -55,6 +56,7 @@ __all__ = [
     "EmsMode",
     "ExpectedChargingSession",
     "Fallback",
+    "Limit",
     "MeterNameplate",
     "MeterRole",
     "MeterTelemetry",
@@ -64,6 +66,7 @@ __all__ = [
     "Phase",
     "Plan",
     "PlanStatus",
+    "PlannedLimit",
     "PluggedVehicle",
     "Presence",
     "PvNameplate",

@@ -41,6 +41,8 @@ class ShortfallKind(StrEnum):
     """Import or export exceeds what the connection allows."""
     NETWORK_LIMIT = "network_limit"
     """A cable or the transformer carries more than it may; ``element`` names it."""
+    OUTSIDE_LIMIT = "outside_limit"
+    """More power than a limit from outside allows; ``element`` is its group, or ``pcc``."""
     GROUP_LIMIT = "group_limit"
     """A group of devices has more power than the site allows it; ``element`` is the group's place in the site."""
 
@@ -68,6 +70,22 @@ class DevicePlan(Body):
     """None where no vehicle is plugged; absent for devices that store nothing."""
 
 
+LimitValues = tuple[Annotated[float, Field(ge=0, le=1e6)] | None, ...]
+
+
+class PlannedLimit(Body):
+    """A limit from outside as the plan has it: the strictest of all senders by step [kW], None where there is none."""
+
+    group: DeviceId | None = None
+    """None: at the PCC."""
+    source: Annotated[str, Field(max_length=500)]
+    """Whose limits they are."""
+    failsafe: bool = False
+    """The heartbeat of one of them has stopped."""
+    import_kw: Annotated[LimitValues, Field(strict=False)] | None = None
+    export_kw: Annotated[LimitValues, Field(strict=False)] | None = None
+
+
 class Plan(Body):
     """Series hold in steps of ``step_s`` from ``start`` on; the first is the quarter that is commanded now."""
 
@@ -92,6 +110,8 @@ class Plan(Body):
     iterations: Annotated[int, Field(ge=0)] = 0
     shortfalls: Annotated[tuple[Shortfall, ...], Field(strict=False)] = ()
     devices: dict[DeviceId, DevicePlan] = Field(default_factory=dict)
+    limits: Annotated[tuple[PlannedLimit, ...], Field(strict=False)] = ()
+    """Limits from outside that the plan keeps to, or names as shortfalls."""
     load_kw: Values | None = None
     pcc_kw: Values | None = None
     """Positive on import, losses included."""

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from schemas.messages.plan import EmsMode
+from schemas.messages.stamp import DeviceId
 from schemas.site.base import SitePart
 from schemas.site.devices import ProfileName
 from schemas.units import EurPerKwh, PositiveKw, SocFrac
@@ -98,6 +99,8 @@ class EmsOptions(SitePart):
 class GroupLimit(SitePart):
     """Several devices behind one cable: their summed power is limited in both directions."""
 
+    name: DeviceId | None = None
+    """By which a limit from outside names this group."""
     devices: Annotated[tuple[str, ...], Field(min_length=1)]
     limit_kw: PositiveKw
 

@@ -91,7 +91,12 @@ def _meeting_stays(name: str, charger: Charger, zone: ZoneInfo) -> Iterator[Refe
 
 
 def group_faults(ems: EmsOptions, devices: Collection[str]) -> Iterator[ReferenceFault]:
+    names: set[str] = set()
     for i, group in enumerate(ems.cable_limits):
+        if group.name is not None and group.name in names:
+            yield ReferenceFault(f"ems.cable_limits.{i}.name", "another group has this name", group.name)
+        if group.name is not None:
+            names.add(group.name)
         for device in group.devices:
             if device not in devices:
                 yield ReferenceFault(f"ems.cable_limits.{i}.devices", "there is no such device", device)

@@ -37,8 +37,9 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     The exclusion of import and export does not interfere: both slopes are covered. A group limit is touched from
     below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less
     the load that is there for certain, is within it. PV in a group is taken as not curtailable, because curtailing
-    it moves the group upwards. Prices of the limits are taken as greater than those of energy. A smallest power has
-    flags of its own, see `required_for_smallest_power`.
+    it moves the group upwards. A limit from outside on export is another export limit, that of a group another group
+    limit; one on import is only ever freed. Prices of the limits are taken as greater than those of energy. A smallest
+    power has flags of its own, see `required_for_smallest_power`.
     """
     both, harmless = np.zeros((2, len(stores), problem.steps), dtype=np.bool_)
     for i, store in enumerate(stores):
@@ -50,6 +51,9 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     export_slope = np.where(firm <= 0, np.maximum(sale, 0.0), sale)
     slope = np.minimum(np.array(problem.purchase_eur_per_kwh), export_slope)
     room = firm <= problem.export_limit_kw
+    for limit in problem.outside_limits:
+        if not limit.group:
+            room &= firm <= np.array(limit.export_kw)
     for i, store in enumerate(stores):
         efficiency = store.charge_efficiency * store.discharge_efficiency
         weight = problem.prices.tie_throughput_eur_per_kwh
@@ -63,6 +67,13 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
             for unit in problem.pv:
                 downwards = downwards + group.share(unit.device) * np.array(unit.available_kw)
             harmless[behind] &= downwards <= group.limit_kw
+    for limit in problem.outside_limits:
+        behind = [i for i, store in enumerate(stores) if store.device in limit.devices]
+        if behind:
+            downwards = sum((limit.share(s.device) * s.discharge_max_kw for s in stores), np.zeros(problem.steps))
+            for unit in problem.pv:
+                downwards = downwards + limit.share(unit.device) * np.array(unit.available_kw)
+            harmless[behind] &= downwards <= np.array(limit.export_kw)
     required: Flags = both & ~harmless
     return required
 
@@ -70,6 +81,7 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
 def firm_surplus(problem: Problem, stores: tuple[Store, ...]) -> Array:
     """The most [kW] that could be exported if all PV that can be curtailed at no price were, shape (steps,)."""
     grouped = {device for group in problem.groups for device in group.devices}
+    grouped |= {device for limit in problem.outside_limits for device in limit.devices}
     firm: Array = -(np.array(problem.load_kw) + np.array(problem.losses_kw))
     for fixed in problem.fixed:
         firm = firm - np.array(fixed.power_kw)

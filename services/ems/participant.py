@@ -4,16 +4,29 @@ import json
 from collections.abc import Mapping, Sequence
 
 from schemas.kinds import COMMANDED_KINDS
-from schemas.messages import Birth, EmsMode, Fallback, Metric, Phase, Plan, PlanStatus, ServiceNameplate, TimeMode
+from schemas.messages import (
+    Alarm,
+    Birth,
+    EmsMode,
+    Fallback,
+    Metric,
+    Phase,
+    Plan,
+    PlanStatus,
+    ServiceNameplate,
+    TimeMode,
+)
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
 from services.ems.dispatch import Decision, decision_of, fallback_plan, quarter_end, setpoints, shifted
 from services.ems.leadership import Leadership
+from services.ems.limit_watch import LimitWatch
 from services.ems.month_peak import MonthPeak
 from services.ems.network_limits import NetworkLimits
+from services.ems.outside import Bounds
 from services.ems.problem import Problem
-from services.ems.problem_builder import Unplannable, problem_of, window_start
+from services.ems.problem_builder import Unplannable, named_groups, problem_of, window_start
 from services.ems.solution import NoSolution
 from services.ems.solve import Budget, Solver
 from services.ems.system_state import SystemState
@@ -36,6 +49,8 @@ class Ems:
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
         self._peak = MonthPeak(site.zone)
         self._leadership = Leadership(options.mode)
+        self._groups = named_groups(site)
+        self._watch = LimitWatch(self._groups)
         self._epoch = 0
         """Of this decision."""
         self._flat: tuple[str, float] | None = None
@@ -56,6 +71,7 @@ class Ems:
         commanded = [(kind, channel) for kind in COMMANDED_KINDS for channel in (Channel.SETPOINT, Channel.ACK)]
         return (
             *(topic_filter(self.site, channel=channel) for channel in channels),
+            topic_filter(self.site, Kind.LIMITER, channel=Channel.LIMIT),
             str(own_topic(self, Channel.PLAN)),
             *(topic_filter(self.site, kind, channel=channel) for kind, channel in commanded),
         )
@@ -84,8 +100,8 @@ class Ems:
             alarm = self._leadership.alarm()
             return [] if alarm is None else [Outgoing(own_topic(self, Channel.ALARM), alarm)]
         decision = self._decide(turn, inbox)
-        messages: list[Outgoing] = []
-        if self._site.ems.mode is EmsMode.CONTROL:
+        messages = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in self._alarms(turn)]
+        if self._site.ems.mode is not EmsMode.OBSERVE:  # on hold it commands only what limits from outside demand
             start = decision.plan.start
             until = quarter_end(start, turn.step_s + (self._grace_s if turn.mode is TimeMode.WALL else 0.0))
             messages += setpoints(decision, self._state.present(turn), self.site, start, until)
@@ -93,6 +109,10 @@ class Ems:
         if turn.mode is TimeMode.WALL and (values := self._about(decision.plan)):
             messages.append(Outgoing(own_topic(self, Channel.METRIC), Metric(values=values)))
         return messages
+
+    def _alarms(self, turn: Turn) -> list[Alarm]:
+        """About the limits from outside."""
+        return self._watch.observe(self._state.limits, self._state.present(turn), turn)
 
     def _about(self, plan: Plan) -> dict[str, float]:
         """``solve_s``, if there was a solve, and ``plan_age_s``: how long ago the plan that holds was solved."""
@@ -117,12 +137,12 @@ class Ems:
 
     def _decide(self, turn: Turn, inbox: Sequence[Received]) -> Decision:
         self._state.learn(turn, inbox)
-        start, mode = window_start(turn.t, turn.step_s), self._site.ems.mode
+        mode = self._site.ems.mode
         present = self._state.present(turn)
         self._peak.observe(present)
         self._solve_s = None
         if mode is EmsMode.HOLD:
-            return fallback_plan(start, turn.step_s, self._epoch, mode, "mode hold: devices follow their fallback")
+            return self._fallback(turn, "mode hold: devices follow their fallback")
         problem = self.problem_at(turn)
         if isinstance(problem, Unplannable):
             return self._without(turn, problem.reason)
@@ -142,13 +162,26 @@ class Ems:
         return decision_of(solution, self._epoch, self._site.ems.mode)
 
     def _without(self, turn: Turn, reason: str) -> Decision:
-        """No usable solution: the previous plan, shifted; without one, every device follows its fallback."""
-        start, mode = window_start(turn.t, turn.step_s), self._site.ems.mode
+        """No usable solution: the previous plan, shifted; without one, every device follows its fallback.
+
+        A previous plan that does not keep to the limits from outside, because it was made before them, is no plan.
+        """
+        start = window_start(turn.t, turn.step_s)
         if self._previous is not None and self._previous.step_s == turn.step_s:
             decision = shifted(self._previous, start, self._state.present(turn), reason, self._epoch)
-            if decision is not None and decision.plan.devices:
+            if decision is not None and decision.plan.devices and self._bounds(turn).kept_by(decision.plan):
                 return decision
-        return fallback_plan(start, turn.step_s, self._epoch, mode, reason)
+        return self._fallback(turn, reason)
+
+    def _fallback(self, turn: Turn, reason: str) -> Decision:
+        """Every device follows its fallback, save where limits from outside forbid it."""
+        start = window_start(turn.t, turn.step_s)
+        decision = fallback_plan(start, turn.step_s, self._epoch, self._site.ems.mode, reason)
+        return self._bounds(turn).of_fallback(decision, self._state.present(turn))
+
+    def _bounds(self, turn: Turn) -> Bounds:
+        start = window_start(turn.t, turn.step_s)
+        return Bounds(self._state.limits, self._groups, start, quarter_end(start, turn.step_s), turn.t)
 
     def snapshot(self) -> Json:
         return {
@@ -156,6 +189,7 @@ class Ems:
             "solver": self._solver.snapshot(),
             "peak": self._peak.snapshot(),
             "leadership": self._leadership.snapshot(),
+            "watch": self._watch.snapshot(),
             "flat": None if self._flat is None else list(self._flat),
             "previous": self._previous_json(),
         }
@@ -172,6 +206,7 @@ class Ems:
         self._solver.restore(state["solver"])
         self._peak.restore(state["peak"])
         self._leadership.restore(state["leadership"])
+        self._watch.restore(state["watch"])
         self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
         previous = state["previous"]
         self._previous = None if previous is None else Plan.model_validate_json(json.dumps(previous))

@@ -118,11 +118,32 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideLimit:
+    """A limit from outside by step [kW], infinite where there is none: at the PCC, or of a named group of devices."""
+
+    source: str
+    import_kw: Values
+    export_kw: Values
+    group: str = ""
+    """Empty: the PCC."""
+    devices: tuple[str, ...] = ()
+    """Of the group, those that are there."""
+    failsafe: bool = False
+    """A heartbeat has stopped, and a failsafe holds."""
+
+    def share(self, device: str) -> float:
+        """0 for a device that is not in the group."""
+        return float(device in self.devices)
+
+
+@dataclass(frozen=True, slots=True)
 class Prices:
     """What is paid besides equation (1)."""
 
     shortfall_eur_per_kwh: float = 5.0
     limit_eur_per_kwh: float = 50.0
+    outside_limit_eur_per_kwh: float = 0.0
+    """Above a limit from outside; means something where there is one."""
     bess_wear_eur_per_kwh: float = 0.0
     tie_throughput_eur_per_kwh: float = 1e-4
     tie_flat_eur_per_kwh: float = 1e-5
@@ -150,6 +171,7 @@ class Problem:
     fixed: tuple[FixedUnit, ...] = ()
     pv: tuple[PvUnit, ...] = ()
     groups: tuple[Group, ...] = ()
+    outside_limits: tuple[OutsideLimit, ...] = ()
     month_peak_kw: float = 0.0
     """Highest import of the month so far."""
     prices: Prices = Prices()

@@ -4,12 +4,13 @@ Measurement holds for the current step, series for the future; nameplates come f
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from schemas.limits import Limits
 from schemas.messages import (
     BessNameplate,
     BessTelemetry,
@@ -33,6 +34,7 @@ from services.ems.problem import (
     ChargerUnit,
     FixedUnit,
     Group,
+    OutsideLimit,
     Prices,
     Problem,
     PvUnit,
@@ -100,6 +102,8 @@ def problem_of(
     batteries = [_bess(name, known, site, window) for name, known in present.items()]
     options = site.ems
     chargers = [_charger(name, known, state, window) for name, known in present.items()]
+    outside = _outside_limits(state.limits, site, present, window, turn.t)
+    outside_price = outside_price_eur_per_kwh(options.shortfall_price_eur_per_kwh, window.steps) if outside else 0.0
     return Problem(
         start=window.start,
         step_s=window.step_s,
@@ -116,10 +120,12 @@ def problem_of(
         fixed=tuple(unit for unit in chargers if isinstance(unit, FixedUnit)),
         pv=pv,
         groups=(*_groups(site, present), *_network(limits, present, loads, losses, window)),
+        outside_limits=outside,
         month_peak_kw=month_peak_kw,
         prices=Prices(
             shortfall_eur_per_kwh=options.shortfall_price_eur_per_kwh,
-            limit_eur_per_kwh=options.limit_price_eur_per_kwh,
+            limit_eur_per_kwh=max(options.limit_price_eur_per_kwh, 2 * outside_price),
+            outside_limit_eur_per_kwh=outside_price,
             bess_wear_eur_per_kwh=options.bess_wear_eur_per_kwh,
             tie_throughput_eur_per_kwh=options.tie_throughput_eur_per_kwh,
             tie_flat_eur_per_kwh=options.tie_flat_eur_per_kwh,
@@ -172,6 +178,51 @@ def _groups(site: Site, present: dict[str, DeviceState]) -> list[Group]:
             place = f"ems.cable_limits.{i}"
             groups.append(Group(devices, group.limit_kw, element=place, kind=ShortfallKind.GROUP_LIMIT))
     return groups
+
+
+def _outside_limits(
+    limits: Limits, site: Site, present: Collection[str], window: Window, now: datetime
+) -> tuple[OutsideLimit, ...]:
+    """By scope the strictest of the limits from outside, in every step in a part of which they are valid."""
+    if not limits:
+        return ()
+    scopes: dict[str | None, tuple[str, ...]] = {None: ()}
+    for name, devices in named_groups(site).items():
+        scopes[name] = devices
+    found = []
+    for group, devices in scopes.items():
+        steps = [limits.over(group, window.at(i), window.at(i + 1), now) for i in range(window.steps)]
+        imports, exports = [step.import_ for step in steps], [step.export for step in steps]
+        allowed = [each for each in (*imports, *exports) if each is not None]
+        there = tuple(device for device in devices if device in present)
+        if not allowed or (group is not None and not there):
+            continue
+        found.append(
+            OutsideLimit(
+                source=", ".join(dict.fromkeys(each.source for each in allowed))[:500],
+                import_kw=tuple(math.inf if each is None else each.kw for each in imports),
+                export_kw=tuple(math.inf if each is None else each.kw for each in exports),
+                group=group or "",
+                devices=there,
+                failsafe=any(each.failsafe for each in allowed),
+            )
+        )
+    return tuple(found)
+
+
+def named_groups(site: Site) -> dict[str, tuple[str, ...]]:
+    """Devices of the groups that a limit from outside may name."""
+    return {group.name: group.devices for group in site.ems.cable_limits if group.name is not None}
+
+
+def outside_price_eur_per_kwh(shortfall_price: float, steps: int) -> float:
+    """Price above a limit from outside: more than any energy that is missing could cost in the window.
+
+    A store below its minimum is short in every step, so that a kWh may be worth ``steps`` times the price of a
+    shortfall; what it loses on the way from and to the bus, less than half, doubles it. The limits of connection and
+    network cost twice that again: they protect cables and fuses.
+    """
+    return 2 * shortfall_price * steps
 
 
 def _network(

@@ -41,7 +41,7 @@ class Store:
     """At the end of the step; the greatest of minimum, target and wish."""
     upper_kwh: Array
     shortfall_max_kwh: Array
-    """0 where ``lower_kwh`` is hard, infinite where it may be bought off."""
+    """0 where ``lower_kwh`` is hard; where it is soft, what leads to the hard bound below it, or to an empty store."""
     arrives_kwh: Array
     """Energy that comes with a store at the start of the step."""
     leaves: NDArray[np.bool_]
@@ -117,7 +117,8 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
     for wish in unit.wishes:
         energy = min(wish.energy_kwh, upper)
         if energy > lower[wish.step]:
-            lower[wish.step], shortfall[wish.step] = energy, np.inf
+            shortfall[wish.step] = _down_to_floor(energy, lower[wish.step], shortfall[wish.step])
+            lower[wish.step] = energy
             kinds[wish.step] = ShortfallKind.TERMINAL
     arrives = _empty(steps)
     arrives[0] = unit.energy_kwh
@@ -148,10 +149,15 @@ def _floor(
 ) -> None:
     """Equations (4)(15): hard, save where the store begins below its minimum; then missing energy is bought off."""
     if energy < least - BELOW_TOLERANCE_KWH:
-        lower[there], shortfall[there] = least, np.inf
+        lower[there], shortfall[there] = least, least
         kinds[there] = [ShortfallKind.SOC_MIN] * (there.stop - there.start)
     else:
         lower[there] = min(least, energy)
+
+
+def _down_to_floor(target: float, lower: float, shortfall: float) -> float:
+    """The most that a target may be missed by: down to the hard bound below it, or to an empty store."""
+    return target - (lower if shortfall == 0 else 0.0)
 
 
 def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem) -> Store:
@@ -171,7 +177,8 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         _floor(lower, shortfall, kinds, there, stay.energy_min_kwh, stay.energy_kwh)
         target = min(wanted_at_end(stay, charger, problem), most)
         if target > lower[last]:
-            lower[last], shortfall[last], kinds[last] = target, np.inf, ShortfallKind.DEPARTURE
+            shortfall[last] = _down_to_floor(target, lower[last], shortfall[last])
+            lower[last], kinds[last] = target, ShortfallKind.DEPARTURE
         if last + 1 < steps:
             leaves[last + 1] = True
     return Store(

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from schemas.limits import Limits
 from schemas.messages import (
     Birth,
     ExpectedChargingSession,
+    Limit,
     MeterNameplate,
     Presence,
     Quantity,
@@ -75,6 +77,8 @@ class SystemState:
         self._values: Mapping[Quantity, Sequence[ValueSeries]] = {}
         self._sessions: Mapping[str, Sequence[ExpectedChargingSession]] = {}
         """Both follow from the series, which come once or twice a day and are asked for in every quarter."""
+        self.limits = Limits()
+        """From outside."""
         self._present: tuple[Turn, dict[str, DeviceState]] | None = None
         """What was last found at a turn, until more is learned: a decision asks several times."""
 
@@ -93,6 +97,8 @@ class SystemState:
                         self._last_wills[topic.device] = LastWill(received.stamp.boot, body.state)
                 case Channel.TELEMETRY if isinstance(body, Telemetry):
                     self._telemetry(turn, received, body)
+                case Channel.LIMIT if isinstance(body, Limit):
+                    self.limits.receive(received)
                 case Channel.SERIES if isinstance(body, Series):
                     name = f"{topic.kind}/{topic.device}"
                     self._series[name] = body
@@ -175,6 +181,7 @@ class SystemState:
             },
             "last_wills": {name: [will.boot, will.state.value] for name, will in self._last_wills.items()},
             "series": dict(self._series_json),
+            "limits": self.limits.snapshot(),
         }
 
     def restore(self, state: Json) -> None:
@@ -187,6 +194,7 @@ class SystemState:
             name: Series.model_validate_json(json.dumps(series)) for name, series in self._series_json.items()
         }
         self._sort_series()
+        self.limits.restore(state["limits"])
         self._present = None
 
 

@@ -63,7 +63,7 @@ def test_wrong_topic_is_the_peers_error_and_named_shortly(text: str) -> None:
 
 def test_retained_are_exactly_the_channels_that_tell_who_comes_later() -> None:
     retained = {channel for channel in Channel if Topic("s", Kind.EMS, "ems", channel).retained}
-    assert retained == {Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.PLAN}
+    assert retained == {Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.LIMIT, Channel.PLAN}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class _Plain:
         }.items():
             self.h.setOptionValue(name, value)
         self.cost = []
+        self.exchange = []  # per step import and export
         self.power = {}  # device -> per step list of (coefficient, variable)
         self.constant = {}  # device -> per step constant power
 
@@ -52,6 +53,7 @@ class _Plain:
                 self.constant[unit.device] = [-a for a in unit.available_kw]
         self.add_pcc()
         self.add_groups()
+        self.add_outside_limits()
         h.minimize(sum(c * v for c, v in self.cost))
         assert h.getModelStatus() == highspy.HighsModelStatus.kOptimal, h.getModelStatus()
         return h.getObjectiveValue()
@@ -77,10 +79,10 @@ class _Plain:
         self.cost += [(weight * self.dt, g), (weight * self.dt, v)]
         return g, v, x, y
 
-    def chain(self, before, g, v, unit, lower, upper, soft):
-        """(3)-(6), (14)-(16): energy at the end of a step; ``soft`` lets it miss ``lower`` at a price."""
+    def chain(self, before, g, v, unit, lower, upper, soft, floor):
+        """(3)-(6), (14)-(16): energy at a step's end; ``soft``: it may miss ``lower`` at a price, but not ``floor``."""
         h = self.h
-        e = h.addVariable(lb=-1e4, ub=upper)
+        e = h.addVariable(lb=floor, ub=upper)
         h.addConstr(e - before == self.dt * unit.charge_efficiency * g - self.dt / unit.discharge_efficiency * v)
         if soft:
             s = h.addVariable(lb=0)
@@ -103,10 +105,11 @@ class _Plain:
         for t in range(p.steps):
             g, v, _, _ = self.pair(unit.max_charge_kw, unit.max_discharge_kw, weight)
             lower, soft = min(unit.energy_min_kwh, 1e9 if below else unit.energy_kwh), below
+            floor = 0.0 if below else lower
             for wish in unit.wishes:
                 if wish.step == t and min(wish.energy_kwh, upper) > lower:
                     lower, soft = min(wish.energy_kwh, upper), True
-            e = self.chain(e, g, v, unit, lower, upper, soft)
+            e = self.chain(e, g, v, unit, lower, upper, soft, floor)
             self.power[unit.device].append([(1, g), (-1, v)])
 
     def add_charger(self, unit: ChargerUnit):
@@ -137,9 +140,10 @@ class _Plain:
                 h.addConstr(g >= part[t] * unit.min_power_kw * x)
                 h.addConstr(v >= part[t] * unit.min_power_kw * y)
             lower, soft = min(stay.energy_min_kwh, 1e9 if below else stay.energy_kwh), below
+            floor = 0.0 if below else lower
             if t == steps[-1] and target > lower:
                 lower, soft = target, True
-            e = self.chain(e, g, v, unit, lower, upper, soft)
+            e = self.chain(e, g, v, unit, lower, upper, soft, floor)
             self.power[unit.device][t] += [(1, g), (-1, v)]
 
     def add_pcc(self):
@@ -150,6 +154,7 @@ class _Plain:
         self.cost.append((p.prices.demand_eur_per_kw, peak))
         for t in range(p.steps):
             buy, sell = h.addVariable(lb=0, ub=BIG_KW), h.addVariable(lb=0, ub=BIG_KW)
+            self.exchange.append((buy, sell))
             x, y = self.binary(), self.binary()
             h.addConstr(buy <= BIG_KW * x)
             h.addConstr(sell <= BIG_KW * y)
@@ -169,6 +174,23 @@ class _Plain:
                 above = h.addVariable(lb=0)
                 h.addConstr(above >= flow - edge)
                 self.cost.append((self.dt * price, above))
+
+    def add_outside_limits(self):
+        p, h = self.p, self.h
+        for limit in p.outside_limits:
+            for t in range(p.steps):
+                if limit.group:
+                    terms, constant = self.net(limit.devices, t)
+                    drawn = sum(terms) + constant if terms else constant
+                    ways = ((drawn, limit.import_kw[t]), (-1 * drawn, limit.export_kw[t]))
+                else:
+                    buy, sell = self.exchange[t]
+                    ways = ((buy, limit.import_kw[t]), (sell, limit.export_kw[t]))
+                for flow, allowed in ways:
+                    if allowed < 1e9:
+                        over = h.addVariable(lb=0)
+                        h.addConstr(over >= flow - allowed)
+                        self.cost.append((self.dt * p.prices.outside_limit_eur_per_kwh, over))
 
     def add_groups(self):
         p, h = self.p, self.h

@@ -1,5 +1,6 @@
 """Small random problems for property tests: prices of either sign, sale above purchase, limits that bind, odd times."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from services.ems.problem import (
     ChargerUnit,
     FixedUnit,
     Group,
+    OutsideLimit,
     Prices,
     Problem,
     PvUnit,
@@ -48,6 +50,11 @@ def problems(draw: st.DrawFn) -> Problem:
         shares = tuple(draw(st.sampled_from([1 / 3, 1.0])) for _ in members) if draw(st.booleans()) else ()
         least = tuple(draw(numbers(0, 1)) * kw for kw in behind) if draw(st.booleans()) else ()
         groups = (Group(tuple(members), draw(numbers(1, 60)), behind, shares, least),)
+    outside = tuple(
+        draw(_outside_limit(group, steps, names))
+        for group in ("", "group")
+        if (names or not group) and draw(st.integers(0, 3)) == 0
+    )
     load = series(0, 50)
     return Problem(
         start=START,
@@ -65,14 +72,28 @@ def problems(draw: st.DrawFn) -> Problem:
         fixed=fixed,
         pv=pv,
         groups=groups,
+        outside_limits=outside,
         month_peak_kw=draw(numbers(0, 40)),
         prices=Prices(
+            limit_eur_per_kwh=500.0 if outside else 50.0,
+            outside_limit_eur_per_kwh=100.0 if outside else 0.0,
             bess_wear_eur_per_kwh=draw(st.sampled_from([0.0, 0.02])),
             tie_throughput_eur_per_kwh=draw(st.sampled_from([0.0, 1e-4])),
             tie_flat_eur_per_kwh=draw(st.sampled_from([0.0, 1e-5])),
             demand_eur_per_kw=draw(st.sampled_from([0.0, 0.5])),
         ),
     )
+
+
+@st.composite
+def _outside_limit(draw: st.DrawFn, group: str, steps: int, names: list[str]) -> OutsideLimit:
+    """Of some steps only, in one direction or in both."""
+
+    def allowed() -> tuple[float, ...]:
+        return tuple(draw(numbers(0, 40)) if draw(st.booleans()) else math.inf for _ in range(steps))
+
+    members = draw(st.lists(st.sampled_from(names), min_size=1, unique=True)) if group else []
+    return OutsideLimit("somebody", allowed(), allowed(), group, tuple(members))
 
 
 @st.composite

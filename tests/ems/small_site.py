@@ -176,6 +176,7 @@ class IdealPlant:
         self.cars = dict.fromkeys(self.names, CAR_ARRIVES * CAR_KWH)
         self.power: dict[str, float] = {}
         self.cost_eur = 0.0
+        self.imported_kwh = self.exported_kwh = 0.0
         self.arrival, self.departure = T0 + timedelta(hours=9), T0 + timedelta(hours=18)
 
     def births(self) -> list[Received]:
@@ -223,6 +224,8 @@ class IdealPlant:
         time = T0 + timedelta(seconds=STEP_S * step)
         body = NetworkTelemetry(
             power_kw=self.load[step] - self.pv[step] + sum(self.power.values()),
+            energy_import_kwh=self.imported_kwh,
+            energy_export_kwh=self.exported_kwh,
             losses_kw=0.0,
             losses_kwh=0.0,
             residual_kwh=0.0,
@@ -252,13 +255,18 @@ class IdealPlant:
             else:
                 self.cars[name] += change
         pcc = self.load[step] - pv + sum(self.power.values())
+        self.imported_kwh += hours * max(pcc, 0.0)
+        self.exported_kwh += hours * max(-pcc, 0.0)
         self.cost_eur += hours * pcc * (self.sale[step] + (0.2 if pcc > 0 else 0.0))
 
 
-def cycle(ems: Ems, plant: IdealPlant, step: int) -> list[Outgoing]:
-    """A lock-step cycle: what the EMS is handed at *measure* and at *decide*, and what it answers."""
+def cycle(ems: Ems, plant: IdealPlant, step: int, others: Sequence[Received] = ()) -> list[Outgoing]:
+    """A lock-step cycle: what the EMS is handed at *measure* and at *decide*, and what it answers.
+
+    ``others``: messages that come with *sense* besides.
+    """
     time = T0 + timedelta(seconds=STEP_S * step)
-    inbox = plant.series() if step == 0 else []
+    inbox = [*others, *(plant.series() if step == 0 else [])]
     ems.act(turn(time, Phase.SENSE, step + 1), inbox)
     ems.act(turn(time, Phase.MEASURE, step + 1), plant.telemetry(step))
     messages = ems.act(turn(time, Phase.DECIDE, step + 1), plant.pcc(step))

@@ -209,7 +209,7 @@ def peers(draw: st.DrawFn) -> list[Received]:
     ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(peers())
 def test_no_message_of_the_contract_stops_the_ems(inbox: list[Received]) -> None:
     ems = Ems(site(node_budget=5, iteration_budget=20_000))

@@ -14,6 +14,7 @@ from twinswarm.cli.commands import (
     files,
     histories,
     influx,
+    limit,
     manual,
     members,
     plans,
@@ -78,6 +79,7 @@ _ALONE: dict[str, Callable[..., None]] = {
     "tariff": members.tariff,
     "recorder": members.recorder,
     "clock": members.clock,
+    "limit": limit.limit,
     "forward": influx.forward,
 }
 for name, service in _ALONE.items():

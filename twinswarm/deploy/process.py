@@ -26,6 +26,7 @@ from schemas.site import Site
 from schemas.topics import client_id
 
 if TYPE_CHECKING:
+    from schemas.participant import Participant
     from services.ems.algorithm import Algorithm
     from twinswarm.simulation.compose import Recording
 
@@ -99,18 +100,33 @@ def run_member(
 
     ``algorithm``: what the EMS plans with in the place of the optimiser.
     """
+    from twinswarm.simulation.compose import maker
+
+    make = maker(site, device, None if history is None else _recording(history, disk_low_bytes), algorithm)
+    serve(make, site, device, connection, checkpoints, life, stop_event(life))
+
+
+def serve(
+    make: Callable[[], "Participant"],
+    site: Site,
+    device: str,
+    connection: Connection,
+    checkpoints: Path | None,
+    life: Life,
+    stop: threading.Event,
+) -> None:
+    """Serves a participant until ``stop`` is set. Raises TwinswarmError."""
     from broker.heartbeat import Heartbeat
     from broker.mqtt import MqttTransport
     from runtime.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
     from runtime.host import Host
-    from twinswarm.simulation.compose import maker
 
     def store(name: str) -> CheckpointStore:
         return NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / f"{name}.json")
 
     heartbeat = Heartbeat(life.heartbeat)
     Host(
-        make=maker(site, device, None if history is None else _recording(history, disk_low_bytes), algorithm),
+        make=make,
         transport=lambda persistent: MqttTransport(
             connection.address,
             client_id(site.site, device),
@@ -121,7 +137,7 @@ def run_member(
         lockstep_store=store(device),
         wall_store=store(f"{device}-wall"),
         zone=site.zone,
-        stop=stop_event(life),
+        stop=stop,
         now=utc_now,
         once=life.once,
     ).serve()

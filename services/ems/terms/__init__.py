@@ -14,6 +14,7 @@ from services.ems.terms.demand_charge import DemandCharge
 from services.ems.terms.exchange import EXPORT, IMPORT, Exchange
 from services.ems.terms.fixed_load import FixedLoad
 from services.ems.terms.group_limits import GroupLimits
+from services.ems.terms.outside_limits import OutsideLimits
 from services.ems.terms.pcc_exclusion import PccExclusion
 from services.ems.terms.power_balance import PowerBalance
 from services.ems.terms.pv import Pv
@@ -40,6 +41,7 @@ TERMS: tuple[Term[Any], ...] = (
     PccExclusion(),  # (20)(21) with binaries
     GroupLimits(),
     DemandCharge(),
+    OutsideLimits(),
     TieBreak(),
 )
 """All terms, in the order of their columns and rows."""

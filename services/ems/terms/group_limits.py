@@ -9,7 +9,7 @@ import numpy as np
 
 from services.ems.compile import Model
 from services.ems.instance import Instance
-from services.ems.problem import Group, Problem
+from services.ems.problem import Group, OutsideLimit, Problem
 from services.ems.solution import Solution
 from services.ems.stores import Array
 from services.ems.terms.base import UNBOUNDED_KW, Excess, Term
@@ -28,14 +28,7 @@ class GroupLimits(Term[tuple[GroupShape, ...]]):
     shape_type = tuple[GroupShape, ...]
 
     def shape(self, instance: Instance) -> tuple[GroupShape, ...]:
-        inverters = curtailable(instance.problem)
-        return tuple(
-            GroupShape(
-                stores=tuple((i, s) for i, store in enumerate(instance.stores) if (s := group.share(store.device))),
-                pv=tuple((i, s) for i, unit in enumerate(inverters) if (s := group.share(unit.device))),
-            )
-            for group in instance.problem.groups
-        )
+        return tuple(members_of(group, instance) for group in instance.problem.groups)
 
     def variables(self, m: Model) -> None:
         shapes = m.shape(self)
@@ -60,13 +53,13 @@ class GroupLimits(Term[tuple[GroupShape, ...]]):
             def room(instance: Instance, index: int = index) -> Array:
                 group = instance.problem.groups[index]
                 most, _ = map(np.array, group.loads_kw(instance.problem.steps))
-                upper: Array = group.limit_kw - (most + _fixed_kw(group, instance.problem))
+                upper: Array = group.limit_kw - (most + fixed_kw(group, instance.problem))
                 return upper
 
             def least(instance: Instance, index: int = index) -> Array:
                 group = instance.problem.groups[index]
                 _, certain = map(np.array, group.loads_kw(instance.problem.steps))
-                lower = -group.limit_kw - (certain + _fixed_kw(group, instance.problem))
+                lower = -group.limit_kw - (certain + fixed_kw(group, instance.problem))
                 return np.minimum(lower, room(instance))
 
             m.rows(f"group-limit_{index}", reduce(add, parts), at_least=least, at_most=room)
@@ -78,7 +71,16 @@ class GroupLimits(Term[tuple[GroupShape, ...]]):
         return [Excess(group.kind, group.element or None, kw, price) for group, kw in zip(groups, over, strict=True)]
 
 
-def _fixed_kw(group: Group, problem: Problem) -> Array:
+def members_of(group: Group | OutsideLimit, instance: Instance) -> GroupShape:
+    """A group's stores and inverters."""
+    inverters = curtailable(instance.problem)
+    return GroupShape(
+        stores=tuple((i, s) for i, store in enumerate(instance.stores) if (s := group.share(store.device))),
+        pv=tuple((i, s) for i, unit in enumerate(inverters) if (s := group.share(unit.device))),
+    )
+
+
+def fixed_kw(group: Group | OutsideLimit, problem: Problem) -> Array:
     """Power of the group's devices that is not decided."""
     fixed: Array = np.zeros(problem.steps)
     for unit in problem.fixed:

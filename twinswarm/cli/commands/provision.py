@@ -55,7 +55,7 @@ PidOption = Annotated[
     ),
 ]
 KindChoice = Literal[
-    "charger", "bess", "pv", "meter", "network", "ems", "clock", "recorder", "forecast", "tariff", "observer"
+    "charger", "bess", "pv", "meter", "network", "ems", "clock", "recorder", "forecast", "tariff", "limiter", "observer"
 ]
 
 

@@ -1,0 +1,1 @@
+"""A source of limits from outside, on the bus."""
