@@ -24,6 +24,7 @@ RULES: dict[str, set[str]] = {
     # The clock is no participant: it owns the time and sits at the bus itself, by the transport's protocol.
     "services.clock": {"schemas", "broker.transport", "runtime.life", EVERYTHING_ELSE},
     "services.forecast": {"schemas", EVERYTHING_ELSE},
+    "services.limiter": {"schemas", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
     "services.history": {"schemas", "services.influx.server", "services.influx.points", EVERYTHING_ELSE},
     "services.influx": {"schemas", "services.history", EVERYTHING_ELSE},

@@ -107,10 +107,8 @@ def test_a_limit_is_obeyed_within_a_settlement_period_and_its_failsafe_after_the
     with closing(watch.transport):
         free_kw = watch.mean_kw(watch.next_plan().start)
         limit_kw, failsafe_kw = round(free_kw - 6.0, 1), round(free_kw - 12.0, 1)
-        box = command(
-            swarm, "--import", f"{limit_kw}kW", "--for", "4h", "--beat", f"{BEAT_S}", "--failsafe-import", f"{failsafe_kw}kW",
-            "--source", "grid operator",
-        )  # fmt: skip
+        limits = ["--import", f"{limit_kw}kW", "--failsafe-import", f"{failsafe_kw}kW"]
+        box = command(swarm, *limits, "--for", "4h", "--beat", f"{BEAT_S}", "--source", "grid operator")
         try:
             watch.until(lambda: watch.plans[-1].limits, "a plan with the limit")
             planned = watch.plans[-1]
