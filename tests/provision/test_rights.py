@@ -95,7 +95,7 @@ def test_a_device_writes_below_its_own_name_only() -> None:
 
 
 def test_the_access_list_of_one_charger_is_this() -> None:
-    """By hand, from the design's words: own channels written, own set-points, limits, state and the clock's time read."""
+    """By hand, from the design's words: own channels written, own set-points, limits, state and the time read."""
     _, charger, provisioner = access_list("s", {"ev1": Kind.CHARGER}).split("\nuser ")
     assert charger.splitlines() == [
         "s_ev1",
