@@ -15,6 +15,7 @@ from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_top
 from schemas.site import Device, Site
 from schemas.topics import Channel, Kind, topic_filter
 from twin_devices.energy_meter import EnergyMeter
+from twin_devices.scenario import Script
 from twin_devices.setpoints import Clipped, SetpointHandler
 
 
@@ -54,6 +55,7 @@ class Twin(ABC):
         """What the registers of import and export had counted before this life. Kept apart from the life's own
         energies, so that these have the same bits whatever the registers began with."""
         self._now: datetime | None = None
+        self._script = Script(site.scenario, device)
 
     # What a kind of device adds.
 
@@ -131,6 +133,8 @@ class Twin(ABC):
         else:
             at = self._advance(turn.t, away=turn.gap and sense)
             self._settle(at, expire=wall)
+        if self._script.is_offline(at):
+            return []
         if limits := [received for received in inbox if isinstance(received.body, Limit)]:
             for received in limits:
                 self._outside.receive(received)
@@ -190,7 +194,12 @@ class Twin(ABC):
         while self._now < until:
             self._settle(self._now, expire=True, away=away)
             now = self._now
-            changes = (self._setpoints.next_change(), self._next_change(now), self._outside.next_change(now))
+            changes = (
+                self._setpoints.next_change(),
+                self._next_change(now),
+                self._outside.next_change(now),
+                self._script.next_change(now),
+            )
             self._now = min([until, *(change for change in changes if change is not None)])
         return self._now
 
@@ -198,7 +207,7 @@ class Twin(ABC):
         """Everything that happens at the instant ``at``."""
         assert self._energy_meter is not None
         self._setpoints.settle(at, expire=expire)
-        self._energy_meter.change(at, self._power_kw(at, away=away))
+        self._energy_meter.change(at, self._power_kw(at, away=away or self._script.is_offline(at)))
 
     def _receive(self, setpoint: Setpoint, at: datetime, *, expire: bool) -> list[Ack]:
         """Follows a set-point from when it is to be followed on, or refuses it."""

@@ -56,7 +56,7 @@ class Charger(StorageTwin):
     def __init__(self, site: Site, device: str, spec: ChargerSpec) -> None:
         super().__init__(site, device, spec)
         self._charger = spec
-        self._agenda = Agenda(lambda start, end: spec.sessions_between(start, end, site.zone))
+        self._agenda = Agenda(lambda start, end: self._script.as_left(spec.sessions_between(start, end, site.zone)))
         self._stay: ChargingSession | None = None
         self._of_stay: dict[bool, Limits] = {}
         """The limits that `_limits` tells while the stay lasts."""

@@ -4,11 +4,13 @@ from datetime import datetime
 
 from schemas.errors import Code, InputError
 from schemas.messages import MeterTelemetry, Setpoint
+from schemas.participant import Json
 from schemas.site import Meter as MeterSpec
 from schemas.site import Site
 from schemas.topics import Kind
 from twin_devices.base import Reading, Twin
 from twin_devices.physics.load import reactive_kvar
+from twin_devices.scenario import LyingMeter
 from twin_devices.setpoints import Clipped
 
 
@@ -29,6 +31,7 @@ class Meter(Twin):
         self._meter = spec
         self._zone = site.zone
         self._profile = site.profiles[spec.profile]
+        self._published = LyingMeter(self._script)
 
     def _power_kw(self, at: datetime, *, away: bool) -> float:
         return 0.0 if away else self._profile.at(at, self._zone)
@@ -41,10 +44,18 @@ class Meter(Twin):
 
     def _telemetry(self, at: datetime, reading: Reading) -> MeterTelemetry:
         factor = self._meter.power_factor
-        return MeterTelemetry(
+        telemetry = MeterTelemetry(
             power_kw=reading.power_kw,
             energy_import_kwh=reading.energy_import_kwh,
             energy_export_kwh=reading.energy_export_kwh,
             segments=reading.segments,
             reactive_kvar=None if factor == 1 else reactive_kvar(reading.power_kw, factor),
         )
+        return self._published.publishes(telemetry, at) if self._script.lies else telemetry
+
+    def _own_state(self) -> Json:
+        return self._published.snapshot() if self._script.lies else None
+
+    def _restore_own(self, state: Json) -> None:
+        if state is not None:
+            self._published.restore(state)

@@ -25,7 +25,11 @@ class Pv(Twin):
         super().__init__(site, device, spec)
         self._pv = spec
         self._step_s = site.time.step_s
-        self._available_kw = pv_power(site, spec.source, spec.rated_kw)
+        self._clear_kw = pv_power(site, spec.source, spec.rated_kw)
+
+    def _available_kw(self, at: datetime) -> float:
+        frac = self._script.available_frac(at)
+        return self._clear_kw(at) if frac == 1.0 else frac * self._clear_kw(at)
 
     def _power_kw(self, at: datetime, *, away: bool) -> float:
         if away:

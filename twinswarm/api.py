@@ -53,6 +53,7 @@ def run_day(
     storage: Storage = "both",
     baseline: Baseline = "smart",
     ems: "Algorithm | None" = None,
+    scenario: Path | str | None = None,
     history: Path | str | None = None,
 ) -> "RunResult":
     """Lives through a day in memory, and compares it with its baseline: the numbers of ``twinswarm run``.
@@ -60,6 +61,7 @@ def run_day(
     ``case``: of the description, where ``site`` is not loaded yet. ``date``: the local day, by default the site's.
     ``begin``: local time, by default midnight. ``length``: a timedelta, or text such as ``"2h"``; by default until
     the end of that local day. ``ems``: a function from the problem to set-points [kW] in the place of the optimiser.
+    ``scenario``: a file of scripted events, docs/scenario.md.
     ``history``: an SQLite file that the run is added to, to be read by `open_history`; by default nothing is kept.
     Raises `InputError` for wrong input, `TwinswarmError` when the run fails.
     """
@@ -67,9 +69,11 @@ def run_day(
 
     span = RunSpan(date, begin, length)
     loaded = as_site(site, case)
+    course = span.course(loaded)
+    loaded = as_scripted(loaded, scenario, course)
     chosen, compared = as_storage(storage), as_baseline(baseline)
     with _history_file(history) as file:
-        return conduct_in_memory(Order(loaded, span.course(loaded), chosen, compared, file, ems))
+        return conduct_in_memory(Order(loaded, course, chosen, compared, file, ems))
 
 
 def plan(
@@ -135,6 +139,13 @@ def as_site(site: AnySite, case: str | None) -> Site:
         what = "is of a description: give it to load_site, where the site is loaded already"
         raise InputError.one("case", what, case, code=Code.CONFLICT)
     return site
+
+
+def as_scripted(site: Site, scenario: Path | str | None, course: Course) -> Site:
+    """Raises InputError with every fault of the scenario."""
+    from twinswarm.simulation.scripted import with_scenario
+
+    return site if scenario is None else with_scenario(site, scenario, course)
 
 
 def as_storage(storage: str) -> StorageChoice:

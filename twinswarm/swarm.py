@@ -17,7 +17,7 @@ from broker.address import BrokerAddress, Credentials, LocalBroker, parse_broker
 from runtime.wall import LINGER_S
 from schemas.errors import Code, InputError, RunFailedError
 from schemas.messages import TimeMode
-from twinswarm.api import AnySite, Baseline, RunSpan, Storage, as_baseline, as_site, as_storage
+from twinswarm.api import AnySite, Baseline, RunSpan, Storage, as_baseline, as_scripted, as_site, as_storage
 from twinswarm.deploy.up import How, StartedRun, prepared
 from twinswarm.simulation.pipeline import Order, settle
 
@@ -40,8 +40,8 @@ class Swarm:
     them. ``ems``: instead, a function from the problem to set-points [kW]. ``threads``: everybody in this process,
     which starts sooner; else a process each. ``broker``: ``embedded``, ``mosquitto``, or the address of one that runs;
     ``port`` of one that is started, 0: a free one. ``history``: an SQLite file that the run is added to; by default it
-    is gone when the swarm is. ``case``, ``date``, ``begin``, ``length``, ``storage`` and ``baseline`` are those of
-    `twinswarm.run_day`.
+    is gone when the swarm is. ``scenario``: a file of scripted events, docs/scenario.md. ``case``, ``date``, ``begin``,
+    ``length``, ``storage`` and ``baseline`` are those of `twinswarm.run_day`.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Swarm:
         broker: str = LocalBroker.EMBEDDED,
         port: int = 0,
         credentials: Credentials | None = None,
+        scenario: Path | str | None = None,
         history: Path | str | None = None,
     ) -> None:
         """Raises `InputError` for wrong input."""
@@ -76,8 +77,8 @@ class Swarm:
             raise InputError.one("ems", "cannot stand beside attach=['ems']: one EMS leads", code=Code.CONFLICT)
         self.site = as_site(site, case)
         """The whole site, as described."""
-        self._span = RunSpan(date, begin, length)
-        self._course = self._span.course(self.site)
+        self._course = RunSpan(date, begin, length).course(self.site)
+        self.site = as_scripted(self.site, scenario, self._course)
         self._storage, self._baseline = as_storage(storage), as_baseline(baseline)
         self._broker, self._port, self._credentials = broker, port, credentials or Credentials()
         self._speed, self._attached, self._algorithm, self._threads = speed, attached, ems, threads

@@ -21,6 +21,7 @@ from schemas.messages.series import ExpectedChargingSession, Quantity, Series, V
 from schemas.messages.service import Alarm, Metric, Receipt, Reject, Severity
 from schemas.messages.stamp import CONTRACT, Body, BootId, Command, DeviceId, RunId, Stamp
 from schemas.messages.telemetry import (
+    ActualReading,
     BessTelemetry,
     ChargerTelemetry,
     DepartedVehicle,
@@ -39,6 +40,7 @@ __all__ = [
     "SETPOINTS_AHEAD_MOST",
     "VALIDITY_MOST",
     "Ack",
+    "ActualReading",
     "Alarm",
     "Announcement",
     "BessNameplate",

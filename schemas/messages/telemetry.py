@@ -125,8 +125,17 @@ class PvTelemetry(Telemetry):
         return self.available_kw
 
 
+class ActualReading(NamedTuple):
+    """What a meter of a simulation would publish if it did not lie."""
+
+    power_kw: Kw
+    energy_import_kwh: Kwh
+    energy_export_kwh: Kwh
+
+
 class MeterTelemetry(Telemetry):
-    pass
+    actual: ActualReading | None = None
+    """In a simulation whose scenario lets the meter lie: what really flows. The network twin alone reads it."""
 
 
 class NetworkTelemetry(Telemetry):
@@ -156,5 +165,7 @@ class NetworkTelemetry(Telemetry):
         | None
     ) = None
     """Per node, phases a, b, c to the neutral; on sites with single-phase devices."""
+    actual: ActualReading | None = None
+    """As of any meter."""
     missing: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Devices that were there before and did not tell of this interval."""

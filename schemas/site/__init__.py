@@ -55,6 +55,7 @@ from schemas.site.references import (
     profiles_of_device,
     profiles_of_tariff,
 )
+from schemas.site.scenario import CarLeaves, Cloud, MeterLies, Offline, ScenarioEvent
 from schemas.topics import SITE_PATTERN
 
 
@@ -73,6 +74,8 @@ class Site(SitePart):
     profiles: dict[ProfileName, Profile]
     ems: EmsOptions = EmsOptions()
     time: TimeOptions = TimeOptions()
+    scenario: tuple[ScenarioEvent, ...] = ()
+    """What happens to the plant in a simulated run; the twins alone know of it."""
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -112,9 +115,11 @@ __all__ = [
     "AnyDevice",
     "Bess",
     "Cable",
+    "CarLeaves",
     "Charger",
     "ChargingSession",
     "ClearSky",
+    "Cloud",
     "Connection",
     "DailyChargingSession",
     "DayName",
@@ -126,13 +131,16 @@ __all__ = [
     "Irradiance",
     "Location",
     "Meter",
+    "MeterLies",
     "Network",
+    "Offline",
     "OnSilence",
     "PowerProfile",
     "Profile",
     "ProfileName",
     "Pv",
     "PvSource",
+    "ScenarioEvent",
     "Site",
     "SitePart",
     "Taper",

@@ -2,5 +2,6 @@
 
 from sites.loader.box import builtin_sites
 from sites.loader.loading import load_description, load_site
+from sites.loader.scenario import load_scenario
 
-__all__ = ["builtin_sites", "load_description", "load_site"]
+__all__ = ["builtin_sites", "load_description", "load_scenario", "load_site"]

@@ -11,6 +11,7 @@ from schemas.messages import (
     Birth,
     MeterNameplate,
     MeterRole,
+    MeterTelemetry,
     NetworkTelemetry,
     Phase,
     Segment,
@@ -28,6 +29,7 @@ from twin_devices.network.registers import LateTelemetry, Registers
 from twin_devices.network.wall import PERIODS_UNTIL_MISSING, Told, absent, watermark
 from twin_devices.physics.load import power_factor_of
 from twin_devices.physics.power_flow import Injection, Solution
+from twin_devices.scenario import LyingMeter, Script
 
 PERIOD_S = 10.0
 
@@ -95,6 +97,8 @@ class NetworkTwin:
         """Up to which it has settled."""
         self._spoke = False
         self._registers = Registers()
+        script = Script(site.scenario, self.device)
+        self._published = LyingMeter(script) if script.lies else None
         """Of this life. What is booked has the same bits whatever the meter had counted before."""
         self._base_kwh: dict[str, float] = {}
         """What the meter's registers had counted before this life, by their names in telemetry."""
@@ -160,6 +164,7 @@ class NetworkTwin:
             "roles": {name: role.value for name, role in sorted(self._roles.items())},
             "periods": dict(sorted(self._periods.items())),
             "watch": self._watch.snapshot(),
+            "published": None if self._published is None else self._published.snapshot(),
         }
 
     def restore(self, state: Json) -> None:
@@ -175,6 +180,8 @@ class NetworkTwin:
         self._roles = {name: MeterRole(role) for name, role in state["roles"].items()}
         self._periods = dict(state["periods"])
         self._watch.restore(state["watch"])
+        if self._published is not None:
+            self._published.restore(state["published"])
 
     # Messages.
 
@@ -198,7 +205,7 @@ class NetworkTwin:
             device = received.topic.device
             of_device = isinstance(received.body, Telemetry) and received.topic.kind in DEVICE_KINDS
             if of_device and self._loads_the_network(device):
-                told.setdefault(device, []).append(received)
+                told.setdefault(device, []).append(_truth_of(received))
         return dict(sorted(told.items()))
 
     # Lock-step.
@@ -336,7 +343,7 @@ class NetworkTwin:
             loadings[name] = max(loading, loadings.get(name, 0.0))
             losses[name] = losses.get(name, 0.0) + lost
         phases = dict(zip(flow.nodes, now.phase_voltages_pu, strict=False))
-        return NetworkTelemetry(
+        telemetry = NetworkTelemetry(
             power_kw=now.pcc_kw,
             energy_import_kwh=registers["energy_import_kwh"],
             energy_export_kwh=registers["energy_export_kwh"],
@@ -354,6 +361,8 @@ class NetworkTwin:
             phase_voltages_pu=phases or None,
             missing=missing,
         )
+        assert self._at is not None
+        return telemetry if self._published is None else self._published.publishes(telemetry, self._at)
 
     def _parts(self, interval: _Interval) -> Iterable[_Part]:
         """The interval, cut wherever the power of a device changes."""
@@ -370,6 +379,14 @@ class NetworkTwin:
         for begin, until in pairwise(sorted(changes)):
             power_kw.update(changes[begin])
             yield _Part(begin, until, self._network.injection(power_kw))
+
+
+def _truth_of(received: Received) -> Received:
+    """The telemetry with what really flows, where the scenario lets a meter lie: the network knows no lies."""
+    body = received.body
+    if not isinstance(body, MeterTelemetry) or body.actual is None:
+        return received
+    return Received(received.topic, received.stamp, body.model_copy(update=body.actual._asdict()))
 
 
 def _with_unexplained(interval: MeteredInterval, start: datetime, end: datetime) -> tuple[Span, ...]:

@@ -119,6 +119,15 @@ NowOption = Annotated[
         rich_help_panel=_WHEN,
     ),
 ]
+ScenarioOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--scenario",
+        metavar="FILE",
+        help="Scripted events: a car leaves early, a cloud, a device goes offline, a meter lies. See docs/scenario.md.",
+        rich_help_panel=_SITE,
+    ),
+]
 SpeedOption = Annotated[
     str,
     typer.Option(

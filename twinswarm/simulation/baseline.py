@@ -105,6 +105,7 @@ def reference_of(history: History, run: str, reference: Reference) -> Replay:
             "devices": devices,
             "profiles": profiles,
             "ems": site.ems.model_copy(update={"mode": EmsMode.CONTROL}),
+            "scenario": (),  # what happened is in what was recorded
         }
     )
     return Replay(as_reference(replayed, reference), course, held)

@@ -48,6 +48,7 @@ def up(
         ),
     ] = None,
     history: options.HistoryOption = options.HISTORY,
+    scenario: options.ScenarioOption = None,
     report: options.ReportOption = None,
     no_report: options.NoReportOption = False,
     json: options.JsonOption = None,
@@ -80,6 +81,7 @@ def up(
         twinswarm up --case 3 --storage bess --report out
         twinswarm up --speed 60 --for 2h  two hours in two minutes
         twinswarm up --from 10:00 --for 2h
+        twinswarm up --scenario events.yaml  with a cloud, or a car that leaves early
         twinswarm up --now --speed 1 --port 1883  a site to develop against, until Ctrl-C
         twinswarm up --attach ev1 --broker mqtt://127.0.0.1:1883  with a charger of your own
         twinswarm up --attach ems --port 1883  with an EMS of your own, see docs/own-ems.md
@@ -96,7 +98,7 @@ def up(
         raise InputError.one("--port", what, port, code=Code.CONFLICT)
     if from_now:
         _check_now(factor, speed, {"--date": date, "--from": begin})
-    order = _order(site, case, storage, reference, date, length, history, begin, from_now=from_now)
+    order = _order(site, case, storage, reference, date, length, history, begin, scenario, from_now=from_now)
     _prepare(order.history, report)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
@@ -130,6 +132,7 @@ def run(
     begin: options.FromOption = None,
     length: options.ForOption = None,
     history: options.HistoryOption = options.HISTORY,
+    scenario: options.ScenarioOption = None,
     report: options.ReportOption = None,
     no_report: options.NoReportOption = False,
     json: options.JsonOption = None,
@@ -144,7 +147,7 @@ def run(
         twinswarm run --json - | jq .savings_eur
     """
     output = Output.to(json)
-    order = _order(site, case, storage, reference, date, length, history, begin)
+    order = _order(site, case, storage, reference, date, length, history, begin, scenario)
     _prepare(order.history, report)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
@@ -175,6 +178,7 @@ def _order(
     length: str | None,
     history: str,
     begin: str | None = None,
+    scenario: Path | None = None,
     *,
     from_now: bool = False,
 ) -> "Order":
@@ -183,7 +187,12 @@ def _order(
     file = options.history_file(history)
     chosen = options.variant(site, case, storage, reference)
     course = _from_now(chosen.site, length) if from_now else options.course(chosen.site, date, length, begin)
-    return Order(chosen.site, course, storage, reference, file)
+    described = chosen.site
+    if scenario is not None:
+        from twinswarm.simulation.scripted import with_scenario
+
+        described = with_scenario(described, scenario, course)
+    return Order(described, course, storage, reference, file)
 
 
 def _check_now(factor: float | None, speed: str, others: Mapping[str, object]) -> None:

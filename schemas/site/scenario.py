@@ -1,0 +1,71 @@
+"""Scripted events of a simulated run: what happens to the plant, and nobody is warned of it.
+
+The twins alone act on them. Forecast and EMS know nothing of them, and a real device is never touched: it does not read
+the site's description.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.messages import DeviceId
+from schemas.site.base import SitePart
+from schemas.units import UtcTime
+
+
+class CarLeaves(SitePart):
+    """The vehicle at a charger leaves before the end of its session. What it announced stays announced."""
+
+    type: Literal["leaves"] = "leaves"
+    device: DeviceId
+    at: UtcTime
+
+
+class _Lasting(SitePart):
+    """An event that holds in [start, end)."""
+
+    device: DeviceId
+    start: UtcTime
+    end: UtcTime
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"end {self.end.isoformat()} is not after start {self.start.isoformat()}")
+        return self
+
+
+class Cloud(_Lasting):
+    """A PV plant has this fraction of the power that its source offers."""
+
+    type: Literal["cloud"] = "cloud"
+    available_frac: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
+class Offline(_Lasting):
+    """A device is without power and without a connection: it draws 0 kW, publishes nothing, and hears no set-point."""
+
+    type: Literal["offline"] = "offline"
+
+
+class MeterLies(_Lasting):
+    """A meter publishes wrong power and registers. ``scaled``: both run by ``factor``; ``zero``: no power, registers
+    stand still; ``stuck``: everything stays as it was told last. Registers never go back; when the lie is over they
+    count on from where they are."""
+
+    type: Literal["meter"] = "meter"
+    reads: Literal["scaled", "zero", "stuck"]
+    factor: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """For ``scaled``."""
+
+    @model_validator(mode="after")
+    def _factor_where_scaled(self) -> Self:
+        if (self.reads == "scaled") != (self.factor is not None):
+            raise ValueError(
+                f"factor {self.factor} and reads {self.reads}: scaled needs a factor, the others have none"
+            )
+        return self
+
+
+ScenarioEvent = Annotated[CarLeaves | Cloud | Offline | MeterLies, Field(discriminator="type")]
+LASTING = (Cloud, Offline, MeterLies)
