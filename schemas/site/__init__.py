@@ -42,7 +42,16 @@ from schemas.site.options import (
     TimeOptions,
 )
 from schemas.site.phases import PHASES, phases_of
-from schemas.site.profile import DayName, DayProfile, Profile, TimeProfile, day_start, next_midnight, profile_mean
+from schemas.site.profile import (
+    DayName,
+    DayProfile,
+    Profile,
+    TimeProfile,
+    day_start,
+    next_midnight,
+    profile_mean,
+    step_start,
+)
 from schemas.site.references import (
     NETWORK,
     SERVICES,
@@ -153,4 +162,5 @@ __all__ = [
     "next_midnight",
     "phases_of",
     "profile_mean",
+    "step_start",
 ]

@@ -158,6 +158,16 @@ def day_start(time: datetime, zone: ZoneInfo) -> datetime:
     return time.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
 
 
+def step_start(time: datetime, step: timedelta, zone: ZoneInfo) -> datetime:
+    """Start of the step that contains ``time``. Steps are counted from local midnight, in UTC.
+
+    In zones at a half or a quarter of an hour from UTC, such as Asia/Kolkata, those counted from UTC would lie across
+    every midnight, price and profile.
+    """
+    midnight = day_start(time, zone)
+    return midnight + (time - midnight) // step * step
+
+
 def next_midnight(time: datetime, zone: ZoneInfo) -> datetime:
     """Local midnight after ``time``, 23, 24 or 25 hours after the one before, in UTC."""
     day = time.astimezone(zone).date() + timedelta(days=1)

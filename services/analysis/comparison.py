@@ -98,6 +98,6 @@ def _settled(history: History, run: str, prices: Prices, times: Sequence[datetim
         tracks,
         pcc,
         settle(pcc, prices, times),
-        tuple(quarters_of(tracks, prices, times, step)),
+        tuple(quarters_of(tracks, prices, times, step, history.site(run).zone)),
         stored_change(tracks, times[0], times[-1]),
     )

@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from schemas.capabilities import Capability
 from schemas.messages import Quantity
+from schemas.site import step_start
 from services.analysis.balance import losses_track
 from services.history.prices import Prices
 from services.history.reader import pcc_of
@@ -41,17 +43,17 @@ def quarter_length(step: timedelta) -> timedelta:
     return length
 
 
-def quarter_grid(times: Sequence[datetime], step: timedelta) -> tuple[datetime, ...]:
-    """Every instant of the grid that bounds a quarter: counted from the hour, whatever the run's beginning."""
+def quarter_grid(times: Sequence[datetime], step: timedelta, zone: ZoneInfo) -> tuple[datetime, ...]:
+    """Every instant of the grid that bounds a quarter: counted from local midnight, whatever the run's beginning."""
     length = quarter_length(step)
-    return tuple(time for time in times if not (time - time.replace(minute=0, second=0, microsecond=0)) % length)
+    return tuple(time for time in times if step_start(time, length, zone) == time)
 
 
 def quarters_of(
-    tracks: Mapping[str, Track], prices: Prices, times: Sequence[datetime], step: timedelta
+    tracks: Mapping[str, Track], prices: Prices, times: Sequence[datetime], step: timedelta, zone: ZoneInfo
 ) -> list[Quarter]:
     """The whole quarters within ``times``. What lies before the first and after the last is left out."""
-    grid = quarter_grid(times, step)
+    grid = quarter_grid(times, step, zone)
     pcc = pcc_of(dict(tracks))
     devices = {name: track for name, track in tracks.items() if track is not pcc}
     spans = list(itertools.pairwise(grid))

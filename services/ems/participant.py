@@ -166,7 +166,7 @@ class Ems:
 
         A previous plan that does not keep to the limits from outside, because it was made before them, is no plan.
         """
-        start = window_start(turn.t, turn.step_s)
+        start = window_start(turn.t, turn.step_s, self._site.zone)
         if self._previous is not None and self._previous.step_s == turn.step_s:
             decision = shifted(self._previous, start, self._state.present(turn), reason, self._epoch)
             if decision is not None and decision.plan.devices and self._bounds(turn).kept_by(decision.plan):
@@ -175,12 +175,12 @@ class Ems:
 
     def _fallback(self, turn: Turn, reason: str) -> Decision:
         """Every device follows its fallback, save where limits from outside forbid it."""
-        start = window_start(turn.t, turn.step_s)
+        start = window_start(turn.t, turn.step_s, self._site.zone)
         decision = fallback_plan(start, turn.step_s, self._epoch, self._site.ems.mode, reason)
         return self._bounds(turn).of_fallback(decision, self._state.present(turn))
 
     def _bounds(self, turn: Turn) -> Bounds:
-        start = window_start(turn.t, turn.step_s)
+        start = window_start(turn.t, turn.step_s, self._site.zone)
         return Bounds(self._state.limits, self._groups, start, quarter_end(start, turn.step_s), turn.t)
 
     def snapshot(self) -> Json:

@@ -6,7 +6,8 @@ Measurement holds for the current step, series for the future; nameplates come f
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from schemas.messages import (
     ValueSeries,
 )
 from schemas.participant import Turn
-from schemas.site import Horizon, Site, next_midnight
+from schemas.site import Horizon, Site, next_midnight, step_start
 from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
     BessUnit,
@@ -69,9 +70,9 @@ class Window:
         return self.start + timedelta(seconds=self.step_s * step)
 
 
-def window_start(time: datetime, step_s: int) -> datetime:
-    """Start of the step that contains ``time``. A step divides the hour, so UTC and local steps agree."""
-    return datetime.fromtimestamp(math.floor(time.timestamp() / step_s) * step_s, UTC)
+def window_start(time: datetime, step_s: int, zone: ZoneInfo) -> datetime:
+    """Start of the step that contains ``time``, counted from local midnight as prices and forecasts are."""
+    return step_start(time, timedelta(seconds=step_s), zone)
 
 
 def problem_of(
@@ -88,7 +89,7 @@ def problem_of(
     has passed of it, and the next plan corrects it.
     """
     present = state.present(turn)
-    window = Window(window_start(turn.t, turn.step_s), turn.step_s, _steps(site, turn))
+    window = Window(window_start(turn.t, turn.step_s, site.zone), turn.step_s, _steps(site, turn))
     prices = _prices(state, site, window)
     if isinstance(prices, Unplannable):
         return prices
@@ -135,7 +136,7 @@ def problem_of(
 
 
 def _steps(site: Site, turn: Turn) -> int:
-    start = window_start(turn.t, turn.step_s)
+    start = window_start(turn.t, turn.step_s, site.zone)
     if site.ems.horizon is Horizon.DAY:
         length_s = (next_midnight(start, site.zone) - start).total_seconds()
     else:

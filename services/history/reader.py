@@ -8,9 +8,10 @@ derived here, once, so that the same run gives the same numbers wherever it is k
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from zoneinfo import ZoneInfo
 
 from schemas.errors import Code, InputError
 from schemas.messages import (
@@ -27,7 +28,7 @@ from schemas.messages import (
     TimeMode,
 )
 from schemas.participant import Received
-from schemas.site import Site
+from schemas.site import Site, step_start
 from schemas.topics import Channel, Kind
 from services.history.prices import Prices, prices_of
 from services.history.sessions import RecordedChargingSession, sessions_of
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _BodyT = TypeVar("_BodyT", bound=Body)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 STANDING = (Channel.BIRTH, Channel.RUN, Channel.SERIES)
 """What they tell holds until the next message: a window has them from the run's beginning."""
@@ -203,7 +203,7 @@ class History(ABC):
         info = self.info(run)
         if self.window is None:
             return info.t0, info.up_to or info.t0
-        start, end = recorded_steps(info)
+        start, end = recorded_steps(info, self.site(run).zone)
         return max(start, self.window.start), min(end, self.window.end)
 
     # -- messages
@@ -274,7 +274,7 @@ class History(ABC):
             return ()
         if info.mode is TimeMode.LOCKSTEP:
             return tuple(info.t0 + index * info.step for index in range((newest - info.t0) // info.step + 1))
-        first = _next_step(info.t0, info.step)
+        first = _next_step(info.t0, info.step, self.site(run).zone)
         inner = [first + index * info.step for index in range(max(0, -((first - newest) // info.step)))]
         return tuple(dict.fromkeys([info.t0, *(time for time in inner if time < newest), newest]))
 
@@ -334,14 +334,15 @@ def pcc_of(tracks: dict[str, Track]) -> Track | None:
     return next((track for track in tracks.values() if track.role is MeterRole.PCC), None)
 
 
-def recorded_steps(info: RunInfo) -> tuple[datetime, datetime]:
-    """From where to where whole steps were recorded; in wall time those of the clock, in lock-step from ``t0``."""
+def recorded_steps(info: RunInfo, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """From where to where whole steps were recorded; in wall time of the local clock, in lock-step from ``t0``."""
     start, end = info.t0, info.up_to or info.t0
     if info.mode is TimeMode.LOCKSTEP:
         return start, end
-    return start + (_EPOCH - start) % info.step, end - (end - _EPOCH) % info.step
+    begun = step_start(start, info.step, zone)
+    return start if begun == start else begun + info.step, step_start(end, info.step, zone)
 
 
-def _next_step(time: datetime, step: timedelta) -> datetime:
-    """The first whole step of the clock after ``time``."""
-    return _EPOCH + ((time - _EPOCH) // step + 1) * step
+def _next_step(time: datetime, step: timedelta, zone: ZoneInfo) -> datetime:
+    """The first whole step of the local clock after ``time``."""
+    return step_start(time, step, zone) + step

@@ -1,6 +1,7 @@
 """The parts of the analysis, each by itself."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -138,7 +139,7 @@ def test_quarter_is_the_least_multiple_of_the_step_that_divides_the_hour(step_mi
 
 def test_quarters_are_whole_by_the_clock_whatever_the_beginning() -> None:
     times = [T0 + timedelta(minutes=minutes) for minutes in (7, 15, 20, 30, 45, 51)]
-    assert [t.minute for t in quarter_grid(times, timedelta(minutes=5))] == [15, 30, 45]
+    assert [t.minute for t in quarter_grid(times, timedelta(minutes=5), ZoneInfo("Europe/Rome"))] == [15, 30, 45]
 
 
 def test_demand_charge_is_on_the_highest_import_and_never_negative() -> None:

@@ -47,7 +47,7 @@ class LocalDay:
 
 def local_days(info: RunInfo, zone: ZoneInfo, first: date = date.min, last: date = date.max) -> Iterator[LocalDay]:
     """The days of which the run recorded at least a whole step, from ``first`` to ``last``."""
-    t0, up_to = recorded_steps(info)
+    t0, up_to = recorded_steps(info, zone)
     start = day_start(t0, zone)
     while start < up_to:
         end = next_midnight(start, zone)

@@ -89,7 +89,7 @@ class Listener:
         settlement = settle(pcc, prices, times)
         if settlement.unsettled:
             raise RunFailedError(f"{settlement.unsettled} steps could not be settled")
-        quarters = quarters_of(tracks, prices, times, course.step)
+        quarters = quarters_of(tracks, prices, times, course.step, site.zone)
         groups = {group: [track.device for track in tracks.values() if track.group is group] for group in Group}
         return Day(
             cost_eur=settlement.cost_eur,
