@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from schemas.messages import Plan
 from schemas.topics import Channel
 from services.analysis.comparison import compare
+from services.analysis.outside_limits import outside_limits
 from services.analysis.quarters import Quarter
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
 from services.analysis.settlement import demand_charge_eur
@@ -93,6 +94,11 @@ def analyse(
         wall_s=wall_s,
         devices=tuple(_device(track, times, quarters) for track in tracks.values() if track is not compared.run.pcc),
         quarters=tuple(_quarters(quarters, reference_kw, plans)),
+        outside_limits=outside_limits(
+            history.messages(run, Channel.LIMIT),
+            quarters,
+            {group.name: group.devices for group in site.ems.cable_limits if group.name is not None},
+        ),
     )
 
 

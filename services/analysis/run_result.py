@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from schemas.capabilities import Group
+from services.analysis.outside_limits import OutsideLimitResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,8 @@ class RunResult:
 
     devices: tuple[DeviceResult, ...]
     quarters: tuple[QuarterResult, ...]
+    outside_limits: tuple[OutsideLimitResult, ...] = ()
+    """Limits from outside, and by how much they were exceeded."""
 
     def to_json(self) -> dict[str, Any]:
         """For ``json.dumps``: times as ISO 8601 in UTC, durations in seconds, floats as they are."""

@@ -144,6 +144,18 @@ def _energy(result: RunResult) -> list[Line]:
             result.energy_note or f"PCC {MINUS} devices {MINUS} losses",
         ),
     ]
+    for limit in result.outside_limits:
+        unknown = f", {limit.unknown_quarters} not known" if limit.unknown_quarters else ""
+        failsafe = ", failsafe included" if limit.failsafe else ""
+        lines.append(
+            Line(
+                f"Above the limit from outside, {limit.direction} of {limit.scope}",
+                number(limit.exceeded_kwh, 2, "kWh"),
+                f"{', '.join(limit.sources)}: down to {number(limit.lowest_kw, 1, 'kW')}{failsafe}, "
+                f"{local(limit.start, result.time_zone)} to {local(limit.end, result.time_zone)}; "
+                f"exceeded in {limit.exceeded_quarters} quarters{unknown}",
+            )
+        )
     if any(device.sessions for device in result.devices):
         lines.append(
             Line(

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _BodyT = TypeVar("_BodyT", bound=Body)
 
-STANDING = (Channel.BIRTH, Channel.RUN, Channel.SERIES)
+STANDING = (Channel.BIRTH, Channel.RUN, Channel.SERIES, Channel.LIMIT)
 """What they tell holds until the next message: a window has them from the run's beginning."""
 NEIGHBOUR = timedelta(hours=1)
 """How far beyond a window the telemetry next to it is looked for, so that what flowed across its bounds is shared."""

@@ -41,7 +41,7 @@ _LETTERS = """SELECT l.id, l.run, r.site, l.topic, l.digest, l.bytes, l.payload,
               WHERE l.id > ? AND (f.times IS NULL OR f.times != l.times) ORDER BY l.id LIMIT ?"""
 _SLICE = 1000
 """Rows that are deleted in one transaction: the recorder waits for it, and acknowledges nothing meanwhile."""
-_RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES})
+_RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.LIMIT})
 """By the broker. So is a plan, of which only the last one counts."""
 _LAST_PLANS = """SELECT json_group_array(id) FROM (SELECT max(m.id) AS id FROM run r
                  CROSS JOIN message m INDEXED BY message_by_run ON m.run = r.run AND m.channel = 'plan'
