@@ -5,13 +5,14 @@ a sign, a right side, a name. The left side depends on the structure alone; lino
 and right sides depend on the problem: they are numbers or functions of an `Instance`, and `CompiledModel.data` writes
 them into vectors for each problem, so that the solver's model is updated in place.
 
-linopy takes some 0.2 s for a structure, so compiled models are kept.
+linopy takes tens of milliseconds for a structure, so compiled models are kept. Its own algebra of expressions would
+take twice as long again: the terms' expressions are arrays of columns, which linopy is given an equation at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -41,7 +42,7 @@ COST_SCALE = 1000.0
 MODELS_KEPT = 64
 """Compiled models kept in a process, the least recently used are dropped. A site has some three structures in a day (a
 car that needs a second slot, prices that need binaries), so this serves about 20 sites in one process; what is dropped
-costs some 0.2 s to compile again, what is kept takes 0.1 MB of a site with five stores and 2 MB of one with a hundred.
+costs some 0.1 s to compile again, what is kept takes 0.1 MB of a site with five stores and 2 MB of one with a hundred.
 """
 
 
@@ -72,55 +73,58 @@ class Slice:
 
 
 class Expression:
-    """A linear expression of linopy, one for each of an array of rows, indexed by place: [member, step], [step] or [].
+    """A linear expression of columns for each of an array of rows."""
 
-    Members and steps are counted from 0 anew after every choice among them, so that expressions of one shape are added
-    place by place.
-    """
-
-    def __init__(self, linear: Any) -> None:
-        self.linear = linear
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.linear.sizes[axis] for axis in self._axes)
-
-    @property
-    def _axes(self) -> list[str]:
-        return [axis for axis in AXES if axis in self.linear.coord_dims]
+    def __init__(self, shape: tuple[int, ...], parts: Sequence[tuple[Index, Array]]) -> None:
+        self.shape = shape
+        self.parts = tuple(parts)
+        """Columns and their coefficients. A part may have axes before those of ``shape``: it is summed over them."""
 
     def __add__(self, other: Expression) -> Expression:
-        return Expression(self.linear + other.linear)
+        return Expression(np.broadcast_shapes(self.shape, other.shape), (*self.parts, *other.parts))
 
     def __sub__(self, other: Expression) -> Expression:
-        return Expression(self.linear - other.linear)
+        return self + -other
 
     def __neg__(self) -> Expression:
-        return Expression(-self.linear)
+        return self * -1.0
 
     def __mul__(self, factor: float | Array) -> Expression:
-        """``factor``: a number, or an array of shape (members, 1)."""
-        if isinstance(factor, np.ndarray):
-            return Expression(self.linear * xr.DataArray(factor[:, 0], dims=AXES[0], coords=_places(factor.shape[:1])))
-        return Expression(self.linear * factor)
+        return Expression(self.shape, [(columns, factor * coefficients) for columns, coefficients in self.parts])
 
     def __getitem__(self, index: Any) -> Expression:
-        chosen = dict(zip(self._axes, index if isinstance(index, tuple) else (index,), strict=False))
-        part = self.linear.isel(chosen, drop=True)
-        return Expression(
-            part.assign_coords({axis: range(part.sizes[axis]) for axis in AXES if axis in part.coord_dims})
-        )
+        parts = [(columns[index], coefficients[index]) for columns, coefficients in self.parts]
+        return Expression(parts[0][0].shape, parts)
 
     def sum(self) -> Expression:
-        """Over the members."""
-        return Expression(self.linear.sum(AXES[0]))
+        """Over the first axis."""
+        return Expression(self.shape[1:], self.parts)
+
+    def linear(self, model: linopy.Model) -> linopy.LinearExpression:
+        """The same as linopy's, whose labels of variables are our numbers of columns."""
+        axes = AXES[-len(self.shape) :] if self.shape else ()
+        columns, coefficients = (
+            np.concatenate([_as_terms(part[side], part, self.shape) for part in self.parts], axis=-1) for side in (0, 1)
+        )
+        data = {
+            "coeffs": ((*axes, "_term"), coefficients),
+            "vars": ((*axes, "_term"), columns),
+            "const": (axes, np.zeros(self.shape)),
+        }
+        return linopy.LinearExpression(xr.Dataset(data, coords=_places(self.shape, axes)), model)
+
+
+def _as_terms(values: NDArray[Any], part: tuple[Index, Array], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Columns or coefficients of a part with the axes over which it is summed as one, the last."""
+    whole = np.broadcast_shapes(*(side.shape for side in part), shape)
+    return np.moveaxis(np.broadcast_to(values, whole).reshape(-1, *shape), 0, -1)
 
 
 AXES = ("member", "step")
 
 
-def _places(shape: tuple[int, ...], axes: tuple[str, ...] = AXES) -> dict[str, range]:
-    return {axis: range(count) for axis, count in zip(axes, shape, strict=False)}
+def _places(shape: tuple[int, ...], axes: tuple[str, ...]) -> dict[str, range]:
+    return {axis: range(count) for axis, count in zip(axes, shape, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +207,14 @@ class Model:
         self.n_columns = where.stop
         self.columns[name] = _Column(where, lower, upper, whole)
         axes = AXES[: len(members)] + AXES[1:] * each_step
-        self.linopy.add_variables(lower=0.0, coords=_places(where.shape, axes), dims=axes, name=name)
+        variable = self.linopy.add_variables(lower=0.0, coords=_places(where.shape, axes), dims=axes, name=name)
+        assert int(variable.labels.min()) == where.start, "linopy numbers its variables as we do"
 
     def __getitem__(self, name: str) -> Expression:
         """The variable ``name`` with the coefficient 1."""
-        return Expression(self.linopy.variables[name].to_linexpr())
+        where = self.columns[name].slice
+        columns = np.arange(where.start, where.stop, dtype=np.int32).reshape(where.shape)
+        return Expression(where.shape, [(columns, np.ones(where.shape))])
 
     def cost(self, name: str, eur: Value, *, per_kwh: bool = False) -> None:
         """Adds a cost to what a variable costs: [€] for each unit of it, or [€/kWh] for a power [kW]."""
@@ -248,7 +255,7 @@ class Model:
         lower, upper = (at_least, at_most) if equal is None else (equal, equal)
         self.equations[name] = _Rows(where, lower, upper, mask, first)
         sign = "=" if equal is not None else "<=" if at_most is not None else ">="
-        self.linopy.add_constraints(left.linear, sign, 0.0, name=name)
+        self.linopy.add_constraints(left.linear(self.linopy), sign, 0.0, name=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,8 +330,8 @@ def compiled(structure: Structure, terms: tuple[Term[Any], ...]) -> CompiledMode
     matrices = model.linopy.matrices
     assert matrices.A is not None  # it has rows
     matrix = matrices.A.tocoo()
-    rows = _numbers(model.linopy.constraints, model.equations)[matrices.clabels[matrix.row]]
-    columns = _numbers(model.linopy.variables, model.columns)[matrices.vlabels[matrix.col]]
+    rows = _row_numbers(model)[matrices.clabels[matrix.row]]
+    columns = matrices.vlabels[matrix.col].astype(np.int32)
     there = matrix.data != 0
     rows, columns, values = rows[there], columns[there], matrix.data[there].astype(np.float64)
     order = np.lexsort((rows, columns))
@@ -347,14 +354,12 @@ def compiled(structure: Structure, terms: tuple[Term[Any], ...]) -> CompiledMode
     )
 
 
-def _numbers(named: Any, ours: Mapping[str, _Column] | Mapping[str, _Rows]) -> Index:
-    """Our number of each column or row, by linopy's label of it. The order is the terms' own, whatever linopy's is."""
-    labels = {
-        name: named[name].labels.transpose(*(axis for axis in AXES if axis in named[name].labels.dims)) for name in ours
-    }
-    numbers = np.full(1 + max(int(found.max()) for found in labels.values()), -1, dtype=np.int32)
-    for name, found in labels.items():
-        where = ours[name].slice
-        where_numbers = np.arange(where.stop, dtype=np.int32)
-        numbers[found.values] = where.of(where_numbers)
+def _row_numbers(model: Model) -> Index:
+    """Our number of each row, by linopy's label of it: the order is the terms' own."""
+    numbers = np.full(model.n_rows, -1, dtype=np.int32)
+    ours = np.arange(model.n_rows, dtype=np.int32)
+    for name, equation in model.equations.items():
+        labels = model.linopy.constraints[name].labels
+        axes = [axis for axis in AXES if axis in labels.dims]
+        numbers[labels.transpose(*axes).values] = equation.slice.of(ours)
     return numbers
