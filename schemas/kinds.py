@@ -9,9 +9,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.capabilities import Capabilities, Capability, Group, group_of
-from schemas.messages.birth import BessNameplate, ChargerNameplate, DeviceNameplate, MeterNameplate, PvNameplate
-from schemas.messages.telemetry import BessTelemetry, ChargerTelemetry, MeterTelemetry, PvTelemetry, Telemetry
-from schemas.site.devices import Bess, Charger, Device, Meter, Pv
+from schemas.messages.birth import (
+    BessNameplate,
+    ChargerNameplate,
+    DeviceNameplate,
+    HeatPumpNameplate,
+    MeterNameplate,
+    PvNameplate,
+)
+from schemas.messages.telemetry import (
+    BessTelemetry,
+    ChargerTelemetry,
+    HeatPumpTelemetry,
+    MeterTelemetry,
+    PvTelemetry,
+    Telemetry,
+)
+from schemas.site.devices import Bess, Charger, Device, HeatPump, Meter, Pv
 from schemas.topics import Kind
 
 
@@ -55,6 +69,12 @@ DEVICES: Mapping[Kind, DeviceKind] = {
                 Capability.SINGLE_PHASE,
             }
         ),
+    ),
+    Kind.HEATPUMP: DeviceKind(
+        HeatPumpNameplate,
+        HeatPumpTelemetry,
+        HeatPump,
+        frozenset({Capability.STORAGE, Capability.HEAT, Capability.FIXED_LOAD, Capability.FLEXIBLE_LOAD}),
     ),
     Kind.METER: DeviceKind(
         MeterNameplate,

@@ -20,6 +20,7 @@ class Kind(StrEnum):
 
     CHARGER = "charger"
     BESS = "bess"
+    HEATPUMP = "heatpump"
     PV = "pv"
     METER = "meter"
     NETWORK = "network"

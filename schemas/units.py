@@ -9,7 +9,8 @@ the meter with role ``pcc`` (point of common coupling) is positive on import fro
 **Registers.** ``energy_import_kwh`` counts energy drawn from the bus (positive power), ``energy_export_kwh`` energy
 delivered to it; both only grow. At the PCC import is from, export is to the grid.
 
-**Units.** kW, kvar, kWh, V, €/kWh; state of charge (SOC) as a fraction 0..1; times in UTC with their zone. Every
+**Units.** kW, kvar, kWh, V, °C, €/kWh; state of charge (SOC) as a fraction 0..1; times in UTC with their zone. Heat is
+in kW and kWh of fields whose name says heat. Every
 field carries its unit in its name. Floats travel at full precision (shortest representation that reads back equal).
 """
 
@@ -59,6 +60,9 @@ SocFrac = Annotated[float, Field(ge=0, le=1)]
 
 Efficiency = Annotated[float, Field(gt=0, le=1)]
 """One-way conversion efficiency as a fraction."""
+
+TempC = Annotated[float, Field(ge=-80, le=80)]
+"""An outdoor temperature [°C]."""
 
 EurPerKwh = Annotated[float, Field(ge=-100, le=100)]
 """A price of energy [€/kWh]; negative prices exist."""

@@ -11,6 +11,7 @@ from schemas.topics import Kind
 TWINS: Mapping[Kind, tuple[str, str]] = {
     Kind.BESS: ("twin_devices.bess", "Bess"),
     Kind.CHARGER: ("twin_devices.charger", "Charger"),
+    Kind.HEATPUMP: ("twin_devices.heatpump", "HeatPump"),
     Kind.METER: ("twin_devices.meter", "Meter"),
     Kind.PV: ("twin_devices.pv", "Pv"),
 }

@@ -156,6 +156,68 @@ class BessNameplate(DeviceNameplate):
         )
 
 
+class HeatPumpNameplate(DeviceNameplate):
+    """A heat pump with a thermal buffer. Powers are electrical; SOC is a fraction of the buffer's heat.
+
+    SOC 0 is the temperature at which the buffer loses nothing and gives nothing, SOC 1 that of a full buffer, and heat
+    is proportional to temperature in between: the band from ``soc_min_frac`` to ``soc_max_frac`` is one of temperature.
+    """
+
+    type: Literal["heatpump"] = "heatpump"
+    max_power_kw: PositiveKw
+    min_power_kw: PositiveKw = 0.0
+    """Smallest power other than 0; below it the compressor pauses."""
+    buffer_kwh: Annotated[float, Field(gt=0, le=1e6)]
+    """Heat from SOC 0 to 1."""
+    loss_frac_per_h: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standing losses: part of the stored heat that is lost in an hour."""
+    soc_min_frac: SocFrac
+    soc_max_frac: SocFrac
+    """The comfort band. Without an EMS the thermostat starts at its lower end and stops at its upper end."""
+    supply_temp_c: Annotated[float, Field(ge=20, le=90)] = 45.0
+    """Temperature of the heat that it delivers."""
+    quality_grade: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Part of Carnot's coefficient of performance that it reaches."""
+    cop_max: Annotated[float, Field(ge=1, le=20)] = 6.0
+    dead_time_s: Seconds = 0.0
+    controllable: bool = True
+    """False: it follows its thermostat and takes no set-points."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        load = Capability.FLEXIBLE_LOAD if self.controllable else Capability.FIXED_LOAD
+        return frozenset({Capability.STORAGE, Capability.HEAT, load})
+
+    @property
+    def draws_kw(self) -> float:
+        return self.max_power_kw
+
+    @property
+    def store_kwh(self) -> float:
+        return self.buffer_kwh
+
+    @property
+    def text(self) -> str:
+        return (
+            f"{self.max_power_kw:.4g} kW, buffer {self.buffer_kwh:g} kWh of heat, SOC {self.soc_min_frac:.0%} to "
+            f"{self.soc_max_frac:.0%}" + ("" if self.controllable else ", uncontrolled")
+        )
+
+    def cop(self, temp_outdoor_c: float) -> float:
+        """Coefficient of performance (heat per electricity) at an outdoor temperature [°C].
+
+        Notes
+        -----
+        COP = η · T_s / (T_s − T_o) with temperatures in K, at least 1 (a heating rod) and at most ``cop_max``: the
+        Carnot efficiency times a quality grade η, as in `oemof.thermal.compression_heatpumps_and_chillers.calc_cops`,
+        where η = 0.4 stands for an air-source heat pump.
+        """
+        lift_k = self.supply_temp_c - temp_outdoor_c
+        if lift_k <= 0:
+            return self.cop_max
+        return min(max(self.quality_grade * (self.supply_temp_c + 273.15) / lift_k, 1.0), self.cop_max)
+
+
 class PvNameplate(DeviceNameplate):
     """A PV inverter with its generator."""
 
@@ -203,7 +265,8 @@ class ServiceNameplate(DeviceNameplate):
 
 
 Nameplate = Annotated[
-    ChargerNameplate | BessNameplate | PvNameplate | MeterNameplate | ServiceNameplate, Field(discriminator="type")
+    ChargerNameplate | BessNameplate | HeatPumpNameplate | PvNameplate | MeterNameplate | ServiceNameplate,
+    Field(discriminator="type"),
 ]
 
 

@@ -20,6 +20,9 @@ class Quantity(StrEnum):
     LOAD = "load_kw"
     PV = "pv_kw"
     """Available PV power, a magnitude."""
+    TEMP_OUTDOOR = "temp_outdoor_c"
+    HEAT_DEMAND = "heat_demand_kw"
+    """Heat that a building wants of a thermal buffer."""
 
 
 class ValueSeries(Body):
@@ -27,7 +30,7 @@ class ValueSeries(Body):
 
     quantity: Quantity
     device: DeviceId | None = None
-    """The meter or inverter it is about; None for a price."""
+    """The meter, inverter or heat pump it is about; None for a price."""
     start: UtcTime
     step_s: Annotated[int, Field(gt=0, le=86_400)]
     values: Values
@@ -65,7 +68,7 @@ class ExpectedChargingSession(Body):
 
 
 class Series(Body):
-    """On ``tariff/…``: prices. On ``forecast/…``: load, PV and sessions. The last message replaces those before."""
+    """On ``tariff/…``: prices. On ``forecast/…``: load, PV, heat, sessions. The last message replaces those before."""
 
     series: Annotated[tuple[ValueSeries, ...], Field(strict=False)] = ()
     charging_sessions: Annotated[tuple[ExpectedChargingSession, ...], Field(max_length=100_000, strict=False)] = ()

@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, model_validator
 
 from schemas.messages.stamp import Body
-from schemas.units import Kw, Kwh, PositiveKw, SocFrac, UtcTime
+from schemas.units import Kw, Kwh, PositiveKw, SocFrac, TempC, UtcTime
 
 
 class Segment(NamedTuple):
@@ -110,6 +110,30 @@ class ChargerTelemetry(Telemetry):
 
 class BessTelemetry(Telemetry):
     soc_frac: SocFrac
+
+    @property
+    def stored_frac(self) -> float:
+        return self.soc_frac
+
+
+class HeatPumpTelemetry(Telemetry):
+    """What a real heat pump does not measure it leaves out; the EMS then goes by forecasts and nameplate."""
+
+    soc_frac: SocFrac
+    """Heat in the buffer, as a fraction of the nameplate's ``buffer_kwh``."""
+    heat_kw: PositiveKw | None = None
+    """Heat into the buffer."""
+    cop: Annotated[float, Field(ge=0, le=20)] | None = None
+    """Heat per electricity at this outdoor temperature, also while it pauses."""
+    temp_outdoor_c: TempC | None = None
+    heat_demand_kw: PositiveKw | None = None
+    """What the building wants of the buffer."""
+    heat_kwh: Kwh | None = None
+    """Register of the heat into the buffer."""
+    heat_served_kwh: Kwh | None = None
+    """Register of the heat that the building got."""
+    heat_unserved_kwh: Kwh | None = None
+    """Register of the heat that it wanted while the buffer was empty."""
 
     @property
     def stored_frac(self) -> float:
