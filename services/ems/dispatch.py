@@ -23,7 +23,6 @@ from services.ems.solution import Solution
 from services.ems.system_state import DeviceState
 from services.ems.terms import TERMS
 from services.ems.terms.base import SMALL_KWH, Excess
-from services.ems.terms.targets import penalty_eur
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         reason=None if solution.proven else f"budget of branch and bound used up at a gap of {gap:.2e}",
         start=problem.start,
         step_s=problem.step_s,
-        penalty_eur=penalty_eur(solution) + _price_eur(excesses, problem),
+        penalty_eur=sum(term.penalty_eur(solution) for term in TERMS) + _price_eur(excesses, problem),
         mip_gap=gap,
         binaries=solution.binaries,
         iterations=solution.iterations,

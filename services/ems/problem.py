@@ -72,7 +72,7 @@ class ChargerUnit:
 
 @dataclass(frozen=True, slots=True)
 class FixedUnit:
-    """A charger that cannot be controlled: its power is a forecast [kW]."""
+    """A charger or a heat pump that cannot be controlled: its power is a forecast [kW]."""
 
     device: str
     power_kw: Values
@@ -86,6 +86,24 @@ class PvUnit:
     rated_kw: float
     curtailable: bool
     available_kw: Values
+
+
+@dataclass(frozen=True, slots=True)
+class HeatUnit:
+    """A heat pump with its thermal buffer. Powers are electrical, energies are heat."""
+
+    device: str
+    max_power_kw: float
+    min_power_kw: float
+    loss_frac_per_h: float
+    capacity_kwh: float
+    energy_min_kwh: float
+    """Lower end of the comfort band."""
+    energy_max_kwh: float
+    energy_kwh: float
+    cop: Values
+    demand_kw: Values
+    """Heat that the building wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +188,7 @@ class Problem:
     chargers: tuple[ChargerUnit, ...] = ()
     fixed: tuple[FixedUnit, ...] = ()
     pv: tuple[PvUnit, ...] = ()
+    heat: tuple[HeatUnit, ...] = ()
     groups: tuple[Group, ...] = ()
     outside_limits: tuple[OutsideLimit, ...] = ()
     month_peak_kw: float = 0.0

@@ -18,6 +18,8 @@ from schemas.messages import (
     ChargerNameplate,
     ChargerTelemetry,
     ExpectedChargingSession,
+    HeatPumpNameplate,
+    HeatPumpTelemetry,
     MeterRole,
     NetworkTelemetry,
     PluggedVehicle,
@@ -35,6 +37,7 @@ from services.ems.problem import (
     ChargerUnit,
     FixedUnit,
     Group,
+    HeatUnit,
     OutsideLimit,
     Prices,
     Problem,
@@ -105,6 +108,7 @@ def problem_of(
     chargers = [_charger(name, known, state, window) for name, known in present.items()]
     outside = _outside_limits(state.limits, site, present, window, turn.t)
     outside_price = outside_price_eur_per_kwh(options.shortfall_price_eur_per_kwh, window.steps) if outside else 0.0
+    pumps = [_heat(name, known, state, site, window) for name, known in present.items()]
     return Problem(
         start=window.start,
         step_s=window.step_s,
@@ -118,8 +122,9 @@ def problem_of(
         flat_reference_kw=flat_reference(load, pv) if flat_reference_kw is None else flat_reference_kw,
         bess=tuple(unit for unit in batteries if unit is not None),
         chargers=tuple(unit for unit in chargers if isinstance(unit, ChargerUnit)),
-        fixed=tuple(unit for unit in chargers if isinstance(unit, FixedUnit)),
+        fixed=tuple(unit for unit in (*chargers, *pumps) if isinstance(unit, FixedUnit)),
         pv=pv,
+        heat=tuple(unit for unit in pumps if isinstance(unit, HeatUnit)),
         groups=(*_groups(site, present), *_network(limits, present, loads, losses, window)),
         outside_limits=outside,
         month_peak_kw=month_peak_kw,
@@ -346,6 +351,44 @@ def _bess(name: str, known: DeviceState, site: Site, window: Window) -> BessUnit
         energy_max_kwh=plate.soc_max_frac * capacity,
         energy_kwh=known.telemetry.soc_frac * capacity,
         wishes=tuple(wishes),
+    )
+
+
+def _heat(name: str, known: DeviceState, state: SystemState, site: Site, window: Window) -> HeatUnit | FixedUnit | None:
+    """A heat pump. What it does not measure and nobody expects is 0: 0 °C, no heat wanted.
+
+    One that is not controllable is expected to replace, step by step, what its building takes and its buffer loses at
+    the middle of its band: its thermostat does so in the mean.
+    """
+    plate, told = known.birth.nameplate, known.telemetry
+    if not (isinstance(plate, HeatPumpNameplate) and isinstance(told, HeatPumpTelemetry)):
+        return None
+
+    def expected(quantity: Quantity, measured: float | None) -> Array:
+        found = [s for s in state.values(quantity) if s.device == name and s.start <= window.start]
+        return _expected(latest(found), measured, site, window)
+
+    cop = [plate.cop(temp) for temp in expected(Quantity.TEMP_OUTDOOR, told.temp_outdoor_c).tolist()]
+    if told.cop:
+        cop[0] = told.cop
+    demand = np.maximum(expected(Quantity.HEAT_DEMAND, told.heat_demand_kw), 0.0)
+    capacity = plate.buffer_kwh
+    low, high = min(plate.soc_min_frac, plate.soc_max_frac) * capacity, plate.soc_max_frac * capacity
+    if not plate.controllable:
+        power = (demand + plate.loss_frac_per_h * (low + high) / 2) / np.array(cop)
+        power[0] = told.power_kw
+        return FixedUnit(name, _tuple(np.minimum(power, plate.max_power_kw)))
+    return HeatUnit(
+        device=name,
+        max_power_kw=plate.max_power_kw,
+        min_power_kw=min(plate.min_power_kw, plate.max_power_kw),
+        loss_frac_per_h=plate.loss_frac_per_h,
+        capacity_kwh=capacity,
+        energy_min_kwh=low,
+        energy_max_kwh=high,
+        energy_kwh=told.soc_frac * capacity,
+        cop=tuple(cop),
+        demand_kw=_tuple(demand),
     )
 
 

@@ -227,7 +227,7 @@ def _names(problem: Problem) -> tuple[str, ...]:
     bess = [unit.device for unit in problem.bess]
     chargers = [unit.device for unit in problem.chargers]
     curtailable = [unit.device for unit in problem.pv if unit.curtailable]
-    return (*bess, "|", *chargers, "|", *curtailable)
+    return (*bess, "|", *chargers, "|", *curtailable, "|", *(unit.device for unit in problem.heat))
 
 
 def _basis_to_text(basis: Any) -> str:

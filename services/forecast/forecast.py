@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from schemas.messages import ExpectedChargingSession, MeterRole, Quantity, Series, ValueSeries
-from schemas.site import Charger, Meter, Pv, PvSource, Site, TimeProfile
+from schemas.messages import ExpectedChargingSession, Quantity, Series, ValueSeries
+from schemas.site import Charger, Pv, PvSource, Site, TimeProfile
 from schemas.site.references import profiles_of_source
 from schemas.topics import Kind
 from services.forecast.daily import DailySeries
@@ -15,10 +15,11 @@ PvPower = Callable[[Site, PvSource, float], Callable[[datetime], float]]
 
 
 class Forecast(DailySeries):
-    """Publishes on ``forecast/forecast/series``: ``load_kw`` per load meter, ``pv_kw`` per inverter, sessions.
+    """Publishes on ``forecast/forecast/series``: ``load_kw`` per load meter, ``temp_outdoor_c`` and ``heat_demand_kw``
+    per heat pump, ``pv_kw`` per inverter, sessions.
 
-    Load is the meter's ``forecast_profile``; PV its inverter's ``forecast`` source, computed by ``pv_power``, for
-    services do not import the plant; a session's departure is the one that its driver announces.
+    What a profile says is the device's (``forecast_profile``, …); PV its inverter's ``forecast`` source, computed by
+    ``pv_power``, for services do not import the plant; a session's departure is the one that its driver announces.
     """
 
     def __init__(self, site: Site, pv_power: PvPower) -> None:
@@ -28,20 +29,21 @@ class Forecast(DailySeries):
         self._pv = {name: pv_power(site, device.forecast, device.rated_kw) for name, device in inverters}
 
     def _series(self, window: Window) -> Series:
-        return Series(series=(*self._loads(window), *self._pv_powers(window)), charging_sessions=self._sessions(window))
+        return Series(
+            series=(*self._profiles(window), *self._pv_powers(window)), charging_sessions=self._sessions(window)
+        )
 
-    def _loads(self, window: Window) -> list[ValueSeries]:
+    def _profiles(self, window: Window) -> list[ValueSeries]:
+        """What devices expect by profile: load, outdoor temperature, heat."""
         found = []
         for name, device in sorted(self._site.devices.items()):
-            if not isinstance(device, Meter) or device.role is not MeterRole.LOAD:
-                continue
-            expected = device.forecast_profile or device.profile
-            known = None if expected is None else window.profile(self._site.profiles[expected])
-            if known is not None:
-                start, values = known
-                found.append(
-                    ValueSeries(quantity=Quantity.LOAD, device=name, start=start, step_s=window.step_s, values=values)
-                )
+            for quantity, expected in device.expected:
+                known = window.profile(self._site.profiles[expected])
+                if known is not None:
+                    start, values = known
+                    found.append(
+                        ValueSeries(quantity=quantity, device=name, start=start, step_s=window.step_s, values=values)
+                    )
         return found
 
     def _pv_powers(self, window: Window) -> list[ValueSeries]:

@@ -14,6 +14,7 @@ from services.ems.terms.demand_charge import DemandCharge
 from services.ems.terms.exchange import EXPORT, IMPORT, Exchange
 from services.ems.terms.fixed_load import FixedLoad
 from services.ems.terms.group_limits import GroupLimits
+from services.ems.terms.heat import HEAT
 from services.ems.terms.outside_limits import OutsideLimits
 from services.ems.terms.pcc_exclusion import PccExclusion
 from services.ems.terms.power_balance import PowerBalance
@@ -39,6 +40,7 @@ TERMS: tuple[Term[Any], ...] = (
     STORE_EXCLUSION,  # (7)(8)(11), (17)(18)(19)
     SmallestPower(),
     PccExclusion(),  # (20)(21) with binaries
+    HEAT,
     GroupLimits(),
     DemandCharge(),
     OutsideLimits(),

@@ -56,6 +56,15 @@ def clipped_kw(values: Array | tuple[float, ...]) -> tuple[float, ...]:
     return tuple(np.clip(powers, -LARGEST_KW, LARGEST_KW).tolist())
 
 
+def without_tolerance(power_kw: float, least_kw: float) -> float:
+    """0 for what is nearly 0, the smallest power for what is nearly that."""
+    if abs(power_kw) < SMALL_KW:
+        return 0.0
+    if least_kw - SMALL_KW <= abs(power_kw) < least_kw:
+        return least_kw if power_kw > 0 else -least_kw
+    return power_kw
+
+
 class Term(Generic[S]):
     """One subject of the optimisation. What a term does not override, it does not have.
 
@@ -97,6 +106,10 @@ class Term(Generic[S]):
     def commands(self, solution: Solution) -> Commands:
         """What the devices that are this term's are to do in the first step."""
         return Commands({}, {})
+
+    def penalty_eur(self, solution: Solution) -> float:
+        """Price of the soft targets that are missed [€]."""
+        return 0.0
 
     def shortfalls(self, solution: Solution) -> Sequence[Shortfall]:
         """Soft targets that are missed."""

@@ -7,20 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.ems.compile import Model
+from services.ems.compile import Expression, Model
 from services.ems.instance import Instance
 from services.ems.problem import Group, OutsideLimit, Problem
 from services.ems.solution import Solution
 from services.ems.stores import Array
 from services.ems.terms.base import UNBOUNDED_KW, Excess, Term
+from services.ems.terms.heat import HEAT_POWER
 from services.ems.terms.pv import curtailable
 
 
 class GroupShape(NamedTuple):
-    """Stores and curtailable inverters by their index, each with the share of its power that counts."""
+    """Stores, curtailable inverters and heat pumps by their index, each with the share of its power that counts."""
 
     stores: tuple[tuple[int, float], ...]
     pv: tuple[tuple[int, float], ...]
+    heat: tuple[tuple[int, float], ...] = ()
 
 
 class GroupLimits(Term[tuple[GroupShape, ...]]):
@@ -38,7 +40,8 @@ class GroupLimits(Term[tuple[GroupShape, ...]]):
                 m.penalty(name, lambda i: i.problem.prices.limit_eur_per_kwh, per_kwh=True)
 
     def constraints(self, m: Model) -> None:
-        """−limit ≤ load + Σ_group share·(charge − discharge − pv) − over_up + over_down ≤ limit: one cable feeds many.
+        """−limit ≤ load + Σ_group share·(charge − discharge − pv + heat) − over_up + over_down ≤ limit: one cable feeds
+        many.
 
         All of a device's power counts, or what is on one phase: a third of a three-phase device's, all of a
         single-phase one's. A load that may be there or not, and is greater than both limits together, leaves no room
@@ -46,9 +49,7 @@ class GroupLimits(Term[tuple[GroupShape, ...]]):
         """
         shapes = m.shape(self)
         for index, group in enumerate(shapes):
-            parts = [m["group_down"][index] - m["group_up"][index]]
-            parts += [(m["charge"][i] - m["discharge"][i]) * share for i, share in group.stores]
-            parts += [-m["pv"][i] * share for i, share in group.pv]
+            parts = [m["group_down"][index] - m["group_up"][index], *powers_of(m, group)]
 
             def room(instance: Instance, index: int = index) -> Array:
                 group = instance.problem.groups[index]
@@ -72,12 +73,20 @@ class GroupLimits(Term[tuple[GroupShape, ...]]):
 
 
 def members_of(group: Group | OutsideLimit, instance: Instance) -> GroupShape:
-    """A group's stores and inverters."""
-    inverters = curtailable(instance.problem)
+    """A group's stores, inverters and heat pumps."""
+    inverters, pumps = curtailable(instance.problem), instance.problem.heat
     return GroupShape(
         stores=tuple((i, s) for i, store in enumerate(instance.stores) if (s := group.share(store.device))),
         pv=tuple((i, s) for i, unit in enumerate(inverters) if (s := group.share(unit.device))),
+        heat=tuple((i, s) for i, unit in enumerate(pumps) if (s := group.share(unit.device))),
     )
+
+
+def powers_of(m: Model, group: GroupShape) -> list[Expression]:
+    """What of the powers of a group's members counts, positive when drawn."""
+    powers = [(m["charge"][i] - m["discharge"][i]) * share for i, share in group.stores]
+    powers += [-m["pv"][i] * share for i, share in group.pv]
+    return powers + [m[HEAT_POWER][i] * share for i, share in group.heat]
 
 
 def fixed_kw(group: Group | OutsideLimit, problem: Problem) -> Array:

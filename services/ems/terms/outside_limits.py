@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from schemas.messages import PlannedLimit, ShortfallKind
-from services.ems.compile import Expression, Model
+from services.ems.compile import Model
 from services.ems.instance import Instance
 from services.ems.problem import OutsideLimit, Values
 from services.ems.solution import Solution
 from services.ems.stores import Array
 from services.ems.terms.base import UNBOUNDED_KW, Excess, Term
 from services.ems.terms.exchange import EXPORT, IMPORT
-from services.ems.terms.group_limits import GroupShape, fixed_kw, members_of
+from services.ems.terms.group_limits import GroupShape, fixed_kw, members_of, powers_of
 
 PCC = "pcc"
 """Name of the PCC as the element of a shortfall or an alarm."""
@@ -50,7 +50,7 @@ class OutsideLimits(Term[tuple[OutsideShape, ...]]):
     def constraints(self, m: Model) -> None:
         """At the PCC: Σ import − over ≤ allowed, Σ export − over ≤ allowed, in the steps in which a limit is valid.
 
-        Of a group: −allowed_export ≤ Σ share·(charge − discharge − pv) + fixed − over_import + over_export ≤
+        Of a group: −allowed_export ≤ Σ share·(charge − discharge − pv + heat) + fixed − over_import + over_export ≤
         allowed_import.
         """
         shapes = m.shape(self)
@@ -60,7 +60,7 @@ class OutsideLimits(Term[tuple[OutsideShape, ...]]):
                 m.rows(f"outside-import_{index}", IMPORT.total(m) - over_import, at_most=_import_kw(index))
                 m.rows(f"outside-export_{index}", EXPORT.total(m) - over_export, at_most=_export_kw(index))
             else:
-                net = reduce(add, _powers(m, shape.group), over_export - over_import)
+                net = reduce(add, powers_of(m, shape.group), over_export - over_import)
                 m.rows(f"outside-group_{index}", net, at_least=_least(index), at_most=_most(index))
 
     def excesses(self, solution: Solution) -> Sequence[Excess]:
@@ -72,11 +72,6 @@ class OutsideLimits(Term[tuple[OutsideShape, ...]]):
 
     def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
         return {"limits": tuple(_planned(limit) for limit in solution.problem.outside_limits)}
-
-
-def _powers(m: Model, group: GroupShape) -> list[Expression]:
-    powers = [(m["charge"][i] - m["discharge"][i]) * share for i, share in group.stores]
-    return powers + [-m["pv"][i] * share for i, share in group.pv]
 
 
 def _import_kw(index: int) -> Callable[[Instance], Array]:

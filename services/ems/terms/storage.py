@@ -10,7 +10,7 @@ from services.ems.compile import Model
 from services.ems.instance import Instance
 from services.ems.solution import Solution
 from services.ems.stores import Array
-from services.ems.terms.base import SMALL_KW, Commands, Term, clipped_kw
+from services.ems.terms.base import Commands, Term, clipped_kw, without_tolerance
 from services.ems.terms.targets import SHORTFALL
 
 
@@ -85,7 +85,7 @@ class Storage(Term[tuple[StoreShape, ...]]):
             store = solution.stores[i]
             now = float((charge[i, 0] - discharge[i, 0]) / store.plugged_frac[0])
             now = min(max(now, -store.rated_discharge_kw), store.rated_charge_kw)
-            power[store.device] = _without_tolerance(now, store.min_power_kw)
+            power[store.device] = without_tolerance(now, store.min_power_kw)
         return Commands(power, {})
 
 
@@ -113,12 +113,3 @@ def _arrives(instance: Instance) -> Array:
 
 def _stays(instance: Instance) -> Array:
     return ~np.array([store.leaves for store in instance.stores])
-
-
-def _without_tolerance(power_kw: float, least_kw: float) -> float:
-    """0 for what is nearly 0, the smallest power for what is nearly that."""
-    if abs(power_kw) < SMALL_KW:
-        return 0.0
-    if least_kw - SMALL_KW <= abs(power_kw) < least_kw:
-        return least_kw if power_kw > 0 else -least_kw
-    return power_kw

@@ -32,6 +32,9 @@ class Targets(Term[int]):
             m.variable(SHORTFALL, count, upper=_most)
             m.penalty(SHORTFALL, lambda i: i.problem.prices.shortfall_eur_per_kwh)
 
+    def penalty_eur(self, solution: Solution) -> float:
+        return solution.problem.prices.shortfall_eur_per_kwh * float(solution.of(SHORTFALL).sum())
+
     def shortfalls(self, solution: Solution) -> Sequence[Shortfall]:
         """One for each target that is missed; a store's steps below its minimum are one: the first, and their worst."""
         problem, values = solution.problem, solution.of(SHORTFALL)
@@ -59,11 +62,6 @@ class Targets(Term[int]):
                     )
                 )
         return found
-
-
-def penalty_eur(solution: Solution) -> float:
-    """Price of all energy that is missing."""
-    return solution.problem.prices.shortfall_eur_per_kwh * float(solution.of(SHORTFALL).sum())
 
 
 def _most(instance: Instance) -> Array:

@@ -14,18 +14,19 @@ from services.ems.solution import Solution
 from services.ems.stores import Array
 from services.ems.terms.base import Term
 from services.ems.terms.exchange import EXPORT, IMPORT, Direction
+from services.ems.terms.heat import HEAT, HEAT_POWER
 from services.ems.terms.storage import STORAGE
 
 
 class TieBreak(Term[None]):
-    """Δt·(w_throughput·Σ (charge + discharge) + w_flat·Σ band·power of the band)."""
+    """Δt·(w_throughput·Σ (charge + discharge + heat pumps) + w_flat·Σ band·power of the band)."""
 
     name = "tie_break"
 
     def variables(self, m: Model) -> None:
-        if m.shape(STORAGE):
-            for flow in ("charge", "discharge"):
-                m.cost(flow, lambda i: i.problem.prices.tie_throughput_eur_per_kwh, per_kwh=True)
+        flows = ("charge", "discharge") if m.shape(STORAGE) else ()
+        for flow in (*flows, *((HEAT_POWER,) if m.shape(HEAT) else ())):
+            m.cost(flow, lambda i: i.problem.prices.tie_throughput_eur_per_kwh, per_kwh=True)
         for direction in (IMPORT, EXPORT):
             m.cost(direction.bands, _flat(direction), per_kwh=True)
             m.cost(direction.over, _highest(direction), per_kwh=True)
@@ -37,7 +38,7 @@ class TieBreak(Term[None]):
 def tie_break_eur(solution: Solution) -> float:
     """Value of the secondary objective [€]."""
     problem, prices = solution.problem, solution.problem.prices
-    throughput = float(solution.of("charge").sum() + solution.of("discharge").sum())
+    throughput = float(solution.of("charge").sum() + solution.of("discharge").sum() + solution.of(HEAT_POWER).sum())
     bands = [(way, solution.of(way.bands), solution.of(way.over)) for way in (IMPORT, EXPORT)]
     flat = 0.0
     for _, powers, _ in bands:
