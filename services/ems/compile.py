@@ -160,6 +160,14 @@ class LpData:
     row_lower: Array
     row_upper: Array
     whole: NDArray[np.bool_]
+    matrix: Array
+    """Coefficients in the order of the compiled model's ``values``; these where none depends on the problem."""
+
+
+class _Coefficient(NamedTuple):
+    column: str
+    rows: str
+    value: Value
 
 
 class Model:
@@ -172,6 +180,7 @@ class Model:
         self.equations: dict[str, _Rows] = {}
         self.costs: list[_Cost] = []
         self.penalties: list[_Cost] = []
+        self.coefficients: list[_Coefficient] = []
         self.supplies: list[Expression] = []
         self.demands: list[Callable[[Instance], Iterable[Array]]] = []
         self.n_columns = self.n_rows = 0
@@ -224,6 +233,13 @@ class Model:
         """As `cost`, for the slack of a soft limit or target; added after all costs."""
         self.penalties.append(_Cost(self.columns[name].slice, per_kwh, eur))
 
+    def coefficient(self, column: str, rows: str, value: Value) -> None:
+        """Makes the coefficient of a variable in the rows of the same member and step depend on the problem.
+
+        The left side of these rows has the variable with any coefficient but 0, which stays in steps that have passed.
+        """
+        self.coefficients.append(_Coefficient(column, rows, value))
+
     def supply(self, power: Expression) -> None:
         """Adds power [kW] that flows to the site's bus to the balance at the PCC."""
         self.supplies.append(power)
@@ -274,6 +290,9 @@ class CompiledModel:
     model: Model
     scale: Array
     """By column: what makes a cost per unit one in the solver's unit."""
+    places: tuple[tuple[int, Index], ...] = ()
+    """Per coefficient that depends on the problem: the step at which its rows begin, and where in ``values`` it stands,
+    by member and step."""
 
     def data(self, instance: Instance) -> LpData:
         """Bounds, costs and right sides of one problem of at most as many steps."""
@@ -291,7 +310,18 @@ class CompiledModel:
             where.to_come(cost, passed)[...] += _value(value, instance)
         for equation in self.model.equations.values():
             _fill(equation, instance, passed, row_lower, row_upper)
-        return LpData(cost * self.scale, lower, upper, row_lower, row_upper, whole)
+        return LpData(cost * self.scale, lower, upper, row_lower, row_upper, whole, self._matrix(instance, passed))
+
+    def _matrix(self, instance: Instance, passed: int) -> Array:
+        if not self.places:
+            return self.values
+        matrix = self.values.copy()
+        for (_, _, value), (first, places) in zip(self.model.coefficients, self.places, strict=True):
+            steps = instance.problem.steps
+            begin = min(max(passed - first, 0), places.shape[-1])
+            numbers = np.broadcast_to(_value(value, instance), (*places.shape[:-1], steps))
+            matrix[places[..., begin:]] = numbers[..., first + begin - passed : first - passed + places.shape[-1]]
+        return matrix
 
 
 def _value(value: Value, instance: Instance) -> ArrayLike:
@@ -342,6 +372,7 @@ def compiled(structure: Structure, terms: tuple[Term[Any], ...]) -> CompiledMode
         where.of(scale)[...] = model.step_h * COST_SCALE if per_kwh else COST_SCALE
     return CompiledModel(
         structure=structure,
+        places=tuple(_places_of(model, coefficient, rows[order], columns[order]) for coefficient in model.coefficients),
         starts=starts,
         rows=rows[order],
         values=values[order],
@@ -352,6 +383,18 @@ def compiled(structure: Structure, terms: tuple[Term[Any], ...]) -> CompiledMode
         model=model,
         scale=scale,
     )
+
+
+def _places_of(model: Model, coefficient: _Coefficient, rows: Index, columns: Index) -> tuple[int, Index]:
+    """Where the coefficient stands in the vectors of entries, which are in the order of columns, then rows."""
+    equation = model.equations[coefficient.rows]
+    whole = model.columns[coefficient.column].slice
+    number = equation.slice.of(np.arange(model.n_rows))
+    column = whole.of(np.arange(model.n_columns))[..., equation.first : equation.first + number.shape[-1]]
+    entries = columns.astype(np.int64) * model.n_rows + rows
+    places = np.searchsorted(entries, column * model.n_rows + number)
+    assert (entries[places] == column * model.n_rows + number).all(), "a coefficient is not in its rows"
+    return equation.first, places.astype(np.int32)
 
 
 def _row_numbers(model: Model) -> Index:

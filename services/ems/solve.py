@@ -103,11 +103,12 @@ class Solver:
 
     def _prepared(self, model: CompiledModel, data: LpData) -> Any:
         """The LP relaxation with this problem's data and without any memory of an earlier solve."""
-        if self._loaded is None or self._loaded[0] is not model:
+        loaded = self._loaded
+        if loaded is None or loaded[0] is not model or not np.array_equal(loaded[1].matrix, data.matrix):
             self._highs = _highs(self._budget)
             self._highs.passModel(_lp(model, data))
         else:
-            _update(self._highs, self._loaded[1], data)
+            _update(self._highs, loaded[1], data)
         self._loaded = (model, data)
         self._highs.clearSolver()
         return self._highs
@@ -205,7 +206,7 @@ def _lp(model: CompiledModel, data: LpData) -> Any:
     lp.col_cost_, lp.col_lower_, lp.col_upper_ = data.cost, data.lower, data.upper
     lp.row_lower_, lp.row_upper_ = data.row_lower, data.row_upper
     lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = model.starts, model.rows, model.values
+    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = model.starts, model.rows, data.matrix
     return lp
 
 

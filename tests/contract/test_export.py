@@ -193,4 +193,4 @@ def test_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
 
 
 def test_kinds_with_power_are_those_that_send_telemetry() -> None:
-    assert set(TELEMETRY) == {Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER, Kind.NETWORK}
+    assert set(TELEMETRY) == {Kind.CHARGER, Kind.BESS, Kind.HEATPUMP, Kind.PV, Kind.METER, Kind.NETWORK}

@@ -12,6 +12,7 @@ from schemas.messages import (
     BessNameplate,
     Birth,
     ChargerNameplate,
+    HeatPumpNameplate,
     MeterNameplate,
     MeterRole,
     Nameplate,
@@ -36,6 +37,7 @@ BESS: dict[str, Any] = {
     "soc_min_frac": 0.1,
     "soc_max_frac": 0.9,
 }
+HEATPUMP: dict[str, Any] = {"max_power_kw": 10, "buffer_kwh": 50, "soc_min_frac": 0.2, "soc_max_frac": 0.9}
 
 
 def birth(nameplate: Any, **fields: Any) -> Birth:
@@ -89,6 +91,8 @@ def test_a_twin_tells_of_itself_what_its_description_says(site: str) -> None:
         (ChargerNameplate(**CHARGER, controllable=False), {"storage", "vehicles", "fixed_load"}),
         (ChargerNameplate(**CHARGER, phases=1), {"storage", "vehicles", "flexible_load", "single_phase"}),
         (BessNameplate(**BESS), {"storage", "flexible_load", "two_way"}),
+        (HeatPumpNameplate(**HEATPUMP), {"storage", "heat", "flexible_load"}),
+        (HeatPumpNameplate(**HEATPUMP, controllable=False), {"storage", "heat", "fixed_load"}),
         (PvNameplate(rated_kw=5, curtailable=True), {"generation", "curtailable"}),
         (PvNameplate(rated_kw=5, curtailable=False), {"generation"}),
         (MeterNameplate(role=MeterRole.LOAD), {"fixed_load"}),
@@ -128,6 +132,7 @@ def test_groups_of_kinds_are_those_of_their_devices() -> None:
     assert kinds_of(Group.BATTERY) == (Kind.BESS,)
     assert kinds_of(Group.GENERATION) == (Kind.PV,)
     assert kinds_of(Group.LOAD) == (Kind.METER,)
+    assert kinds_of(Group.HEAT) == (Kind.HEATPUMP,)
     uncontrolled = ChargerNameplate(**CHARGER, controllable=False)
     assert group_of(uncontrolled.capabilities) is Group.VEHICLES
     assert group_of(MeterNameplate(role=MeterRole.SUBMETER).capabilities) is Group.METERING

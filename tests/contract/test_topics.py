@@ -45,7 +45,7 @@ def test_a_client_identifier_names_site_and_device_and_every_broker_takes_it(sit
         "/twin/v2/a/charger/b/state",
         "twin/v2/A/charger/b/state",
         "twin/v2/a/charger/b_c/state",
-        "twin/v2/a/heatpump/b/state",
+        "twin/v2/a/kettle/b/state",
         "twin/v2/a/charger/b/weather",
         "twin/v2//charger/b/state",
         f"twin/v2/{'a' * 33}/charger/b/state",

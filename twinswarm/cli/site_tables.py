@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from schemas.site import AnyDevice, Bess, Charger, DayProfile, Meter, PowerProfile, Profile, Pv, Site, Tariff
+from schemas.site import AnyDevice, Bess, Charger, DayProfile, HeatPump, Meter, PowerProfile, Profile, Pv, Site, Tariff
 from sites.description import SiteDescription
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def _plant(device: AnyDevice) -> str:
         return "; ".join(stays) or "no vehicles"
     if isinstance(device, Bess):
         return f"begins at {device.initial_soc_frac:.0%}"
+    if isinstance(device, HeatPump):
+        profiles = f"{device.temp_outdoor_profile}, {device.heat_demand_profile}"
+        return f"begins at {device.initial_soc_frac:.0%}; {profiles}"
     if isinstance(device, Pv):
         return device.source.profile if isinstance(device.source, PowerProfile) else device.source.type
     return device.profile or ("the network twin measures instead" if isinstance(device, Meter) else "")

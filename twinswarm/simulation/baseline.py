@@ -1,11 +1,12 @@
 """The day that savings are measured against: what was recorded, lived through again without BESS and V2G.
 
-The recorded load, the available PV and the plug-in sessions (arrival SOC, capacity, target) are put in the place of the
-site's profiles, so that a reference exists for a real site, too, where that day never happened.
+The recorded load, the available PV, the heat that was wanted, the outdoor temperature and the plug-in sessions (arrival
+SOC, capacity, target) are put in the place of the site's profiles, so that a reference exists for a real site, too,
+where that day never happened. Heat pumps follow their thermostats.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from schemas.cycle import Course
@@ -15,6 +16,8 @@ from schemas.messages import (
     Birth,
     ChargerNameplate,
     EmsMode,
+    HeatPumpNameplate,
+    HeatPumpTelemetry,
     MeterNameplate,
     MeterRole,
     Plan,
@@ -22,7 +25,7 @@ from schemas.messages import (
     PvTelemetry,
     Telemetry,
 )
-from schemas.site import AnyDevice, Charger, Meter, PowerProfile, Pv, Site, TimeProfile
+from schemas.site import AnyDevice, Charger, HeatPump, Meter, PowerProfile, Pv, Site, TimeProfile
 from schemas.topics import Channel
 from services.history.reader import History
 from services.history.sessions import RecordedChargingSession
@@ -48,7 +51,8 @@ class _Recorded:
     """A device's replacement in the replayed site."""
 
     device: AnyDevice
-    profile: TimeProfile | None = None
+    profiles: Mapping[str, TimeProfile] = field(default_factory=dict)
+    """What the device refers to, by name."""
     held: int = 0
 
 
@@ -63,6 +67,8 @@ def is_its_own_reference(history: History, run: str, reference: Reference) -> bo
         return False
     nameplates = [birth.body.nameplate for birth in history.births(run).values() if isinstance(birth.body, Birth)]
     if any(isinstance(nameplate, BessNameplate) for nameplate in nameplates):
+        return False
+    if any(isinstance(nameplate, HeatPumpNameplate) and nameplate.controllable for nameplate in nameplates):
         return False
     chargers = [nameplate for nameplate in nameplates if isinstance(nameplate, ChargerNameplate)]
     if reference is Reference.NO_CARS:
@@ -96,8 +102,7 @@ def reference_of(history: History, run: str, reference: Reference) -> Replay:
         if recorded is None:
             continue
         devices[name] = recorded.device
-        if recorded.profile is not None:
-            profiles[profile_name] = recorded.profile
+        profiles |= recorded.profiles
         if recorded.held:
             held[name] = recorded.held
     replayed = site.model_copy(
@@ -125,14 +130,61 @@ def _recorded(
         source = PowerProfile(profile=profile)
         pv = described if isinstance(described, Pv) else Pv(rated_kw=nameplate.rated_kw, source=source, forecast=source)
         values, held = _filled(_available_kw(track, course))
-        return _Recorded(pv.model_copy(update={"source": source}), _profile(course, values), held)
+        return _Recorded(pv.model_copy(update={"source": source}), {profile: _profile(course, values)}, held)
     if isinstance(nameplate, MeterNameplate) and nameplate.role is MeterRole.LOAD:
         meter = described if isinstance(described, Meter) else Meter(role=MeterRole.LOAD)
         values, held = _filled(_load_kw(track, course))
         expected = meter.forecast_profile or meter.profile or profile
         update = {"profile": profile, "forecast_profile": expected}
-        return _Recorded(meter.model_copy(update=update), _profile(course, values), held)
+        return _Recorded(meter.model_copy(update=update), {profile: _profile(course, values)}, held)
+    if isinstance(nameplate, HeatPumpNameplate):
+        return _heatpump(nameplate, described, track, course, profile)
     return None
+
+
+def _heatpump(
+    nameplate: HeatPumpNameplate, described: AnyDevice | None, track: Track, course: Course, profile: str
+) -> _Recorded:
+    """The heat that the building wanted and the outdoor temperature, from the heat that was in the buffer.
+
+    What a heat pump does not measure is 0, as in the EMS.
+    """
+    samples = [track.at(time, within=course.step) for time in _instants(course)]
+    told = [sample if isinstance(sample, HeatPumpTelemetry) else None for sample in samples]
+    temps, held = _filled([None if one is None else one.temp_outdoor_c for one in told])
+    demands, _ = _filled(_heat_demand_kw(told, course))
+    names = {"temp_outdoor_profile": f"{profile}_temp", "heat_demand_profile": f"{profile}_heat"}
+    profiles = {name: _profile(course, values) for name, values in zip(names.values(), (temps, demands), strict=True)}
+    shared = HeatPump.model_fields.keys() & HeatPumpNameplate.model_fields.keys()
+    device = described if isinstance(described, HeatPump) else None
+    if device is None:
+        device = HeatPump(**nameplate.model_dump(include=set(shared)), **names)
+    begins = next((one.soc_frac for one in told if one is not None), device.initial_soc_frac)
+    expected = {
+        "temp_outdoor_forecast_profile": device.temp_outdoor_forecast_profile or device.temp_outdoor_profile,
+        "heat_demand_forecast_profile": device.heat_demand_forecast_profile or device.heat_demand_profile,
+    }
+    return _Recorded(device.model_copy(update={**names, **expected, "initial_soc_frac": begins}), profiles, held)
+
+
+def _heat_demand_kw(told: Sequence[HeatPumpTelemetry | None], course: Course) -> list[float | None]:
+    """Per step the mean heat that was wanted, by the registers; exactly what was told where that is the mean."""
+    found: list[float | None] = []
+    for now, after in zip(told, [*told[1:], None], strict=True):
+        mean = None if now is None else now.heat_demand_kw
+        wanted = [_wanted_kwh(one) for one in (now, after)]
+        if wanted[0] is not None and wanted[1] is not None and wanted[1] >= wanted[0]:
+            by_registers = (wanted[1] - wanted[0]) / (course.step / _HOUR)
+            if mean is None or abs(by_registers - mean) > _SAME * max(by_registers, 1.0):
+                mean = by_registers
+        found.append(mean)
+    return found
+
+
+def _wanted_kwh(told: HeatPumpTelemetry | None) -> float | None:
+    if told is None or told.heat_served_kwh is None or told.heat_unserved_kwh is None:
+        return None
+    return told.heat_served_kwh + told.heat_unserved_kwh
 
 
 def _charger(nameplate: ChargerNameplate) -> Charger:

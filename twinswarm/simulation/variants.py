@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from schemas.site import AnyDevice, Bess, Charger, Site
+from schemas.site import AnyDevice, Bess, Charger, HeatPump, Site
 from sites.description import SiteDescription
 
 
@@ -31,7 +31,8 @@ def resolve(description: SiteDescription, case: str | None, storage: StorageChoi
 def with_storage(site: Site, storage: StorageChoice, reference: Reference) -> Site:
     """The site with this much of its storage. Without V2G the cars are treated as the reference treats them.
 
-    So two runs that differ in ``storage`` differ in nothing else: with ``bess`` the cars charge as in the reference.
+    So two runs that differ in ``storage`` differ in nothing else: with ``bess`` the cars charge as in the reference. A
+    heat pump follows its thermostat where nothing else is used either.
     """
     devices = {}
     for name, device in site.devices.items():
@@ -40,6 +41,8 @@ def with_storage(site: Site, storage: StorageChoice, reference: Reference) -> Si
             kept = None
         elif isinstance(device, Charger) and storage not in (StorageChoice.V2G, StorageChoice.BOTH):
             kept = _one_way(device, reference)
+        elif isinstance(device, HeatPump) and storage is StorageChoice.NONE:
+            kept = device.model_copy(update={"controllable": False})
         if kept is not None:
             devices[name] = kept
     groups = tuple(
@@ -61,5 +64,5 @@ def _one_way(charger: Charger, reference: Reference) -> Charger | None:
 
 
 def as_reference(site: Site, reference: Reference) -> Site:
-    """The site without BESS and V2G."""
+    """The site without BESS and V2G, its heat pumps by their thermostats."""
     return with_storage(site, StorageChoice.NONE, reference)

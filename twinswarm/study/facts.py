@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from schemas.messages import MeterRole
-from schemas.site import Bess, Charger, DayProfile, Meter, PowerProfile, Pv, Site
+from schemas.site import AnyDevice, DayProfile, Meter, PowerProfile, Pv, Site
 from sites.description import SiteDescription
 
 PUBLISHED = (
@@ -52,7 +52,7 @@ def parameters(site: SiteDescription) -> dict[str, Any]:
     }
 
 
-def _device(device: Charger | Bess | Pv | Meter, site: Site) -> dict[str, Any]:
+def _device(device: AnyDevice, site: Site) -> dict[str, Any]:
     told: dict[str, Any] = device.model_dump(mode="json", exclude_none=True)
     if isinstance(device, Meter) and device.role is MeterRole.LOAD and device.profile is not None:
         told["energy_kwh_per_day"] = _energy_kwh(site, device.profile)

@@ -35,8 +35,6 @@ class HeatShape(NamedTuple):
 
     kept: float
     """a: part of the heat in store that is left after a step."""
-    gain_h: tuple[float, ...]
-    """b·COP by step: heat [kWh] at the step's end for each kW."""
     max_power_kw: float
     min_power_kw: float
 
@@ -46,13 +44,9 @@ class Heat(Term[tuple[HeatShape, ...]]):
     shape_type = tuple[HeatShape, ...]
 
     def shape(self, instance: Instance) -> tuple[HeatShape, ...]:
-        return tuple(_shape(unit, instance.problem.step_h) for unit in instance.problem.heat)
-
-    def covers(self, have: tuple[HeatShape, ...], want: tuple[HeatShape, ...]) -> bool:
-        """Steps that have passed do not matter."""
-        return len(have) == len(want) and all(
-            h._replace(gain_h=h.gain_h[-len(w.gain_h) :]) == w for h, w in zip(have, want, strict=True)
-        )
+        step_h = instance.problem.step_h
+        units = instance.problem.heat
+        return tuple(HeatShape(_kept(unit, step_h), unit.max_power_kw, unit.min_power_kw) for unit in units)
 
     def variables(self, m: Model) -> None:
         if not (count := len(m.shape(self))):
@@ -73,12 +67,13 @@ class Heat(Term[tuple[HeatShape, ...]]):
         if not (shapes := m.shape(self)):
             return
         energy = m[_LEVEL] - m[_COLD]
-        gain_h = np.array([shape.gain_h for shape in shapes])
-        change = energy - m[HEAT_POWER] * gain_h - m[_UNSERVED]
+        change = energy - m[HEAT_POWER] - m[_UNSERVED]
         m.rows("heat-balance_initial", change[:, :1], equal=_balance_kwh)
+        m.coefficient(HEAT_POWER, "heat-balance_initial", _minus_gain_h)
         if m.steps > 1:
             kept = np.array([shape.kept for shape in shapes])[:, None]
             m.rows("heat-balance", change[:, 1:] - energy[:, :-1] * kept, equal=_balance_kwh, first=1)
+            m.coefficient(HEAT_POWER, "heat-balance", _minus_gain_h)
         if flagged := _flagged(m):
             power = m[HEAT_POWER][flagged]
             least, most = (
@@ -150,10 +145,10 @@ def _kept(unit: HeatUnit, step_h: float) -> float:
     return math.exp(-unit.loss_frac_per_h * step_h)
 
 
-def _shape(unit: HeatUnit, step_h: float) -> HeatShape:
-    delay_h = _delay_h(unit, step_h)
-    gain = tuple(delay_h * cop for cop in unit.cop)
-    return HeatShape(_kept(unit, step_h), gain, unit.max_power_kw, unit.min_power_kw)
+def _minus_gain_h(instance: Instance) -> Array:
+    """−b·COP: the heat [kWh] at the step's end for each kW, with its sign in the balance."""
+    problem = instance.problem
+    return np.array([-_delay_h(unit, problem.step_h) * np.array(unit.cop) for unit in problem.heat])
 
 
 def _unserved_eur_per_kwh(problem: Problem) -> Array:
@@ -162,7 +157,7 @@ def _unserved_eur_per_kwh(problem: Problem) -> Array:
     A kWh that is not served at h may hold the band until the window's end, or until a later step in which it is missing
     instead: it gains the price for the hours until then at most, and costs twice that more.
     """
-    left_h = (problem.steps - np.arange(problem.steps)) * problem.step_h
+    left_h: Array = (problem.steps - np.arange(problem.steps, dtype=np.float64)) * problem.step_h
     price: Array = problem.prices.shortfall_eur_per_kwh * (1 + 2 * left_h)
     return price
 
@@ -190,8 +185,12 @@ def _each(value: Callable[[HeatUnit, Problem], float | Array]) -> Callable[[Inst
     return lambda i: np.array([np.broadcast_to(value(unit, i.problem), i.problem.steps) for unit in i.problem.heat])
 
 
+def _shapes(m: Model) -> tuple[HeatShape, ...]:
+    return m.shape(HEAT)
+
+
 def _flagged(m: Model) -> list[int]:
-    return [i for i, shape in enumerate(m.shape(HEAT)) if shape.min_power_kw > 0]
+    return [i for i, shape in enumerate(_shapes(m)) if shape.min_power_kw > 0]
 
 
 def _now(instance: Instance) -> NDArray[np.bool_]:
