@@ -8,10 +8,11 @@ from schemas.participant import Json
 from schemas.site import HeatPump as HeatPumpSpec
 from schemas.site import Site
 from schemas.topics import Kind
-from twin_devices.base import Reading, Twin, Wish
-from twin_devices.ledger import HOUR
+from twin_devices.base import Reading, Twin
+from twin_devices.energy_meter import HOUR
 from twin_devices.physics.converter import feasible_power_kw
 from twin_devices.physics.heat import heat_after, hours_until, losses_kwh
+from twin_devices.setpoints import Clipped, clip_power
 
 _FAR_H = 24.0 * 365
 """A level that is further away than this many hours is no change to wait for."""
@@ -61,8 +62,7 @@ class HeatPump(Twin):
     kind = Kind.HEATPUMP
 
     def __init__(self, site: Site, device: str, spec: HeatPumpSpec) -> None:
-        super().__init__(site, device, spec)
-        self._heatpump = spec
+        super().__init__(site, device, spec, dead_time_s=spec.dead_time_s)
         self._plate = spec.nameplate
         self._zone = site.zone
         self._temp_outdoor = site.profiles[spec.temp_outdoor_profile]
@@ -97,7 +97,7 @@ class HeatPump(Twin):
         if self._by_thermostat:
             self._full = False
             return self._by_thermostat_kw(stored_kwh, cop, demand_kw)
-        asked_kw = self._orders.target.value_or(idle_kw=0.0, uncontrolled_kw=0.0, unknown_kw=0.0)
+        asked_kw = self._setpoints.target.value_or(idle_kw=0.0, uncontrolled_kw=0.0, unknown_kw=0.0)
         power_kw = feasible_power_kw(asked_kw, self._plate.max_power_kw, 0.0, self._plate.min_power_kw)
         if self._full:
             self._full = not self._down_at(self._restart_kwh, stored_kwh, 0.0 - demand_kw)
@@ -155,7 +155,7 @@ class HeatPump(Twin):
     @property
     def _by_thermostat(self) -> bool:
         """Without an EMS, and where a value is to be held that never was."""
-        target = self._orders.target
+        target = self._setpoints.target
         unknown = target.fallback is Fallback.HOLD and target.value_kw is None
         return target.fallback is Fallback.UNCONTROLLED or unknown
 
@@ -178,32 +178,23 @@ class HeatPump(Twin):
             changes.append(self._stop)
         return min(changes)
 
-    def _dead_time_s(self) -> float:
-        return self._heatpump.dead_time_s
-
-    def _judge(self, setpoint: Setpoint) -> Wish:
+    def _clip(self, setpoint: Setpoint) -> Clipped:
         if not self._plate.controllable:
-            return Wish(None, "this heat pump is not controllable: it follows its thermostat")
-        if setpoint.power_kw is None:
-            return Wish(None, f"a {self.kind} takes power_kw, not limit_kw")
-        power_kw = min(max(setpoint.power_kw, 0.0), self._plate.max_power_kw)
-        if power_kw == setpoint.power_kw:
-            return Wish(power_kw)
-        most_kw = self._plate.max_power_kw
-        return Wish(power_kw, f"power_kw {setpoint.power_kw} is outside the nameplate, 0.0 to {most_kw} kW")
+            return Clipped(None, "this heat pump is not controllable: it follows its thermostat")
+        return clip_power(setpoint, self.kind, 0.0, self._plate.max_power_kw)
 
-    def _ack(self, setpoint: Setpoint, wish: Wish, at: datetime) -> Ack:
+    def _foresee(self, ack: Ack, at: datetime) -> Ack:
         """The power that will flow once the dead time is over, as far as can be said now."""
-        assert wish.value_kw is not None
-        plate = self._plate
-        applied_kw = feasible_power_kw(wish.value_kw, plate.max_power_kw, 0.0, plate.min_power_kw)
-        reasons = [] if wish.reason is None else [wish.reason]
-        if applied_kw != wish.value_kw:
-            reasons.append(f"less than the smallest power, {plate.min_power_kw} kW, is asked")
+        assert ack.applied_kw is not None
+        least_kw = self._plate.min_power_kw
+        applied_kw = feasible_power_kw(ack.applied_kw, self._plate.max_power_kw, 0.0, least_kw)
+        reasons = [] if ack.reason is None else [ack.reason]
+        if applied_kw != ack.applied_kw:
+            reasons.append(f"less than the smallest power, {least_kw} kW, is asked")
         if applied_kw > 0 and self._full:
             applied_kw = 0.0
             reasons.append("the buffer is full")
-        return Ack(id=setpoint.id, accepted=True, applied_kw=applied_kw, reason="; ".join(reasons) or None)
+        return Ack(id=ack.id, accepted=True, applied_kw=applied_kw, reason="; ".join(reasons) or None)
 
     def _telemetry(self, at: datetime, reading: Reading) -> HeatPumpTelemetry:
         heat, flows = self._heat_at(at), self._flows
