@@ -92,7 +92,7 @@ def least_cost_eur(p: Problem) -> float:
             stored = a * before  # type: ignore[operator]
             h.addConstr(heat - b * u.cop[t] * power + b * served == stored)
             h.addConstr(heat + cold >= u.energy_min_kwh)
-            missing_eur = comfort * (1 + 2 * (p.steps - t) * step_h) * b
+            missing_eur = comfort * (1 + 1.25 * (p.steps - t) * step_h) * b
             cost += [(comfort * step_h, cold), (-missing_eur, served)]
             cost.append((missing_eur * u.demand_kw[t], h.addVariable(lb=1, ub=1)))
             cost.append((p.prices.tie_throughput_eur_per_kwh * step_h, power))

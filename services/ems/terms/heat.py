@@ -152,13 +152,13 @@ def _minus_gain_h(instance: Instance) -> Array:
 
 
 def _unserved_eur_per_kwh(problem: Problem) -> Array:
-    """By step: the price of a shortfall, times one plus twice the hours that are left.
+    """By step: the price of a shortfall, times one plus 1.25 for every hour that is left.
 
     A kWh that is not served at h may hold the band until the window's end, or until a later step in which it is missing
-    instead: it gains the price for the hours until then at most, and costs twice that more.
+    instead: it gains the price for the hours until then at most, and costs a quarter more than that.
     """
     left_h: Array = (problem.steps - np.arange(problem.steps, dtype=np.float64)) * problem.step_h
-    price: Array = problem.prices.shortfall_eur_per_kwh * (1 + 2 * left_h)
+    price: Array = problem.prices.shortfall_eur_per_kwh * (1 + 1.25 * left_h)
     return price
 
 
