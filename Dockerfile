@@ -1,16 +1,24 @@
 # One image for every service and tool of this project:
 #   docker build -t twinswarm .
 #   docker run --rm twinswarm run --no-report
+# With fewer libraries for a role alone, such as a twin's (none), the network's, or the EMS':
+#   docker build -t twinswarm-twin --build-arg EXTRAS= .
+#   docker build -t twinswarm-ems --build-arg EXTRAS=ems .
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 RUN python3 -m venv /opt/twinswarm
 ENV PATH=/opt/twinswarm/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ARG EXTRAS=all
 # The libraries by themselves: a change of our own code does not install them anew.
 COPY pyproject.toml constraints.txt ./
-RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-    >requirements.txt \
+RUN python3 -c 'import re, sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+extras = project["optional-dependencies"]; \
+own = lambda line: re.fullmatch(r"twinswarm\[(.*)\]", line); \
+of = lambda lines: [found for line in lines for found in (of(wanted(own(line)[1])) if own(line) else [line])]; \
+wanted = lambda names: [line for name in filter(None, names.split(",")) for line in extras[name]]; \
+print(*of(project["dependencies"] + wanted(sys.argv[1])), sep="\n")' "$EXTRAS" >requirements.txt \
  && pip install -c constraints.txt -r requirements.txt
 COPY . .
 RUN pip install --no-deps .

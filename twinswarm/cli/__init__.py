@@ -15,9 +15,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         app(None if arguments is None else list(arguments), prog_name="twinswarm")
-    except (TwinswarmError, OSError) as error:
+    except (TwinswarmError, OSError, ModuleNotFoundError) as error:
         from twinswarm.cli.output import complain
 
+        if isinstance(error, ModuleNotFoundError):
+            from twinswarm.extras import missing_extra
+
+            if (missing := missing_extra(error)) is None:
+                raise
+            sys.exit(complain(missing))
         if isinstance(error, TwinswarmError):
             sys.exit(complain(error))
         # A path that the machine does not take, a name too long or a folder that may not be read among them. Without

@@ -176,6 +176,12 @@ def guarded(serve: Callable[[], None]) -> int:
     """Runs it; an error of ours becomes one line in the log and an exit code."""
     try:
         serve()
+    except ModuleNotFoundError as error:
+        from twinswarm.extras import missing_extra
+
+        if (missing := missing_extra(error)) is None:
+            raise
+        complaint: TwinswarmError = missing
     except TwinswarmError as error:
         complaint = error
     else:

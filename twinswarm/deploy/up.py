@@ -29,6 +29,7 @@ from twinswarm.deploy.processes import ProcessSwarm
 from twinswarm.deploy.running import announced
 from twinswarm.deploy.supervisor import Death
 from twinswarm.deploy.threads import ThreadedSwarm
+from twinswarm.extras import require
 from twinswarm.simulation.compose import members
 from twinswarm.simulation.pipeline import OnMessage, Order, settle
 from twinswarm.simulation.runs import new_run_id
@@ -77,6 +78,7 @@ def broker_for(how: How, logs: Path) -> Iterator[Connection]:
         _check_port(how.port)
     with ExitStack() as stack:
         if address is LocalBroker.EMBEDDED:
+            require("amqtt")  # it is loaded by another process
             address = stack.enter_context(EmbeddedBroker(port=how.port, log=logs / "broker.log")).address
         elif address is LocalBroker.MOSQUITTO:
             address = stack.enter_context(LocalMosquitto(port=how.port, directory=logs / "mosquitto")).address

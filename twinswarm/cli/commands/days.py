@@ -99,7 +99,7 @@ def up(
     if from_now:
         _check_now(factor, speed, {"--date": date, "--from": begin})
     order = _order(site, case, storage, reference, date, length, history, begin, scenario, from_now=from_now)
-    _prepare(order.history, report)
+    _prepare(order.history, report, wants_report=not no_report, embedded=broker == LocalBroker.EMBEDDED)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
         from twinswarm.deploy.up import How, conduct_swarm
@@ -148,7 +148,7 @@ def run(
     """
     output = Output.to(json)
     order = _order(site, case, storage, reference, date, length, history, begin, scenario)
-    _prepare(order.history, report)
+    _prepare(order.history, report, wants_report=not no_report)
 
     def conduct(order: "Order", show: "Show") -> "RunResult":
         from twinswarm.simulation.pipeline import conduct_in_memory
@@ -214,10 +214,13 @@ def _from_now(site: "Site", length: str | None) -> Course:
     return Course(t0, t_end, site.time.step_s)
 
 
-def _prepare(history: Path, report: Path | None) -> None:
+def _prepare(history: Path, report: Path | None, *, wants_report: bool, embedded: bool = False) -> None:
     """Raises InputError now for what could not be written when the day is over."""
     from services.history.store import HistoryStore
+    from twinswarm.extras import require
 
+    needed = ["highspy", "power_grid_model"] + ["amqtt"] * embedded + ["jinja2", "matplotlib"] * wants_report
+    require(*needed)
     HistoryStore(history).close()
     if report is not None:
         try:
