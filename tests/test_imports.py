@@ -42,6 +42,7 @@ RULES: dict[str, set[str]] = {
         "runtime",
         "twin_devices",
         "services",
+        "twinswarm.extras",
         "twinswarm.simulation",
         EVERYTHING_ELSE,
     },

@@ -79,8 +79,9 @@ def test_a_charger_runs_in_the_base_installation(python: Path) -> None:
         (("ems", "--broker", "mqtt://127.0.0.1:1"), "ems"),
         (("network", "--broker", "mqtt://127.0.0.1:1"), "network"),
         (("compose", "fit_g2v"), "provision"),
+        (("study", "--cases", "6", "--no-robustness"), "ems"),
     ],
-    ids=["run", "report", "up", "ems", "network", "compose"],
+    ids=["run", "report", "up", "ems", "network", "compose", "study"],
 )
 def test_a_command_that_needs_an_extra_says_which(words: tuple[str, ...], extra: str, python: Path) -> None:
     done = _call(python, *words)

@@ -86,6 +86,9 @@ def study(
         twinswarm study --reference no-cars --out out
         twinswarm study --sensitivities               all that is to be known of the fit, in some minutes
     """
+    from twinswarm.extras import require
+
+    require("highspy", "power_grid_model", "jinja2", "matplotlib")  # workers load them
     from sites.loader import load_description
     from twinswarm.study.study import SITES, StudyOrder, pool_of
     from twinswarm.study.variations import has_other_loads
@@ -149,6 +152,9 @@ def calibrate(
         twinswarm calibrate fit_g2v --target target.toml --state calibration.json
         twinswarm calibrate mysite --target target.toml --write fitted.json --points 50
     """
+    from twinswarm.extras import require
+
+    require("highspy", "power_grid_model", "scipy")
     from sites.loader import load_description
     from twinswarm.study.calibration.fit import calibrate as fit
     from twinswarm.study.calibration.state import State
