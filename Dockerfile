@@ -18,7 +18,7 @@ extras = project["optional-dependencies"]; \
 own = lambda line: re.fullmatch(r"twinswarm\[(.*)\]", line); \
 of = lambda lines: [found for line in lines for found in (of(wanted(own(line)[1])) if own(line) else [line])]; \
 wanted = lambda names: [line for name in filter(None, names.split(",")) for line in extras[name]]; \
-print(*of(project["dependencies"] + wanted(sys.argv[1])), sep="\n")' "$EXTRAS" >requirements.txt \
+print(*dict.fromkeys(of(project["dependencies"] + wanted(sys.argv[1]))), sep="\n")' "$EXTRAS" >requirements.txt \
  && pip install -c constraints.txt -r requirements.txt
 COPY . .
 RUN pip install --no-deps .
