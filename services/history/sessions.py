@@ -41,14 +41,24 @@ class RecordedChargingSession:
         """What its battery holds more than on arrival."""
         return (self.final_soc_frac - self.arrival_soc_frac) * self.capacity_kwh
 
-    def session(self) -> ChargingSession:
-        """As a site describes it, to live through it again."""
-        names = (
-            "vehicle arrival capacity_kwh arrival_soc_frac target_soc_frac soc_min_frac soc_max_frac "
-            "max_charge_kw max_discharge_kw announced_departure"
+    def session(self) -> ChargingSession | None:
+        """As a site describes it, to live through it again; None for one that ended before it began.
+
+        A vehicle may come with more than its upper bound, or want more, and a charger may say things that contradict
+        one another: then the bounds are widened to what happened, and a departure before the arrival was not announced.
+        """
+        departure = self.departure or max(self.announced_departure, self.last_seen)
+        if departure <= self.arrival:
+            return None
+        highest = max(self.soc_max_frac, self.arrival_soc_frac, self.target_soc_frac)
+        names = "vehicle arrival capacity_kwh arrival_soc_frac target_soc_frac max_charge_kw max_discharge_kw"
+        return ChargingSession(
+            **{name: getattr(self, name) for name in names.split()},
+            soc_min_frac=min(self.soc_min_frac, highest),
+            soc_max_frac=highest,
+            departure=departure,
+            announced_departure=self.announced_departure if self.announced_departure > self.arrival else None,
         )
-        fields = {name: getattr(self, name) for name in names.split()}
-        return ChargingSession(**fields, departure=self.departure or max(self.announced_departure, self.last_seen))
 
 
 @dataclass(slots=True)
