@@ -53,6 +53,22 @@ them: a device that leaves them out has those, and one that states others is ans
 | `metering` | measures the power of others, at the PCC or behind a submeter, and has none of its own |
 | `single_phase` | has all of its power on one phase |
 """,
+    Channel.TELEMETRY: """Everything in `vehicle` is optional: an ordinary AC car is `"vehicle": {}`, and a value that
+is not known is left out. Its SOC counts as `measured` and all else as `stated`, unless `sources` says otherwise:
+`"sources": {"soc_frac": "assumed"}`. Without `charged_kwh` the EMS counts by the registers since it first saw the
+vehicle. Without `arrival` a session ends when the plug is free, another `vehicle` comes, or a counter falls. Instead of
+`target_soc_frac` there may be `energy_wanted_kwh`, AC energy from arrival to departure.
+
+The first telemetry after a vehicle was unplugged has it in `departed`, a list: the fields of `vehicle` as they were at
+that instant, and `left`, when it was. With it the savings are settled to the second; a charger that does not know
+leaves it out.
+""",
+    Channel.SERIES: """Of an expected charging session all but `charger` and `arrival` may be unknown and left out.
+""",
+    Channel.PLAN: """A charger's part may have `assumptions`, each with `value`, `number` or `time`, and the `arrival`
+of its session: what the site assumes of a vehicle that does not say it. `left_to_fallback` is there when too little is
+known of the plugged vehicle, and says why the charger gets no set-point.
+""",
     Channel.LIMIT: """A message replaces the sender's last one; without any kW, or with a `valid_until` that has passed,
 it takes the limit back. Powers are means over a settlement period (`step_s` of the run).
 

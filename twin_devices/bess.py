@@ -31,7 +31,7 @@ class Bess(StorageTwin):
             max_discharge_kw=spec.max_discharge_kw,
         )
 
-    def _visit(self, at: datetime) -> None:
+    def _connect_or_disconnect(self, at: datetime) -> None:
         if self._piece is None:
             self._connect(at, self._bess.initial_soc_frac)
 

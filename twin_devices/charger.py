@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from schemas.messages import ChargerTelemetry, DepartedVehicle, PluggedVehicle, Setpoint
 from schemas.participant import Json
@@ -17,30 +18,30 @@ from twin_devices.storage import Limits, StorageTwin
 _LOOK_AHEAD = timedelta(days=1)
 
 
-class Agenda:
-    """The stays at a charger, looked up a day at a time."""
+class SessionSchedule:
+    """The charging sessions at a charger, looked up a day at a time."""
 
-    def __init__(self, stays_between: "Callable[[datetime, datetime], tuple[ChargingSession, ...]]") -> None:
-        self._stays_between = stays_between
-        self._stays: tuple[ChargingSession, ...] = ()
+    def __init__(self, sessions_between: "Callable[[datetime, datetime], tuple[ChargingSession, ...]]") -> None:
+        self._sessions_between = sessions_between
+        self._sessions: tuple[ChargingSession, ...] = ()
         self._from: datetime | None = None
         self._until: datetime | None = None
 
     def covering(self, at: datetime) -> ChargingSession | None:
-        """The stay that has begun and not ended at ``at``; of several the one that began first."""
+        """The session that has begun and not ended at ``at``; of several the one that began first."""
         self._look_up(at)
-        return next((stay for stay in self._stays if stay.arrival <= at < stay.departure), None)
+        return next((session for session in self._sessions if session.arrival <= at < session.departure), None)
 
     def next_arrival(self, after: datetime) -> datetime:
         """The next instant after ``after`` at which a vehicle may come (at the latest when to look again)."""
         self._look_up(after)
         assert self._until is not None
-        return min([self._until, *(stay.arrival for stay in self._stays if stay.arrival > after)])
+        return min([self._until, *(session.arrival for session in self._sessions if session.arrival > after)])
 
     def _look_up(self, at: datetime) -> None:
         if self._from is None or self._until is None or not self._from <= at < self._until:
             self._from, self._until = at, at + _LOOK_AHEAD
-            self._stays = self._stays_between(self._from, self._until)
+            self._sessions = self._sessions_between(self._from, self._until)
 
 
 class Charger(StorageTwin):
@@ -48,7 +49,10 @@ class Charger(StorageTwin):
 
     Uncontrolled (the fallback of that name, or a charger that is not controllable) it charges at full power from the
     plug on and stops at the session's target SOC, not at the vehicle's upper bound: so the energy is that of a
-    controlled charge, and costs can be compared. A run that begins amid a stay finds the arrival SOC.
+    controlled charge, and costs can be compared. A run that begins amid a session finds the arrival SOC.
+
+    The telemetry says of the vehicle what the site's ``reports`` lets it say. When it was plugged and what it got since
+    are the charger's own, and always there.
     """
 
     kind = Kind.CHARGER
@@ -56,53 +60,58 @@ class Charger(StorageTwin):
     def __init__(self, site: Site, device: str, spec: ChargerSpec) -> None:
         super().__init__(site, device, spec)
         self._charger = spec
-        self._agenda = Agenda(lambda start, end: self._script.as_left(spec.sessions_between(start, end, site.zone)))
-        self._stay: ChargingSession | None = None
-        self._of_stay: dict[bool, Limits] = {}
-        """The limits that `_limits` tells while the stay lasts."""
-        self._registers_at_arrival = (0.0, 0.0)
+        self._schedule = SessionSchedule(
+            lambda start, end: self._script.as_left(spec.sessions_between(start, end, site.zone))
+        )
+        self._session: ChargingSession | None = None
+        self._session_limits: dict[bool, Limits] = {}
+        """The limits that `_limits` returns while the session lasts."""
+        self._said: dict[str, Any] = {}
+        """What the vehicle says of itself all that time."""
+        self._energies_at_arrival = (0.0, 0.0)
         self._departed: list[DepartedVehicle] = []
         """Since the last telemetry."""
 
-    def _visit(self, at: datetime) -> None:
-        if self._stay is not None and self._stay.departure <= at:
-            self._departed.append(self._departing(self._stay, at))
+    def _connect_or_disconnect(self, at: datetime) -> None:
+        if self._session is not None and self._session.departure <= at:
+            self._departed.append(self._departing(self._session, at))
             self._plug(None)
             self._disconnect()
-        if self._stay is None and (stay := self._agenda.covering(at)) is not None:
+        if self._session is None and (session := self._schedule.covering(at)) is not None:
             assert self._energy_meter is not None
-            self._plug(stay)
-            self._registers_at_arrival = self._energy_meter.registers(at)
-            self._connect(at, stay.arrival_soc_frac)
+            self._plug(session)
+            self._energies_at_arrival = self._energy_meter.registers(at)
+            self._connect(at, session.arrival_soc_frac)
 
     def _next_change(self, after: datetime) -> datetime:
-        if self._stay is None:
-            return self._agenda.next_arrival(after)
-        return min(self._stay.departure, super()._next_change(after) or self._stay.departure)
+        if self._session is None:
+            return self._schedule.next_arrival(after)
+        return min(self._session.departure, super()._next_change(after) or self._session.departure)
 
-    def _plug(self, stay: ChargingSession | None) -> None:
-        """From now on the vehicle of this stay is at the plug, or none."""
-        self._stay = stay
-        if stay is None:
-            self._of_stay = {}
+    def _plug(self, session: ChargingSession | None) -> None:
+        """From now on the vehicle of this session is at the plug, or none."""
+        self._session = session
+        if session is None:
+            self._session_limits, self._said = {}, {}
         else:
-            self._of_stay = {each: self._limits_with(stay, uncontrolled=each) for each in (False, True)}
+            self._session_limits = {each: self._limits_with(session, uncontrolled=each) for each in (False, True)}
+            self._said = session.said(self._charger.reports, self._charger.charge_efficiency)
 
     def _limits(self, *, uncontrolled: bool) -> Limits:
-        return self._of_stay[uncontrolled]
+        return self._session_limits[uncontrolled]
 
-    def _limits_with(self, stay: ChargingSession, *, uncontrolled: bool) -> Limits:
+    def _limits_with(self, session: ChargingSession, *, uncontrolled: bool) -> Limits:
         spec = self._charger
         return Limits(
             store=Store(
-                stay.capacity_kwh,
+                session.capacity_kwh,
                 spec.charge_efficiency,
                 spec.discharge_efficiency,
-                stay.soc_min_frac,
-                stay.target_soc_frac if uncontrolled else stay.soc_max_frac,
+                session.soc_min_frac,
+                session.target_soc_frac if uncontrolled else session.soc_max_frac,
             ),
-            max_charge_kw=_least(spec.max_charge_kw, stay.max_charge_kw),
-            max_discharge_kw=_least(spec.max_discharge_kw, stay.max_discharge_kw),
+            max_charge_kw=_least(spec.max_charge_kw, session.max_charge_kw),
+            max_discharge_kw=_least(spec.max_discharge_kw, session.max_discharge_kw),
             min_power_kw=spec.min_power_kw,
             taper_start_frac=None if spec.taper is None else spec.taper.start_soc_frac,
             taper_end_power_frac=0.0 if spec.taper is None else spec.taper.end_power_frac,
@@ -127,29 +136,21 @@ class Charger(StorageTwin):
             energy_import_kwh=reading.energy_import_kwh,
             energy_export_kwh=reading.energy_export_kwh,
             segments=reading.segments,
-            vehicle=None if self._stay is None else self._vehicle(self._stay, at),
+            vehicle=None if self._session is None else self._vehicle(self._session, at),
             departed=departed or None,
         )
 
-    def _departing(self, stay: ChargingSession, at: datetime) -> DepartedVehicle:
-        return DepartedVehicle(**dict(self._vehicle(stay, at)), left=stay.departure)
+    def _departing(self, session: ChargingSession, at: datetime) -> DepartedVehicle:
+        return DepartedVehicle(**dict(self._vehicle(session, at)), left=session.departure)
 
-    def _vehicle(self, stay: ChargingSession, at: datetime) -> PluggedVehicle:
+    def _vehicle(self, session: ChargingSession, at: datetime) -> PluggedVehicle:
         assert self._piece is not None and self._energy_meter is not None
         imported, exported = self._energy_meter.registers(at)
-        imported_before, exported_before = self._registers_at_arrival
+        imported_before, exported_before = self._energies_at_arrival
         return PluggedVehicle(
-            vehicle=stay.vehicle,
-            soc_frac=self._piece.soc_at(at),
-            capacity_kwh=stay.capacity_kwh,
-            arrival=stay.arrival,
-            arrival_soc_frac=stay.arrival_soc_frac,
-            departure=stay.announced_departure or stay.departure,
-            target_soc_frac=stay.target_soc_frac,
-            soc_min_frac=stay.soc_min_frac,
-            soc_max_frac=stay.soc_max_frac,
-            max_charge_kw=stay.max_charge_kw,
-            max_discharge_kw=stay.max_discharge_kw,
+            **self._said,
+            arrival=session.arrival,
+            soc_frac=self._piece.soc_at(at) if "soc" in self._charger.reports else None,
             charged_kwh=imported - imported_before,
             discharged_kwh=exported - exported_before,
         )
@@ -157,16 +158,16 @@ class Charger(StorageTwin):
     def _own_state(self) -> Json:
         return {
             **super()._own_state(),
-            "stay": None if self._stay is None else json.loads(self._stay.model_dump_json()),
-            "registers_at_arrival": list(self._registers_at_arrival),
+            "session": None if self._session is None else json.loads(self._session.model_dump_json()),
+            "energies_at_arrival": list(self._energies_at_arrival),
             "departed": [json.loads(vehicle.model_dump_json()) for vehicle in self._departed],
         }
 
     def _restore_own(self, state: Json) -> None:
         super()._restore_own(state)
-        self._plug(None if state["stay"] is None else ChargingSession.model_validate(state["stay"]))
-        imported, exported = state["registers_at_arrival"]
-        self._registers_at_arrival = (imported, exported)
+        self._plug(None if state["session"] is None else ChargingSession.model_validate(state["session"]))
+        imported, exported = state["energies_at_arrival"]
+        self._energies_at_arrival = (imported, exported)
         self._departed = [DepartedVehicle.model_validate_json(json.dumps(vehicle)) for vehicle in state["departed"]]
 
 

@@ -88,7 +88,7 @@ class StorageTwin(Twin):
         self._grid = timedelta(microseconds=max(1, round(spec.sub_step_s * 1e6)))
 
     @abstractmethod
-    def _visit(self, at: datetime) -> None:
+    def _connect_or_disconnect(self, at: datetime) -> None:
         """Connects or disconnects the store: sets ``_piece`` by `_connect` or to None."""
 
     @abstractmethod
@@ -112,7 +112,7 @@ class StorageTwin(Twin):
         self._piece = None
 
     def _power_kw(self, at: datetime, *, away: bool) -> float:
-        self._visit(at)
+        self._connect_or_disconnect(at)
         if self._piece is None:
             return 0.0
         limits = self._limits_now()

@@ -17,24 +17,39 @@ from schemas.messages.birth import (
 )
 from schemas.messages.control import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, VALIDITY_MOST, Ack, Setpoint
 from schemas.messages.limit import Limit
-from schemas.messages.plan import DevicePlan, EmsMode, Plan, PlannedLimit, PlanStatus, Shortfall, ShortfallKind
-from schemas.messages.series import ExpectedChargingSession, Quantity, Series, ValueSeries
+from schemas.messages.plan import (
+    Assumption,
+    DevicePlan,
+    EmsMode,
+    Plan,
+    PlannedLimit,
+    PlanStatus,
+    Shortfall,
+    ShortfallKind,
+)
+from schemas.messages.series import Quantity, Series, ValueSeries
 from schemas.messages.service import Alarm, Metric, Receipt, Reject, Severity
 from schemas.messages.stamp import CONTRACT, Body, BootId, Command, DeviceId, RunId, Stamp
 from schemas.messages.telemetry import (
     ActualReading,
     BessTelemetry,
     ChargerTelemetry,
-    DepartedVehicle,
     HeatPumpTelemetry,
     MeterTelemetry,
     NetworkTelemetry,
-    PluggedVehicle,
     PvTelemetry,
     Segment,
     Telemetry,
 )
 from schemas.messages.timing import Announcement, Done, Phase, Run, Tick
+from schemas.messages.vehicle import (
+    DepartedVehicle,
+    ExpectedChargingSession,
+    PluggedVehicle,
+    Provenance,
+    VehicleValue,
+    VehicleValues,
+)
 
 __all__ = [
     "CONTRACT",
@@ -45,6 +60,7 @@ __all__ = [
     "ActualReading",
     "Alarm",
     "Announcement",
+    "Assumption",
     "BessNameplate",
     "BessTelemetry",
     "Birth",
@@ -75,6 +91,7 @@ __all__ = [
     "PlannedLimit",
     "PluggedVehicle",
     "Presence",
+    "Provenance",
     "PvNameplate",
     "PvTelemetry",
     "Quantity",
@@ -95,4 +112,6 @@ __all__ = [
     "Tick",
     "TimeMode",
     "ValueSeries",
+    "VehicleValue",
+    "VehicleValues",
 ]

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from schemas.messages.series import Values
 from schemas.messages.stamp import Body, DeviceId
+from schemas.messages.vehicle import VehicleValue
 from schemas.units import UtcTime
 
 
@@ -64,6 +65,18 @@ class Shortfall(Body):
     eur: Annotated[float, Field(ge=0)]
 
 
+class Assumption(Body):
+    """A value of a charging session that nobody measured or said, with which the plan reckons."""
+
+    value: VehicleValue
+    number: float | None = None
+    """In the unit of the value's name; None for a departure."""
+    time: UtcTime | None = None
+    """Of a departure."""
+    arrival: UtcTime
+    """Of the charging session: when it began, as far as is known, or when it is expected."""
+
+
 class DevicePlan(Body):
     """A device's power per step of the window [kW, sign of `schemas.units`] and SOC at each step's end."""
 
@@ -71,7 +84,12 @@ class DevicePlan(Body):
     soc_frac: tuple[Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)] | None, ...] | None = Field(
         default=None, strict=False
     )
-    """None where no vehicle is plugged; absent for devices that store nothing."""
+    """None where no vehicle is plugged, or nothing is known of its SOC; absent for devices that store nothing."""
+    assumptions: Annotated[tuple[Assumption, ...], Field(max_length=1000, strict=False)] | None = None
+    """Of a charger's sessions in the window; left out: nothing had to be assumed."""
+    left_to_fallback: Annotated[str, Field(max_length=500)] | None = None
+    """Why this device gets no set-point and follows its fallback; its power is then a forecast. Left out: it is
+    planned."""
 
 
 LimitValues = tuple[Annotated[float, Field(ge=0, le=1e6)] | None, ...]

@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from schemas.messages.stamp import Body, DeviceId
-from schemas.units import PositiveKw, SocFrac, UtcTime
+from schemas.messages.vehicle import ExpectedChargingSession
+from schemas.units import UtcTime
 
 Values = Annotated[
     tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...], Field(min_length=1, max_length=40_000, strict=False)
@@ -43,28 +44,6 @@ class ValueSeries(Body):
         """The value in force at ``time``; None outside the series."""
         index = int((time - self.start).total_seconds() // self.step_s)
         return self.values[index] if 0 <= index < len(self.values) else None
-
-
-class ExpectedChargingSession(Body):
-    """A plug-in session that is expected on a charger."""
-
-    charger: DeviceId
-    vehicle: Annotated[str, Field(min_length=1, max_length=64)]
-    arrival: UtcTime
-    departure: UtcTime
-    capacity_kwh: Annotated[float, Field(gt=0, le=10_000)]
-    arrival_soc_frac: SocFrac
-    target_soc_frac: SocFrac
-    soc_min_frac: SocFrac = 0.0
-    soc_max_frac: SocFrac = 1.0
-    max_charge_kw: PositiveKw | None = None
-    max_discharge_kw: PositiveKw | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "ExpectedChargingSession":
-        if self.departure <= self.arrival:
-            raise ValueError(f"departure {self.departure} is not after arrival {self.arrival}")
-        return self
 
 
 class Series(Body):

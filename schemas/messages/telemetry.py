@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, model_validator
 
 from schemas.messages.stamp import Body
+from schemas.messages.vehicle import DepartedVehicle, PluggedVehicle
 from schemas.units import Kw, Kwh, PositiveKw, SocFrac, TempC, UtcTime
 
 
@@ -61,36 +62,9 @@ class Telemetry(Body):
         return None
 
 
-class PluggedVehicle(Body):
-    """What ISO 15118 tells of the vehicle at the plug."""
-
-    vehicle: Annotated[str, Field(min_length=1, max_length=64)]
-    soc_frac: SocFrac
-    capacity_kwh: Annotated[float, Field(gt=0, le=10_000)]
-    arrival: UtcTime
-    arrival_soc_frac: SocFrac
-    departure: UtcTime
-    """As announced; the driver may leave at any time."""
-    target_soc_frac: SocFrac
-    soc_min_frac: SocFrac = 0.0
-    soc_max_frac: SocFrac = 1.0
-    max_charge_kw: PositiveKw | None = None
-    max_discharge_kw: PositiveKw | None = None
-    charged_kwh: Kwh = 0.0
-    """AC energy into this vehicle since it arrived."""
-    discharged_kwh: Kwh = 0.0
-    """AC energy out of this vehicle since it arrived."""
-
-
-class DepartedVehicle(PluggedVehicle):
-    """A vehicle that was unplugged, as it was at that instant."""
-
-    left: UtcTime
-    """When it was unplugged; ``departure`` stays what had been announced."""
-
-
 class ChargerTelemetry(Telemetry):
     vehicle: PluggedVehicle | None = None
+    """Left out: nothing is plugged."""
     departed: Annotated[tuple[DepartedVehicle, ...], Field(max_length=1_000, strict=False)] | None = None
     """Vehicles that were unplugged since the last telemetry, in order. Left out when there was none, and by a charger
     that does not know: then a charging session ends where the telemetry stops to show the vehicle."""

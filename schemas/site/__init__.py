@@ -15,6 +15,7 @@ from schemas.messages import DeviceId
 from schemas.site.base import SitePart
 from schemas.site.devices import (
     AnyDevice,
+    AssumedVehicle,
     Bess,
     Charger,
     ChargingSession,
@@ -30,6 +31,7 @@ from schemas.site.devices import (
     PvSource,
     Taper,
     Vehicle,
+    VehicleReport,
 )
 from schemas.site.network import Cable, Network, Transformer
 from schemas.site.options import (
@@ -91,6 +93,11 @@ class Site(SitePart):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.location.time_zone)
 
+    def assumed_vehicle(self, charger: str) -> AssumedVehicle | None:
+        """The policy for vehicles at this charger that do not say enough; None: nothing is assumed."""
+        device = self.devices.get(charger)
+        return device.assume if isinstance(device, Charger) else None
+
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Self:
         if faults := self._reference_faults():
@@ -123,6 +130,7 @@ __all__ = [
     "PHASES",
     "SERVICES",
     "AnyDevice",
+    "AssumedVehicle",
     "Bess",
     "Cable",
     "CarLeaves",
@@ -160,6 +168,7 @@ __all__ = [
     "TimeProfile",
     "Transformer",
     "Vehicle",
+    "VehicleReport",
     "day_start",
     "next_midnight",
     "phases_of",

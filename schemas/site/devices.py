@@ -1,6 +1,7 @@
 """The devices of a site: nameplates, and what only a twin needs to know (profiles, sessions, initial state)."""
 
 import itertools
+from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -10,7 +11,6 @@ from pydantic import BaseModel, Field, model_validator
 from schemas.messages import (
     BessNameplate,
     ChargerNameplate,
-    ExpectedChargingSession,
     Fallback,
     HeatPumpNameplate,
     MeterNameplate,
@@ -66,8 +66,13 @@ class Device(SitePart):
         return {name: getattr(self, name) for name in nameplate.model_fields if name in type(self).model_fields}
 
 
+VehicleReport = Literal["vehicle", "soc", "capacity", "departure", "target", "energy", "limits"]
+"""What a vehicle says: its identifier, its SOC now and on arrival, its capacity, the driver's departure, the SOC wanted
+then, the energy wanted until then, its bounds of SOC and power."""
+
+
 class Vehicle(SitePart):
-    """What a vehicle brings to a charger. SOC is a fraction of ``capacity_kwh``."""
+    """A simulated vehicle, of which everything is known. SOC is a fraction of ``capacity_kwh``."""
 
     capacity_kwh: Annotated[float, Field(gt=0, le=10_000)]
     arrival_soc_frac: SocFrac
@@ -119,16 +124,12 @@ class DailyChargingSession(Vehicle):
         departure = datetime.combine(day, self.departure, zone).astimezone(UTC)
         if departure <= arrival:
             return None  # It lies in the hour that the beginning of summer time leaves out.
-        return ChargingSession(
-            **{name: getattr(self, name) for name in Vehicle.model_fields},
-            vehicle=self.vehicle,
-            arrival=arrival,
-            departure=departure,
-        )
+        shared = {name: getattr(self, name) for name in (*Vehicle.model_fields, "vehicle")}
+        return ChargingSession(**shared, arrival=arrival, departure=departure)
 
 
 class ChargingSession(Vehicle):
-    """One stay of one vehicle."""
+    """One vehicle at one plug, from its arrival to its departure."""
 
     vehicle: Annotated[str, Field(min_length=1, max_length=64)]
     arrival: UtcTime
@@ -145,21 +146,63 @@ class ChargingSession(Vehicle):
             raise ValueError(f"announced_departure {self.announced_departure} is not after arrival {self.arrival}")
         return self
 
-    def expected(self, charger: str) -> ExpectedChargingSession:
-        """As a forecast announces it."""
-        return ExpectedChargingSession(
-            charger=charger,
-            vehicle=self.vehicle,
-            arrival=self.arrival,
-            departure=self.announced_departure or self.departure,
-            capacity_kwh=self.capacity_kwh,
-            arrival_soc_frac=self.arrival_soc_frac,
-            target_soc_frac=self.target_soc_frac,
-            soc_min_frac=self.soc_min_frac,
-            soc_max_frac=self.soc_max_frac,
-            max_charge_kw=self.max_charge_kw,
-            max_discharge_kw=self.max_discharge_kw,
-        )
+    def said(self, reports: Collection[VehicleReport], charge_efficiency: float) -> dict[str, Any]:
+        """What a vehicle that reports so much says of this session, by the names of `VehicleValues`."""
+        wanted_kwh = (self.target_soc_frac - self.arrival_soc_frac) * self.capacity_kwh / charge_efficiency
+        values: dict[VehicleReport, dict[str, Any]] = {
+            "vehicle": {"vehicle": self.vehicle},
+            "soc": {"arrival_soc_frac": self.arrival_soc_frac},
+            "capacity": {"capacity_kwh": self.capacity_kwh},
+            "departure": {"departure": self.announced_departure or self.departure},
+            "target": {"target_soc_frac": self.target_soc_frac},
+            "energy": {"energy_wanted_kwh": max(wanted_kwh, 0.0)},
+            "limits": {
+                name: getattr(self, name)
+                for name in ("soc_min_frac", "soc_max_frac", "max_charge_kw", "max_discharge_kw")
+            },
+        }
+        return {name: value for report in reports for name, value in values[report].items()}
+
+
+class AssumedVehicle(SitePart):
+    """What the EMS assumes of a vehicle that does not say it. What does not stand here is not assumed."""
+
+    capacity_kwh: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    arrival_soc_frac: SocFrac | None = None
+    target_soc_frac: SocFrac | None = None
+    energy_wanted_kwh: Annotated[float, Field(ge=0, le=10_000)] | None = None
+    """AC energy at the charger's meter, from arrival to departure."""
+    departure: time | None = None
+    """The next such local hour after the arrival."""
+    duration_h: Annotated[float, Field(gt=0, le=24 * 14)] | None = None
+    """Time from the arrival to the departure."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("nothing is assumed here; leave it out")
+        if self.departure is not None and self.duration_h is not None:
+            raise ValueError("departure and duration_h are two ways to say one thing; give one")
+        if self.departure is not None and self.departure.tzinfo:
+            raise ValueError(f"departure {self.departure} is a local hour, without a zone")
+        if self.energy_wanted_kwh is not None and self.target_soc_frac is not None:
+            raise ValueError("energy_wanted_kwh and target_soc_frac are two ways to say one thing; give one")
+        if self.target_soc_frac is not None and self.target_soc_frac < (self.arrival_soc_frac or 0.0):
+            raise ValueError(
+                f"target_soc_frac {self.target_soc_frac} is below arrival_soc_frac {self.arrival_soc_frac}"
+            )
+        return self
+
+    def departure_after(self, arrival: datetime, zone: ZoneInfo) -> datetime | None:
+        """When a vehicle leaves that arrived then; None: that is not assumed."""
+        if self.duration_h is not None:
+            return arrival + timedelta(hours=self.duration_h)
+        if self.departure is None:
+            return None
+        day = arrival.astimezone(zone).date()
+        while (departs := datetime.combine(day, self.departure, zone).astimezone(UTC)) <= arrival:
+            day += timedelta(days=1)
+        return departs
 
 
 class Taper(SitePart):
@@ -192,6 +235,12 @@ class Charger(Device):
     """False: charges as soon as a vehicle is plugged, until its target; the EMS treats it as a load."""
     sessions: tuple[ChargingSession, ...] = ()
     daily: tuple[DailyChargingSession, ...] = ()
+    reports: tuple[VehicleReport, ...] = ("vehicle", "soc", "capacity", "departure", "target", "limits")
+    """What the simulated vehicles say; ``[]`` is an ordinary AC car, of which only the energy is known that was
+    charged."""
+    assume: AssumedVehicle | None = None
+    """What the EMS assumes of a vehicle here that does not say it. Without it, a vehicle whose departure or energy
+    wanted is not known is left to the charger's fallback."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -199,6 +248,8 @@ class Charger(Device):
             raise ValueError(f"min_power_kw {self.min_power_kw} is above max_charge_kw {self.max_charge_kw}")
         if self.phase is not None and self.phases != 1:
             raise ValueError(f"phase {self.phase} is given, but the charger has {self.phases} phases")
+        if len(set(self.reports)) < len(self.reports):
+            raise ValueError(f"reports names something twice: {', '.join(self.reports)}")
         if self.current == "ac" and self.max_discharge_kw > 0 and self.phases == 1 and self.max_discharge_kw > 7.4:
             raise ValueError(f"max_discharge_kw {self.max_discharge_kw} is above 7.4 kW, the most of one phase at 32 A")
         ordered = sorted(self.sessions, key=lambda session: session.arrival)
@@ -225,12 +276,12 @@ class Charger(Device):
         return self.fallback if self.controllable else Fallback.UNCONTROLLED
 
     def sessions_between(self, start: datetime, end: datetime, zone: ZoneInfo) -> tuple[ChargingSession, ...]:
-        """All stays that touch [start, end), daily ones included, by arrival."""
+        """All sessions that touch [start, end), daily ones included, by arrival."""
         found = [s for s in self.sessions if s.arrival < end and s.departure > start]
         day, last = start.astimezone(zone).date(), end.astimezone(zone).date()
         while day <= last:
-            stays = (daily.on(day, zone) for daily in self.daily)
-            found += [s for s in stays if s is not None and s.arrival < end and s.departure > start]
+            daily = (each.on(day, zone) for each in self.daily)
+            found += [s for s in daily if s is not None and s.arrival < end and s.departure > start]
             day += timedelta(days=1)
         return tuple(sorted(found, key=lambda session: session.arrival))
 

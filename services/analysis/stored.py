@@ -16,7 +16,8 @@ class StoredChange:
 
     bess_kwh: float
     vehicles_kwh: float
-    """Over all stays: on leaving (or at the end) more than on arrival (or at the beginning)."""
+    """Over all charging sessions: on leaving (or at the end) more than on arrival (or at the beginning). By their SOC,
+    else by what the chargers counted."""
 
     @property
     def total_kwh(self) -> float:
@@ -31,10 +32,11 @@ def stored_change(tracks: Mapping[str, Track], start: datetime, end: datetime) -
         if track.group is Group.BATTERY:
             bess.append(_change_kwh(track))
         elif track.group is Group.VEHICLES:
-            stays = sessions_of(track)
-            vehicles += [stay.stored_kwh for stay in stays]
-            if stays and track.samples[0].ts <= start and (soc := soc_of(track.samples[0].body)) is not None:
-                vehicles[-len(stays)] = (stays[0].final_soc_frac - soc) * stays[0].capacity_kwh
+            sessions = sessions_of(track)
+            changes = [session.stored_kwh for session in sessions]
+            if sessions and track.samples[0].ts <= start and track.samples[0].body.plugged is not None:
+                changes[0] = sessions[0].stored_since_kwh(soc_of(track.samples[0].body))
+            vehicles += [change for change in changes if change is not None]
     return StoredChange(math.fsum(bess), math.fsum(vehicles))
 
 
@@ -48,10 +50,13 @@ def _change_kwh(track: Track) -> float:
 
 
 def departure_shortfall_kwh(tracks: Mapping[str, Track]) -> float:
-    """What the vehicles that left lacked of their target SOC, equation (6), summed [kWh in the cells]."""
+    """What the vehicles that left lacked of their target SOC, equation (6), summed [kWh in the cells].
+
+    Of a vehicle without a SOC, what it lacked of the energy that it wanted; of one that wanted nothing known, nothing.
+    """
     return math.fsum(
-        max(0.0, stay.target_soc_frac - stay.final_soc_frac) * stay.capacity_kwh
+        session.shortfall_kwh or 0.0
         for track in tracks.values()
-        for stay in sessions_of(track)
-        if stay.departure is not None
+        for session in sessions_of(track)
+        if session.departure is not None
     )

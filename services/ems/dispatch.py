@@ -18,7 +18,7 @@ from schemas.messages import (
 )
 from schemas.participant import Outgoing
 from schemas.topics import Channel, Topic
-from services.ems.problem import Problem
+from services.ems.problem import ChargerUnit, FixedUnit, Problem
 from services.ems.solution import Solution
 from services.ems.system_state import DeviceState
 from services.ems.terms import TERMS
@@ -47,6 +47,8 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         commands = term.commands(solution)
         power |= commands.power_kw
         limit |= commands.limit_kw
+    chargers: tuple[ChargerUnit | FixedUnit, ...] = (*problem.chargers, *problem.fixed)
+    notes = {unit.device: unit for unit in chargers}
     excesses = _merged(excess for term in TERMS for excess in term.excesses(solution))
     missed = [shortfall for term in TERMS for shortfall in term.shortfalls(solution)]
     plan = Plan(
@@ -61,10 +63,20 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         binaries=solution.binaries,
         iterations=solution.iterations,
         shortfalls=(*missed, *(shortfall for excess in excesses if (shortfall := _shortfall(excess, problem)))),
-        devices=dict(sorted(devices.items())),
+        devices={name: _explained(plan, notes.get(name)) for name, plan in sorted(devices.items())},
         **fields,
     )
     return Decision(plan, power, limit)
+
+
+def _explained(plan: DevicePlan, unit: ChargerUnit | FixedUnit | None) -> DevicePlan:
+    """With what was assumed of a charger's vehicles, and why it is left to its fallback, if it is."""
+    if unit is None:
+        return plan
+    left = unit.left_to_fallback if isinstance(unit, FixedUnit) else None
+    if not unit.assumptions and left is None:
+        return plan
+    return plan.model_copy(update={"assumptions": unit.assumptions or None, "left_to_fallback": left})
 
 
 def _merged(excesses: Iterable[Excess]) -> list[Excess]:
@@ -118,7 +130,12 @@ def shifted(
     if begin != first or not 0 <= first < steps:
         return None
     devices = {
-        name: DevicePlan(power_kw=d.power_kw[first:], soc_frac=None if d.soc_frac is None else d.soc_frac[first:])
+        name: d.model_copy(
+            update={
+                "power_kw": d.power_kw[first:],
+                "soc_frac": None if d.soc_frac is None else d.soc_frac[first:],
+            }
+        )
         for name, d in previous.devices.items()
         if name in present
     }
@@ -152,7 +169,7 @@ def shifted(
         plate = present[name].birth.nameplate
         if Capability.CURTAILABLE in plate.capabilities:
             limit[name] = plate.gives_kw
-        elif Capability.FLEXIBLE_LOAD in plate.capabilities:
+        elif Capability.FLEXIBLE_LOAD in plate.capabilities and device.left_to_fallback is None:
             power[name] = device.power_kw[0]
     return Decision(plan, power, limit)
 

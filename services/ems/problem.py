@@ -8,7 +8,7 @@ in store.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import ShortfallKind
+from schemas.messages import Assumption, ShortfallKind
 
 Values = tuple[float, ...]
 """One value per step of the window."""
@@ -42,7 +42,8 @@ class BessUnit:
 class Stay:
     """A vehicle at a charger in [arrival, departure): plugged now (arrival at or before the window) or expected.
 
-    ``energy_kwh`` is what it holds at the later of arrival and the window's start.
+    ``energy_kwh`` is what it holds at the later of arrival and the window's start. Where ``capacity_kwh`` is 0 nothing
+    is known of its SOC, and all its energies count from plug-in.
     """
 
     vehicle: str
@@ -68,14 +69,19 @@ class ChargerUnit:
     charge_efficiency: float
     discharge_efficiency: float
     stays: tuple[Stay, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
+    """What had to be assumed of its vehicles; for the plan to say, not for the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class FixedUnit:
-    """A charger or a heat pump that cannot be controlled: its power is a forecast [kW]."""
+    """A charger or a heat pump that is not controlled: its power is a forecast [kW]."""
 
     device: str
     power_kw: Values
+    assumptions: tuple[Assumption, ...] = ()
+    left_to_fallback: str | None = None
+    """Why a charger that could be controlled is not, for the plan to say."""
 
 
 @dataclass(frozen=True, slots=True)

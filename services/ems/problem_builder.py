@@ -18,6 +18,7 @@ from schemas.messages import (
     ChargerNameplate,
     ChargerTelemetry,
     ExpectedChargingSession,
+    Fallback,
     HeatPumpNameplate,
     HeatPumpTelemetry,
     MeterRole,
@@ -31,6 +32,7 @@ from schemas.messages import (
 )
 from schemas.participant import Turn
 from schemas.site import Horizon, Site, next_midnight, step_start
+from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
     BessUnit,
@@ -49,7 +51,7 @@ from services.ems.problem import (
 )
 from services.ems.series_alignment import extended, latest, on_steps
 from services.ems.stores import Array
-from services.ems.system_state import DeviceState, SystemState, meter_role
+from services.ems.system_state import Counted, DeviceState, SystemState, meter_role
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def problem_of(
     pv = tuple(unit for unit in inverters if unit is not None)
     batteries = [_bess(name, known, site, window) for name, known in present.items()]
     options = site.ems
-    chargers = [_charger(name, known, state, window) for name, known in present.items()]
+    chargers = [_charger(name, known, state, site, window) for name, known in present.items()]
     outside = _outside_limits(state.limits, site, present, window, turn.t)
     outside_price = outside_price_eur_per_kwh(options.shortfall_price_eur_per_kwh, window.steps) if outside else 0.0
     pumps = [_heat(name, known, state, site, window) for name, known in present.items()]
@@ -392,15 +394,26 @@ def _heat(name: str, known: DeviceState, state: SystemState, site: Site, window:
     )
 
 
-def _charger(name: str, known: DeviceState, state: SystemState, window: Window) -> ChargerUnit | FixedUnit | None:
-    plate = known.birth.nameplate
-    if not (isinstance(plate, ChargerNameplate) and isinstance(known.telemetry, ChargerTelemetry)):
+def _charger(
+    name: str, known: DeviceState, state: SystemState, site: Site, window: Window
+) -> ChargerUnit | FixedUnit | None:
+    plate, telemetry = known.birth.nameplate, known.telemetry
+    if not (isinstance(plate, ChargerNameplate) and isinstance(telemetry, ChargerTelemetry)):
         return None
     departed = known.departed
     expected = [s for s in state.sessions(name) if departed is None or not departed.ends(s)]
-    stays = stays_of(plate, known.telemetry.vehicle, expected, window)
+    policy = Policy(site.assumed_vehicle(name), site.zone)
+    planned = PlannedTime(window.start, window.at(1), window.end)
+    sessions = sessions_of(plate, telemetry.vehicle, known.counted, expected, planned, policy)
+    if sessions.unplannable is not None:
+        fallback = known.birth.fallback if plate.controllable else Fallback.UNCONTROLLED
+        power = np.array(unknown_power(plate, telemetry, known.counted, fallback, sessions.leaves, window))
+        if fallback is Fallback.UNCONTROLLED:
+            power = power + np.array(uncontrolled_power(plate, sessions.stays, window))
+        reason = f"a vehicle is plugged, and {sessions.unplannable}: the charger's fallback is {fallback}"
+        return FixedUnit(name, _tuple(power), sessions.assumptions, reason)
     if not plate.controllable:
-        return FixedUnit(name, uncontrolled_power(plate, stays, window))
+        return FixedUnit(name, uncontrolled_power(plate, sessions.stays, window), sessions.assumptions)
     return ChargerUnit(
         device=name,
         max_charge_kw=plate.max_charge_kw,
@@ -408,60 +421,44 @@ def _charger(name: str, known: DeviceState, state: SystemState, window: Window) 
         min_power_kw=plate.min_power_kw,
         charge_efficiency=plate.charge_efficiency,
         discharge_efficiency=plate.discharge_efficiency,
-        stays=stays,
+        stays=sessions.stays,
+        assumptions=sessions.assumptions,
     )
+
+
+def unknown_power(
+    plate: ChargerNameplate,
+    telemetry: ChargerTelemetry,
+    counted: Counted | None,
+    fallback: Fallback,
+    leaves: datetime | None,
+    window: Window,
+) -> Values:
+    """Mean power [kW] per step of a vehicle that cannot be planned, at a charger that follows its fallback.
+
+    Idle: none. Hold: the power that flows. Uncontrolled: the power that it draws; where it draws none, its most if it
+    has drawn nothing yet, else none, for then it is full. So until it leaves, or throughout where that is not known.
+    """
+    flowing, vehicle = telemetry.power_kw, telemetry.vehicle
+    if fallback is Fallback.UNCONTROLLED and flowing <= 0:
+        begun = counted is not None and (counted.charged_kwh or 0.0) > 0
+        rating = None if vehicle is None else vehicle.max_charge_kw
+        most = plate.max_charge_kw if rating is None else min(plate.max_charge_kw, rating)
+        flowing = 0.0 if begun else most
+    elif fallback is Fallback.IDLE:
+        flowing = 0.0
+    until = window.end if leaves is None else leaves
+    edges = window.step_s * np.arange(window.steps + 1)
+    inside = np.clip(edges, 0.0, max((until - window.start).total_seconds(), 0.0))
+    return _tuple(flowing * np.diff(inside) / window.step_s)
 
 
 def stays_of(
     plate: ChargerNameplate, plugged: PluggedVehicle | None, expected: Sequence[ExpectedChargingSession], window: Window
 ) -> tuple[Stay, ...]:
-    """The car that is plugged, as it says, then the sessions that are expected after it.
-
-    An expected session of the plugged vehicle, or one that should have begun, is what is plugged, if it overlaps with
-    it; another that overlaps begins when the plugged car leaves. With nothing plugged, a session that should begin in
-    this step or should have begun is expected for the next step. A plugged car whose departure has passed is expected
-    to leave at the end of this step.
-    """
-    soon = window.at(1)
-    stays: list[Stay] = []
-    free = soon
-    if plugged is not None:
-        departure = plugged.departure if plugged.departure > window.start else soon
-        stays.append(_stay(plate, plugged, plugged.soc_frac, window.start, departure))
-        free = max(departure, window.start)
-    for session in sorted(expected, key=lambda s: (s.arrival, s.departure, s.vehicle)):
-        arrival = max(session.arrival, free)
-        if plugged is not None and session.arrival < free:
-            same = session.vehicle == plugged.vehicle or session.arrival <= window.start
-            if same:
-                continue
-        if session.departure <= arrival or arrival >= window.end:
-            continue
-        stays.append(_stay(plate, session, session.arrival_soc_frac, arrival, session.departure))
-        free = session.departure
-    return tuple(stays)
-
-
-def _stay(
-    plate: ChargerNameplate,
-    car: PluggedVehicle | ExpectedChargingSession,
-    soc_frac: float,
-    arrival: datetime,
-    departure: datetime,
-) -> Stay:
-    capacity = car.capacity_kwh
-    return Stay(
-        vehicle=car.vehicle,
-        arrival=arrival,
-        departure=departure,
-        capacity_kwh=capacity,
-        energy_kwh=soc_frac * capacity,
-        target_kwh=car.target_soc_frac * capacity,
-        energy_min_kwh=min(car.soc_min_frac, car.soc_max_frac) * capacity,
-        energy_max_kwh=car.soc_max_frac * capacity,
-        max_charge_kw=plate.max_charge_kw if car.max_charge_kw is None else car.max_charge_kw,
-        max_discharge_kw=plate.max_discharge_kw if car.max_discharge_kw is None else car.max_discharge_kw,
-    )
+    """`sessions_of` where nothing needs to be assumed."""
+    planned = PlannedTime(window.start, window.at(1), window.end)
+    return sessions_of(plate, plugged, None, expected, planned, Policy(None, ZoneInfo("UTC"))).stays
 
 
 def uncontrolled_power(plate: ChargerNameplate, stays: tuple[Stay, ...], window: Window) -> Values:

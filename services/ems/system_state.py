@@ -32,14 +32,33 @@ STALE_PERIODS = 3
 class Departed:
     """The vehicle that was at the plug last and is gone, whatever time it had announced."""
 
-    vehicle: str
+    vehicle: str | None
     arrival: datetime
     gone: datetime
     """First telemetry without it."""
 
     def ends(self, session: ExpectedChargingSession) -> bool:
         """Whether an expected session is over with this: its vehicle was there, or it was due when this one came."""
-        return session.arrival <= self.arrival or (session.vehicle == self.vehicle and session.arrival <= self.gone)
+        known = self.vehicle is not None and session.vehicle == self.vehicle
+        return session.arrival <= self.arrival or (known and session.arrival <= self.gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """When a charging session began, and the charger's registers [kWh] in the first telemetry of it."""
+
+    since: datetime
+    import_kwh: float | None
+    export_kwh: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """AC energies that a charger counted since a vehicle was plugged; None: it counts nothing."""
+
+    since: datetime
+    charged_kwh: float | None
+    discharged_kwh: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,21 @@ class DeviceState:
     """Lock-step cycle in which it was handed over."""
     departed: Departed | None = None
     """Chargers only."""
+    plugged: Plugged | None = None
+    """Chargers with a vehicle only."""
+
+    @property
+    def counted(self) -> Counted | None:
+        """Energies of the charging session: by its own counters, else by registers; None without a vehicle."""
+        body, plugged = self.telemetry, self.plugged
+        vehicle = None if body is None else body.plugged
+        if body is None or vehicle is None or plugged is None:
+            return None
+        charged, discharged = vehicle.charged_kwh, vehicle.discharged_kwh
+        if charged is None:
+            charged = _gained(plugged.import_kwh, body.energy_import_kwh)
+            discharged = _gained(plugged.export_kwh, body.energy_export_kwh) if discharged is None else discharged
+        return Counted(plugged.since, charged, discharged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +157,7 @@ class SystemState:
         ts = received.stamp.ts
         departed = _departed(known, ts, body)
         self._devices[received.topic.device] = DeviceState(
-            known.kind, known.boot, known.birth, body, ts, turn.n, departed
+            known.kind, known.boot, known.birth, body, ts, turn.n, departed, _plugged(known, ts, body)
         )
 
     def present(self, turn: Turn) -> dict[str, DeviceState]:
@@ -176,6 +210,9 @@ class SystemState:
                     "departed": None
                     if (left := known.departed) is None
                     else [left.vehicle, left.arrival.isoformat(), left.gone.isoformat()],
+                    "plugged": None
+                    if (here := known.plugged) is None
+                    else [here.since.isoformat(), here.import_kwh, here.export_kwh],
                 }
                 for name, known in self._devices.items()
             },
@@ -213,6 +250,7 @@ def _known(item: Json) -> DeviceState:
         departed=None
         if (left := item["departed"]) is None
         else Departed(left[0], datetime.fromisoformat(left[1]), datetime.fromisoformat(left[2])),
+        plugged=None if (here := item["plugged"]) is None else Plugged(datetime.fromisoformat(here[0]), *here[1:]),
     )
 
 
@@ -224,9 +262,26 @@ def _departed(known: DeviceState, ts: datetime, telemetry: Telemetry) -> Departe
     """Who left, seen from the telemetry before and this one."""
     before = None if known.telemetry is None else known.telemetry.plugged
     now = telemetry.plugged
-    if before is None or (now is not None and (now.vehicle, now.arrival) == (before.vehicle, before.arrival)):
+    if before is None or (now is not None and now.continues(before)):
         return known.departed
-    return Departed(before.vehicle, before.arrival, ts)
+    since = before.arrival if before.arrival is not None or known.plugged is None else known.plugged.since
+    return Departed(before.vehicle, since or ts, ts)
+
+
+def _plugged(known: DeviceState, ts: datetime, telemetry: Telemetry) -> Plugged | None:
+    """The charging session of this telemetry, which may have begun with it."""
+    before = None if known.telemetry is None else known.telemetry.plugged
+    now = telemetry.plugged
+    if now is None:
+        return None
+    if known.plugged is not None and before is not None and now.continues(before):
+        return known.plugged if now.arrival is None else replace(known.plugged, since=now.arrival)
+    return Plugged(now.arrival or ts, telemetry.energy_import_kwh, telemetry.energy_export_kwh)
+
+
+def _gained(before_kwh: float | None, now_kwh: float | None) -> float | None:
+    """What a register gained; None where there is none, or it was reset meanwhile."""
+    return None if before_kwh is None or now_kwh is None or now_kwh < before_kwh else now_kwh - before_kwh
 
 
 def meter_role(known: DeviceState) -> str | None:

@@ -19,7 +19,8 @@ class Forecast(DailySeries):
     per heat pump, ``pv_kw`` per inverter, sessions.
 
     What a profile says is the device's (``forecast_profile``, …); PV its inverter's ``forecast`` source, computed by
-    ``pv_power``, for services do not import the plant; a session's departure is the one that its driver announces.
+    ``pv_power``, for services do not import the plant; a session's departure is the one that its driver announces. Of
+    a session no more is known in advance than what its vehicle will report.
     """
 
     def __init__(self, site: Site, pv_power: PvPower) -> None:
@@ -70,7 +71,9 @@ class Forecast(DailySeries):
 
     def _sessions(self, window: Window) -> tuple[ExpectedChargingSession, ...]:
         return tuple(
-            session.expected(name)
+            ExpectedChargingSession(
+                charger=name, arrival=session.arrival, **session.said(device.reports, device.charge_efficiency)
+            )
             for name, device in sorted(self._site.devices.items())
             if isinstance(device, Charger)
             for session in device.sessions_between(window.start, window.end, self._site.zone)

@@ -1,6 +1,6 @@
-"""The charging sessions at chargers, as the chargers published them."""
+"""Charging sessions at chargers, as the chargers published them. What a vehicle did not say stays unknown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from schemas.capabilities import Capability
@@ -11,66 +11,114 @@ from services.history.tracks import Sample, Track
 
 @dataclass(frozen=True, slots=True)
 class RecordedChargingSession:
-    """One charging session.
+    """One charging session. None elsewhere than in ``departure``: not known.
 
-    ``departure`` is the instant of which the charger says that the vehicle was unplugged. Without that it is the
-    announced one if the vehicle was gone by the first telemetry after it and there until the last before it; else the
-    end of its last power, where the charger published the pieces; else the first telemetry without the vehicle. None
-    while it is plugged at the end of what was recorded.
+    ``arrival`` is that of the first telemetry with the vehicle, where none was given. ``departure`` is the instant of
+    which the charger says that the vehicle was unplugged. Without that it is the announced one if the vehicle was gone
+    by the first telemetry after it and there until the last before it; else the end of its last power, where the
+    charger published the pieces; else the first telemetry without the vehicle. None while it is plugged at the end of
+    what was recorded.
     """
 
     charger: str
-    vehicle: str
+    vehicle: str | None
     arrival: datetime
     departure: datetime | None
-    announced_departure: datetime
-    capacity_kwh: float
-    arrival_soc_frac: float
-    target_soc_frac: float
-    soc_min_frac: float
-    soc_max_frac: float
+    announced_departure: datetime | None
+    capacity_kwh: float | None
+    arrival_soc_frac: float | None
+    target_soc_frac: float | None
+    soc_min_frac: float | None
+    soc_max_frac: float | None
     max_charge_kw: float | None
     max_discharge_kw: float | None
-    final_soc_frac: float
+    final_soc_frac: float | None
     """When it left. A charger that does not publish it: the registers say what the vehicle got after its last
     telemetry, with the nameplate's efficiencies."""
     last_seen: datetime
+    energy_wanted_kwh: float | None = None
+    counted_kwh: float | None = None
+    """What its battery got since it arrived by what the charger counted, with the nameplate's efficiencies."""
+    counted_before_kwh: float | None = None
+    """Of that, what it had got by the first telemetry with it."""
+    wanted_kwh: float | None = None
+    """What its battery was to get, by the energy wanted."""
 
     @property
-    def stored_kwh(self) -> float:
-        """What its battery holds more than on arrival."""
+    def stored_kwh(self) -> float | None:
+        """What its battery holds more than on arrival: by its SOC, else as counted."""
+        if self.final_soc_frac is None or self.arrival_soc_frac is None or self.capacity_kwh is None:
+            return self.counted_kwh
         return (self.final_soc_frac - self.arrival_soc_frac) * self.capacity_kwh
 
-    def session(self) -> ChargingSession | None:
-        """As a site describes it, to live through it again; None for one that ended before it began.
+    @property
+    def shortfall_kwh(self) -> float | None:
+        """What its battery lacked of its target in the end: by its SOC, else of the energy wanted."""
+        if self.final_soc_frac is not None and self.target_soc_frac is not None and self.capacity_kwh is not None:
+            return max(0.0, self.target_soc_frac - self.final_soc_frac) * self.capacity_kwh
+        if self.wanted_kwh is None or self.counted_kwh is None:
+            return None
+        return max(0.0, self.wanted_kwh - self.counted_kwh)
 
-        A vehicle may come with more than its upper bound, or want more, and a charger may say things that contradict
-        one another: then the bounds are widened to what happened, and a departure before the arrival was not announced.
+    def stored_since_kwh(self, soc_frac: float | None) -> float | None:
+        """What its battery holds more than at the first telemetry with it, when its SOC was ``soc_frac``."""
+        if soc_frac is not None and self.final_soc_frac is not None and self.capacity_kwh is not None:
+            return (self.final_soc_frac - soc_frac) * self.capacity_kwh
+        if self.counted_kwh is None:
+            return None
+        return self.counted_kwh - (self.counted_before_kwh or 0.0)
+
+    def session(self) -> ChargingSession | None:
+        """As a site describes it, to live through it again; None if it lasted no time.
+
+        Of a vehicle whose capacity, SOC or target is not known, what it really got is what it wants: so both days
+        charge the same energy.
         """
-        departure = self.departure or max(self.announced_departure, self.last_seen)
+        announced = self.announced_departure
+        departure = self.departure or max(announced or self.last_seen, self.last_seen)
         if departure <= self.arrival:
             return None
-        highest = max(self.soc_max_frac, self.arrival_soc_frac, self.target_soc_frac)
-        names = "vehicle arrival capacity_kwh arrival_soc_frac target_soc_frac max_charge_kw max_discharge_kw"
+        capacity, arrival_soc, target_soc = self.capacity_kwh, self.arrival_soc_frac, self.target_soc_frac
+        if capacity is None or arrival_soc is None or target_soc is None:
+            got_kwh = max(self.counted_kwh or 0.0, 0.0)
+            if capacity is None or arrival_soc is None or arrival_soc * capacity + got_kwh > capacity:
+                capacity, arrival_soc = max(got_kwh, 1.0), 0.0
+            target_soc = min(arrival_soc + got_kwh / capacity, 1.0)
+        highest = max(1.0 if self.soc_max_frac is None else self.soc_max_frac, arrival_soc, target_soc)
         return ChargingSession(
-            **{name: getattr(self, name) for name in names.split()},
-            soc_min_frac=min(self.soc_min_frac, highest),
-            soc_max_frac=highest,
+            vehicle=self.vehicle or "unknown",
+            arrival=self.arrival,
             departure=departure,
-            announced_departure=self.announced_departure if self.announced_departure > self.arrival else None,
+            announced_departure=announced if announced is not None and announced > self.arrival else None,
+            capacity_kwh=capacity,
+            arrival_soc_frac=arrival_soc,
+            target_soc_frac=target_soc,
+            soc_min_frac=min(self.soc_min_frac or 0.0, highest),
+            soc_max_frac=highest,
+            max_charge_kw=self.max_charge_kw,
+            max_discharge_kw=self.max_discharge_kw,
         )
+
+
+_SAID = {field.name for field in fields(RecordedChargingSession)} & (
+    PluggedVehicle.model_fields.keys() - {"arrival", "departure"}
+)
 
 
 @dataclass(slots=True)
 class _Visit:
-    """The last telemetry that shows a vehicle, and the first after it."""
+    """The first and the last telemetry that show a vehicle, and the first after these."""
 
     vehicle: PluggedVehicle
+    first: Sample
     last: Sample
     after: Sample | None = None
 
-    def shows(self, vehicle: PluggedVehicle) -> bool:
-        return (self.vehicle.vehicle, self.vehicle.arrival) == (vehicle.vehicle, vehicle.arrival)
+    def goes_on(self, vehicle: PluggedVehicle, sample: Sample) -> bool:
+        """Whether a later telemetry shows it still. Once it was gone, only its arrival can say so."""
+        before = self.vehicle
+        gone = isinstance(before, DepartedVehicle) or self.after not in (None, sample)
+        return vehicle.continues(before) and (not gone or None not in (vehicle.arrival, before.arrival))
 
 
 def sessions_of(track: Track) -> list[RecordedChargingSession]:
@@ -83,39 +131,43 @@ def sessions_of(track: Track) -> list[RecordedChargingSession]:
             visits[-1].after = sample
         plugged = sample.body.plugged
         for vehicle in (*sample.body.unplugged, *(() if plugged is None else (plugged,))):
-            if visits and visits[-1].shows(vehicle):
+            if visits and visits[-1].goes_on(vehicle, sample):
                 known = visits[-1]
                 # What was said of the departure is not replaced by a vehicle that is shown for longer.
                 if not isinstance(known.vehicle, DepartedVehicle):
                     known.vehicle, known.last, known.after = vehicle, sample, None
             else:
-                visits.append(_Visit(vehicle, sample))
+                visits.append(_Visit(vehicle, sample, sample))
     return [_session(track, visit) for visit in visits]
 
 
 def _session(track: Track, visit: _Visit) -> RecordedChargingSession:
-    vehicle, last, after = visit.vehicle, visit.last, visit.after
+    vehicle, first, last, after = visit.vehicle, visit.first, visit.last, visit.after
     departure, soc, last_seen = None, vehicle.soc_frac, last.ts
+    counted = _counted_kwh(track, vehicle, first, last)
     if isinstance(vehicle, DepartedVehicle):
         departure = last_seen = vehicle.left
     elif after is not None:
-        departure = vehicle.departure if last.ts < vehicle.departure <= after.ts else _end_of_power(after)
-        soc += _charged_after(track, last, after) / vehicle.capacity_kwh
+        announced = vehicle.departure
+        on_time = announced is not None and last.ts < announced <= after.ts
+        departure = announced if on_time else _end_of_power(after)
+        since_kwh = _charged_after(track, last, after)
+        if soc is not None and vehicle.capacity_kwh is not None:
+            soc += since_kwh / vehicle.capacity_kwh
+        counted = None if counted is None else counted + since_kwh
+    plate, wanted, shown = track.nameplate, vehicle.energy_wanted_kwh, first.body.plugged
+    efficiency = plate.charge_efficiency if isinstance(plate, ChargerNameplate) else None
     return RecordedChargingSession(
+        **{name: getattr(vehicle, name) for name in _SAID},
         charger=track.device,
-        vehicle=vehicle.vehicle,
-        arrival=vehicle.arrival,
+        arrival=vehicle.arrival or first.ts,
         departure=departure,
         announced_departure=vehicle.departure,
-        capacity_kwh=vehicle.capacity_kwh,
-        arrival_soc_frac=vehicle.arrival_soc_frac,
-        target_soc_frac=vehicle.target_soc_frac,
-        soc_min_frac=vehicle.soc_min_frac,
-        soc_max_frac=vehicle.soc_max_frac,
-        max_charge_kw=vehicle.max_charge_kw,
-        max_discharge_kw=vehicle.max_discharge_kw,
         final_soc_frac=soc,
         last_seen=last_seen,
+        counted_kwh=counted,
+        counted_before_kwh=None if shown is None else _counted_kwh(track, shown, first, first),
+        wanted_kwh=None if wanted is None or efficiency is None else wanted * efficiency,
     )
 
 
@@ -126,6 +178,25 @@ def _end_of_power(after: Sample) -> datetime:
     if after.body.plugged is not None or len(segments) < 2 or segments[-1].power_kw != 0:
         return after.ts
     return segments[-1].start
+
+
+def _counted_kwh(track: Track, vehicle: PluggedVehicle, first: Sample, last: Sample) -> float | None:
+    """What the vehicle's battery got until ``last``: by the session's counters, else by registers since ``first``."""
+    plate = track.nameplate
+    if not isinstance(plate, ChargerNameplate):
+        return None
+    if vehicle.charged_kwh is not None:
+        return _in_cells(plate, vehicle.charged_kwh, vehicle.discharged_kwh or 0.0)
+    if last is first:
+        return 0.0
+    flow = track.within(first.ts, last.ts).flows((first.ts, last.ts))[0]
+    if flow.import_kwh is None or flow.export_kwh is None:
+        return None
+    return _in_cells(plate, flow.import_kwh, flow.export_kwh)
+
+
+def _in_cells(plate: ChargerNameplate, drawn_kwh: float, given_kwh: float) -> float:
+    return drawn_kwh * plate.charge_efficiency - given_kwh / plate.discharge_efficiency
 
 
 def _charged_after(track: Track, last: Sample, after: Sample) -> float:
@@ -139,6 +210,6 @@ def _charged_after(track: Track, last: Sample, after: Sample) -> float:
     if flow.import_kwh is None or flow.export_kwh is None:
         return 0.0
     successor = after.body.plugged
-    drawn = flow.import_kwh - (successor.charged_kwh if successor else 0.0)
-    given = flow.export_kwh - (successor.discharged_kwh if successor else 0.0)
-    return drawn * track.nameplate.charge_efficiency - given / track.nameplate.discharge_efficiency
+    drawn = flow.import_kwh - ((successor.charged_kwh or 0.0) if successor else 0.0)
+    given = flow.export_kwh - ((successor.discharged_kwh or 0.0) if successor else 0.0)
+    return _in_cells(track.nameplate, drawn, given)

@@ -25,7 +25,7 @@ from schemas.messages import (
     PvTelemetry,
     Telemetry,
 )
-from schemas.site import AnyDevice, Charger, HeatPump, Meter, PowerProfile, Pv, Site, TimeProfile
+from schemas.site import AnyDevice, Charger, HeatPump, Meter, PowerProfile, Pv, Site, TimeProfile, VehicleReport
 from schemas.topics import Channel
 from services.history.reader import History
 from services.history.sessions import RecordedChargingSession
@@ -33,10 +33,11 @@ from services.history.tracks import Sample, Track, mean_kw
 from twinswarm.simulation.variants import Reference, as_reference
 
 _HOUR = timedelta(hours=1)
-_MOST_KW = 1e6
-"""Of `schemas.units.Kw`."""
 _SAME = 1e-6
 """Relative difference below which an inverter delivers all that it could."""
+
+_KNOWN: tuple[VehicleReport, ...] = Charger.model_fields["reports"].default
+"""A vehicle that is replayed says all of itself: it wants what it really wanted, or got where that was not known."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,10 @@ def _recorded(
     if isinstance(nameplate, ChargerNameplate):
         charger = described if isinstance(described, Charger) else _charger(nameplate)
         sessions = tuple(session for stay in stays if (session := stay.session()) is not None)
-        return _Recorded(charger.model_copy(update={"sessions": sessions, "daily": ()}))
+        return _Recorded(charger.model_copy(update={"sessions": sessions, "daily": (), "reports": _KNOWN}))
     if isinstance(nameplate, PvNameplate):
         source = PowerProfile(profile=profile)
-        pv = described if isinstance(described, Pv) else _pv(nameplate, source)
+        pv = described if isinstance(described, Pv) else Pv(rated_kw=nameplate.rated_kw, source=source, forecast=source)
         values, held = _filled(_available_kw(track, course))
         return _Recorded(pv.model_copy(update={"source": source}), {profile: _profile(course, values)}, held)
     if isinstance(nameplate, MeterNameplate) and nameplate.role is MeterRole.LOAD:
@@ -192,21 +193,11 @@ def _wanted_kwh(told: HeatPumpTelemetry | None) -> float | None:
 def _charger(nameplate: ChargerNameplate) -> Charger:
     """A charger that the site description does not know, by what it said of itself."""
     shared = Charger.model_fields.keys() & ChargerNameplate.model_fields.keys()
-    fields = nameplate.model_dump(include=set(shared))
-    # A description is stricter than a nameplate, which may contradict itself and was admitted nevertheless.
-    fields["min_power_kw"] = min(nameplate.min_power_kw, nameplate.max_charge_kw)
-    return Charger.model_construct(**fields)
-
-
-def _pv(nameplate: PvNameplate, source: PowerProfile) -> Pv:
-    """An inverter that the site description does not know; its rating may be 0."""
-    return Pv.model_construct(rated_kw=nameplate.rated_kw, source=source, forecast=source)
+    return Charger(**nameplate.model_dump(include=set(shared)))
 
 
 def _profile(course: Course, values: Sequence[float]) -> TimeProfile:
-    """Powers that registers make greater than any power may be are cut at that."""
-    powers = tuple(min(max(value, -_MOST_KW), _MOST_KW) for value in values)
-    return TimeProfile(start=course.t0, step_s=course.step_s, values=powers)
+    return TimeProfile(start=course.t0, step_s=course.step_s, values=tuple(values))
 
 
 def _load_kw(track: Track, course: Course) -> list[float | None]:
