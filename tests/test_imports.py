@@ -31,7 +31,7 @@ RULES: dict[str, set[str]] = {
     "services.recorder": {"schemas", "services.history", EVERYTHING_ELSE},
     "services.analysis": {"schemas", "services.history", EVERYTHING_ELSE},
     "services.monitor": {"schemas", "broker.transport", "services.history", EVERYTHING_ELSE},
-    "services.dashboards": {EVERYTHING_ELSE},
+    "services.dashboards": {"schemas", EVERYTHING_ELSE},
     "services": set(),
     # The front door composes everything; what runs a site in memory needs neither a process nor a screen.
     "twinswarm.simulation": {"schemas", "sites", "runtime", "twin_devices", "services", EVERYTHING_ELSE},

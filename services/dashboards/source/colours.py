@@ -6,6 +6,7 @@ V2G = "#8AB8FF"
 BESS = "#A352CC"
 BESS_OUT = "#CA95E5"
 PV = "#F2CC0C"
+HEAT = "#E0602F"
 LOSSES = "#705DA0"
 PCC = "#37872D"
 PLAN = "#FF9830"
@@ -21,6 +22,7 @@ OF_SERIES = {
     "BESS, charging": BESS,
     "BESS, discharging": BESS_OUT,
     "PV": PV,
+    "heat": HEAT,
     "losses": LOSSES,
     "PCC": PCC,
     "PCC, planned": PLAN,
@@ -47,5 +49,5 @@ OF_SERIES = {
     "quarantined": BAD,
 }
 """A series of just this name."""
-OF_KIND = {"charger": CHARGER, "bess": BESS, "pv": PV, "meter": LOAD, "network": PCC}
+OF_KIND = {"charger": CHARGER, "bess": BESS, "heatpump": HEAT, "pv": PV, "meter": LOAD, "network": PCC}
 """Series named `kind device`: shades of the kind's colour."""

@@ -7,6 +7,9 @@ Powers are means between two registers wherever a device has registers: they say
 mean lies at the end of what it is the mean of, and is drawn from the point before it (`stepBefore`).
 """
 
+from schemas.capabilities import Group
+from schemas.kinds import kinds_of
+
 ALWAYS = "range(start: 1970-01-01T00:00:00Z, stop: 2262-01-01T00:00:00Z)"
 """For what lies where it was said, not where the dashboard looks. Without a stop a query ends now."""
 LIVE_BUCKET = 'strings.trimSuffix(v: "${bucket}", suffix: "-simulated")'
@@ -126,3 +129,9 @@ union(tables: [
     limit |> map(fn: (r) => ({{r with _time: v.timeRangeStart}})),
     limit |> map(fn: (r) => ({{r with _time: v.timeRangeStop}})),
 ]){SERIES}"""
+
+
+def kinds(column: str, *groups: Group) -> str:
+    """A condition: the kind is one of those whose devices belong to the groups, by `schemas.kinds`."""
+    names = "|".join(kind for group in groups for kind in kinds_of(group))
+    return f"{column} =~ /^({names})$/"

@@ -3,6 +3,7 @@
 from grafana_foundation_sdk.models.common import LineInterpolation
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from schemas.capabilities import Group
 from services.dashboards.source import device, variables
 from services.dashboards.source.flux import (
     ALIGNED,
@@ -13,6 +14,7 @@ from services.dashboards.source.flux import (
     TELEMETRY,
     any_of,
     gained,
+    kinds,
     limit,
     mean_power,
     named,
@@ -40,7 +42,8 @@ _AWAY_MS = 30 * 60 * 1000
 """A store that is silent so long has left."""
 
 _PCC = 'r.device == "${pcc}"'
-_STORES_AND_PV = "r.kind =~ /^(charger|bess|pv)$/"
+_PV = kinds("r.kind", Group.GENERATION)
+_STORES_AND_PV = kinds("r.kind", Group.VEHICLES, Group.BATTERY, Group.HEAT, Group.GENERATION)
 _MUCH = "1000000000.0"
 _LOAD = "r.device =~ /^${load:regex}$/"
 
@@ -53,15 +56,17 @@ within = (tables=<-, name, least, most) => tables
         _value: if r._value < least then least else if r._value > most then most else r._value,
     }}))
 
-of_kind = (kind) => power |> filter(fn: (r) => r.kind == kind)
+vehicles = power |> filter(fn: (r) => {kinds("r.kind", Group.VEHICLES)})
+batteries = power |> filter(fn: (r) => {kinds("r.kind", Group.BATTERY)})
 
 union(tables: [
-    of_kind(kind: "meter") |> map(fn: (r) => ({{r with _field: "load"}})),
-    of_kind(kind: "pv") |> map(fn: (r) => ({{r with _field: "PV"}})),
-    of_kind(kind: "charger") |> within(name: "cars, charging", least: 0.0, most: {_MUCH}),
-    of_kind(kind: "charger") |> within(name: "cars, V2G", least: -{_MUCH}, most: 0.0),
-    of_kind(kind: "bess") |> within(name: "BESS, charging", least: 0.0, most: {_MUCH}),
-    of_kind(kind: "bess") |> within(name: "BESS, discharging", least: -{_MUCH}, most: 0.0),
+    power |> filter(fn: (r) => {kinds("r.kind", Group.LOAD)}) |> map(fn: (r) => ({{r with _field: "load"}})),
+    power |> filter(fn: (r) => {kinds("r.kind", Group.HEAT)}) |> map(fn: (r) => ({{r with _field: "heat"}})),
+    power |> filter(fn: (r) => {kinds("r.kind", Group.GENERATION)}) |> map(fn: (r) => ({{r with _field: "PV"}})),
+    vehicles |> within(name: "cars, charging", least: 0.0, most: {_MUCH}),
+    vehicles |> within(name: "cars, V2G", least: -{_MUCH}, most: 0.0),
+    batteries |> within(name: "BESS, charging", least: 0.0, most: {_MUCH}),
+    batteries |> within(name: "BESS, discharging", least: -{_MUCH}, most: 0.0),
 ])
     |> group(columns: ["_field", "_time"])
     |> sum(){SERIES}"""
@@ -143,7 +148,12 @@ def build() -> Dashboard:
             number("Energy cost", "Settled at the PCC, of all whole quarter-hours; no demand charge.", EUR, _COST),
             number("Imported", "By the PCC meter's register.", KWH, gained(_PCC, "energy_import_kwh")),
             number("Exported", "By the PCC meter's register.", KWH, gained(_PCC, "energy_export_kwh")),
-            number("PV yield", "By the inverters' registers.", KWH, gained('r.kind == "pv"', "energy_export_kwh")),
+            number(
+                "PV yield",
+                "By the inverters' registers.",
+                KWH,
+                gained(_PV, "energy_export_kwh"),
+            ),
             number(
                 "Losses",
                 "Cables and transformer, of the network twin; none on a site without it.",

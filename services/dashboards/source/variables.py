@@ -3,6 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import QueryVariable
 from grafana_foundation_sdk.models.dashboard import VariableHide, VariableOption, VariableRefresh, VariableSort
 
+from schemas.kinds import DEVICE_KINDS
 from services.dashboards.source.flux import ALWAYS, LIVE_BUCKET, QUARTERS_BUCKET, SIMULATED, any_of, told
 from services.dashboards.source.query import DATA_SOURCE
 
@@ -61,10 +62,11 @@ meters = union(tables: [births, others])
 during a long session. Then meters are those that told telemetry, with the roles of the births in the run's row."""
 
 
-_DEVICES = f"""born = {told("r._measurement =~ /^(bess|charger|meter|pv)_birth$/", any_of("seq"), within=ALWAYS)}
+_KINDS = "|".join(DEVICE_KINDS)
+_DEVICES = f"""born = {told(f"r._measurement =~ /^({_KINDS})_birth$/", any_of("seq"), within=ALWAYS)}
     |> last()
 
-telling = {told("r._measurement =~ /^(bess|charger|meter|pv)_telemetry$/", any_of("seq"))}
+telling = {told(f"r._measurement =~ /^({_KINDS})_telemetry$/", any_of("seq"))}
     |> last()
 
 """
