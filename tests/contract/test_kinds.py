@@ -22,10 +22,11 @@ from schemas.messages import (
 )
 from schemas.roles import READS, WRITES
 from schemas.site import AnyDevice
-from schemas.topics import Channel, Kind
+from schemas.topics import OBSERVER, Channel, Kind
 from schemas.wire import TELEMETRY
 from sites.loader import builtin_sites, load_site
 from twin_devices.build import TWINS, build_twin
+from twinswarm.cli.commands.provision import KindChoice
 
 CHARGER: dict[str, Any] = {"max_charge_kw": 22, "charge_efficiency": 0.9, "discharge_efficiency": 0.9}
 BESS: dict[str, Any] = {
@@ -125,6 +126,10 @@ def test_capabilities_at_odds_with_the_nameplate_are_refused_with_both(stated: t
     (error,) = caught.value.errors()
     for word in (*stated, "storage, flexible_load, two_way"):
         assert word in error["msg"]
+
+
+def test_every_kind_can_be_provisioned() -> None:
+    assert set(get_args(KindChoice)) == {*Kind, OBSERVER}
 
 
 def test_groups_of_kinds_are_those_of_their_devices() -> None:

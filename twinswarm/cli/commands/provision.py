@@ -55,7 +55,19 @@ PidOption = Annotated[
     ),
 ]
 KindChoice = Literal[
-    "charger", "bess", "pv", "meter", "network", "ems", "clock", "recorder", "forecast", "tariff", "limiter", "observer"
+    "charger",
+    "bess",
+    "heatpump",
+    "pv",
+    "meter",
+    "network",
+    "ems",
+    "clock",
+    "recorder",
+    "forecast",
+    "tariff",
+    "limiter",
+    "observer",
 ]
 
 
