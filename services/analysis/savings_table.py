@@ -10,25 +10,25 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLUMNS = (
-    *("cost\n€", "refer.\n€", "saved\n€", "PSF", "in\nkWh", "out\nkWh", "lost\nkWh"),
-    *("left\nkWh", "left\n€", "resid.\nkWh"),
+    *("cost\n€", "base-\nline €", "saved\n€", "PSF", "import\nkWh", "export\nkWh", "losses\nkWh"),
+    *("stored\nkWh", "stored\n€", "error\nkWh"),
 )
 
 
 def savings_table(site: str, reference: str, days: Sequence[DayResult]) -> "Table":
-    """A line a day and one for their sum; incomplete days with the hours that are in them. 80 columns wide."""
+    """A row per day and one for their sum; incomplete days with their hours. 80 columns wide."""
     from rich.box import SIMPLE
     from rich.table import Table
 
     caption = (
-        "Saved: reference minus run. In, out: through the PCC; lost: in the network. Left: in batteries more than by "
-        "the reference, at the mean purchase price; not in the savings. Residual of the energy balance: a step's "
-        "largest."
+        "Saved: cost of the baseline minus cost of the run. PSF: peak-shaving factor. Import, export: energy at the "
+        "PCC. Losses: in the network. Stored: energy left in batteries above the baseline's, at the mean purchase "
+        "price; not in the savings. Error: largest gap of the energy balance in a step."
     )
     table = Table(
-        title=f"{site}, against the reference {reference}",
+        title=f"{site}, against the baseline {reference}",
         box=SIMPLE,
-        padding=(0, 1, 0, 0),
+        padding=0,
         pad_edge=False,
         show_edge=False,
         title_style="bold",

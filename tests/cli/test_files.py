@@ -68,7 +68,7 @@ def test_check_tells_faults_of_all_files_and_sums_up_the_valid_ones(
 def test_the_summary_of_a_site_names_devices_profiles_and_cases(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("check", "fit_g2v", "carpark") == 0
     told = capsys.readouterr().out
-    for part in ("fit-g2v is valid", "carpark is valid", "40 kWh", "price_volatile", "2018-05-14T00:00", "18 stays"):
+    for part in ("fit-g2v is valid", "carpark is valid", "40 kWh", "price_volatile", "2018-05-14T00:00", "18 charging"):
         assert part in told
 
 

@@ -56,7 +56,7 @@ def test_the_json_of_a_run_holds_what_was_promised(recorded: Recorded) -> None:
 
 def test_standard_output_is_the_json_alone_and_people_read_the_rest(recorded: Recorded) -> None:
     assert json.loads(recorded.stdout) == recorded.result
-    for part in ("fit-g2v: case 3, storage both, reference smart", "cost so far", "Savings", "Report", "History"):
+    for part in ("fit-g2v: case 3, storage both, baseline smart", "cost so far", "Savings", "Report", "History"):
         assert part in recorded.stderr
 
 

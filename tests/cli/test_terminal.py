@@ -50,7 +50,7 @@ def test_a_terminal_gets_a_panel_that_is_erased_in_the_end(tmp_path: Path) -> No
     assert told.rindex("\x1b[?25h") > told.rindex("\x1b[?25l")  # … and comes back
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told)
     assert "cost so far" in text
-    assert "╭─ fit-g2v: storage both, reference smart, in memory" in text
+    assert "╭─ fit-g2v: storage both, baseline smart, in memory" in text
     assert text.rindex("Savings") > text.rindex("cost so far")
 
 

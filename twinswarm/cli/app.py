@@ -67,7 +67,7 @@ for about in (files.resolve, checks.check, files.init):
 app.add_typer(
     site,
     name="site",
-    help=help_text("Site descriptions: **resolve** one for the services of a run, check, init."),
+    help=help_text("Site descriptions: **resolve** one for the services of a run; check and init as above."),
     rich_help_panel=_SITE,
 )
 
@@ -102,12 +102,12 @@ def twinswarm(
     """A building with PV, battery and V2G chargers as a **swarm of services on MQTT**.
 
     Every device is a twin: a process that publishes telemetry and obeys set-points. An EMS optimises every
-    quarter-hour; a recorder keeps everything; what was recorded becomes savings and peak shaving. A real device takes
-    a twin's place by speaking the same topics.
+    quarter-hour. A recorder keeps every message. From its history come cost, savings and peak shaving. A real device
+    takes a twin's place by publishing the same messages.
 
     Examples:
-        twinswarm up              the default site lives through a day; the result is a table and a report
-        twinswarm run --case 3    another case of it, in memory
+        twinswarm up              a day of the default site; the result is a table and a report
+        twinswarm run --case 3    the same day in case 3, in memory
         twinswarm init mysite     a site of your own: edit mysite/site.yaml,
         twinswarm check mysite    look for faults,
         twinswarm up --site mysite

@@ -21,7 +21,7 @@ _PANEL_MOST = 110
 _ECHO = 3
 """Columns left free: the terminal's echo of Ctrl-C must not wrap, or the panel would be erased a line too low."""
 _PLAIN_LINES = 12
-"""So many lines tell of a run where there is no terminal."""
+"""Lines that report the progress of a run where there is no terminal."""
 _SOC_CELLS = 8
 _UNKNOWN = "\N{EN DASH}"
 _FULL, _EMPTY = "\N{BLACK SQUARE}", "\N{WHITE SQUARE}"
@@ -143,7 +143,7 @@ def _cells(soc: float | None) -> int:
 
 def _status(view: View) -> str:
     if view.finished:
-        return "The day is over. Living through its reference, then comparing the two …"
+        return "The run has ended. Computing its baseline, then comparing the two …"
     if view.plan is None:
         return "Waiting for the first plan …"
     alarms = f"; {view.alarms} alarms" if view.alarms else ""

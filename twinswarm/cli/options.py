@@ -44,8 +44,8 @@ ResolvedSiteOption = Annotated[
     typer.Option(
         "--site",
         metavar="FILE|NAME",
-        help="The site that all services of a run share: JSON as `twinswarm site resolve` writes it. A description, or "
-        "a site in the box, is one without a variant: its own tariff, all of its storage.",
+        help="The site that all services of a run share: JSON as `twinswarm site resolve` writes it. A description or "
+        "a site in the box is used without a variant: with its own tariff and all of its storage.",
         rich_help_panel=_SITE,
     ),
 ]
@@ -54,8 +54,8 @@ CaseOption = Annotated[
     typer.Option(
         "--case",
         metavar="1..6",
-        help="A case of the site: its tariff and its PV. The fitted sites have the study's 1 to 6; "
-        "without it the site's own tariff holds, which is theirs of case 6.",
+        help="A case of the site: its tariff and its PV. The fitted sites have the study's 1 to 6. "
+        "Without this option the site's own tariff holds; for the fitted sites it is that of case 6.",
         rich_help_panel=_SITE,
     ),
 ]
@@ -63,8 +63,8 @@ StorageOption = Annotated[
     StorageChoice,
     typer.Option(
         "--storage",
-        help="What the EMS may store in: the stationary battery, the cars (V2G), both, or nothing. "
-        "Without V2G the cars are treated as in the reference.",
+        help="Storage that the EMS may use: the stationary battery (bess), the cars (v2g), both, or none. "
+        "Without V2G the cars are charged as in the baseline.",
         rich_help_panel=_SITE,
     ),
 ]
@@ -72,8 +72,8 @@ ReferenceOption = Annotated[
     Reference,
     typer.Option(
         "--reference",
-        help="What savings are measured against, never with BESS or V2G: no-cars leaves the cars out, "
-        "uncontrolled charges them on arrival, smart charges them when it is cheap.",
+        help="Baseline that savings are measured against; it has neither BESS nor V2G. no-cars: without the cars. "
+        "uncontrolled: cars charge on arrival. smart: cars charge when energy is cheap.",
         rich_help_panel=_SITE,
     ),
 ]
@@ -85,7 +85,7 @@ DateOption = Annotated[
     typer.Option(
         "--date",
         metavar="YYYY-MM-DD",
-        help="Local day that begins the run, at its midnight.",
+        help="Local day at whose midnight the run begins.",
         show_default="the site's date",
         rich_help_panel=_WHEN,
     ),
@@ -95,7 +95,7 @@ ForOption = Annotated[
     typer.Option(
         "--for",
         metavar="DURATION",
-        help="Simulated length: 24h, 90min, 3d (a d is 24 h).",
+        help="Simulated length: 24h, 90min, 3d (1d is 24 h).",
         show_default="that local day: 23, 24 or 25 h",
         rich_help_panel=_WHEN,
     ),
@@ -105,7 +105,7 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         metavar="HH:MM",
-        help="Local time at which the run begins, the beginning of a step.",
+        help="Local time at which the run begins; it must be the beginning of a step.",
         show_default="midnight",
         rich_help_panel=_WHEN,
     ),
@@ -133,8 +133,8 @@ SpeedOption = Annotated[
     typer.Option(
         "--speed",
         metavar="lockstep|NUMBER",
-        help="lockstep: barrier by barrier, as fast as the machine goes, bit-identical. A number: along the wall "
-        "clock so many times faster; 1 is real time. Devices that the machine cannot keep up with count as absent.",
+        help="lockstep: barrier by barrier, as fast as the machine goes, bit-identical. A number: scaled real time, so "
+        "many times faster than the clock; 1 is real time. Devices that the machine is too slow for count as absent.",
         rich_help_panel=_WHEN,
     ),
 ]
@@ -146,7 +146,7 @@ HistoryOption = Annotated[
     typer.Option(
         "--history",
         metavar="sqlite:PATH",
-        help="History file that the recorder writes; made if need be. Runs are added to it.",
+        help="History file that the recorder writes; it is made if it does not exist. Runs are added to it.",
         rich_help_panel=_OUT,
     ),
 ]
@@ -164,7 +164,7 @@ RunOption = Annotated[
     typer.Option(
         "--run",
         metavar="ID|latest",
-        help="A run's identifier, as printed at its end; latest is the newest that is no reference.",
+        help="Identifier of a run, as printed at its end; latest: the newest run that is no baseline.",
         rich_help_panel=_OUT,
     ),
 ]
@@ -173,7 +173,7 @@ ReportOption = Annotated[
     typer.Option(
         "--report",
         metavar="DIR",
-        help="Folder for the HTML report with its figures; it needs no network.",
+        help="Folder for the HTML report with its figures; the report needs no internet.",
         show_default=f"{RUNS}/RUN",
         rich_help_panel=_OUT,
     ),
@@ -186,7 +186,8 @@ JsonOption = Annotated[
     typer.Option(
         "--json",
         metavar="FILE",
-        help="Also as JSON, at full precision. - is standard output; everything else then goes to standard error.",
+        help="Write the result as JSON, too, at full precision. - is standard output; all other text then goes to "
+        "standard error.",
         show_default=False,
         rich_help_panel=_OUT,
     ),
@@ -199,8 +200,8 @@ UpBrokerOption = Annotated[
     typer.Option(
         "--broker",
         metavar="embedded|mosquitto|URL",
-        help="embedded: amqtt, nothing to install. mosquitto: a local one is started. "
-        "URL: mqtt://host:port or mqtts://host:port of one that runs.",
+        help="embedded: amqtt, nothing to install. mosquitto: a local Mosquitto is started. "
+        "URL: a broker that runs already, mqtt://host:port or mqtts://host:port.",
         rich_help_panel=_BROKER,
     ),
 ]
@@ -229,18 +230,20 @@ CafileOption = Annotated[
     typer.Option(
         "--cafile",
         metavar="FILE",
-        help="PEM with the authorities that may have signed the broker's certificate.",
+        help="PEM file of the authorities that are trusted to sign the broker's certificate.",
         show_default="the machine's",
         rich_help_panel=_BROKER,
     ),
 ]
 CertOption = Annotated[
     Path | None,
-    typer.Option("--cert", metavar="FILE", help="PEM: this client's certificate.", rich_help_panel=_BROKER),
+    typer.Option("--cert", metavar="FILE", help="PEM file: this client's certificate.", rich_help_panel=_BROKER),
 ]
 KeyOption = Annotated[
     Path | None,
-    typer.Option("--key", metavar="FILE", help="PEM: its key, without a pass phrase.", rich_help_panel=_BROKER),
+    typer.Option(
+        "--key", metavar="FILE", help="PEM file: the key of --cert, without a pass phrase.", rich_help_panel=_BROKER
+    ),
 ]
 CertificatesOption = Annotated[
     Path | None,
@@ -252,14 +255,14 @@ CertificatesOption = Annotated[
     ),
 ]
 UsernameOption = Annotated[
-    str | None, typer.Option("--username", metavar="NAME", help="For the broker.", rich_help_panel=_BROKER)
+    str | None, typer.Option("--username", metavar="NAME", help="User name at the broker.", rich_help_panel=_BROKER)
 ]
 PasswordFileOption = Annotated[
     Path | None,
     typer.Option(
         "--password-file",
         metavar="FILE",
-        help="Its first line is the password. There is no --password: command lines are public.",
+        help="File whose first line is the password. There is no --password: everybody can read command lines.",
         rich_help_panel=_BROKER,
     ),
 ]
@@ -271,8 +274,8 @@ HeartbeatOption = Annotated[
     typer.Option(
         "--heartbeat",
         metavar="FILE",
-        help="Renew this file's modification time at least every 5 s while the work goes on, for a supervisor. "
-        "Who serves on the broker does so only while that connection stands.",
+        help="For a supervisor: the modification time of this file is renewed at least every 5 s while the work goes "
+        "on; in a service on the broker only while its connection stands.",
         rich_help_panel="Supervision",
     ),
 ]

@@ -37,7 +37,11 @@ def tell_plan(plan: Plan, site: Site, console: "Console") -> None:
     console.print(_figures(plan, site))
     for columns in _fitting(_groups(plan), max(1, (console.width - _TIME_WIDTH) // _WIDTH)):
         console.print(_series(plan, site, columns))
-    console.print(_shortfalls(plan.shortfalls, site) if plan.shortfalls else "No shortfalls: every wish is met.")
+    console.print(
+        _shortfalls(plan.shortfalls, site)
+        if plan.shortfalls
+        else "No shortfalls: every target is met, no limit is exceeded."
+    )
 
 
 def _figures(plan: Plan, site: Site) -> "Table":
@@ -51,11 +55,15 @@ def _figures(plan: Plan, site: Site) -> "Table":
     table.add_column(style="bold", justify="right", no_wrap=True)
     table.add_column(style="dim")
     table.add_row("Status", str(plan.status), Text(plan.reason or "proven, within the stated gap"))
-    table.add_row("Objective", f"{_number(plan.objective_eur, 4)} €", "equation (1): purchases minus sales to the end")
-    table.add_row("Wear", f"{_number(plan.wear_eur, 4)} €", "of the BESS, by its throughput")
-    table.add_row("Demand", f"{_number(plan.demand_eur, 4)} €", "what it adds to the month's demand charge")
+    table.add_row(
+        "Objective",
+        f"{_number(plan.objective_eur, 4)} €",
+        "equation (1): purchases minus sales, to the end of the plan",
+    )
+    table.add_row("Wear", f"{_number(plan.wear_eur, 4)} €", "wear of the BESS, by its throughput")
+    table.add_row("Demand", f"{_number(plan.demand_eur, 4)} €", "increase of the month's demand charge")
     table.add_row("Penalty", f"{_number(plan.penalty_eur, 4)} €", f"price of the shortfalls ({len(plan.shortfalls)})")
-    table.add_row("Tie-break", f"{_number(plan.tie_break_eur, 4)} €", "secondary objective: the most that it costs")
+    table.add_row("Tie-break", f"{_number(plan.tie_break_eur, 4)} €", "secondary objective: at most this much")
     table.add_row("MIP gap", f"{plan.mip_gap:.1e}", f"{plan.binaries} binaries, {plan.iterations} iterations")
     return table
 
@@ -75,8 +83,8 @@ def _series(plan: Plan, site: Site, columns: Sequence[Column]) -> "Table":
 def _groups(plan: Plan) -> Iterator[list[Column]]:
     """Columns that stay together: one of the site's series, or a device's power and SOC."""
     for head, values, digits in (
-        ("buy at\n€/kWh", plan.purchase_price_eur_per_kwh, 4),
-        ("sell at\n€/kWh", plan.sale_price_eur_per_kwh, 4),
+        ("purchase\n€/kWh", plan.purchase_price_eur_per_kwh, 4),
+        ("sale\n€/kWh", plan.sale_price_eur_per_kwh, 4),
         ("PCC\nkW", plan.pcc_kw, 2),
         ("load\nkW", plan.load_kw, 2),
         ("losses\nkW", plan.losses_kw, 2),
@@ -113,8 +121,12 @@ def _at(values: Sequence[float | None], digits: int, factor: float = 1.0) -> Cel
 def _shortfalls(shortfalls: Sequence[Shortfall], site: Site) -> "Table":
     from rich.table import Table
 
-    table = Table(title="Shortfalls: wishes that cannot be met", title_style="bold", title_justify="left")
-    for head in ("kind", "of"):
+    table = Table(
+        title="Shortfalls: targets that cannot be met, limits that are exceeded",
+        title_style="bold",
+        title_justify="left",
+    )
+    for head in ("kind", "device or element"):
         table.add_column(head)
     table.add_column("local time", no_wrap=True)
     for head in ("kWh", "€"):

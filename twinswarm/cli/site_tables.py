@@ -66,11 +66,11 @@ def _devices(site: Site) -> "Table":
 
 def _plant(device: AnyDevice) -> str:
     if isinstance(device, Charger):
-        stays = [f"{len(device.sessions)} stays"] if device.sessions else []
-        stays += [
+        sessions = [f"{len(device.sessions)} charging sessions"] if device.sessions else []
+        sessions += [
             f"{d.vehicle} {d.arrival:%H:%M} to {d.departure:%H:%M}, {d.capacity_kwh:.4g} kWh" for d in device.daily
         ]
-        return "; ".join(stays) or "no vehicles"
+        return "; ".join(sessions) or "no vehicles"
     if isinstance(device, Bess):
         return f"begins at {device.initial_soc_frac:.0%}"
     if isinstance(device, HeatPump):
@@ -78,7 +78,7 @@ def _plant(device: AnyDevice) -> str:
         return f"begins at {device.initial_soc_frac:.0%}; {profiles}"
     if isinstance(device, Pv):
         return device.source.profile if isinstance(device.source, PowerProfile) else device.source.type
-    return device.profile or ("the network twin measures instead" if isinstance(device, Meter) else "")
+    return device.profile or ("the network twin measures in its place" if isinstance(device, Meter) else "")
 
 
 def _profiles(site: Site) -> "Table":
@@ -86,7 +86,7 @@ def _profiles(site: Site) -> "Table":
 
     table = Table(title="Profiles", title_style="bold", title_justify="left")
     table.add_column("profile", no_wrap=True)
-    table.add_column("span, local time")
+    table.add_column("period, local time")
     for head in ("values", "least", "mean", "most"):
         table.add_column(head, justify="right", no_wrap=True)
     for name, profile in site.profiles.items():
@@ -130,7 +130,11 @@ def _cases(site: SiteDescription) -> "Table":
 
 def _tariff(tariff: Tariff) -> str:
     bought = (
-        f"bought at {tariff.purchase}" if tariff.purchase else f"bought at {tariff.spread_eur_per_kwh:g} €/kWh more"
+        f"purchase price {tariff.purchase}"
+        if tariff.purchase
+        else f"purchase price {tariff.spread_eur_per_kwh:g} €/kWh above it"
     )
     charge = tariff.demand_charge_eur_per_kw
-    return f"sold at {tariff.sale}, {bought}" + ("" if charge is None else f", peak {charge:g} €/kW a month")
+    return f"sale price {tariff.sale}, {bought}" + (
+        "" if charge is None else f", demand charge {charge:g} €/kW a month"
+    )

@@ -1,4 +1,4 @@
-"""``check``: is a site description right?"""
+"""``check``: validates site descriptions."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,9 +18,9 @@ def check(
     ],
     json: options.JsonOption = None,
 ) -> None:
-    """Validate site descriptions: **every fault at once**, or a summary of what is described.
+    """Validate site descriptions: **every fault at once**, or a summary of the site.
 
-    A fault names the file, the field, the value received and what is allowed; exit code 2 when there is one.
+    A fault names the file, the line, the field, the value received and the values allowed. Exit code 2 if there is one.
 
     Examples:
         twinswarm check site.yaml

@@ -24,15 +24,14 @@ def compose(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="The compose file; of one that is there, only what this command wrote is replaced. "
-            "- is standard output.",
+            help="The compose file. An existing file is replaced only if this command wrote it. - is standard output.",
         ),
     ] = OUT,
 ) -> None:
     """Write the **compose file of a site**: broker, InfluxDB, Grafana, and a container for each device and service.
 
-    All containers read one site: a site in the box, without a variant, from the image; any other is written resolved
-    beside the compose file as SITE.site.json. What an operator sets are variables, listed in .env.example.
+    All containers read one site. A site in the box without a variant is in the image; any other is written, resolved,
+    beside the compose file as SITE.site.json. The operator's settings are variables, listed in .env.example.
 
     Examples:
         twinswarm compose fit_g2v

@@ -18,7 +18,7 @@ def dashboards(
         typer.Option(
             "--path",
             metavar="DIR",
-            help="That folder as Grafana sees it: its provisioning folder (GF_PATHS_PROVISIONING).",
+            help="The folder as Grafana sees it: its provisioning folder (GF_PATHS_PROVISIONING).",
             show_default="the folder of --out",
             rich_help_panel=_GRAFANA,
         ),
@@ -28,7 +28,7 @@ def dashboards(
         typer.Option(
             "--token-path",
             metavar="FILE",
-            help="Where Grafana finds a token that may read the buckets; the token itself is not written.",
+            help="File in which Grafana finds a token that may read the buckets; the token itself is not written.",
             rich_help_panel=_GRAFANA,
         ),
     ] = "/run/secrets/twinswarm/token",  # noqa: S107 - where it is, not what it is
@@ -38,7 +38,7 @@ def dashboards(
 ) -> None:
     """Write **Grafana's data source and dashboards** for a Grafana of your own. The stack's has them already.
 
-    Grafana reads the folder when it starts; the dashboards are found under twinswarm, and begin with Runs.
+    Grafana reads the folder when it starts. The dashboards are in its folder twinswarm; begin with Runs.
 
     Examples:
         twinswarm dashboards --out grafana --path /etc/grafana/provisioning --token-path /etc/grafana/influx-token

@@ -43,7 +43,8 @@ def up(
         typer.Option(
             "--attach",
             metavar="DEVICE",
-            help="A device that you run yourself: no twin is started for it, the run waits for it. Repeatable.",
+            help="A device or service that you run yourself: no twin is started for it, and the run waits for it. "
+            "Repeatable.",
             rich_help_panel="Broker",
         ),
     ] = None,
@@ -56,7 +57,8 @@ def up(
         bool,
         typer.Option(
             "--one-process",
-            help="All participants in this process, each with its own connection, instead of a process each.",
+            help="Run all participants in this process, each with its own connection, instead of one process per "
+            "participant.",
             rich_help_panel="Broker",
         ),
     ] = False,
@@ -69,11 +71,11 @@ def up(
 ) -> None:
     """Run a day as a swarm: **one process per device**, over MQTT.
 
-    Starts the broker, a twin for every charger, battery, inverter and meter, the network twin that is the PCC meter,
-    the EMS, the recorder, the forecast, the tariff and the clock; shows the day while it passes; prints cost,
-    savings, peak shaving, energy balance and messages; writes a report.
+    Starts the broker, a twin for every charger, battery, inverter and meter, the network twin with the PCC meter,
+    the EMS, the recorder, the forecast, the tariff and the clock. Shows the progress of the day. Prints cost, savings,
+    peak shaving, energy balance and messages, and writes a report.
 
-    Ctrl-C ends all of it; what was recorded by then is readable. Logs and checkpoints of the processes are in
+    Ctrl-C ends all of it; the history up to then can be read. Logs and checkpoints of the processes are in
     `runs/RUN`, beside the history.
 
     Examples:
@@ -81,10 +83,10 @@ def up(
         twinswarm up --case 3 --storage bess --report out
         twinswarm up --speed 60 --for 2h  two hours in two minutes
         twinswarm up --from 10:00 --for 2h
-        twinswarm up --scenario events.yaml  with a cloud, or a car that leaves early
-        twinswarm up --now --speed 1 --port 1883  a site to develop against, until Ctrl-C
+        twinswarm up --scenario events.yaml  scripted events: docs/scenario.md
+        twinswarm up --now --speed 1 --port 1883  until Ctrl-C
         twinswarm up --attach ev1 --broker mqtt://127.0.0.1:1883  with a charger of your own
-        twinswarm up --attach ems --port 1883  with an EMS of your own, see docs/own-ems.md
+        twinswarm up --attach ems --port 1883  with an EMS of your own
     """
     output = Output.to(json)
     parse_broker(broker)
@@ -139,7 +141,7 @@ def run(
 ) -> None:
     """Run the same day **in memory**: one process, no broker, the same numbers to the last bit.
 
-    For studies: seconds a day instead of half a minute.
+    For studies: a day takes seconds instead of half a minute.
 
     Examples:
         twinswarm run --case 1
@@ -233,11 +235,11 @@ def _prepare(history: Path, report: Path | None, *, wants_report: bool, embedded
 
 def _title(order: "Order", case: str | None, how: str) -> str:
     under = "" if case is None else f"case {case}, "
-    return f"{order.site.site}: {under}storage {order.storage}, reference {order.reference}, {how}"
+    return f"{order.site.site}: {under}storage {order.storage}, baseline {order.reference}, {how}"
 
 
 def _live_through(task: _Task, conduct: _Conduct) -> None:
-    """Conducts the run, shows it, and tells of its result."""
+    """Conducts the run, shows it, and reports its result."""
     from services.monitor.progress import View
     from twinswarm.cli.live import Show
     from twinswarm.cli.results import tell_result

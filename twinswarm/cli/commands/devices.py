@@ -1,4 +1,4 @@
-"""``devices``: who is on the broker?"""
+"""``devices``: the participants on a broker."""
 
 import logging
 import re
@@ -44,13 +44,13 @@ def devices(
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
 ) -> None:
-    """Show who is on a broker: **births, states, and how old the last message is**.
+    """Show the participants on a broker: **births, states, age of the last message**.
 
-    Listens, sends nothing. Ages are in the machine's seconds; of a message that the broker retained from before,
-    its stamp tells, which in lock-step is simulated time and says nothing: then the age is a dash.
+    It only listens; it publishes nothing. Ages are in seconds of the machine's clock. The age of a retained message
+    follows from its time stamp. In lock-step that is simulated time, so there the age is a dash.
 
     Examples:
-        twinswarm devices  of every site on the broker of a running `up`, else on mqtt://127.0.0.1:1883
+        twinswarm devices  all sites on the broker of a running `up`, else on mqtt://127.0.0.1:1883
         twinswarm devices --broker mqtts://broker:8883 --cafile ca.pem --site fit-g2v --wait 30
     """
     from broker.mqtt import MqttTransport
@@ -96,7 +96,15 @@ def _show(roster: "Roster", now: datetime, address: str, console: "Console") -> 
         return
     table = Table(title=f"On {address}", title_style="bold", title_justify="left")
     several = len({seen.site for seen in everybody}) > 1
-    heads = (("site",) if several else ()) + ("device", "kind", "state", "time", "nameplate", "last message", "boot")
+    heads = (("site",) if several else ()) + (
+        "device",
+        "kind",
+        "state",
+        "time modes",
+        "nameplate",
+        "last message",
+        "boot",
+    )
     for head in heads:
         table.add_column(head, overflow="fold")
     for seen in everybody:
@@ -104,7 +112,7 @@ def _show(roster: "Roster", now: datetime, address: str, console: "Console") -> 
         table.add_row(*((seen.site, *row) if several else row))
     console.print(table)
     if roster.rejected:
-        console.print(f"{roster.rejected} messages were not of the contract", style="yellow")
+        console.print(f"Messages that are not of the contract: {roster.rejected}", style="yellow")
 
 
 def _row(seen: "Seen", age_s: float | None) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ def init(
 ) -> None:
     """Write a **commented site** to start from: site.yaml and its profiles as CSV.
 
-    Nothing that is there is overwritten.
+    No existing file is overwritten.
 
     Examples:
         twinswarm init mysite
@@ -40,9 +40,9 @@ def resolve(
         str, typer.Option("--out", "-o", metavar="FILE", help="The resolved site. - is standard output.")
     ] = DASH,
 ) -> None:
-    """Write the **one site that all services of a run share**: a case, its storage, profiles inlined, as JSON.
+    """Write the **one site that all services of a run share**, as JSON: a case, its storage, profiles included.
 
-    Every service command takes it as `--site FILE`, so that none of them can be of another variant than the rest.
+    Every service command takes it as `--site FILE`, so all of them run the same variant of the site.
 
     Examples:
         twinswarm site resolve --case 3 --storage bess > site.json
@@ -63,10 +63,10 @@ def resolve(
 def schema(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; made if need be.")],
 ) -> None:
-    """Write the **JSON Schemas** of every message and of the site description, and the bus as AsyncAPI 3.
+    """Write the **JSON Schemas** of every message and of the site description, and all channels as AsyncAPI 3.
 
-    A device or a consumer in any language needs these and an MQTT client, nothing of this program. asyncapi.json says
-    besides which channels there are, and who sends and receives what.
+    A device or a consumer in any language needs these files and an MQTT client, nothing of this program.
+    asyncapi.json also lists the channels, with their senders and receivers.
 
     Examples:
         twinswarm schema schemas-json

@@ -19,10 +19,10 @@ def report(
     no_report: options.NoReportOption = False,
     json: options.JsonOption = None,
 ) -> None:
-    """Tell of a recorded run what `up` tells at its end: **tables, JSON and report**.
+    """Show the result of a recorded run, as `up` does at its end: **tables, JSON and report**.
 
-    The reference is replayed in memory from what was recorded: the same load, available PV and plug-in sessions. A
-    run that was cut off is compared as far as it goes. The history is only read.
+    The baseline is computed in memory from the record: the same load, available PV and charging sessions. A run that
+    was cut off is compared up to its last step. The history is only read.
 
     Examples:
         twinswarm report  the newest run
@@ -33,7 +33,7 @@ def report(
 
     output = Output.to(json)
     found = _run(history, run)
-    with busy(output.console, "living through the reference …"):
+    with busy(output.console, "computing the baseline …"):
         result = review(history, found, reference)
     folder = report or _beside(history) / found
     tell_result(result, history, None if no_report else folder, output)
@@ -43,7 +43,7 @@ def export(
     history: options.RecordedOption = options.HISTORY,
     run: options.RunOption = "latest",
     form: Annotated[
-        Literal["csv", "parquet"], typer.Option("--format", help="Of the files.", rich_help_panel="Results")
+        Literal["csv", "parquet"], typer.Option("--format", help="Format of the files.", rich_help_panel="Results")
     ] = "csv",
     out: Annotated[
         Path | None,
@@ -58,8 +58,8 @@ def export(
 ) -> None:
     """Write a recorded run as tables: **CSV or Parquet**, units in the column names.
 
-    devices: a row per time and device. site: a row per time. sessions: a row per stay of a vehicle.
-    setpoints: a row per message. messages: everything, contents as JSON. Times are UTC.
+    devices: a row per time and device. site: a row per time. sessions: a row per charging session.
+    setpoints: a row per message. messages: all messages, contents as JSON. Times are UTC.
 
     Examples:
         twinswarm export --out tables

@@ -37,7 +37,7 @@ TokenOption = Annotated[
     typer.Option(
         "--token-file",
         metavar="FILE",
-        help="Its first line is the token. There is no --token: command lines are public.",
+        help="File whose first line is the token. There is no --token: everybody can read command lines.",
         show_default="TWINSWARM_INFLUX_TOKEN_FILE, TWINSWARM_INFLUX_TOKEN",
         rich_help_panel=_INFLUX,
     ),
@@ -57,7 +57,8 @@ LOG = logging.getLogger(__name__)
 
 def forward(
     history: Annotated[
-        str, typer.Option("--history", metavar="sqlite:PATH", help="What the recorder writes.", rich_help_panel=_INFLUX)
+        str,
+        typer.Option("--history", metavar="sqlite:PATH", help="History file of the recorder.", rich_help_panel=_INFLUX),
     ] = options.HISTORY,
     influx: UrlOption = URL,
     org: OrgOption = ORG,
@@ -68,20 +69,20 @@ def forward(
         typer.Option(
             "--keep",
             metavar="DAYS",
-            help="Delete from the file what was forwarded and is older; never what was not.",
+            help="Delete messages from the file that are older and were forwarded; others are never deleted.",
             show_default="everything is kept",
             rich_help_panel=_INFLUX,
         ),
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="End as soon as everything is forwarded.", rich_help_panel=_INFLUX)
+        bool, typer.Option("--once", help="Exit as soon as everything is forwarded.", rich_help_panel=_INFLUX)
     ] = False,
     heartbeat: options.HeartbeatOption = None,
 ) -> None:
-    """Forward the history to **InfluxDB**: beside the recorder, whose file is the spool.
+    """Forward the history to **InfluxDB**, beside the recorder: the history file is the spool.
 
-    Starts and works while InfluxDB is away, and waits for the files of history and token. A point that the server
-    refuses goes to quarantine in the file, with the server's reason. Buckets are made by `init-history`.
+    It works while InfluxDB is away, and waits for the history file and the token file. A point that the server refuses
+    goes to quarantine in the history file, with the server's reason. `init-history` makes the buckets.
 
     Examples:
         twinswarm forward --history sqlite:site.sqlite --influx http://127.0.0.1:8086 --token-file token --keep 30
@@ -140,8 +141,8 @@ def init_history(
         typer.Option(
             "--retention",
             metavar="DAYS",
-            help="Of the live bucket, at least 2; 0: for ever, as quarter-hours and simulated runs are kept. Only when "
-            "it is given, that of a bucket that is there is changed; what is older is then deleted.",
+            help="Retention of the live bucket, at least 2; 0: for ever, as for quarter-hours and simulated runs. An "
+            "existing bucket is changed only if this option is given; older data are then deleted.",
             show_default="90 when the bucket is made",
             rich_help_panel=_INFLUX,
         ),
@@ -151,8 +152,8 @@ def init_history(
         typer.Option(
             "--write-token",
             metavar="FILE[:UID]",
-            help="Keep a token that writes and reads these buckets and may do nothing else in this file, readable by "
-            "the account UID alone: made when there is none that works. Repeatable.",
+            help="File for a token that may write and read these buckets and nothing else; only the account UID can "
+            "read the file. The token is made if there is none that works. Repeatable.",
             rich_help_panel=_INFLUX,
         ),
     ] = None,
@@ -161,7 +162,7 @@ def init_history(
         typer.Option(
             "--read-token",
             metavar="FILE[:UID]",
-            help="The same for a token that only reads them. Repeatable.",
+            help="The same for a token that may only read them. Repeatable.",
             rich_help_panel=_INFLUX,
         ),
     ] = None,
@@ -170,23 +171,27 @@ def init_history(
         typer.Option(
             "--set-up",
             metavar="FILE",
-            help="A file with a password: an InfluxDB that was never set up gets the user admin with it, the "
-            "organisation, the bucket, and the token of --token-file as one that may do everything.",
+            help="File with a password, to set up a new InfluxDB: it gets the user admin with this password, the "
+            "organisation, the bucket, and the token of --token-file with all rights.",
             rich_help_panel=_INFLUX,
         ),
     ] = None,
     wait: Annotated[
         float,
         typer.Option(
-            "--wait", metavar="SECONDS", min=0.0, help="For InfluxDB to answer, at most.", rich_help_panel=_INFLUX
+            "--wait",
+            metavar="SECONDS",
+            min=0.0,
+            help="Most time to wait for InfluxDB to answer.",
+            rich_help_panel=_INFLUX,
         ),
     ] = 60.0,
 ) -> None:
-    """Make InfluxDB's **buckets** and the task that makes quarter-hours. Once or again: nothing is lost by it.
+    """Make InfluxDB's **buckets** and the task that makes quarter-hours. It may be repeated: nothing is lost.
 
-    With --write-token and --read-token also tokens that may do no more than is needed; that takes a token which may
-    manage tokens, such as the one that InfluxDB was set up with. With --set-up it sets it up, too: password and token
-    stay in their files, and are in no list of processes.
+    With --write-token and --read-token it also makes tokens with the least rights that are needed; for that the token
+    of --token-file must have the right to manage tokens. With --set-up it sets up a new InfluxDB first. Password and
+    tokens stay in their files and appear in no list of processes.
 
     Examples:
         twinswarm init-history --influx http://127.0.0.1:8086 --org twinswarm --retention 90 --token-file token
@@ -222,13 +227,13 @@ def init_history(
 
 
 def downsample(
-    start: Annotated[str, typer.Option("--from", metavar="TIME", help="2024-05-17 or with a time, UTC.")],
-    stop: Annotated[str, typer.Option("--to", metavar="TIME", help="Not included.")],
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="Begin, UTC: 2024-05-17, or with a time.")],
+    stop: Annotated[str, typer.Option("--to", metavar="TIME", help="End, UTC, not included.")],
     influx: UrlOption = URL,
     org: OrgOption = ORG,
     bucket: BucketOption = BUCKET,
     token_file: TokenOption = None,
-    live: Annotated[bool, typer.Option("--live", help="Of the live bucket, not of the simulated runs.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Use the live bucket instead of the simulated runs.")] = False,
 ) -> None:
     """Make **quarter-hours** of simulated runs in InfluxDB: means and energies. The live bucket has a task for it.
 

@@ -22,27 +22,29 @@ def limit(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site description: a file, or a site in the box.")],
     import_: Annotated[
         str | None,
-        typer.Option("--import", metavar="POWER", help="Most power that may be drawn: 20kW.", rich_help_panel=_LIMIT),
+        typer.Option(
+            "--import", metavar="POWER", help="Most power that may be imported: 20kW.", rich_help_panel=_LIMIT
+        ),
     ] = None,
     export: Annotated[
         str | None,
-        typer.Option("--export", metavar="POWER", help="Most power that may be fed in: 0kW.", rich_help_panel=_LIMIT),
+        typer.Option("--export", metavar="POWER", help="Most power that may be exported: 0kW.", rich_help_panel=_LIMIT),
     ] = None,
     group: Annotated[
         str | None,
         typer.Option(
             "--group",
             metavar="NAME",
-            help="A named group of ems.cable_limits.",
+            help="A named group of ems.cable_limits, limited in place of the PCC.",
             show_default="the PCC",
             rich_help_panel=_LIMIT,
         ),
     ] = None,
     source: Annotated[
-        str, typer.Option("--source", metavar="TEXT", help="Who demands it.", rich_help_panel=_LIMIT)
+        str, typer.Option("--source", metavar="TEXT", help="Name of whoever demands the limit.", rich_help_panel=_LIMIT)
     ] = "operator, by hand",
     clear: Annotated[
-        bool, typer.Option("--clear", help="Take back the limit of this sender, and end.", rich_help_panel=_LIMIT)
+        bool, typer.Option("--clear", help="Withdraw the limit of this sender, and exit.", rich_help_panel=_LIMIT)
     ] = False,
     length: Annotated[
         str | None,
@@ -50,7 +52,7 @@ def limit(
             "--for",
             metavar="DURATION",
             help="How long it is valid: 90min, 1h, 2d.",
-            show_default="until it is taken back",
+            show_default="until it is withdrawn",
             rich_help_panel=_TIME,
         ),
     ] = None,
@@ -59,7 +61,7 @@ def limit(
         typer.Option(
             "--from",
             metavar="TIME",
-            help="When it begins, in the time of the run: 2024-05-17T10:00+02:00.",
+            help="Begin, in the time of the run: 2024-05-17T10:00+02:00.",
             show_default="at once",
             rich_help_panel=_TIME,
         ),
@@ -69,7 +71,7 @@ def limit(
         typer.Option(
             "--beat",
             metavar="SECONDS",
-            help="Period of the heartbeat; 0: none, so that the limit holds when this command is gone.",
+            help="Period of the heartbeat. 0: no heartbeat; the limit then holds after this command has ended.",
             rich_help_panel=_TIME,
         ),
     ] = 60.0,
@@ -78,8 +80,8 @@ def limit(
         typer.Option(
             "--failsafe-import",
             metavar="POWER",
-            help="In place of --import after two periods without a heartbeat.",
-            show_default="--import holds on",
+            help="Limit in place of --import after two periods without a heartbeat.",
+            show_default="--import stays in force",
             rich_help_panel=_LIMIT,
         ),
     ] = None,
@@ -88,8 +90,8 @@ def limit(
         typer.Option(
             "--failsafe-export",
             metavar="POWER",
-            help="As --failsafe-import, of --export.",
-            show_default="--export holds on",
+            help="Limit in place of --export after two periods without a heartbeat.",
+            show_default="--export stays in force",
             rich_help_panel=_LIMIT,
         ),
     ] = None,
@@ -104,11 +106,12 @@ def limit(
     password_file: options.PasswordFileOption = None,
     heartbeat: options.HeartbeatOption = None,
 ) -> None:
-    """Set a **limit from outside** on a running site: the most that may be imported, exported, or drawn by a group.
+    """Set a **limit from outside** on a running site: the most power that may be imported or exported.
 
-    It stands in for a grid operator's control box, an OpenADR client or a relay. The EMS keeps to it from its next plan
-    on; so does the fallback of the devices. The command repeats the limit as its heartbeat and ends with the limit. If
-    it is stopped before, the limit stays, and after two periods the failsafe holds.
+    The command takes the part of a grid operator's control box, an OpenADR client or a relay. The EMS keeps to the
+    limit from its next plan on, and so do devices on their fallback. The command repeats the limit as a heartbeat, and
+    exits when the limit ends. If it is stopped earlier, the limit stays, and after two periods the failsafe holds.
+    With --group the limit is for a named group of devices instead of the PCC.
 
     Examples:
         twinswarm limit fit_g2v --import 20kW --for 1h --source "grid operator"

@@ -61,15 +61,15 @@ def set_point(
     ] = "15min",
     force: Annotated[
         bool,
-        typer.Option("--force", help="Although an EMS leads: it holds until that EMS's next set-point."),
+        typer.Option("--force", help="Send it although an EMS leads. It holds until that EMS's next set-point."),
     ] = False,
     epoch: Annotated[
         int | None,
         typer.Option(
             "--epoch",
             metavar="NUMBER",
-            help="Who leads: a device refuses an epoch below the highest that it has seen. A higher one than the "
-            "EMS's makes the device refuse the EMS from then on.",
+            help="Epoch of the set-point: a device refuses one below the highest that it has seen. With an epoch above "
+            "the EMS's, the device refuses the EMS from then on.",
             show_default="the highest of the run's plans and set-points",
         ),
     ] = None,
@@ -91,11 +91,11 @@ def set_point(
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
 ) -> None:
-    """Send **one set-point by hand**, and show what the device makes of it.
+    """Send **one set-point by hand**, and show the device's answer.
 
-    It needs a run in wall time (`--speed`, or real devices). While an EMS in mode `control` leads it is refused: that
-    EMS sends every device a set-point each quarter-hour, and the newest of the highest epoch counts. On a broker with
-    an access list only the EMS may write set-points: its certificate or password is needed.
+    It needs a run in wall time (`--speed`, or real devices). While an EMS in mode `control` leads, this command
+    refuses: that EMS sends every device a set-point each settlement period, and the newest of the highest epoch
+    counts. On a broker with an access list only the EMS may write set-points: its certificate or password is needed.
 
     Examples:
         twinswarm set ev1 5kW --for 15min

@@ -20,14 +20,14 @@ CheckpointsOption = Annotated[
     typer.Option(
         "--checkpoints",
         metavar="DIR",
-        help="Folder of its checkpoint, from which it goes on after a restart in the middle of a run.",
+        help="Folder of its checkpoint, with which it continues after a restart in the middle of a run.",
         show_default="none: a restart begins a new life",
         rich_help_panel="Results",
     ),
 ]
 OnceOption = Annotated[
     bool,
-    typer.Option("--once", help="End with the session that it took part in.", rich_help_panel="Time"),
+    typer.Option("--once", help="End with the run that it took part in.", rich_help_panel="Time"),
 ]
 
 
@@ -46,8 +46,8 @@ def twin(
 ) -> None:
     """Run the twin of **one device**: charger, battery, PV inverter or meter.
 
-    It shows itself on the broker, publishes telemetry and obeys set-points, in the time of whatever session the
-    clock opens. The site has to be the one of the clock's run.
+    It publishes its birth and telemetry and obeys set-points, in the time of the run that the clock opens. The site has
+    to be that of the clock's run.
 
     Examples:
         twinswarm twin ev1 --site fit_g2v --broker mqtt://127.0.0.1:1883 --checkpoints state
@@ -61,7 +61,7 @@ def twin(
     _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
 
 
-def _service(device: str, told: str, example: str) -> Callable[..., None]:
+def _service(device: str, summary: str, example: str) -> Callable[..., None]:
     """The command of a participant that needs nothing but the site and the broker."""
 
     def serve(
@@ -80,7 +80,7 @@ def _service(device: str, told: str, example: str) -> Callable[..., None]:
         connection = options.connection(broker, cafile, cert, key, username, password_file)
         _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
 
-    serve.__doc__ = f"{told}\n\nExamples:\n    {example}"
+    serve.__doc__ = f"{summary}\n\nExamples:\n    {example}"
     return serve
 
 
@@ -90,8 +90,8 @@ def ems(
         EmsMode | None,
         typer.Option(
             "--mode",
-            help="control: sends set-points. observe: plans, commands nobody. hold: does neither, so that "
-            "devices follow their fallback.",
+            help="control: plans and sends set-points. observe: plans only. hold: does neither, so devices follow "
+            "their fallback.",
             show_default="the site's",
             rich_help_panel="Site",
         ),
@@ -101,7 +101,7 @@ def ems(
         typer.Option(
             "--algorithm",
             metavar="FILE.py:FUNCTION",
-            help="A function of your own in the place of the optimiser: docs/own-ems.md.",
+            help="A function of your own in place of the optimiser, see docs/own-ems.md.",
             show_default="the optimiser",
             rich_help_panel="Site",
         ),
@@ -138,12 +138,12 @@ def ems(
 
 network = _service(
     NETWORK,
-    "Run the **network twin**: solves the network, measures PCC power, losses and voltages.",
+    "Run the **network twin**: solves the network, publishes PCC power, losses and voltages.",
     "twinswarm network --site fit_g2v --broker mqtt://127.0.0.1:1883",
 )
 forecast = _service(
     "forecast",
-    "Run the **forecast**: load, PV and expected sessions as retained series.",
+    "Run the **forecast**: load, PV and expected charging sessions as retained series.",
     "twinswarm forecast --site fit_g2v --broker mqtt://127.0.0.1:1883",
 )
 tariff = _service(
@@ -160,7 +160,7 @@ def recorder(
         typer.Option(
             "--disk-low",
             metavar="GIB",
-            help="Raise the alarm disk_low while less is free on the history's disk. Not in lock-step.",
+            help="Raise the alarm disk_low while less than this is free on the disk of the history. Not in lock-step.",
             rich_help_panel="Results",
         ),
     ] = 1.0,
@@ -175,7 +175,7 @@ def recorder(
     password_file: options.PasswordFileOption = None,
     heartbeat: options.HeartbeatOption = None,
 ) -> None:
-    """Run the **recorder**: everything on the topics goes to disk, then it is acknowledged.
+    """Run the **recorder**: writes every message to disk, then acknowledges it.
 
     Examples:
         twinswarm recorder --history sqlite:site.sqlite --broker mqtt://127.0.0.1:1883
@@ -206,8 +206,8 @@ def clock(
         bool,
         typer.Option(
             "--live",
-            help="Real devices: a session in wall time without an end. An open one is gone on with, and when this "
-            "process is stopped it stays open.",
+            help="Real devices: a run in wall time without an end. An open run is continued; when this process is "
+            "stopped, the run stays open.",
             rich_help_panel="Time",
         ),
     ] = False,
@@ -215,7 +215,8 @@ def clock(
         bool,
         typer.Option(
             "--stay",
-            help="Live on after the end until stopped: for supervisors, which else would begin the run again.",
+            help="Do not exit after the end of the run, until stopped: for supervisors that would otherwise start the "
+            "run again.",
             rich_help_panel="Time",
         ),
     ] = False,
@@ -228,12 +229,12 @@ def clock(
     password_file: options.PasswordFileOption = None,
     heartbeat: options.HeartbeatOption = None,
 ) -> None:
-    """Run the **clock**: opens a session, carries it to its end, ends with it.
+    """Run the **clock**: opens a run, carries it to its end, and exits.
 
-    In lock-step it waits for every device and service of the site, then ticks. It refuses a site that lives: whose
-    session is open, or on which a device is online that is not the site's or does not follow this time. With
-    --checkpoints a clock that was stopped or killed goes on with its run when the same command is started again;
-    after the run's end the command begins a new one.
+    In lock-step it waits for every device and service of the site, then ticks. It refuses a site that is in use: a run
+    is open, or a device is online that does not belong to the site or does not follow this time. With --checkpoints a
+    clock that was stopped or killed continues its run when the same command is started again; after the end of the run
+    the command begins a new one.
 
     Examples:
         twinswarm clock --site fit_g2v --for 24h --broker mqtt://127.0.0.1:1883
@@ -251,7 +252,7 @@ def clock(
         options.refuse_beside("--live", {"--date": date, "--for": length, "--now": from_now or None})
         if speed != options.LOCKSTEP:
             raise InputError.one(
-                "--speed", "cannot stand beside --live: real devices live in real time", speed, code=Code.CONFLICT
+                "--speed", "cannot stand beside --live: real devices follow real time", speed, code=Code.CONFLICT
             )
     factor = 1.0 if live else options.parse_speed(speed)
     if from_now:
@@ -289,7 +290,7 @@ def _serve(site: Site, device: str, connection: Connection, checkpoints: Path | 
 
 
 def _log(device: str, site: Site, connection: Connection) -> None:
-    """A service tells of its work on standard error, times in UTC."""
+    """A service logs to standard error, times in UTC."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.Formatter.converter = time.gmtime
     for ours in ("twinswarm", "broker", "services", "twin_devices"):

@@ -15,7 +15,7 @@ def plan(
         typer.Option(
             "--at",
             metavar="HH:MM",
-            help="Local time of the plan, the beginning of a step.",
+            help="Local time of the plan; it must be the beginning of a step.",
             rich_help_panel="Time",
         ),
     ] = "00:00",
@@ -28,9 +28,9 @@ def plan(
 ) -> None:
     """Optimise a site **once**, and show the plan: objective, every power and SOC, shortfalls.
 
-    A plan needs measurements. So the site lives through its day in memory from local midnight, as `run` does but
-    unrecorded, and what the EMS plans at `--at` is shown. Powers in kW, positive when drawn from the
-    building's bus; the PCC positive on import; SOC at the end of each step.
+    A plan needs measurements. So the day is run in memory from local midnight, as with `run` but without a record, and
+    the plan that the EMS makes at `--at` is shown. Powers are in kW, positive when drawn from the building's bus; at
+    the PCC positive on import. SOC is at the end of each step.
 
     Examples:
         twinswarm plan  the whole day, seen from midnight
@@ -46,7 +46,7 @@ def plan(
     course = options.course(chosen.site, date, None)
     moment = local_instant(at, day_start(course.t0, chosen.site.zone), chosen.site, where="--at")
     console = output.console
-    with busy(console, f"living through the day until {at} …"):
+    with busy(console, f"running the day until {at} …"):
         found = plan_at(chosen.taking_part, course, moment)
     output.write(plan_json(found, chosen.taking_part))
     tell_plan(found, chosen.taking_part, console)

@@ -28,7 +28,7 @@ RELOAD = (
     "connected; otherwise restart the broker, or the recorder loses what it misses"
 )
 
-DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="Its name, such as ev1.")]
+DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="Name of the device, such as ev1.")]
 FolderOption = Annotated[
     Path,
     typer.Option("--dir", metavar="DIR", help="The folder that `provision SITE --out` made.", envvar=FOLDER_VARIABLE),
@@ -39,7 +39,7 @@ BrokerNameOption = Annotated[
         "--broker-name",
         metavar="HOST",
         help="Host name or address by which clients reach the broker, besides localhost, 127.0.0.1 and mosquitto. "
-        "Repeatable; several may stand in one, with commas between. Those of an earlier run are kept.",
+        "Repeatable; several names may be separated by commas. Names of an earlier call are kept.",
         envvar=NAMES_VARIABLE,
     ),
 ]
@@ -49,9 +49,9 @@ PidOption = Annotated[
         "--pid",
         metavar="PID",
         min=1,
-        help="Mosquitto's process on this machine: it is told to read its files anew (SIGHUP). Only while the recorder "
-        "is connected: one that is away loses what it misses after that. Otherwise restart the broker instead.",
-        show_default="you tell it",
+        help="Mosquitto's process on this machine: it receives SIGHUP and reads its files again. Use it only while "
+        "the recorder is connected: a recorder that is away loses messages after that. Otherwise restart the broker.",
+        show_default="you send SIGHUP",
     ),
 ]
 KindChoice = Literal[
@@ -90,19 +90,23 @@ def site(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Folder for all of it; made if need be, then kept up to date.",
+            help="Folder for all files; made if it does not exist, then kept up to date.",
             envvar=FOLDER_VARIABLE,
         ),
     ] = OUT,
     broker_name: BrokerNameOption = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Where the broker listens, with TLS.")] = 8883,
-    bind: Annotated[str, typer.Option("--bind", metavar="ADDRESS", help="On which of its addresses.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65_535, help="Port on which the broker listens, with TLS.")
+    ] = 8883,
+    bind: Annotated[
+        str, typer.Option("--bind", metavar="ADDRESS", help="Address on which the broker listens.")
+    ] = "127.0.0.1",
     config_dir: Annotated[
         str | None,
         typer.Option(
             "--config-dir",
             metavar="DIR",
-            help="Where Mosquitto sees the folder broker/, if that is in a container.",
+            help="Path of the folder broker/ as Mosquitto sees it, if it runs in a container.",
             show_default="DIR/broker",
         ),
     ] = None,
@@ -111,7 +115,7 @@ def site(
         typer.Option(
             "--data-dir",
             metavar="DIR",
-            help="Where Mosquitto keeps retained and queued messages.",
+            help="Folder in which Mosquitto keeps retained and queued messages.",
             show_default="DIR/broker/data",
         ),
     ] = None,
@@ -127,9 +131,9 @@ def site(
 ) -> None:
     """Make a **site's certificates, access list and mosquitto.conf**.
 
-    An authority, a certificate for the broker and for every device and service of the site, who may write and read
-    what, and a configuration of Mosquitto that lets nobody in without them. Keys are readable by you alone. A second
-    run changes nothing; after a change of the site it makes what lacks. The word `site` may be left out.
+    It makes an authority, a certificate for the broker and for every device and service of the site, the access list,
+    and a configuration of Mosquitto that admits nobody without a certificate. Only you can read the keys. A second call
+    changes nothing; after a change of the site it makes what is missing. The word `site` may be left out.
 
     Examples:
         twinswarm provision fit_g2v --out provisioned
@@ -211,14 +215,17 @@ def add(
     device: DeviceArgument,
     kind: Annotated[
         KindChoice,
-        typer.Option("--kind", help="What it is; from this follows what it may write and read. observer: reads all."),
+        typer.Option(
+            "--kind",
+            help="Kind of the device; its rights follow from it. observer: may read everything, write nothing.",
+        ),
     ],
     folder: FolderOption = OUT,
     pid: PidOption = None,
 ) -> None:
     """Make a certificate for **one more device**, or a new one for one that was revoked.
 
-    Nobody else's files change, save the access list, which a running Mosquitto reads anew on SIGHUP.
+    No other file changes but the access list, which a running Mosquitto reads again on SIGHUP.
 
     Examples:
         twinswarm provision add ev9 --kind charger
@@ -230,7 +237,7 @@ def add(
     _check_process(pid)
     changes = add_client(folder.absolute(), device, None if kind == "observer" else Kind(kind), utc_now())
     _tell(changes, folder, f"{device} has its certificate already; nothing was changed")
-    # Also when nothing was changed: an earlier run may have been told of no process, or of one that was gone.
+    # Also when nothing was changed: an earlier call may have had no process, or one that was gone.
     if not _hang_up(pid) and changes.written:
         typer.echo(f"a running broker has to read its access list anew: {RELOAD}")
 
@@ -243,19 +250,19 @@ def revoke(
         typer.Option(
             "--broker",
             metavar="URL",
-            help="mqtts://host:port of the running broker: the device's open session is ended there.",
-            show_default="no session is ended",
+            help="mqtts://host:port of the running broker: the device's open connection is ended there.",
+            show_default="no connection is ended",
         ),
     ] = None,
     pid: PidOption = None,
     wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", min=0.0, help="For the broker to read its files anew.")
+        float, typer.Option("--wait", metavar="SECONDS", min=0.0, help="Time for the broker to read its files again.")
     ] = RELOAD_WAIT_S,
 ) -> None:
-    """Take **one device's** certificates and rights away, and end its session.
+    """Revoke **one device's** certificates and rights, and end its connection.
 
-    Its certificates go on the list of the revoked, its rights and its key are deleted. A running Mosquitto reads both
-    on SIGHUP; the command waits for that, takes the device's open session over, and declares the device offline.
+    Its certificates go on the list of the revoked; its rights and its key are deleted. A running Mosquitto reads both
+    files on SIGHUP. The command waits for that, ends the device's open connection, and reports the device offline.
 
     Examples:
         twinswarm provision revoke ev9 --broker mqtts://localhost:8883 --pid 4711

@@ -1,4 +1,4 @@
-"""``savings``: what each local day of a run cost and saved; told once, or followed and written to InfluxDB."""
+"""``savings``: cost and savings of each local day of a run; shown once, or followed and written to InfluxDB."""
 
 import logging
 import sys
@@ -37,8 +37,8 @@ def savings(
         typer.Option(
             "--run",
             metavar="ID|latest",
-            help="Whose days.",
-            show_default="the live session, else the run of these days",
+            help="Run whose days are shown.",
+            show_default="the live run, else the run of these days",
             rich_help_panel=_DAYS,
         ),
     ] = None,
@@ -53,17 +53,18 @@ def savings(
     reference: options.ReferenceOption = Reference.SMART,
     json: options.JsonOption = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Also write the days to InfluxDB, from where Grafana plots them.")
+        bool, typer.Option("--write", help="Also write the days to InfluxDB, where Grafana reads them.")
     ] = False,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Stay, and settle and write every day once it is over, of all runs.")
+        bool,
+        typer.Option("--follow", help="Run as a service: settle and write every day of all runs once it has ended."),
     ] = False,
     influx: Annotated[
         str | None,
         typer.Option(
             "--influx",
             metavar="URL",
-            help="Server that is written to.",
+            help="Server to write to.",
             show_default=f"the history's, else {there.URL}",
             rich_help_panel=_KEEP,
         ),
@@ -87,16 +88,15 @@ def savings(
     token_file: there.TokenOption = None,
     heartbeat: options.HeartbeatOption = None,
 ) -> None:
-    """Tell what **each local day** cost and saved: a table of days with their sum.
+    """Show cost and savings of **each local day**: a table of days with their sum.
 
     Days are those of the site's time zone; a part of a day is marked with its hours. Days that cannot be settled are
-    named, and the exit code is 1. Each day's reference is replayed
-    in memory from what was recorded, with the vehicles that were plugged at midnight as they came. Of a long run only
-    the days asked for are read.
+    named, and the exit code is 1. The baseline of each day is computed in memory from the record; vehicles that were
+    plugged at midnight begin with their arrival. Only the days asked for are read, also from a long run.
 
     Examples:
-        twinswarm savings --from 2024-05-17 --to 2024-05-19  of the only run of these days
-        twinswarm savings --history influxdb://127.0.0.1:8086/twinswarm/twinswarm --from 2026-11-01 --json nov.json
+        twinswarm savings --from 2024-05-17 --to 2024-05-19
+        twinswarm savings --history influxdb://127.0.0.1:8086/twinswarm/twinswarm --json days.json
         twinswarm savings --history influxdb://127.0.0.1:8086/twinswarm/twinswarm --follow  as a service
     """
     from services.history.sqlite import open_history
@@ -111,14 +111,14 @@ def savings(
         raise InputError.one("--to", "is not to be before --from", last, code=Code.RANGE)
     results = _results(history, influx, org, bucket, token_file) if write else None
     if results is not None:
-        results.server().close()  # a token that is missing is told before the work
+        results.server().close()  # a missing token is reported before the work
     output = Output.to(json)
     with closing(open_history(checked(history))) as opened:
         info = opened.latest() if run == "latest" else run_of(opened, run, begin, end)
         site = opened.site(info.run)
         days: list[DayResult] = []
         failures: list[tuple[LocalDay, TwinswarmError]] = []
-        with busy(output.console, "living through the references …"):
+        with busy(output.console, "computing the baselines …"):
             for day in local_days(info, site.zone, begin, end):
                 try:
                     days.append(settle_day(opened, info.run, day, reference))
@@ -203,7 +203,7 @@ def _follow(history: str, results: "InfluxAddress", reference: Reference, heartb
 def _results(
     history: str, influx: str | None, org: str | None, bucket: str | None, token_file: Path | None
 ) -> "InfluxAddress":
-    """Where to write: as told, else where the history is."""
+    """Address to write to: as given, else that of the history."""
     from services.history.influx import InfluxAddress
     from services.history.sqlite import is_influx
     from services.influx.forward import SIMULATED

@@ -28,7 +28,7 @@ def study(
             "--site",
             metavar="FILE|NAME",
             help="A site with cases.",
-            show_default="the fitted one of the reference: fit_g2v, fit_none or fit_uncontrolled",
+            show_default="the site fitted to the baseline: fit_g2v, fit_none or fit_uncontrolled",
             rich_help_panel="Site",
         ),
     ] = None,
@@ -48,8 +48,8 @@ def study(
         bool,
         typer.Option(
             "--robustness/--no-robustness",
-            help="What becomes of the table without load noise and with ten other measured loads (deterministic "
-            "seeds), eleven times as many days.",
+            help="Also compute the table without load noise and with ten other measured loads (deterministic seeds): "
+            "eleven times as many days.",
             rich_help_panel="More",
         ),
     ] = True,
@@ -57,7 +57,7 @@ def study(
         bool,
         typer.Option(
             "--sensitivities",
-            help="Also over cloud length, dead time, BESS size, number of cars and forecast error.",
+            help="Also vary cloud length, dead time, BESS size, number of cars and forecast error.",
             rich_help_panel="More",
         ),
     ] = False,
@@ -67,24 +67,23 @@ def study(
             "--processes",
             min=1,
             max=256,
-            help="Days that run at once.",
+            help="Days that run in parallel.",
             show_default="one per core",
             rich_help_panel="More",
         ),
     ] = None,
 ) -> None:
-    """Reproduce the **published study**: six cases, each as reference, with BESS, with V2G and with both.
+    """Reproduce the **published study**: six cases, each as baseline, with BESS, with V2G and with both.
 
-    Every day is lived through by the same twins, network and EMS as with `run`, to the last bit. Prints the table
-    beside the published one, the peak-shaving factors, what becomes of them with other loads, and what of all this is
-    fitted or not known.
+    Every day is run by the same twins, network and EMS as with `run`, to the last bit. Prints the table beside the
+    published one, the peak-shaving factors, both again with other loads, and which numbers are fitted or not known.
 
     Examples:
         twinswarm study
-        twinswarm study --no-robustness               the table alone, in seconds
+        twinswarm study --no-robustness               only the table, in seconds
         twinswarm study --cases 6 --json result.json
         twinswarm study --reference no-cars --out out
-        twinswarm study --sensitivities               all that is to be known of the fit, in some minutes
+        twinswarm study --sensitivities               everything about the fit, in some minutes
     """
     from twinswarm.extras import require
 
@@ -122,31 +121,35 @@ def calibrate(
         typer.Option(
             "--target",
             metavar="FILE",
-            help="TOML: the reference, the scales, and the parameters with their bounds. "
-            "That of the fitted site is twinswarm/study/calibration/smart.toml, its start the prototype beside it.",
+            help="TOML: the baseline (reference), the scales, and the parameters with their bounds. The fitted site's "
+            "is twinswarm/study/calibration/smart.toml; it started from the prototype beside that file.",
         ),
     ],
     state: Annotated[
         Path | None,
         typer.Option(
-            "--state", metavar="FILE", help="Keeps every point: the same command goes on where it was stopped."
+            "--state",
+            metavar="FILE",
+            help="File that keeps every point, so that the same command continues where it was stopped.",
         ),
     ] = None,
-    points: Annotated[int, typer.Option("--points", min=1, help="At most; those of the state included.")] = 400,
-    processes: Annotated[int, typer.Option("--processes", min=1, max=256, help="Days that run at once.")] = 1,
+    points: Annotated[
+        int, typer.Option("--points", min=1, help="Most points to compute, those in --state included.")
+    ] = 400,
+    processes: Annotated[int, typer.Option("--processes", min=1, max=256, help="Days that run in parallel.")] = 1,
     write: Annotated[
         Path | None,
         typer.Option(
-            "--write", metavar="FILE", help="Writes the fitted site as resolved JSON.", rich_help_panel="Results"
+            "--write", metavar="FILE", help="Write the fitted site as resolved JSON.", rich_help_panel="Results"
         ),
     ] = None,
     json: options.JsonOption = None,
 ) -> None:
-    """Fit a site to the published table: bounded least squares **on the loop itself**.
+    """Fit a site to the published table: bounded least squares **on whole simulated days**.
 
-    Every point is all days of the study with twins, network and EMS. First by differences, then by a search over all
-    points looked at, for the peak-shaving factors, which move in steps. Tells the residuals, the parameters at their
-    bounds, and the combinations of parameters that the table cannot tell.
+    For every point all days of the study are run, with twins, network and EMS. First a search by differences, then one
+    over all known points, for the peak-shaving factors, which move in steps. Prints the residuals, the parameters at
+    their bounds, and the combinations of parameters that the table cannot identify.
 
     Examples:
         twinswarm calibrate fit_g2v --target target.toml --state calibration.json
@@ -201,7 +204,7 @@ def _make(folder: Path) -> None:
 
 @contextmanager
 def _progress(console: "Console", what: str) -> Iterator[tuple[Callable[[int], None], Callable[[object], None]]]:
-    """A bar of days: to be told how many there are, and of each that is over."""
+    """A progress bar of days: functions for their number, and for each that has ended."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
