@@ -7,6 +7,8 @@ with its unit in ``attrs["units"]``; not a number where nothing was told:
 - per (time, device): ``power_kw`` just after the instant, ``energy_import_kwh``, ``energy_export_kwh`` (registers),
   ``soc_frac`` (BESS, plugged vehicle), ``available_kw`` (PV), ``plugged``, ``setpoint_kw`` and ``setpoint_limit_kw``
   (in force after the instant)
+- per (time, device), on sites with a heat pump: ``heat_kw``, ``cop``, ``temp_outdoor_c``, ``heat_demand_kw``,
+  ``heat_kwh``, ``heat_served_kwh``, ``heat_unserved_kwh``
 - per (time): ``pcc_kw``, ``pcc_import_kwh``, ``pcc_export_kwh``, ``losses_kw``, ``losses_kwh``,
   ``purchase_price_eur_per_kwh``, ``sale_price_eur_per_kwh``
 - per (interval, device): ``mean_power_kw``; per (interval): ``mean_pcc_kw``, by register differences
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from schemas.capabilities import Group
 from schemas.messages import (
     ChargerTelemetry,
     NetworkTelemetry,
@@ -36,6 +39,16 @@ if TYPE_CHECKING:
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 _NAN = float("nan")
+_HEAT = {
+    "heat_kw": "kW",
+    "cop": "1",
+    "temp_outdoor_c": "degC",
+    "heat_demand_kw": "kW",
+    "heat_kwh": "kWh",
+    "heat_served_kwh": "kWh",
+    "heat_unserved_kwh": "kWh",
+}
+"""Fields of heat pumps' telemetry, with their units."""
 
 
 def dataset_of(history: "History", run: str) -> xr.Dataset:
@@ -66,6 +79,7 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
     nodes = sorted({node for body in at_network if body for node in body.voltages_pu})
     elements = sorted({element for body in at_network if body for element in body.loadings_frac})
     both, one = ("time", "device"), ("time",)
+    heat = _HEAT if any(track.group is Group.HEAT for track in devices) else {}
     purchase, sale = Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE
     return xr.Dataset(
         {
@@ -77,6 +91,7 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
             "available_kw": (both, per_device(_available), {"units": "kW"}),
             "setpoint_kw": (both, setpoints(lambda body: body.power_kw), {"units": "kW"}),
             "setpoint_limit_kw": (both, setpoints(lambda body: body.limit_kw), {"units": "kW"}),
+            **{name: (both, per_device(_told(name)), {"units": units}) for name, units in heat.items()},
             "pcc_kw": (one, per_time(lambda body: body.power_kw), {"units": "kW"}),
             "pcc_import_kwh": (one, per_time(lambda body: body.energy_import_kwh), {"units": "kWh"}),
             "pcc_export_kwh": (one, per_time(lambda body: body.energy_export_kwh), {"units": "kWh"}),
@@ -119,6 +134,11 @@ def dataset_of(history: "History", run: str) -> xr.Dataset:
 
 def _plugged(body: Telemetry) -> float | None:
     return float(body.plugged is not None) if isinstance(body, ChargerTelemetry) else None
+
+
+def _told(name: str) -> Callable[[Telemetry], float | None]:
+    """A field that only some kinds have."""
+    return lambda body: getattr(body, name, None)
 
 
 def _available(body: Telemetry) -> float | None:

@@ -45,6 +45,7 @@ def test_a_cold_snap_is_named_in_the_plan_before_it_is_felt(tmp_path: Path) -> N
     with closing(SqliteHistory(order.history)) as history:
         plans = [received.body for received in history.messages(result.run, Channel.PLAN)]
         track = history.tracks(result.run)["heatpump"]
+        data = history.dataset(result.run)
     first = plans[0]
     assert isinstance(first, Plan)
     named = {shortfall.kind: shortfall for shortfall in first.shortfalls}
@@ -55,6 +56,8 @@ def test_a_cold_snap_is_named_in_the_plan_before_it_is_felt(tmp_path: Path) -> N
     assert (
         named[ShortfallKind.UNSERVED_HEAT].at - timedelta(minutes=15) <= empty <= named[ShortfallKind.UNSERVED_HEAT].at
     )
+    assert data["cop"].sel(device="heatpump").values[0] == told[0].cop
+    assert data["heat_unserved_kwh"].sel(device="heatpump").values[-1] == told[-1].heat_unserved_kwh
     unserved = told[-1].heat_unserved_kwh
     assert unserved is not None
     assert unserved > 1.0
