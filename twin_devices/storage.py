@@ -78,12 +78,10 @@ class StorageTwin(Twin):
 
     A fallback flows in no direction in which a limit from outside holds."""
 
-    _ramp: RampLimiter
-    _piece: Piece | None = None
-
     def __init__(self, site: Site, device: str, spec: Bess | Charger) -> None:
         super().__init__(site, device, spec, dead_time_s=spec.dead_time_s)
         self._storage = spec
+        self._piece: Piece | None = None
         self._ramp = RampLimiter(spec.ramp_kw_per_s, spec.sub_step_s)
         self._grid = timedelta(microseconds=max(1, round(spec.sub_step_s * 1e6)))
 

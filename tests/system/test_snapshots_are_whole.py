@@ -1,0 +1,141 @@
+"""Every attribute of every participant that changes in a day is in its snapshot.
+
+A day is lived twice. In the second, each participant is thrown away before every turn, and a fresh one is restored from
+its snapshot, through JSON. Both days send the same messages, to the last bit; and after a turn the one that lived on
+and the one that was restored hold the same, attribute by attribute. What may differ is named in `FOLLOWS`.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from runtime.in_memory import run_direct
+from schemas.messages import Birth, Phase
+from schemas.participant import Cadence, Json, Outgoing, Participant, Received, Turn
+from schemas.site import Site
+from schemas.topics import Channel, Kind, Topic
+from schemas.wire import encode
+from services.clock.lockstep import lockstep_run
+from sites.loader import load_site
+from tests.runtime.state_of import differences, state_of
+from twinswarm.simulation.compose import maker, members
+from twinswarm.simulation.runs import course_of
+
+RUN = "20261101T120000.000000Z-0001"
+FOLLOWS = frozenset(
+    {
+        "_site",  # the description
+        "_limits",  # of the EMS: follows from the description
+        "_solver",  # its snapshot has what decides the next solve; the rest is built anew
+        "_present",  # a cache of one turn
+        "_previous_text",  # a cache of the previous plan's JSON
+        "_solve_s",  # of the last decision, for a metric in wall time
+        "_started_again",  # that it was restored, which counts in wall time only
+        "_agenda",  # the charging sessions of a day ahead, looked up again
+        "_schedule",
+    }
+)
+"""Attributes that follow from others, or may differ."""
+
+
+class Reborn:
+    """A participant that is restored from its snapshot before every turn in ``often``."""
+
+    def __init__(self, make: Callable[[], Participant], often: Callable[[Turn], bool]) -> None:
+        self._make, self._often = make, often
+        self._living = make()
+        self.restored = 0
+        self.forgotten: set[str] = set()
+
+    @property
+    def site(self) -> str:
+        return self._living.site
+
+    @property
+    def kind(self) -> Kind:
+        return self._living.kind
+
+    @property
+    def device(self) -> str:
+        return self._living.device
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        return self._living.subscriptions
+
+    @property
+    def cadence(self) -> Mapping[Phase, Cadence]:
+        return self._living.cadence
+
+    def birth(self) -> Birth:
+        return self._living.birth()
+
+    def snapshot(self) -> Json:
+        return self._living.snapshot()
+
+    def restore(self, state: Json) -> None:
+        raise AssertionError("nobody restores it")
+
+    def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
+        if not self._often(turn):
+            return self._living.act(turn, inbox)
+        fresh = self._make()
+        fresh.restore(json.loads(json.dumps(self._living.snapshot())))
+        expected = self._living.act(turn, inbox)
+        sent = fresh.act(turn, inbox)
+        assert sent == expected
+        assert json.dumps(fresh.snapshot()) == json.dumps(self._living.snapshot())
+        self.forgotten |= set(differences(state_of(self._living, FOLLOWS), state_of(fresh, FOLLOWS)))
+        self._living = fresh
+        self.restored += 1
+        return sent
+
+
+def day(site: Site, participants: Sequence[Participant]) -> list[str]:
+    course = course_of(site)
+    sent: list[str] = []
+    clock = Topic(site.site, Kind.CLOCK, "clock", Channel.RUN)
+    run_direct(
+        participants,
+        course,
+        RUN,
+        (clock, lockstep_run(course, datetime(2026, 11, 1, 12, tzinfo=UTC))),
+        on_message=lambda received: sent.append(f"{received.topic} {encode(received.stamp, received.body)!r}"),
+    )
+    return sent
+
+
+@pytest.mark.parametrize("name", ["fit_g2v", "carpark"])
+def test_a_day_of_participants_that_are_restored_at_every_step_is_the_same_day(name: str) -> None:
+    site = load_site(name)
+    everybody = [device for device in members(site) if device != "recorder"]
+    # An EMS takes long to build; once a step in turn of the phases is enough to see each of them many times.
+    often: dict[str, Callable[[Turn], bool]] = {"ems": lambda turn: turn.phase.order == turn.n % len(Phase)}
+    reborn = [Reborn(maker(site, device), often.get(device, lambda turn: True)) for device in everybody]
+    assert day(site, reborn) == day(site, [maker(site, device)() for device in everybody])
+    assert {each.device: sorted(each.forgotten) for each in reborn if each.forgotten} == {}
+    steps = course_of(site).steps
+    assert all(each.restored >= steps * 5 // 6 for each in reborn)
+
+
+def test_an_attribute_that_a_snapshot_forgets_is_found() -> None:
+    site = load_site("fit_g2v")
+
+    def forgetful() -> Participant:
+        twin = maker(site, "bess")()
+        snapshot = twin.snapshot
+
+        def without() -> Json:
+            state = snapshot()
+            state["own"]["ramp"]["start"] = None
+            return state
+
+        twin.snapshot = without  # type: ignore[method-assign]
+        return twin
+
+    reborn = Reborn(forgetful, lambda turn: True)
+    everybody = [maker(site, device)() for device in members(site) if device not in ("recorder", "bess")]
+    day(site, [*everybody, reborn])
+    assert reborn.forgotten == {"_ramp._start"}
