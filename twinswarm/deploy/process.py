@@ -1,4 +1,4 @@
-"""What one process of the swarm runs: a participant, or the clock. Kept light: a charger imports little more than this.
+"""What one process of the swarm runs: participants, or the clock. Kept light: a charger imports little more than this.
 
 ``python -P -m twinswarm.deploy.process DEVICE --site FILE …`` is what the supervisor of `up` starts; with ``-P`` no
 module is looked for in the working folder, which is the user's. Exit codes: 0 done, 1 failed and may be started again,
@@ -23,12 +23,11 @@ from broker.address import BrokerAddress, Credentials
 from broker.provision.layout import Folder
 from schemas.errors import Code, InputError, LocalStateError, MessageRefusedError, TwinswarmError
 from schemas.site import Site
-from schemas.topics import client_id
 
 if TYPE_CHECKING:
     from schemas.participant import Participant
     from services.ems.algorithm import Algorithm
-    from twinswarm.simulation.compose import Recording
+    from services.history.store import HistoryStore
 
 LOG = logging.getLogger("twinswarm")
 
@@ -54,7 +53,7 @@ class Life:
     """When a process ends, and how it shows that it lives."""
 
     once: bool = False
-    """It ends with the session that it took part in."""
+    """It ends with the run that it took part in."""
     lifeline: bool = False
     """It ends when its standard input does, so that it cannot outlive its supervisor."""
     heartbeat: Path | None = None
@@ -86,9 +85,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def run_member(
+def run_members(
     site: Site,
-    device: str,
+    devices: Sequence[str],
     connection: Connection,
     checkpoints: Path | None,
     history: Path | None,
@@ -96,14 +95,23 @@ def run_member(
     disk_low_bytes: int | None = None,
     algorithm: "Algorithm | None" = None,
 ) -> None:
-    """Serves one participant until it is told to stop. Raises TwinswarmError.
+    """Serves participants of the site, one or several, until this process is to stop. Raises TwinswarmError.
 
     ``algorithm``: what the EMS plans with in the place of the optimiser.
     """
-    from twinswarm.simulation.compose import maker
+    from twinswarm.deploy.hosting import host
+    from twinswarm.simulation.compose import Recording, maker
 
-    make = maker(site, device, None if history is None else _recording(history, disk_low_bytes), algorithm)
-    serve(make, site, device, connection, checkpoints, life, stop_event(life))
+    store = None if history is None else _history_store(history)
+    recording = None if store is None else Recording(store, disk_low_bytes=disk_low_bytes)
+    makers = {device: maker(site, device, recording, algorithm) for device in devices}
+    host(makers, site, connection, checkpoints, life, stop_event(life), store)
+
+
+def _history_store(history: Path) -> "HistoryStore":
+    from services.history.store import HistoryStore
+
+    return HistoryStore(history)
 
 
 def serve(
@@ -116,50 +124,22 @@ def serve(
     stop: threading.Event,
 ) -> None:
     """Serves a participant until ``stop`` is set. Raises TwinswarmError."""
-    from broker.heartbeat import Heartbeat
-    from broker.mqtt import MqttTransport
-    from runtime.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
-    from runtime.host import Host
+    from twinswarm.deploy.hosting import host
 
-    def store(name: str) -> CheckpointStore:
-        return NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / f"{name}.json")
-
-    heartbeat = Heartbeat(life.heartbeat)
-    Host(
-        make=make,
-        transport=lambda persistent: MqttTransport(
-            connection.address,
-            client_id(site.site, device),
-            connection.credentials,
-            persistent=persistent,
-            heartbeat=heartbeat,
-        ),
-        lockstep_store=store(device),
-        wall_store=store(f"{device}-wall"),
-        zone=site.zone,
-        stop=stop,
-        now=utc_now,
-        once=life.once,
-    ).serve()
-
-
-def _recording(history: Path, disk_low_bytes: int | None) -> "Recording":
-    from services.history.store import HistoryStore
-    from twinswarm.simulation.compose import Recording
-
-    return Recording(HistoryStore(history), disk_low_bytes=disk_low_bytes)
+    host({device: make}, site, connection, checkpoints, life, stop)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The process's entry. Every error of ours ends in one line on standard error, and in an exit code."""
     parser = argparse.ArgumentParser(prog="python -m twinswarm.deploy.process", description=__doc__)
-    parser.add_argument("device", help="a device of the site, or network, ems, recorder, forecast, tariff, clock")
+    names = "a device of the site, or network, ems, recorder, forecast, tariff; or clock, alone"
+    parser.add_argument("devices", nargs="+", metavar="DEVICE", help=f"{names}; several share this process")
     parser.add_argument("--site", type=Path, required=True, help="the site description, resolved, as JSON")
     parser.add_argument("--broker", required=True, help="mqtt://host:port or mqtts://host:port")
     parser.add_argument("--checkpoints", type=Path, help="folder of the participants' checkpoints")
     parser.add_argument("--history", type=Path, help="the recorder's SQLite file")
     parser.add_argument("--course", help="the clock's: a run as JSON, see twinswarm.deploy.clock_order")
-    parser.add_argument("--once", action="store_true", help="end with the session")
+    parser.add_argument("--once", action="store_true", help="end with the run")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input does")
     for name in ("cafile", "cert", "key", "password-file"):
         parser.add_argument(f"--{name}", type=Path)
@@ -204,13 +184,14 @@ def _serve(given: argparse.Namespace) -> None:
         )
     connection = Connection(address, credentials)
     life = Life(once=given.once, lifeline=given.lifeline)
-    if given.device == "clock":
+    if given.devices == ["clock"]:
         from twinswarm.deploy.clock_order import ClockOrder
         from twinswarm.deploy.clock_process import run_clock
 
         run_clock(site, ClockOrder.model_validate_json(given.course), connection, given.checkpoints, life)
     else:
-        run_member(site, given.device, connection, given.checkpoints, given.history, life)
+        history = given.history if "recorder" in given.devices else None
+        run_members(site, given.devices, connection, given.checkpoints, history, life)
 
 
 if __name__ == "__main__":

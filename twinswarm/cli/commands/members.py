@@ -13,7 +13,7 @@ from schemas.errors import Code, InputError
 from schemas.messages import EmsMode
 from schemas.site import NETWORK, Site
 from twinswarm.cli import options
-from twinswarm.deploy.process import Connection, Life, run_member, utc_now
+from twinswarm.deploy.process import Connection, Life, run_members, utc_now
 
 CheckpointsOption = Annotated[
     Path | None,
@@ -133,7 +133,7 @@ def ems(
 
         own = load_algorithm(algorithm)
     _log("ems", chosen, connection)
-    run_member(chosen, "ems", connection, checkpoints, None, Life(once=once, heartbeat=heartbeat), algorithm=own)
+    run_members(chosen, ["ems"], connection, checkpoints, None, Life(once=once, heartbeat=heartbeat), algorithm=own)
 
 
 network = _service(
@@ -186,7 +186,7 @@ def recorder(
         raise InputError.one("--disk-low", "0 (never) to 1000000 GiB", disk_low, code=Code.RANGE)
     life, file = Life(once=once, heartbeat=heartbeat), options.history_file(history)
     _log("recorder", chosen, connection)
-    run_member(chosen, "recorder", connection, checkpoints, file, life, round(disk_low * 2**30))
+    run_members(chosen, ["recorder"], connection, checkpoints, file, life, round(disk_low * 2**30))
 
 
 def clock(
@@ -286,7 +286,7 @@ def clock(
 
 def _serve(site: Site, device: str, connection: Connection, checkpoints: Path | None, life: Life) -> None:
     _log(device, site, connection)
-    run_member(site, device, connection, checkpoints, None, life)
+    run_members(site, [device], connection, checkpoints, None, life)
 
 
 def _log(device: str, site: Site, connection: Connection) -> None:
