@@ -86,14 +86,14 @@ class LockstepClock:
         course: Course,
         run: str,
         boot: str,
-        session: Run,
+        time_base: Run,
         required: Iterable[str],
         options: TimeOptions,
         store: Store,
         send: Send,
         utc: Callable[[], datetime],
     ) -> None:
-        self._site, self._course, self.run, self._session, self._utc = site, course, run, session, utc
+        self._site, self._course, self.run, self._time_base, self._utc = site, course, run, time_base, utc
         self._required = frozenset(required)
         self._options, self._store, self._send = options, store, send
         self._answers: dict[str, list[Announcement]] = {}
@@ -230,7 +230,7 @@ class LockstepClock:
         self._heard = set()
         self._store.save({"run": self.run, "progress": at.snapshot()})
         if at.n == 0:
-            self._publish_session()
+            self._publish_run()
             if self._rollcall_until is None:
                 self._rollcall_until = now + self._options.rollcall_timeout_s
         tick = Tick(
@@ -249,20 +249,20 @@ class LockstepClock:
         self.due = now + self._options.tick_timeout_s
 
     def _announced(self) -> dict[str, list[Announcement]]:
-        """What was announced in the phases before this one; by the clock itself its session."""
-        session = [(str(self._topic(Channel.RUN)), 1, 1)] if self._at.n == 0 else []
-        return {**self._at.announced, **({CLOCK: session} if session else {})}
+        """What was announced in the phases before this one; by the clock itself its message about the run."""
+        time_base = [(str(self._topic(Channel.RUN)), 1, 1)] if self._at.n == 0 else []
+        return {**self._at.announced, **({CLOCK: time_base} if time_base else {})}
 
-    def _publish_session(self) -> None:
-        self._publish(Channel.RUN, 1, self._session, retain=True)
+    def _publish_run(self) -> None:
+        self._publish(Channel.RUN, 1, self._time_base, retain=True)
 
     def _end(self) -> None:
         self.finished = True
-        ended = self._session.model_copy(update={"ended": self._utc()})
+        ended = self._time_base.model_copy(update={"ended": self._utc()})
         self._publish(Channel.RUN, 2, ended, retain=True)
 
     def abandon(self) -> None:
-        """Ends the session of a run that failed, so that nobody goes on waiting for it."""
+        """Ends a run that failed, so that nobody goes on waiting for it."""
         if not self.finished:
             self._end()
 
@@ -316,5 +316,5 @@ class LockstepClock:
 
 
 def lockstep_run(course: Course, wall0: datetime) -> Run:
-    """The session message of a lock-step run that began at machine time ``wall0``."""
+    """The clock's message about a lock-step run that began at machine time ``wall0``."""
     return Run(mode=TimeMode.LOCKSTEP, step_s=course.step_s, t0=course.t0, t_end=course.t_end, wall0=wall0)

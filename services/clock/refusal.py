@@ -1,4 +1,4 @@
-"""A simulation never commands a site that lives: what has to be looked at before a clock opens a session."""
+"""A simulation never commands a site that lives: what has to be looked at before a clock opens a run."""
 
 import time
 from collections import Counter
@@ -12,7 +12,7 @@ from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
 
 LISTEN_S = 3.0
-"""Longer than the longest silence of a session that lives: a lock-step clock repeats its tick sooner."""
+"""Longer than the longest silence of a run that lives: a lock-step clock repeats its tick sooner."""
 TAKEOVERS_MOST = 2
 """A connection may break while we listen; that of two clients with the same name breaks all the time."""
 GRACE_S = 10.0
@@ -26,7 +26,7 @@ class _Seen:
 
     births: dict[tuple[Kind, str], tuple[Stamp, Birth]] = field(default_factory=dict)
     states: dict[tuple[Kind, str], tuple[Stamp, State]] = field(default_factory=dict)
-    sessions: dict[tuple[Kind, str], tuple[RunId | None, Run]] = field(default_factory=dict)
+    time_bases: dict[tuple[Kind, str], tuple[RunId | None, Run]] = field(default_factory=dict)
     live: dict[tuple[Kind, str], Channel] = field(default_factory=dict)
     """Who sent something while we listened."""
     runs: set[RunId | None] = field(default_factory=set)
@@ -47,7 +47,7 @@ class _Seen:
         elif isinstance(body, State):
             self.states[who] = (stamp, body)
         elif isinstance(body, Run):
-            self.sessions[who] = (stamp.run, body)
+            self.time_bases[who] = (stamp.run, body)
         elif not delivery.retained:
             self.live[who] = topic.channel
             self.runs.add(stamp.run)
@@ -76,12 +76,12 @@ def check_site_is_free(
 ) -> None:
     """Listens to the site for ``listen_s`` and raises SiteBusyError, naming everything that lives there.
 
-    ``allowed``: devices that this run started, which may be online if they can follow ``mode``. A session that was
+    ``allowed``: devices that this run started, which may be online if they can follow ``mode``. A run that was
     left open by a clock that is gone is no obstacle when nobody is online, unless it is one of real devices.
     The transport is connected here, and closed again. Raises BrokerUnreachableError.
     """
     seen = _listen(transport, site, listen_s, now)
-    obstacles = [*_double(seen), *_sessions(seen), *_strangers(seen, allowed), *_unable(seen, mode, allowed)]
+    obstacles = [*_double(seen), *_open_runs(seen), *_strangers(seen, allowed), *_unable(seen, mode, allowed)]
     if obstacles:
         raise SiteBusyError(f"site {site} lives: " + "; ".join(obstacles))
 
@@ -89,17 +89,17 @@ def check_site_is_free(
 def check_nothing_is_simulated(
     transport: Transport, site: str, *, listen_s: float = LISTEN_S, now: Callable[[], float] = time.monotonic
 ) -> None:
-    """The same before a session of real devices, which may be there already: raises SiteBusyError when the site is
-    being simulated, or when another clock is there. A simulated session that was left open is no obstacle when its
-    clock is gone and nobody sends anything in its run; an open session of real devices is there to be gone on with.
+    """The same before a run of real devices, which may be there already: raises SiteBusyError when the site is
+    being simulated, or when another clock is there. A simulated run that was left open is no obstacle when its
+    clock is gone and nobody sends anything in its run; an open run of real devices is there to be gone on with.
     """
     seen = _listen(transport, site, listen_s, now)
     obstacles = [
         *_double(seen),
         *(
-            f"{kind}/{device} simulates it in session {run}, which has to end first"
-            for (kind, device), (run, session) in sorted(seen.sessions.items())
-            if session.simulated and session.ended is None and (seen.online((kind, device)) or run in seen.runs)
+            f"{kind}/{device} simulates it in run {run}, which has to end first"
+            for (kind, device), (run, time_base) in sorted(seen.time_bases.items())
+            if time_base.simulated and time_base.ended is None and (seen.online((kind, device)) or run in seen.runs)
         ),
     ]
     if obstacles:
@@ -123,13 +123,13 @@ def _listen(transport: Transport, site: str, listen_s: float, now: Callable[[], 
     return seen
 
 
-def _sessions(seen: _Seen) -> list[str]:
+def _open_runs(seen: _Seen) -> list[str]:
     found = []
-    for (kind, device), (run, session) in sorted(seen.sessions.items()):
-        if session.ended is not None:
+    for (kind, device), (run, time_base) in sorted(seen.time_bases.items()):
+        if time_base.ended is not None:
             continue
-        who = f"session {run or 'without a run'} of {kind}/{device} ({session.mode})"
-        if not session.simulated:
+        who = f"run {run or 'without an identifier'} of {kind}/{device} ({time_base.mode})"
+        if not time_base.simulated:
             found.append(f"{who} is open and commands real devices")
         elif seen.online((kind, device)):
             found.append(f"{who} is open and its clock is online")

@@ -14,7 +14,7 @@ class Store(Protocol):
 
 
 class NoStore:
-    """For a clock whose death ends its run, or whose session the broker retains."""
+    """For a clock whose death ends its run, or whose run the broker retains."""
 
     def load(self) -> Json | None:
         return None

@@ -14,39 +14,39 @@ from schemas.wire import decode
 from services.clock.store import NoStore, Store
 
 SETTLE_S = 1.0
-"""So long a clock that starts waits for a session of its own that the broker may retain."""
+"""So long a clock that starts waits for a run of its own that the broker may retain."""
 GOODBYE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class WallTime:
-    """The session that a wall clock opens. ``t0`` None: the machine's time at the start, as with real devices."""
+    """The run that a wall clock opens. ``t0`` None: the machine's time at the start, as with real devices."""
 
     step_s: int
     t0: datetime | None = None
     length: timedelta | None = None
-    """In session time; None: it has no end."""
+    """In run time; None: it has no end."""
     speed: float = 1.0
     """Run seconds per machine second."""
     simulated: bool = True
     lead_s: float = 0.0
     """Machine time from the announcement to ``t0``, for participants to get ready in."""
 
-    def fits(self, session: Run) -> bool:
+    def fits(self, time_base: Run) -> bool:
         """Whether it is one that this clock could have opened."""
-        length = None if session.t_end is None else session.t_end - session.t0
+        length = None if time_base.t_end is None else time_base.t_end - time_base.t0
         ordered = (self.step_s, self.speed, self.simulated, self.length)
-        if (session.step_s, session.speed, session.simulated, length) != ordered:
+        if (time_base.step_s, time_base.speed, time_base.simulated, length) != ordered:
             return False
-        return session.mode is TimeMode.WALL and self.t0 in (None, session.t0)
+        return time_base.mode is TimeMode.WALL and self.t0 in (None, time_base.t0)
 
 
 class WallClock:
-    """Opens the session, or resumes the one that it kept or finds retained and open, and ends it at its end.
+    """Opens the run, or resumes the one that it kept or finds retained and open, and ends it at its end.
 
-    It is driven by `runtime.wall.drive`. When it dies the session goes on without it: all others know the time by
-    themselves. When it is stopped it ends a simulated session (``end_when_stopped``); a real site's goes on.
-    ``store`` keeps the session, so that it is resumed also when the broker has forgotten it.
+    It is driven by `runtime.wall.drive`. When it dies the run goes on without it: all others know the time by
+    themselves. When it is stopped it ends a simulated run (``end_when_stopped``); a real site's goes on.
+    ``store`` keeps the run, so that it is resumed also when the broker has forgotten it.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class WallClock:
         end_when_stopped: bool | None = None,
         store: Store | None = None,
     ) -> None:
-        """``run``: of the session that it opens if it does not resume one; ``boot``: new for every process.
+        """``run``: identifier of the run that it opens if it does not resume one; ``boot``: new for every process.
 
-        Raises LocalStateError for a store that holds no session.
+        Raises LocalStateError for a store that holds no run.
         """
         self._transport = transport
         self._time = time
@@ -77,23 +77,23 @@ class WallClock:
         self._topic = Topic(site, Kind.CLOCK, device, Channel.RUN)
         self._store = store or NoStore()
         self._found = _kept(self._store)
-        self._session: Run | None = None
+        self._time_base: Run | None = None
         self._started: datetime | None = None
         self._said_goodbye = False
         self.rejected = 0
 
     @property
     def run(self) -> RunId | None:
-        """Of the session that it opened or resumed."""
+        """Identifier of the run that it opened or resumed."""
         return self._life.run
 
     @property
-    def session(self) -> Run | None:
-        return self._session
+    def time_base(self) -> Run | None:
+        return self._time_base
 
     @property
     def finished(self) -> bool:
-        return self._session is not None and self._session.ended is not None
+        return self._time_base is not None and self._time_base.ended is not None
 
     def start(self, now: datetime) -> None:
         """Raises BrokerUnreachableError."""
@@ -103,7 +103,7 @@ class WallClock:
         self._transport.connect((str(self._topic), str(self._state)), will)
 
     def handle(self, delivery: Delivery, now: datetime) -> None:
-        """Takes in the retained session of a clock before it, and its own last will."""
+        """Takes in the retained run of a clock before it, and its own last will."""
         self._transport.acknowledge(delivery)
         try:
             stamp, body = decode(Topic.parse(delivery.topic), delivery.payload)
@@ -118,30 +118,30 @@ class WallClock:
             self._send([Outgoing(self._state, State(state=Presence.ONLINE))], now)  # the connection broke, not I
 
     def run_due(self, now: datetime) -> datetime | None:
-        """Opens the session when that is due, ends it at its end. Returns the machine time of the next of these."""
-        if self._session is None:
+        """Opens the run when that is due, ends it at its end. Returns the machine time of the next of these."""
+        if self._time_base is None:
             assert self._started is not None
             settled = self._started + timedelta(seconds=SETTLE_S if self._resume else 0.0)
             if not (self._resume and self._found) and now < settled:
                 return settled
             self._open(now)
-        session = self._session
-        assert session is not None
-        if session.t_end is None or session.ended is not None:
+        time_base = self._time_base
+        assert time_base is not None
+        if time_base.t_end is None or time_base.ended is not None:
             return None
-        if session.time_at(now) >= session.t_end:
+        if time_base.time_at(now) >= time_base.t_end:
             self.end(now)
             return None
-        return session.wall0 + (session.t_end - session.t0) / (session.speed or 1.0)
+        return time_base.wall0 + (time_base.t_end - time_base.t0) / (time_base.speed or 1.0)
 
     def _open(self, now: datetime) -> None:
         if self._resume and self._found is not None:
-            self._life.run, self._session = self._found
+            self._life.run, self._time_base = self._found
         else:
             wall0 = now + timedelta(seconds=self._time.lead_s)
             t0 = wall0 if self._time.t0 is None else self._time.t0
             self._life.run = self._run
-            self._session = Run(
+            self._time_base = Run(
                 mode=TimeMode.WALL,
                 step_s=self._time.step_s,
                 t0=t0,
@@ -150,22 +150,22 @@ class WallClock:
                 speed=self._time.speed,
                 simulated=self._time.simulated,
             )
-        self._store.save({"run": self._life.run, "body": self._session.model_dump(mode="json")})
+        self._store.save({"run": self._life.run, "body": self._time_base.model_dump(mode="json")})
         birth = Birth(nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=software())
         self._send(
             [
                 Outgoing(self._birth, birth),
                 Outgoing(self._state, State(state=Presence.ONLINE)),
-                Outgoing(self._topic, self._session),
+                Outgoing(self._topic, self._time_base),
             ],
             now,
         )
 
     def end(self, now: datetime) -> None:
-        """Ends the session now, at its end or before. Without effect when it is over."""
-        if self._session is not None and self._session.ended is None:
-            self._session = self._session.model_copy(update={"ended": now})
-            self._send([Outgoing(self._topic, self._session)], now)
+        """Ends the run now, at its end or before. Without effect when it is over."""
+        if self._time_base is not None and self._time_base.ended is None:
+            self._time_base = self._time_base.model_copy(update={"ended": now})
+            self._send([Outgoing(self._topic, self._time_base)], now)
 
     def finish(self, now: datetime) -> None:
         if self._end_when_stopped:
@@ -173,20 +173,20 @@ class WallClock:
         self._part(Presence.OFFLINE, None, now)
 
     def fail(self, reason: str, now: datetime) -> None:
-        """Leaves state fault and why; the session goes on, for a restarted clock to resume."""
+        """Leaves state fault and why; the run goes on, for a restarted clock to resume."""
         try:
             self._part(Presence.FAULT, reason, now)
         except BrokerUnreachableError:
             return  # nobody is there to be told; the error that brought us here is raised to our caller
 
     def _part(self, state: Presence, reason: str | None, now: datetime) -> None:
-        if self._session is not None and not self._said_goodbye:
+        if self._time_base is not None and not self._said_goodbye:
             self._said_goodbye = True
             self._send([Outgoing(self._state, State(state=state, reason=reason))], now)
             self._transport.flush(GOODBYE_S)
 
     def _send(self, outgoing: list[Outgoing], now: datetime) -> None:
-        ts = now if self._session is None else self._session.time_at(now)
+        ts = now if self._time_base is None else self._time_base.time_at(now)
         for message in outgoing:
             payload = self._life.encode(message, ts)
             self._transport.publish(str(message.topic), payload, retain=message.topic.retained)
@@ -199,4 +199,4 @@ def _kept(store: Store) -> tuple[RunId, Run] | None:
     try:
         return saved["run"], Run.model_validate_json(json.dumps(saved["body"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise LocalStateError(f"the clock's checkpoint holds no session: {error}") from None
+        raise LocalStateError(f"the clock's checkpoint holds no run: {error}") from None

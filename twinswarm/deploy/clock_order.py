@@ -18,9 +18,9 @@ class ClockOrder(BaseModel):
 
     run: RunId
     t0: UtcTime | None
-    """None: the machine's time when the session opens; in wall time only."""
+    """None: the machine's time when the run opens; in wall time only."""
     length: timedelta | None
-    """Of session time. None: without an end; in wall time only."""
+    """In run time. None: without an end; in wall time only."""
     speed: float | None = None
     """None: lock-step; else wall time, so many times faster than the machine's clock."""
     simulated: bool = True

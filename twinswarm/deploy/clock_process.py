@@ -1,4 +1,4 @@
-"""The clock's process: refuses a site that lives, then drives the barrier, or opens a session in wall time."""
+"""The clock's process: refuses a site that lives, then drives the barrier, or opens a run in wall time."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ from twinswarm.simulation.compose import required
 LOG = logging.getLogger(__name__)
 
 LEAD_S = 5.0
-"""Machine time from the announcement of a session in wall time to its start: everybody is to be there by then."""
+"""Machine time from the announcement of a run in wall time to its start: everybody is to be there by then."""
 RETRY_S = 2.0
 """Between attempts of a clock that stays to reach a broker that is away."""
 
@@ -66,7 +66,7 @@ def drive_clock(
 def _drive_wall(
     site: Site, order: ClockOrder, speed: float, transport: MqttTransport, kept: OrderStore, stop: threading.Event
 ) -> None:
-    # With real devices the session begins at once: there is nothing to wait for.
+    # With real devices the run begins at once: there is nothing to wait for.
     lead_s = LEAD_S if order.simulated else 0.0
     time_ = WallTime(site.time.step_s, order.t0, order.length, speed, order.simulated, lead_s)
     clock = WallClock(
@@ -80,12 +80,16 @@ def _drive_wall(
         store=kept,
     )
     drive(clock, transport, stop, utc_now)
-    session = clock.session
+    time_base = clock.time_base
     if clock.finished:
         kept.clear()
     if order.length is None:
         return
-    if session is None or session.ended is None or (session.t_end and session.time_at(session.ended) < session.t_end):
+    if (
+        time_base is None
+        or time_base.ended is None
+        or (time_base.t_end and time_base.time_at(time_base.ended) < time_base.t_end)
+    ):
         raise RunFailedError(f"the clock was stopped before the end of its run{_again(order)}", code=Code.STOPPED)
 
 
