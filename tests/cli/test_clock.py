@@ -101,7 +101,10 @@ def runs(folder: Path) -> list[tuple[str, bool, int]]:
 
 
 def told(folder: Path, run: str) -> list[tuple[str, int, dict[str, Any]]]:
-    """Topic, time and content of all telemetry and set-points of a run, without what names the run and the life."""
+    """Topic, time and content of all telemetry and set-points of a run, without what names the run and the life.
+
+    Registers, which go on from run to run, from the first that was told in the run on.
+    """
     with contextlib.closing(sqlite3.connect(folder / "alone.sqlite")) as history:
         rows = history.execute(
             "SELECT topic, ts_us, payload FROM message WHERE run = ? AND channel IN ('telemetry', 'setpoint', 'plan') "
@@ -110,10 +113,16 @@ def told(folder: Path, run: str) -> list[tuple[str, int, dict[str, Any]]]:
         ).fetchall()
     assert rows
     named = {"run", "boot", "id", "epoch", "seq"}
-    return [
-        (topic, at, {name: value for name, value in json.loads(payload).items() if name not in named})
-        for topic, at, payload in rows
-    ]
+    first: dict[tuple[str, str], float] = {}
+    found = []
+    for topic, at, payload in rows:
+        fields = {name: value for name, value in json.loads(payload).items() if name not in named}
+        for name in {"energy_import_kwh", "energy_export_kwh", "losses_kwh"} & fields.keys():
+            fields[name] = round(fields[name] - first.setdefault((topic, name), fields[name]), 9)
+        if "residual_kwh" in fields:
+            fields["residual_kwh"] = round(fields["residual_kwh"], 9)
+        found.append((topic, at, fields))
+    return found
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -35,6 +35,9 @@ FOLLOWS = frozenset(
         "_started_again",  # that it was restored, which counts in wall time only
         "_agenda",  # the charging sessions of a day ahead, looked up again
         "_schedule",
+        "_solved",  # power flows that were solved already
+        "_model",  # the power-flow solver, which remembers the last batch
+        "telemetry",  # of the EMS' devices: its segments are no part of the state, and its snapshot has the rest
     }
 )
 """Attributes that follow from others, or may differ."""
