@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.examples import examples
+from schemas.messages import CONTRACT
 from schemas.roles import WRITES
 from schemas.topics import Channel, Kind
 from schemas.wire import MAX_PAYLOAD_BYTES, body_type, encode
@@ -17,22 +18,22 @@ PAGE = Path(__file__).with_suffix(".md")
 
 # Which of those who may write a channel do so, and when; the one thing that neither models nor roles know.
 WRITERS = {
-    Channel.BIRTH: "everybody, of itself, on joining",
-    Channel.STATE: "everybody, of itself; the broker, as its last will",
+    Channel.BIRTH: "every participant, about itself, when it joins",
+    Channel.STATE: "every participant, about itself; the broker, as its last will",
     Channel.RUN: "the clock",
     Channel.TELEMETRY: "devices, the network twin, real meters",
-    Channel.SERIES: "tariff (prices) and forecast (load, PV, sessions)",
+    Channel.SERIES: "tariff (prices) and forecast (load, PV, charging sessions)",
     Channel.LIMIT: "a source of limits from outside: a control box, an OpenADR client, a relay",
-    Channel.SETPOINT: "the EMS, on the topic of the device that is to obey",
-    Channel.ACK: "the device that was given a set-point",
+    Channel.SETPOINT: "the EMS, on the topic of the device that has to obey",
+    Channel.ACK: "the device that received a set-point",
     Channel.PLAN: "the EMS",
     Channel.TICK: "the clock, in lock-step",
-    Channel.DONE: "everybody, in lock-step: the answer to a tick",
+    Channel.DONE: "every participant, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder",
     Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
-    "exceeded, without its heartbeat, or of an unknown group; the recorder: low disk",
-    Channel.METRIC: "everybody but the clock, of itself, in wall time",
-    Channel.REJECT: "who ignored a message, in wall time",
+    "exceeded, without its heartbeat, or for an unknown group; the recorder: low disk",
+    Channel.METRIC: "every participant but the clock, about itself, in wall time",
+    Channel.REJECT: "the participant that ignored a message, in wall time",
 }
 
 # What a channel's example does not show.
@@ -44,7 +45,7 @@ them: a device that leaves them out has those, and one that states others is ans
 |---|---|
 | `storage` | stores energy and measures how full the store is, `soc_frac` |
 | `vehicles` | its store is a vehicle that comes and goes |
-| `heat` | its store holds heat: what was drawn does not come back as electricity |
+| `heat` | its store holds heat: the energy drawn does not come back as electricity |
 | `generation` | produces as much as the weather offers, and measures how much that is, `available_kw` |
 | `curtailable` | its production follows set-points with `limit_kw` |
 | `fixed_load` | draws power that no set-point changes |
@@ -69,12 +70,13 @@ leaves it out.
 of its session: what the site assumes of a vehicle that does not say it. `left_to_fallback` is there when too little is
 known of the plugged vehicle, and says why the charger gets no set-point.
 """,
-    Channel.LIMIT: """A message replaces the sender's last one; without any kW, or with a `valid_until` that has passed,
-it takes the limit back. Powers are means over a settlement period (`step_s` of the run).
+    Channel.LIMIT: """A message replaces the sender's last one. Without any kW, or with a `valid_until` that has passed,
+it withdraws the limit. Powers are means over a settlement period (`step_s` of the run).
 
 - **Who obeys.** The EMS plans within it from its next plan on, so within one settlement period; in a plan a period
-  counts as limited if the limit is valid in any part of it. It is soft in the plan, above every wish for energy and
-  below the connection, cables and transformer, and what cannot be kept is a shortfall of kind `outside_limit`. A device
+  counts as limited if the limit is valid in any part of it. It is a soft limit of the plan: more important than every
+  energy target, less than the connection, cables and transformer. Power beyond it is a shortfall of kind
+  `outside_limit`. A device
   without a valid set-point stays within it by itself, see [model.md](model.md#limits-from-outside).
 - **Heartbeat.** With `heartbeat_s` the same message comes again, with a newer `ts`, at least that often. After two
   periods without one, by `ts` and the time of the run, the failsafe values hold until a message comes or the limit
@@ -84,15 +86,15 @@ it takes the limit back. Powers are means over a settlement period (`step_s` of 
 
 `twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat.
 """,
-    Channel.METRIC: """Once a minute of the machine's time:
+    Channel.METRIC: """Every minute of the machine's clock:
 
 | name | meaning |
 |---|---|
-| `rejected` | messages that were not of the contract, since the process began |
-| `other_runs` | messages of other runs, ignored, since the process began |
-| `skipped` | instants passed over because the process was late by more than a period, since it began [1] |
+| `rejected` | messages that were not of the contract, since the process started |
+| `other_runs` | messages of other runs, ignored, since the process started |
+| `skipped` | instants skipped because the process was late by more than a period, since it started [1] |
 | `turn_s` | the longest turn of that minute, in machine seconds |
-| `lag_s` | the longest time from telemetry's `ts` to its arrival in that minute, in machine seconds; of who reads any |
+| `lag_s` | the longest time from telemetry's `ts` to its arrival in that minute [s]; if it receives any |
 | `inputs_refused`, `inputs_dropped` | values of its sources that were not valid, or were not taken in time |
 | `stored`, `missing`, `dead_letters` | of the recorder: as in its receipt |
 
@@ -102,17 +104,17 @@ With every plan, from the EMS:
 
 | name | meaning |
 |---|---|
-| `solve_s` | what the solver took, in machine seconds; absent where nothing was solved |
+| `solve_s` | time that the solver took, in machine seconds; absent if nothing was solved |
 | `plan_age_s` | how long before this plan's start the plan that it follows was solved; 0 for a new one |
 """,
-    Channel.REJECT: """Ignored is what is not of the contract and what is of another run. A set-point that a device has
-read and does not obey (an old `epoch`, over already, not within its nameplate) is answered by an `ack` with `accepted`
-false and the reason instead. A message that comes twice is neither.
+    Channel.REJECT: """A participant ignores messages that are not of the contract and messages of another run. A
+set-point that a device has read and does not obey (an old `epoch`, a validity that has ended, a value outside its
+nameplate) is answered by an `ack` with `accepted` false and the reason instead. A message that comes twice is neither.
 
 A participant sends at most ten rejects a minute, and one a topic; `rejected` and `other_runs` of its metric count all.
-No reject is answered by a reject. In lock-step there are none: what such a run sends arises from ticks alone and is
-the same to the last bit, while a stray message comes at no cycle. There, as everywhere, the recorder's dead letters
-tell what was not of the contract.
+No reject is answered by a reject. In lock-step there are none: the messages of such a run arise from ticks alone and
+are the same to the last bit, while a stray message belongs to no cycle. In both time modes the recorder keeps messages
+that are not of the contract as dead letters.
 """,
 }
 
@@ -128,17 +130,17 @@ A message is one flat JSON object of at most {MAX_PAYLOAD_BYTES // 1024} KiB, pu
 
 | field | meaning |
 |---|---|
-| `contract` | version of the contract, 1 |
-| `ts` | the time it is about, with its zone |
-| `run` | the run or session it belongs to; a device in wall time may leave it out |
+| `contract` | version of the contract, {CONTRACT} |
+| `ts` | the time that it is about, with its zone |
+| `run` | the run it belongs to; a device in wall time may leave it out |
 | `boot` | the life of its sender; a new one begins with a new run or after a restart without a checkpoint |
 | `seq` | counts from 1 per boot and topic, without gaps; a last will carries 0 |
 
 (`boot`, topic, `seq`) is its identity: the same identity means the same bytes, however often it arrives. Power is in
-kW, positive when drawn from the building; only the PCC meter counts import as positive. Energies are in kWh, a state
-of charge is a fraction, a time has a zone. Unknown fields are tolerated, save in `run`, `limit`, `setpoint`,
-`tick` and `done`, where they might change what is meant. What is not of the contract becomes a dead letter of the
-recorder and stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message, in which every field is
+kW, positive when drawn from the building's bus; only the PCC meter counts import as positive. Energies are in kWh, a
+state of charge is a fraction, a time has a zone. Unknown fields are tolerated, except in `run`, `limit`, `setpoint`,
+`tick` and `done`, where they might change the meaning. A message that is not of the contract becomes a dead letter of
+the recorder and stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message, in which every field is
 explained.
 
 | channel | retained | written by | may be written by |
@@ -155,12 +157,12 @@ def page() -> str:
         for channel in Channel
     ]
     parts = [HEAD + "\n".join(rows) + "\n"]
-    told: set[Channel] = set()
+    described: set[Channel] = set()
     for topic, stamp, body in examples():
-        if topic.channel not in told:
+        if topic.channel not in described:
             parts.append(f"\n## {topic.channel}\n")
-        if topic.channel not in told or topic.channel is Channel.TELEMETRY:
-            told.add(topic.channel)
+        if topic.channel not in described or topic.channel is Channel.TELEMETRY:
+            described.add(topic.channel)
             doc = (body_type(topic.kind, topic.channel).__doc__ or "").split("\n\n")[0]
             about = " ".join(doc.split()).replace("``", "`")
             parts.append(f"\n{about}\n" if about else "")

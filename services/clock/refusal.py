@@ -83,7 +83,7 @@ def check_site_is_free(
     seen = _listen(transport, site, listen_s, now)
     obstacles = [*_double(seen), *_open_runs(seen), *_strangers(seen, allowed), *_unable(seen, mode, allowed)]
     if obstacles:
-        raise SiteBusyError(f"site {site} lives: " + "; ".join(obstacles))
+        raise SiteBusyError(f"site {site} is in use: " + "; ".join(obstacles))
 
 
 def check_nothing_is_simulated(
