@@ -15,9 +15,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from services.history.influx import InfluxHistory, read_token
 from services.history.store import HistoryStore
 from services.influx.forward import BATCH_LINES, Forwarder
+from services.influx.reader import InfluxHistory, read_token
 from services.influx.server import InfluxServer
 from services.influx.spool import Spool
 from sites.loader import load_site

@@ -3,7 +3,9 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ RULES: dict[str, set[str]] = {
     "services.forecast": {"schemas", EVERYTHING_ELSE},
     "services.limiter": {"schemas", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
-    "services.history": {"schemas", "services.influx.server", "services.influx.points", EVERYTHING_ELSE},
+    "services.history": {"schemas", EVERYTHING_ELSE},
     "services.influx": {"schemas", "services.history", EVERYTHING_ELSE},
     "services.recorder": {"schemas", "services.history", EVERYTHING_ELSE},
     "services.analysis": {"schemas", "services.history", EVERYTHING_ELSE},
@@ -201,3 +203,34 @@ def test_light_processes_load_nothing_heavy(module: str) -> None:
     command = [sys.executable, "-c", code, *sorted(LIGHT[module])]
     loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert loaded == []
+
+
+def room_of(module: str) -> str:
+    """A folder at the top, or one below ``services`` and ``twinswarm``."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] in {"services", "twinswarm"} else 1])
+
+
+def test_rooms_import_one_another_in_no_circle() -> None:
+    edges = {
+        (room_of(module), room_of(imported))
+        for module, path in modules()
+        for _, imported in imports(module, path)
+        if imported.partition(".")[0] in OURS
+    }
+    order = TopologicalSorter[str]()
+    for room, imported in sorted(edges):
+        if room != imported:
+            order.add(room, imported)
+    order.prepare()  # raises CycleError, which names the circle
+
+
+def test_no_room_holds_more_than_12_percent_of_the_product() -> None:
+    """Counted are lines of code with their docstrings; the EMS' terms are a room of their own, a file each."""
+    terms = "services.ems.terms"
+    lines = Counter[str]()
+    for module, path in modules():
+        room = terms if within(module, terms) else room_of(module)
+        lines[room] += len(path.read_text(encoding="utf-8").splitlines())
+    shares = {room: count / lines.total() for room, count in lines.items()}
+    assert {room: f"{share:.1%}" for room, share in shares.items() if share > 0.12} == {}

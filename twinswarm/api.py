@@ -102,7 +102,7 @@ def open_history(history: Path | str) -> "History":
 
     It is to be closed, as by ``contextlib.closing``. Raises `InputError` when there is none.
     """
-    from services.history.sqlite import open_history as open_url
+    from twinswarm.simulation.histories import open_history as open_url
 
     text = str(history)
     return open_url(text if text.startswith(("sqlite:", "influxdb")) else f"sqlite:{text}")

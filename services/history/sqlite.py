@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from schemas.errors import Code, InputError
 from schemas.topics import Channel
-from services.history.reader import NEIGHBOUR, STANDING, History, Window
+from services.history.reader import NEIGHBOUR, STANDING, Window
 from services.history.store import is_empty, require_ours, to_us
 from services.history.tables import TableHistory
 
@@ -22,22 +22,6 @@ def history_path(url: str) -> Path:
             "history", f"is to be {_SCHEME}PATH or influxdb://host:port/org/bucket", url, code=Code.FORMAT
         )
     return Path(url.removeprefix(_SCHEME))
-
-
-def open_history(url: str) -> "History":
-    """A history for reading, ``sqlite:PATH`` or ``influxdb://host:port/org/bucket`` (see `services.history.influx`).
-
-    Raises InputError when there is none, or the file is something else, InfluxError when the server does not answer.
-    """
-    if is_influx(url):
-        from services.history.influx import open_influx_history
-
-        return open_influx_history(url)
-    return SqliteHistory(history_path(url))
-
-
-def is_influx(url: str) -> bool:
-    return url.startswith(INFLUX_SCHEMES)
 
 
 class SqliteHistory(TableHistory):

@@ -8,9 +8,9 @@ import pytest
 
 from schemas.errors import Code
 from schemas.messages import Quantity
-from services.history.sqlite import open_history
 from tests.errors import raises
 from tests.history.tape import RUN, SITE, Tape, record
+from twinswarm.simulation.histories import open_history
 
 T0 = datetime(2024, 5, 14, 22, tzinfo=UTC)
 

@@ -17,13 +17,14 @@ from schemas.wire import decode, encode
 from services.analysis.comparison import compare
 from services.history.memory import MemoryHistory
 from services.history.reader import History, RunInfo
-from services.history.sqlite import SqliteHistory, open_history
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from services.influx.forward import Forwarder
 from services.influx.spool import Spool
 from tests.history.tape import RUN, SITE, Tape, at_noon, record
 from tests.influx.conftest import address, bucket, influx  # noqa: F401 - fixtures
 from tests.influx.lab import Influx
+from twinswarm.simulation.histories import open_history
 
 T0 = datetime(2024, 5, 14, 22, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -18,12 +18,12 @@ import pytest
 
 from broker.heartbeat import Heartbeat
 from schemas.errors import Code
-from services.history.influx import InfluxAddress
-from services.history.sqlite import SqliteHistory, open_history
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from services.influx.day_results import written_days
 from services.influx.downsample import init_history
 from services.influx.forward import Forwarder
+from services.influx.reader import InfluxAddress
 from services.influx.server import InfluxServer
 from services.influx.spool import Spool
 from sites.loader import load_site
@@ -33,6 +33,7 @@ from tests.influx.lab import ORG, Influx
 from twinswarm.deploy.daily_settlement import LOOK_S, MARGIN, QUIET_S, Follower
 from twinswarm.simulation.compose import Recording
 from twinswarm.simulation.days import local_days, settle_day
+from twinswarm.simulation.histories import open_history
 from twinswarm.simulation.in_memory import run_in_memory
 from twinswarm.simulation.runs import course_of
 from twinswarm.simulation.variants import Reference

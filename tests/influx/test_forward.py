@@ -15,7 +15,7 @@ import pytest
 
 from schemas.messages import Plan
 from services.history import store as store_module
-from services.history.sqlite import SqliteHistory, open_history
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore, to_us
 from services.influx.forward import Forwarder
 from services.influx.server import (
@@ -30,6 +30,7 @@ from services.influx.server import (
 from services.influx.spool import Spool
 from tests.history.tape import RUN, Tape, record
 from tests.influx.lab import ORG, TOKEN, Answer, Influx, Proxy
+from twinswarm.simulation.histories import open_history
 
 
 def machine_time() -> datetime:

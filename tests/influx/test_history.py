@@ -18,10 +18,10 @@ from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
 from services.analysis.result import analyse
-from services.history.influx import InfluxHistory
-from services.history.sqlite import SqliteHistory, open_history
+from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from services.influx.forward import Forwarder
+from services.influx.reader import InfluxHistory
 from services.influx.server import InfluxMissingError
 from services.influx.spool import Spool
 from services.recorder.recorder import Recorder
@@ -29,6 +29,7 @@ from tests.errors import raises
 from tests.history.tape import RUN, SITE, Tape, at_noon, record, wanted_of
 from tests.influx.lab import ORG, TOKEN, Influx
 from twinswarm.cli import main
+from twinswarm.simulation.histories import open_history
 from twinswarm.simulation.load_result import review
 from twinswarm.simulation.variants import Reference
 

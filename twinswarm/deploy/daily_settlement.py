@@ -24,14 +24,14 @@ from zoneinfo import ZoneInfo
 from broker.heartbeat import Heartbeat
 from schemas.errors import InputError, TwinswarmError
 from schemas.messages import TimeMode
-from services.history.influx import InfluxAddress
 from services.history.reader import History, RunInfo
-from services.history.sqlite import is_influx, open_history
 from services.influx.day_results import written_days
 from services.influx.downsample import downsample
+from services.influx.reader import InfluxAddress
 from services.influx.server import InfluxAwayError, InfluxError, InfluxSlowError
 from twinswarm.deploy.process import WRONG_INPUT
 from twinswarm.simulation.days import LocalDay, local_days
+from twinswarm.simulation.histories import is_influx, open_history
 from twinswarm.simulation.variants import Reference
 
 LOG = logging.getLogger(__name__)

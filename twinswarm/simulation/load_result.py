@@ -3,8 +3,8 @@
 from contextlib import closing
 
 from services.analysis.result import RunResult, analyse
-from services.history.sqlite import open_history
 from twinswarm.simulation.baseline_run import baseline_run
+from twinswarm.simulation.histories import open_history
 from twinswarm.simulation.variants import Reference
 
 

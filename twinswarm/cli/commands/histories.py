@@ -66,7 +66,7 @@ def export(
         twinswarm export --history sqlite:year.sqlite --run 20240516T220000.000000Z-5f0c --format parquet
     """
     from services.history.export import export_run
-    from services.history.sqlite import open_history
+    from twinswarm.simulation.histories import open_history
 
     found = _run(history, run)
     with closing(open_history(history)) as opened:
@@ -76,7 +76,7 @@ def export(
 
 def _run(url: str, run: str) -> str:
     """Its identifier. Raises InputError naming the runs that there are."""
-    from services.history.sqlite import open_history
+    from twinswarm.simulation.histories import open_history
 
     with closing(open_history(checked(url))) as history:
         return history.latest().run if run == "latest" else history.info(run).run
@@ -84,7 +84,7 @@ def _run(url: str, run: str) -> str:
 
 def checked(url: str) -> str:
     """An address of a history. Raises InputError naming the option when it is none."""
-    from services.history.sqlite import is_influx
+    from twinswarm.simulation.histories import is_influx
 
     if not is_influx(url):
         options.history_file(url)
@@ -93,6 +93,6 @@ def checked(url: str) -> str:
 
 def _beside(url: str) -> Path:
     """Folder for what is made of a history: the file's own, or the usual one."""
-    from services.history.sqlite import is_influx
+    from twinswarm.simulation.histories import is_influx
 
     return options.RUNS if is_influx(url) else options.history_file(url).parent

@@ -88,9 +88,9 @@ def forward(
         twinswarm forward --history sqlite:site.sqlite --influx http://127.0.0.1:8086 --token-file token --keep 30
     """
     from broker.heartbeat import Heartbeat
-    from services.history.influx import read_token, token_path
     from services.history.store import HistoryStore
     from services.influx.forward import Forwarder
+    from services.influx.reader import read_token, token_path
     from services.influx.spool import Spool, only_forwarder
     from twinswarm.deploy.process import Life, stop_event, utc_now
 
@@ -197,8 +197,8 @@ def init_history(
         twinswarm init-history --influx http://127.0.0.1:8086 --org twinswarm --retention 90 --token-file token
         twinswarm init-history --token-file admin-token --write-token forward/token --read-token grafana/token:472
     """
-    from services.history import influx as influx_history
     from services.influx import downsample as made
+    from services.influx import reader as influx_history
     from services.influx.server import ADMIN
     from twinswarm.deploy.stack.token_file import TokenFile, parse_token_file
 
@@ -290,7 +290,7 @@ def _await_answer(server: "InfluxServer", ask: Callable[[], _AnswerT], wait_s: f
 
 
 def _server(url: str, org: str, token_file: Path | None) -> "InfluxServer":
-    from services.history.influx import read_token
+    from services.influx.reader import read_token
     from services.influx.server import InfluxServer
 
     check_url(url)
@@ -299,7 +299,7 @@ def _server(url: str, org: str, token_file: Path | None) -> "InfluxServer":
 
 def check_url(url: str) -> None:
     """Raises InputError."""
-    from services.history.influx import without_secrets
+    from services.influx.reader import without_secrets
 
     try:
         parts = urlsplit(url)

@@ -23,8 +23,8 @@ from twinswarm.simulation.variants import Reference
 
 if TYPE_CHECKING:
     from services.analysis.day_result import DayResult
-    from services.history.influx import InfluxAddress
     from services.history.reader import History, RunInfo
+    from services.influx.reader import InfluxAddress
     from twinswarm.simulation.days import LocalDay
 
 _DAYS, _KEEP = "Days", "InfluxDB"
@@ -99,8 +99,8 @@ def savings(
         twinswarm savings --history influxdb://127.0.0.1:8086/twinswarm/twinswarm --json days.json
         twinswarm savings --history influxdb://127.0.0.1:8086/twinswarm/twinswarm --follow  as a service
     """
-    from services.history.sqlite import open_history
     from twinswarm.simulation.days import local_days, run_of, settle_day
+    from twinswarm.simulation.histories import open_history
 
     if follow:
         options.refuse_beside("--follow", {"--run": run, "--from": first, "--to": last, "--json": json})
@@ -183,10 +183,10 @@ def _write(
 
 def _follow(history: str, results: "InfluxAddress", reference: Reference, heartbeat: Path | None) -> None:
     from broker.heartbeat import Heartbeat
-    from services.history.sqlite import is_influx
     from services.influx.forward import SIMULATED
     from twinswarm.deploy.daily_settlement import Follower
     from twinswarm.deploy.process import Life, stop_event
+    from twinswarm.simulation.histories import is_influx
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.Formatter.converter = time.gmtime
@@ -204,14 +204,14 @@ def _results(
     history: str, influx: str | None, org: str | None, bucket: str | None, token_file: Path | None
 ) -> "InfluxAddress":
     """Address to write to: as given, else that of the history."""
-    from services.history.influx import InfluxAddress
-    from services.history.sqlite import is_influx
     from services.influx.forward import SIMULATED
+    from services.influx.reader import InfluxAddress
+    from twinswarm.simulation.histories import is_influx
 
     there.check_names(org, bucket)
     url, organisation, name, token = there.URL, there.ORG, there.BUCKET, token_file
     if is_influx(history):
-        from services.history.influx import influx_address
+        from services.influx.reader import influx_address
 
         address = influx_address(history)
         url, organisation, name = address.url, address.org, address.bucket.removesuffix(SIMULATED)
