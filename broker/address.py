@@ -81,7 +81,7 @@ class Credentials:
     """Certificates of the authorities that may have signed the broker's; None: those of the machine."""
     cert: Path | None = None
     key: Path | None = None
-    """Of ``cert``; it must not be protected by a pass phrase."""
+    """Private key of ``cert``; it must not be protected by a pass phrase."""
     username: str | None = None
     password_file: Path | None = None
     """Its first line is the password."""

@@ -13,7 +13,7 @@ from schemas.topics import matches
 
 @dataclass(slots=True)
 class _Mailbox:
-    """What the broker keeps for one client identifier."""
+    """The broker's session of one client identifier."""
 
     persistent: bool
     owner: "MemoryTransport | None"
@@ -33,7 +33,7 @@ class MemoryBroker:
         self._token = 0
 
     def retained(self, topic: str) -> bytes | None:
-        """What a new subscriber of this topic would be given."""
+        """The retained message that a new subscriber of this topic would get."""
         with self._changed:
             return self._retained.get(topic)
 

@@ -53,7 +53,7 @@ PROMPT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """What an acknowledgement needs. An identifier means nothing on the next connection."""
+    """The data that an acknowledgement needs. An identifier means nothing on the next connection."""
 
     connection: int
     mid: int
@@ -121,7 +121,7 @@ class MqttTransport:
         self._under_way: dict[int, _UnderWay] = {}
         self._retained: dict[str, bytes] = {}
         self._to_repeat = False
-        """What is retained is to be sent again once the connection stands."""
+        """Retained messages are sent again once the connection stands."""
         self._wakeup: Wakeup | None = None
         """Only where somebody asked for it."""
         self._client = self._build(credentials or Credentials(), persistent)

@@ -1,4 +1,4 @@
-"""What a run loop needs of a message bus: one connection with one last will, QoS 1, acknowledgement by hand."""
+"""The message bus as a run loop needs it: one connection with one last will, QoS 1, acknowledgement by hand."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes, retained, when this connection breaks without a goodbye."""
+    """The message that the broker publishes, retained, when this connection breaks without a goodbye."""
 
     topic: str
     payload: bytes

@@ -48,7 +48,7 @@ class Diagnostics:
         self._turn_s = turn_s if self._turn_s is None else max(self._turn_s, turn_s)
 
     def reject(self, topic: str, reason: str, code: Code) -> Outgoing | None:
-        """What to send about a message that is ignored; None beyond the limit, and for rejects, so that none answers
+        """The reject of a message that is ignored; None beyond the limit, and for rejects, so that none answers
         another."""
         topic = _plain(topic, _TOPIC_MOST)
         silent = topic.endswith(f"/{Channel.REJECT}") or topic in self._reported or len(self._reported) >= REJECTS_MOST
@@ -82,5 +82,5 @@ class Diagnostics:
 
 
 def _plain(text: str, most: int) -> str:
-    """What a peer sent, as text that can be sent again: without lone surrogates, cut."""
+    """A peer's text, cut and without lone surrogates, so that it can be sent again."""
     return text.encode(errors="replace").decode()[:most]

@@ -26,13 +26,13 @@ class _Seat:
         self.life = Life(boot, run)
         self.waiting: list[_Sent] = []
         self.wanted: list[Wanted] = []
-        """Of this cycle, for a seat with an inbox of its own."""
+        """Announcements of this cycle, for a seat with an inbox of its own."""
 
     def wants(self, topic: str) -> bool:
         return any(matches(pattern, topic) for pattern in self.participant.subscriptions)
 
     def hand_over(self, run: str, turn: Turn) -> list[Received]:
-        """What was sent in earlier phases of this cycle on the subscriptions, each message once."""
+        """Messages of earlier phases of this cycle on the subscriptions, each once."""
         if not self.waiting and self.inbox is None:
             return []  # as in most phases
         waiting, self.waiting = self.waiting, []

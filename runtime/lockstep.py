@@ -309,7 +309,7 @@ class Member:
             self._act(pending.tick, pending.wanted)
 
     def _wanted(self, tick: Tick, clock_boot: str) -> tuple[Wanted, ...]:
-        """What was announced on my subscriptions. Who is not in the roster but announced is the clock itself."""
+        """Announcements on my subscriptions. A sender that is not in the roster is the clock itself."""
         patterns = self.participant.subscriptions
         return tuple(
             Wanted(topic, tick.roster.get(sender, clock_boot), first, last)

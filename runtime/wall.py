@@ -70,7 +70,7 @@ GOODBYE_S = 2.0
 
 
 class Loop(Protocol):
-    """What `drive` drives: `WallLoop` and the wall clock."""
+    """The loops that `drive` drives: `WallLoop` and the wall clock."""
 
     @property
     def finished(self) -> bool: ...

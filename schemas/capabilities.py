@@ -1,4 +1,4 @@
-"""What a device can do. The EMS, the analysis and the dashboards go by this, not by the device's kind.
+"""Capabilities of a device. The EMS, the analysis and the dashboards go by these, not by the device's kind.
 
 A nameplate implies its capabilities (`schemas.messages.birth`). A birth carries them explicitly; the two must agree.
 """

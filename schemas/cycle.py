@@ -56,7 +56,7 @@ class Course:
         return phase is self.phases(n)[0]
 
     def following(self, n: int, phase: Phase) -> tuple[int, Phase] | None:
-        """What comes after; None after the end."""
+        """The next cycle and phase; None after the end."""
         phases = self.phases(n)
         place = phases.index(phase) + 1
         if place < len(phases):

@@ -53,7 +53,7 @@ RULES: dict[type[BaseModel], dict[str, Any]] = {
         ]
     },
 }
-"""What a model's own validator demands of several fields together."""
+"""A rule of a model about several fields together."""
 
 
 @cache

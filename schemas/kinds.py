@@ -1,4 +1,4 @@
-"""What belongs to each kind of device: the one table to which a new kind is added.
+"""The table of kinds of devices: the one place to which a new kind is added.
 
 From it follow rights (`schemas.roles`), telemetry on the wire (`schemas.wire`), what the network twin listens to and
 what the dashboards put together. The twin of a kind stands in `twin_devices.build` under the same kind. The unions

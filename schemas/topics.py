@@ -8,7 +8,7 @@ from schemas.errors import Code, RemoteMessageError, shorten
 
 PREFIX = "twin/v2"
 FORMER_PREFIX = "twin/v1"
-"""Of the contract before this one. Whoever still publishes there is heard only to be answered with a reject."""
+"""Topic prefix of the contract before this one. Messages there are only answered with a reject."""
 OBSERVER = "observer"
 """Identity of those who only look: a dashboard, a notebook, ``twinswarm up`` as it shows the day."""
 SITE_PATTERN = r"[a-z0-9-]{1,32}"
@@ -16,7 +16,7 @@ DEVICE_PATTERN = r"[a-z0-9-]{1,31}"
 
 
 class Kind(StrEnum):
-    """What a participant is. `schemas.kinds` says what belongs to those with power; the others are services."""
+    """Kind of a participant. `schemas.kinds` says what belongs to those with power; the others are services."""
 
     CHARGER = "charger"
     BESS = "bess"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 
 class Channel(StrEnum):
-    """What a message is about. A device's channels are written by it, save ``setpoint``, which the EMS writes."""
+    """The subject of a message. A device writes its channels itself, save ``setpoint``, which the EMS writes."""
 
     BIRTH = "birth"
     STATE = "state"

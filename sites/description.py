@@ -1,4 +1,4 @@
-"""What a site file describes: a site, and named variants of it, its cases.
+"""A site description: a site, and named variants of it, its cases.
 
 Services know a `Site` only, one that is resolved. Cases are for who runs a site several times: the commands of whole
 days, and the study.

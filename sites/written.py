@@ -1,4 +1,4 @@
-"""What a site file may say in place of values: that they stand in a CSV file beside it."""
+"""References from a site file to CSV files beside it, in place of values."""
 
 from typing import Annotated, Literal, Self
 
@@ -73,7 +73,7 @@ class _CableRun(SitePart):
     x_ohm_per_km: Annotated[float, Field(ge=0, le=10)] = 0.08
     """Reactance of one cable, per phase. 0.08: IEC 60364-5-52, where nothing is known of it."""
     ampacity_a: Annotated[float, Field(gt=0, le=1e5)] | None = None
-    """Of all parallel ones. None: by IEC 60364-5-52, installation method E, not grouped."""
+    """Ampacity of all parallel cables together. None: by IEC 60364-5-52, installation method E, not grouped."""
     r0_factor: Annotated[float, Field(ge=1, le=20)] = 4.0
     """As of `Cable`."""
     x0_factor: Annotated[float, Field(ge=0, le=20)] = 4.0

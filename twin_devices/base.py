@@ -1,4 +1,4 @@
-"""What all twins share: time, set-points with their validity, registers, telemetry. A kind of device adds its physics.
+"""Base of all twins: time, set-points with their validity, registers, telemetry. A kind of device adds its physics.
 
 The simplest twin, and the one to copy for a new kind of device, is `twin_devices.meter`.
 """

@@ -24,7 +24,7 @@ def quarter_start(time: datetime, step_s: int) -> datetime:
 
 
 def pv_power(site: Site, source: PvSource, rated_kw: float) -> PvPower:
-    """What an inverter of ``rated_kw`` could deliver. pvlib is loaded only for sources that need it."""
+    """Power that an inverter of ``rated_kw`` could deliver [kW]. pvlib is loaded only for sources that need it."""
     if isinstance(source, PowerProfile):
         available_kw = _from_profile(site, source, rated_kw)
     else:

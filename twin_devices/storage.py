@@ -1,4 +1,4 @@
-"""What the twins of a battery and of a charger share: a converter that drives a store, within all limits."""
+"""Base of the twins of a battery and of a charger: a converter that drives a store, within all limits."""
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +21,7 @@ _FAR_H = 24.0 * 365
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of the converter together with what is connected to it now: powers [kW, magnitudes] and the taper near full."""
+    """Limits of the converter and of what is connected to it: powers [kW, magnitudes] and the taper near full."""
 
     store: Store
     max_charge_kw: float
@@ -31,7 +31,7 @@ class Limits:
     taper_end_power_frac: float = 0.0
 
     def power_kw(self, asked_kw: float, sampled_soc_frac: float) -> float:
-        """What is possible of the asked power, the SOC's bounds aside."""
+        """The part of the requested power that is possible, the SOC's bounds aside."""
         charge_kw = self.max_charge_kw
         if self.taper_start_frac is not None:
             charge_kw = taper_limit_kw(sampled_soc_frac, charge_kw, self.taper_start_frac, self.taper_end_power_frac)
@@ -91,11 +91,11 @@ class StorageTwin(Twin):
 
     @abstractmethod
     def _limits(self, *, uncontrolled: bool) -> Limits:
-        """Of the store that is connected, under a set-point or without an EMS."""
+        """Limits of the store that is connected, under a set-point or without an EMS."""
 
     @abstractmethod
     def _uncontrolled_kw(self) -> float:
-        """What flows without an EMS."""
+        """The power that flows without an EMS [kW]."""
 
     def _connect(self, at: datetime, soc_frac: float) -> None:
         """A store is there from ``at`` on; power begins from 0."""

@@ -31,7 +31,7 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """What a CRL says."""
+    """An entry of a CRL."""
 
     serials: frozenset[int]
     issued: datetime

@@ -36,7 +36,7 @@ LOG = logging.getLogger(__name__)
 HANDSHAKE_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.1
 STATE_WITHIN_S = 1.0
-"""What is retained comes right after the subscription."""
+"""Retained messages come right after the subscription."""
 _TAKEOVER_LIFE = timedelta(minutes=10)
 _REVOKED = "CERTIFICATE_REVOKED"
 

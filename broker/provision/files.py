@@ -56,7 +56,7 @@ def write(path: Path, content: bytes, mode: int = SECRET) -> None:
 
 
 def give_to_owner_of_folder(descriptor: int, path: Path) -> None:
-    """What root made; anybody else owns what it makes, and cannot give it away. Raises OSError."""
+    """Gives a file that root made to the folder's owner; others own their files already. Raises OSError."""
     if os.geteuid() == ROOT:
         folder, file = path.parent.stat(), os.fstat(descriptor)
         if (file.st_uid, file.st_gid) != (folder.st_uid, folder.st_gid):

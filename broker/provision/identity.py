@@ -21,7 +21,7 @@ BROKER_NAMES = ("localhost", "127.0.0.1", "mosquitto")
 
 
 class Identity(KeyPair):
-    """Of the broker, a device or a service."""
+    """Identity of the broker, a device or a service."""
 
     @property
     def name(self) -> str:

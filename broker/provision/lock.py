@@ -11,7 +11,7 @@ from broker.provision import files
 from schemas.errors import Code, InputError
 
 NAME = "lock"
-"""Of the file, in ``authority/``. It is empty and stays: who deletes a lock's file lets two have it at once."""
+"""Name of the lock's file in ``authority/``. It is empty and stays: who deletes it lets two have the lock at once."""
 WAIT_S = 10.0
 """More than any command takes that is not waiting itself."""
 _LOOK_EVERY_S = 0.05

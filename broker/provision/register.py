@@ -1,4 +1,4 @@
-"""What provisioning remembers of a site: who has a certificate, whose was revoked, which files it wrote."""
+"""The register of a site's provisioning: who has a certificate, whose was revoked, which files were written."""
 
 import hashlib
 from datetime import datetime
@@ -55,7 +55,7 @@ class Register(BaseModel):
     """Serial numbers of all certificates in a name: revoking it revokes every one, renewed ones included."""
     revoked: tuple[Revoked, ...] = ()
     written: dict[str, str] = Field(default_factory=dict)
-    """Of each text file that provisioning writes anew when the site changes: its SHA-256 when it was written."""
+    """SHA-256, at the time of writing, of each text file that provisioning writes anew when the site changes."""
     writing: dict[str, str] = Field(default_factory=dict)
     """The SHA-256 of what is about to be written: a command that is killed then has changed nothing by hand."""
 
@@ -66,7 +66,7 @@ class Register(BaseModel):
 
     @property
     def barred(self) -> frozenset[str]:
-        """Whose certificate was revoked, and who got no new one."""
+        """Names whose certificate was revoked and not replaced."""
         return frozenset(one.name for one in self.revoked) - self.clients.keys()
 
     def with_client(self, name: str, kind: Kind | None) -> "Register":

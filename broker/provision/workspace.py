@@ -38,7 +38,7 @@ _TO_BE_READ = "a running broker has to read it (SIGHUP while the recorder is con
 
 @dataclass
 class Changes:
-    """What a command did. ``written``: files, relative to the folder; ``notes``: what its user should know besides."""
+    """Result of a command. ``written``: files, relative to the folder; ``notes``: what its user should know besides."""
 
     written: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -208,7 +208,7 @@ class _Workspace:
 
     @classmethod
     def opened(cls, root: Path, site: str, now: datetime) -> "_Workspace":
-        """Of this site; a new one where there is nothing yet."""
+        """The folder of this site; a new one where there is nothing yet."""
         folder = Folder(root)
         if files.read(folder.register) is None:
             return cls._new(folder, site, now)
@@ -257,7 +257,7 @@ class _Workspace:
 
     @contextmanager
     def telling(self) -> Iterator["_Workspace"]:
-        """What was put right already is said too when the command fails after it: the broker has to read it."""
+        """Repairs are reported also when the command fails after them: the broker has to read them."""
         repaired = tuple(self.changes.notes)
         try:
             yield self
@@ -266,7 +266,7 @@ class _Workspace:
             raise InputError((*error.faults, *(Fault(where, note, code=Code.INVALID) for note in repaired))) from None
 
     def _finish_revocations(self) -> None:
-        """What `revoke_client` was killed before, or what became of its files since: the register decides."""
+        """Finishes what a killed `revoke_client` left, and repairs its files: the register decides."""
         content = files.read(self._revocation_list)
         fault = None if content is None else self._fault_of_list(content)
         if fault is not None:
@@ -377,7 +377,7 @@ class _Workspace:
         self._store(certificate, key, broker_identity(self.authority, name, hosts, self.now, key=reused))
 
     def _loaded(self, certificate: Path, key: Path, name: str) -> Identity | ec.EllipticCurvePrivateKey | None:
-        """What is there: both, the key alone (a run was killed in between), or nothing."""
+        """The files that are there: both, the key alone (a run was killed in between), or none."""
         signed, private = files.read(certificate), files.read(key)
         if private is None:
             if signed is not None:

@@ -19,12 +19,12 @@ class TimeMode(StrEnum):
 
 
 class Fallback(StrEnum):
-    """What a device does when it has no valid set-point."""
+    """Behaviour of a device that has no valid set-point."""
 
     IDLE = "idle"
     """0 kW (a PV inverter: produces nothing)."""
     UNCONTROLLED = "uncontrolled"
-    """What it would do without an EMS: a charger charges at full rating, a PV inverter is not curtailed."""
+    """As without an EMS: a charger charges at full rating, a PV inverter is not curtailed."""
     HOLD = "hold"
     """Keeps the last set-point."""
 
@@ -40,7 +40,7 @@ class DeviceNameplate(Body):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What a device with this nameplate can do."""
+        """The capabilities of a device with this nameplate."""
         return frozenset()
 
     @property
@@ -55,7 +55,7 @@ class DeviceNameplate(Body):
 
     @property
     def store_kwh(self) -> float | None:
-        """What a store that stays holds from SOC 0 to 1 [kWh]; None: it has none, or a vehicle's."""
+        """Capacity [kWh] of a store that is always there; None: it has none, or a vehicle's."""
         return None
 
     @property
@@ -287,7 +287,7 @@ class Birth(Body):
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=100, strict=False), AfterValidator(_in_order)] = (
         Field(default_factory=_of_nameplate)
     )
-    """What the device can do, as its nameplate implies. Left out: exactly that."""
+    """Capabilities. Left out: exactly those that the nameplate implies."""
     telemetry_period_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """Wall time only; in lock-step every step has one telemetry. None: this participant sends none."""
     time_modes: Annotated[tuple[TimeMode, ...], Field(min_length=1, strict=False)]

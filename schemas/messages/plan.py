@@ -59,7 +59,7 @@ class Shortfall(Body):
     device: DeviceId | None = None
     """None: the wish is not of one device."""
     element: Annotated[str, Field(max_length=100)] | None = None
-    """Of the limits of the network and of groups: which one, named as in the network twin's telemetry and alarms."""
+    """The element or group whose limit it is, named as in the network twin's telemetry and alarms."""
     at: UtcTime
     kwh: Annotated[float, Field(ge=0)]
     eur: Annotated[float, Field(ge=0)]

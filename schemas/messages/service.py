@@ -34,7 +34,7 @@ class Alarm(Body):
     active: bool = True
     device: DeviceId | None = None
     element: Annotated[str, Field(max_length=100)] | None = None
-    """Of the network: a node, a cable, the transformer."""
+    """Element of the network: a node, a cable, the transformer."""
     value: float | None = None
     limit: float | None = None
     text: Annotated[str, Field(max_length=500)]

@@ -1,4 +1,4 @@
-"""What every message carries besides its content, and the base of all contents."""
+"""The stamp that every message carries, and the base of all contents."""
 
 from typing import Annotated, Literal
 

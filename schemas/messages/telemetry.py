@@ -116,7 +116,7 @@ class HeatPumpTelemetry(Telemetry):
 
 class PvTelemetry(Telemetry):
     available_kw: PositiveKw
-    """What the inverter could deliver just after ``ts`` if it were not curtailed; a magnitude."""
+    """Power that the inverter could deliver just after ``ts`` if it were not curtailed; a magnitude."""
 
     @property
     def could_give_kw(self) -> float:

@@ -69,7 +69,7 @@ class Tick(Command):
     step_s: Annotated[int, Field(gt=0, le=86_400)]
     roster: dict[DeviceId, BootId]
     announced: dict[DeviceId, Annotated[tuple[Announcement, ...], Field(strict=False)]]
-    """What each member of the roster (and the clock) announced in this cycle so far."""
+    """Announcements of each member of the roster, and of the clock, in this cycle so far."""
 
     @property
     def key(self) -> tuple[int, int]:

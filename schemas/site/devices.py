@@ -32,10 +32,10 @@ def _given(**profiles: ProfileName | None) -> tuple[tuple[str, ProfileName], ...
 
 
 class Device(SitePart):
-    """What all devices have in common."""
+    """Fields of all devices."""
 
     node: str | None = None
-    """Of the site's network; None: at the main busbar."""
+    """Node of the site's network; None: at the main busbar."""
     telemetry_period_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Wall time only."""
     required: bool = True
@@ -43,12 +43,12 @@ class Device(SitePart):
 
     @property
     def nameplate(self) -> Nameplate:
-        """What its twin tells of itself in its birth."""
+        """The nameplate that its twin puts into its birth."""
         raise NotImplementedError
 
     @property
     def reverts_to(self) -> Fallback:
-        """What its twin does before the first set-point."""
+        """Behaviour of its twin before the first set-point."""
         return Fallback.IDLE
 
     @property
@@ -136,7 +136,7 @@ class ChargingSession(Vehicle):
     departure: UtcTime
     """When it really leaves."""
     announced_departure: UtcTime | None = None
-    """What the driver says on arrival; None: the truth."""
+    """Departure that the driver states on arrival; None: the true one."""
 
     @model_validator(mode="after")
     def _departs_after_arrival(self) -> Self:
@@ -339,11 +339,11 @@ class HeatPump(Device):
     temp_outdoor_profile: ProfileName
     """Outdoor temperature [°C]."""
     temp_outdoor_forecast_profile: ProfileName | None = None
-    """What the forecast service expects; None: the profile itself."""
+    """The forecast service's profile; None: the profile itself."""
     heat_demand_profile: ProfileName
     """Heat that the building wants [kW]."""
     heat_demand_forecast_profile: ProfileName | None = None
-    """What the forecast service expects; None: the profile itself."""
+    """The forecast service's profile; None: the profile itself."""
     dead_time_s: Seconds = 0.0
     fallback: Fallback = Fallback.UNCONTROLLED
     """``uncontrolled``: the thermostat."""
@@ -435,7 +435,7 @@ class Pv(Device):
     curtailable: bool = True
     source: PvSource
     forecast: PvSource
-    """What the forecast service expects; the paper's is a clear sky."""
+    """The forecast service's source; the paper's is a clear sky."""
     fallback: Fallback = Fallback.UNCONTROLLED
 
     @property
@@ -456,9 +456,9 @@ class Meter(Device):
     kind: Literal["meter"] = "meter"
     role: MeterRole = MeterRole.LOAD
     profile: ProfileName | None = None
-    """What it measures, in simulation; a real PCC meter has none."""
+    """The measured profile, in simulation; a real PCC meter has none."""
     forecast_profile: ProfileName | None = None
-    """What the forecast service expects; None: the profile itself."""
+    """The forecast service's profile; None: the profile itself."""
     power_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @property

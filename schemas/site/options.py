@@ -79,11 +79,11 @@ class EmsOptions(SitePart):
     bess_terminal_soc_frac: SocFrac | None = 0.85
     """At every local midnight in the window; None: no such wish."""
     shortfall_price_eur_per_kwh: Annotated[float, Field(gt=0, le=1000)] = 5.0
-    """Of energy that a departing vehicle or the BESS at midnight lacks."""
+    """Price of energy that a departing vehicle, or the BESS at midnight, lacks."""
     limit_price_eur_per_kwh: Annotated[float, Field(gt=0, le=10_000)] = 50.0
-    """Of energy above the connection's limits, and above those of cables, the transformer and ``cable_limits``."""
+    """Price of energy above the limits of the connection, of cables, of the transformer and of ``cable_limits``."""
     bess_wear_eur_per_kwh: Annotated[float, Field(ge=0, le=10)] = 0.0
-    """Of AC throughput, charging and discharging."""
+    """Price of AC throughput, charging and discharging."""
     tie_throughput_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-4
     """Secondary objective: of equal-cost plans the one with least throughput ..."""
     tie_flat_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-5
@@ -109,7 +109,7 @@ EmsOptions.model_rebuild()
 
 
 class OnSilence(StrEnum):
-    """What the clock does with a device that stops answering in lock-step."""
+    """The clock's reaction to a device that stops answering in lock-step."""
 
     AWAIT = "await"
     DROP = "drop"

@@ -1,4 +1,4 @@
-"""What a site's parts say of each other: references to profiles, nodes and devices, stays of one plug.
+"""Checks across a site's parts: references to profiles, nodes and devices, charging sessions of one plug.
 
 A function over parts, not over a whole site, so that a loader can report these faults beside those of single fields.
 """
@@ -29,7 +29,7 @@ RESERVED = {
     NETWORK: "network twin",
     OBSERVER: "observer, who reads everything",
 }
-"""Whose an identifier is that no device may use."""
+"""Owners of the identifiers that no device may use."""
 
 
 MAX_PRICE_EUR_PER_KWH = 5.0

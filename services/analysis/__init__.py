@@ -1,1 +1,1 @@
-"""What a recorded run cost and saved: settlement, peak shaving, energy balance, tables, figures, report."""
+"""Analysis of a recorded run: settlement, savings, peak shaving, energy balance, tables, figures, report."""

@@ -17,7 +17,7 @@ from services.history.tracks import Track
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What one run's meters tell of the time between ``times``."""
+    """The measurements of one run's meters between ``times``."""
 
     times: tuple[datetime, ...]
     tracks: dict[str, Track]
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def stored_difference_kwh(self) -> float | None:
-        """What the run left in batteries more than its reference did."""
+        """Energy that the run left in batteries above what its reference left."""
         return None if self.reference is None else self.run.stored.total_kwh - self.reference.stored.total_kwh
 
     @property

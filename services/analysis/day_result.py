@@ -1,4 +1,4 @@
-"""What one local day of a run cost and saved, and the sum of days."""
+"""Cost and savings of one local day of a run, and the sum of days."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ class DayResult:
 
 
 def day_result(day: date, length: timedelta, compared: Comparison) -> DayResult:
-    """Of a comparison over that local day, which lasts ``length``, or over part of it. It has a reference."""
+    """From a comparison over that local day, which lasts ``length``, or over part of it. It has a reference."""
     run, reference = compared.run, compared.reference
     assert reference is not None
     savings, stored = compared.savings_eur, compared.stored_difference_kwh

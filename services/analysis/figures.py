@@ -44,7 +44,7 @@ class Picture:
 
     title: str
     text: str
-    """What is to be seen; the alternative for who cannot see it, too."""
+    """Description of the picture, also for readers who cannot see it."""
     figure: Figure
 
     def svg_uri(self) -> str:

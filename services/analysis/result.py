@@ -104,7 +104,7 @@ def analyse(
 
 @dataclass(frozen=True, slots=True)
 class _Plans:
-    """Of a run's plans what is compared with what happened; all of them, whole, would not fit the memory of a year."""
+    """The part of a run's plans that is compared with what happened; whole plans of a year would not fit in memory."""
 
     statuses: dict[str, int]
     first: Plan | None

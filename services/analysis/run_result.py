@@ -41,11 +41,11 @@ class DeviceResult:
     group: Group
     """How it is put together with others."""
     role: str | None
-    """Of a meter."""
+    """Role of the meter."""
     import_kwh: float | None
     export_kwh: float | None
     highest_kw: float | None
-    """Of the quarters' means."""
+    """From the means of the settlement periods."""
     lowest_kw: float | None
     soc_start_frac: float | None
     soc_end_frac: float | None
@@ -131,7 +131,7 @@ class RunResult:
     plan_statuses: dict[str, int]
     """How many plans of each status."""
     departure_shortfall_kwh: float
-    """What vehicles that left lacked of their target, in their batteries."""
+    """Energy below the target of vehicles that left, in their batteries."""
     wall_s: float | None
 
     devices: tuple[DeviceResult, ...]

@@ -1,4 +1,4 @@
-"""What the energy at the PCC meter cost: equation (1), settled from register differences, never from a plan."""
+"""Cost of the energy at the PCC meter: equation (1), from register differences, never from a plan."""
 
 import itertools
 import math
@@ -49,7 +49,7 @@ class Settlement:
 
     @property
     def cost_eur(self) -> float:
-        """Of all steps that could be settled [€]; positive is paid."""
+        """Cost of all steps that could be settled [€]; positive is paid."""
         return math.fsum(step.cost_eur for step in self.steps if step.cost_eur is not None)
 
     @property

@@ -1,4 +1,4 @@
-"""What a run left in batteries: energy that was bought and not yet used, or used and not yet bought back."""
+"""Change of stored energy: energy that was bought and not yet used, or used and not yet bought back."""
 
 import math
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def stored_change(tracks: Mapping[str, Track], start: datetime, end: datetime) -
 
 
 def _change_kwh(track: Track) -> float:
-    """Of a store that stays; 0 where its size or its SOC is not known."""
+    """Energy of a store that is always there [kWh]; 0 where its size or its SOC is not known."""
     size_kwh = None if track.nameplate is None else track.nameplate.store_kwh
     if size_kwh is None or not track.samples:
         return 0.0
@@ -50,7 +50,7 @@ def _change_kwh(track: Track) -> float:
 
 
 def departure_shortfall_kwh(tracks: Mapping[str, Track]) -> float:
-    """What the vehicles that left lacked of their target SOC, equation (6), summed [kWh in the cells].
+    """Energy below the target SOC, equation (6), of all vehicles that left [kWh in the cells].
 
     Of a vehicle without a SOC, what it lacked of the energy that it wanted; of one that wanted nothing known, nothing.
     """

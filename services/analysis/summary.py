@@ -1,4 +1,4 @@
-"""What is said of a run in words and rounded numbers; terminal and report print the same."""
+"""A run's result in words and rounded numbers; terminal and report print the same."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ REFERENCES = {
     "uncontrolled": "cars charge at once and at full power; no BESS, no V2G",
     "smart": "cars are charged at the cheapest time; no BESS, no V2G",
 }
-"""What each reference policy means."""
+"""The meaning of each reference policy."""
 
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"

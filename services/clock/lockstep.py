@@ -49,7 +49,7 @@ class Dropped:
 
 @dataclass
 class _Progress:
-    """What a restart of the clock must know."""
+    """The state that a restart of the clock needs."""
 
     boot: str
     n: int = 0

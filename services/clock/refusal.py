@@ -22,7 +22,7 @@ WATCHED = (Channel.RUN, Channel.BIRTH, Channel.STATE, Channel.TICK, Channel.TELE
 
 @dataclass
 class _Seen:
-    """What was heard of one site. Keys are (kind, device)."""
+    """The messages of one site. Keys are (kind, device)."""
 
     births: dict[tuple[Kind, str], tuple[Stamp, Birth]] = field(default_factory=dict)
     states: dict[tuple[Kind, str], tuple[Stamp, State]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What Grafana is provisioned with: its data source and the dashboards, as files of this package.
+"""Provisioning of Grafana: its data source and the dashboards, as files of this package.
 
 They are checked in as Grafana reads them; `services.dashboards.source` makes the JSON.
 """

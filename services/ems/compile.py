@@ -171,7 +171,7 @@ class _Coefficient(NamedTuple):
 
 
 class Model:
-    """What the terms write into: first all variables and costs, then all equations."""
+    """The model that the terms write into: first all variables and costs, then all equations."""
 
     def __init__(self, structure: Structure, terms: tuple[Term[Any], ...]) -> None:
         self.structure = structure
@@ -199,7 +199,7 @@ class Model:
         return self.structure.step_s / 3600
 
     def shape(self, term: Term[S]) -> S:
-        """What the structure says of a term."""
+        """The structure's entry of a term."""
         return cast("S", self.structure.shapes[self.terms.index(term)])
 
     def variable(

@@ -39,7 +39,7 @@ class Element:
 
     name: str
     limit_kw: float
-    """Of apparent power [kVA]."""
+    """Rating in apparent power [kVA]."""
     nodes: frozenset[str]
 
 
@@ -52,18 +52,18 @@ class Bottleneck:
     limit_kw: float
     devices: tuple[str, ...]
     shares: tuple[float, ...]
-    """Of each device's power, what counts."""
+    """The share of each device's power that counts."""
     meters: tuple[str, ...]
     load_share: float
     reactive: tuple[float, ...] = ()
-    """Of each meter's power, what it draws of reactive power [kvar/kW]."""
+    """Reactive power per active power of each meter [kvar/kW]."""
     perhaps: bool = False
     """The load of `UNKNOWN_METER` may be behind it or not."""
     losses: bool = False
     """The network's losses are behind it."""
 
     def reserved_kw(self, kvar: Array) -> Array:
-        """What the reactive power behind it takes from the limit."""
+        """The part of the limit that reactive power takes."""
         room: Array = np.sqrt(np.maximum(self.limit_kw**2 - (self.load_share * kvar) ** 2, 0.0))
         return self.limit_kw - room
 
@@ -117,7 +117,7 @@ class NetworkLimits:
         self._phases = phases_of(site.devices)
         self._most_losses_kw = _most_losses_kw(site.network)
         self._known: tuple[dict[str, Nameplate], set[str], tuple[Bottleneck, ...]] | None = None
-        """Of the quarter before: nameplates, names of the loads and what follows, which seldom changes."""
+        """Data of the settlement period before: nameplates, names of the loads and what follows; they seldom change."""
         self._described_loads_kw = {
             name: _highest_kw(site, device)
             for name, device in sorted(site.devices.items())
@@ -186,7 +186,7 @@ class NetworkLimits:
         return frozenset({self._site.network.main_node, *map(self._node, self._described_loads_kw)})
 
     def _reactive(self, meter: str) -> float:
-        """Of a load that nobody tells by name it is the most that a described one draws."""
+        """Power of a load without a description: the most that a described one draws [kW]."""
         names = self._described_loads_kw if meter == UNKNOWN_METER else (meter,)
         described = [self._site.devices.get(name) for name in names]
         factors = [device.power_factor for device in described if isinstance(device, Meter)]

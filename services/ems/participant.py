@@ -59,7 +59,7 @@ class Ems:
         self._previous_text: tuple[Plan, Json] | None = None
         """As JSON: a checkpoint is written in every phase, a plan comes once a quarter."""
         self._solve_s: float | None = None
-        """Of this decision; None: nothing was solved. Told in wall time only, so that nothing depends on it."""
+        """Duration of this decision's solve [s]; None: nothing was solved. Only wall time publishes it."""
 
     @property
     def site(self) -> str:

@@ -121,16 +121,16 @@ class Group:
     load_kw: Values = ()
     """Load behind it, which counts along: the most that it may be, or that is to be left room for; empty: none."""
     shares: tuple[float, ...] = ()
-    """Of each device's power, in the order of ``devices``, what counts; empty: all of it."""
+    """The share of each device's power that counts, in the order of ``devices``; empty: all of it."""
     least_load_kw: Values = ()
-    """What of the load is there for certain, and so makes room for power that is given; empty: all of it."""
+    """The part of the load that is certain, and so makes room for export; empty: all of it."""
     element: str = ""
     """The cable or the transformer, or the place in the site of a limit that the site names."""
     kind: ShortfallKind = ShortfallKind.NETWORK_LIMIT
-    """What it is to exceed it."""
+    """Kind of the shortfall when it is exceeded."""
 
     def loads_kw(self, steps: int) -> tuple[Values, Values]:
-        """What counts in each step against the limit on drawing, and what for giving."""
+        """Load in each step that counts against the limit on import, and on export."""
         most = self.load_kw or (0.0,) * steps
         return most, self.least_load_kw or most
 
@@ -162,7 +162,7 @@ class OutsideLimit:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What is paid besides equation (1)."""
+    """Prices besides equation (1)."""
 
     shortfall_eur_per_kwh: float = 5.0
     limit_eur_per_kwh: float = 50.0

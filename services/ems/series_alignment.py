@@ -47,5 +47,5 @@ def extended(series: ValueSeries, start: datetime, step_s: int, steps: int, zone
 
 
 def latest(found: Sequence[ValueSeries]) -> ValueSeries | None:
-    """Of several series of one quantity and device the one that begins last."""
+    """The series that begins last, of several of one quantity and device."""
     return max(found, key=lambda series: series.start, default=None)

@@ -35,7 +35,7 @@ class Solution:
     values: Values
     """Without the solver's 1e-12 beyond a bound of 0."""
     total_eur: float
-    """What the solver minimised: energy, wear, demand charge, penalties and tie-break."""
+    """The solver's objective: energy, wear, demand charge, penalties and tie-break."""
     proven: bool
     """Optimal within the gap; else the best that was found within the budget."""
     mip_gap: float

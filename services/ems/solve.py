@@ -53,10 +53,10 @@ class Solver:
         self._basis_text: tuple[Any, str] | None = None
         """A basis and its text: a checkpoint is written in every phase, a basis comes once in a settlement period."""
         self._loaded: tuple[CompiledModel, LpData] | None = None
-        """What the solver holds. Neither this nor the solver is part of the memory that matters."""
+        """The model that the solver holds. Neither it nor the solver is part of the memory that matters."""
         self._highs: Any = None
         self.solve_s = 0.0
-        """What the last solve took by HiGHS' own account [s], its programs together. Nothing depends on it."""
+        """Duration of the last solve by HiGHS' own account [s], all its programs together. Nothing depends on it."""
 
     def solve(self, problem: Problem) -> Solution | NoSolution:
         instance = self._adopt(problem)

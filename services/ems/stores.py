@@ -1,4 +1,4 @@
-"""What stores energy, step by step: the BESS, and every charger's stays, as bounds on flows and energies.
+"""Stores step by step: the BESS, and every charger's charging sessions, as bounds on flows and energies.
 
 A charger holds one *slot*; a second one only where a car arrives before the step after its predecessor's departure,
 so that within a slot a step without a car lies between two stays and no energy is handed from car to car.
@@ -47,9 +47,9 @@ class Store:
     leaves: NDArray[np.bool_]
     """First step without the car: its energy has gone with it."""
     capacity_kwh: Array
-    """Of the car that is there; 0 where there is none."""
+    """Capacity of the car that is there; 0 where there is none."""
     kinds: tuple[ShortfallKind | None, ...]
-    """What a shortfall at the end of the step would be."""
+    """The kind of a shortfall at the end of the step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class SystemState:
         self.limits = Limits()
         """From outside."""
         self._present: tuple[Turn, dict[str, DeviceState]] | None = None
-        """What was last found at a turn, until more is learned: a decision asks several times."""
+        """The result of the last look-up of a turn, kept until more is known: a decision asks several times."""
 
     def learn(self, turn: Turn, inbox: Sequence[Received]) -> None:
         """Takes in messages in the order in which they are handed over. Births come before telemetry by topic."""

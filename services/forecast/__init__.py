@@ -1,4 +1,4 @@
-"""What is known or expected of the future, as retained series: load, PV and sessions; prices."""
+"""The expected future as retained series: load, PV, charging sessions and prices."""
 
 from services.forecast.forecast import Forecast
 from services.forecast.tariff import Tariff

@@ -75,7 +75,7 @@ class DailySeries(ABC):
 
     @abstractmethod
     def _series(self, window: Window) -> Series:
-        """What is known of the window."""
+        """Everything that is known about the window."""
 
     def snapshot(self) -> Json:
         return {"published": None if self._published is None else self._published.isoformat()}

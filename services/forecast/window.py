@@ -75,7 +75,7 @@ def days_to_cover(ems: EmsOptions) -> int:
 
 
 def fitting(build: Callable[[int], Series], days: int, who: str) -> Series:
-    """What ``build`` makes of the most days, at most ``days``, whose message is not above `MAX_PAYLOAD_BYTES`.
+    """The series of as many days, at most ``days``, as one message of `MAX_PAYLOAD_BYTES` holds.
 
     Raises InputError when not even one day fits: the site has too many devices for one message.
     """

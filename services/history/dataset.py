@@ -146,7 +146,7 @@ def _available(body: Telemetry) -> float | None:
 
 
 def _in_force(setpoints: Sequence[Setpoint], time: datetime, value: Callable[[Setpoint], float | None]) -> float:
-    """Of the set-points valid at ``time`` the one that was sent last."""
+    """The set-point that was sent last of those valid at ``time``."""
     upto = bisect.bisect_right(setpoints, time, key=lambda setpoint: setpoint.valid_from)
     valid = next((s for s in reversed(setpoints[:upto]) if s.valid_until > time), None)
     return _number(value(valid)) if valid is not None else _NAN

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _BodyT = TypeVar("_BodyT", bound=Body)
 
 STANDING = (Channel.BIRTH, Channel.RUN, Channel.SERIES, Channel.LIMIT)
-"""What they tell holds until the next message: a window has them from the run's beginning."""
+"""Their messages hold until the next one: a window has them from the run's beginning."""
 NEIGHBOUR = timedelta(hours=1)
 """How far beyond a window the telemetry next to it is looked for, so that what flowed across its bounds is shared."""
 
@@ -99,7 +99,7 @@ class Counts:
     """
     setpoints_sent: int
     setpoints_changed: int
-    """Whose value differs from the one before at the same device; the first of a device counts."""
+    """Number of values that differ from the one before at the same device; the first of a device counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ def _in_cells(plate: ChargerNameplate, drawn_kwh: float, given_kwh: float) -> fl
 
 
 def _charged_after(track: Track, last: Sample, after: Sample) -> float:
-    """What the vehicle's battery got between its last telemetry and the first without it [kWh].
+    """Energy into the vehicle's battery between its last telemetry and the first without it [kWh].
 
     If another came in the same interval, what that one got (its own counters tell) is not this one's.
     """

@@ -109,11 +109,11 @@ RUN_COLUMNS = (
     *("run", "site", "site_json", "label", "mode", "step_s"),
     *("t0_us", "t_end_us", "cycle", "up_to_us", "started_us", "ended_us"),
 )
-"""What is known of a run; the rest is the forwarder's."""
+"""The spool's part of a run; the rest is the forwarder's."""
 ALL_PRUNED = 2**62
 """``pruned`` of a run of which any message may have been deleted."""
 _STEPS = (_TABLES, _FORWARDING)
-"""What makes a file of version n from one of version n - 1; an empty file is version 0."""
+"""Statements that make a file of version n from one of version n - 1; an empty file is version 0."""
 
 
 class HistoryBusyError(TwinswarmError):
@@ -231,7 +231,7 @@ class HistoryStore:
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    """Of any kind: the lowest byte is the error, the rest says more about it. Errors of the module have none."""
+    """SQLite's error code: the lowest byte is the error, the rest is detail. Errors of the module have none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 

@@ -26,7 +26,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What went through a device's terminals in one interval [kWh], positive both ways; None: not known."""
+    """Energy through a device's terminals in one interval [kWh], positive both ways; None: not known."""
 
     import_kwh: float | None
     export_kwh: float | None
@@ -53,7 +53,7 @@ class Track:
 
     @property
     def role(self) -> MeterRole | None:
-        """Of a meter; the network twin's is ``pcc``."""
+        """Role of a meter; the network twin's is ``pcc``."""
         if self.kind is Kind.NETWORK:
             return MeterRole.PCC
         return getattr(self.nameplate, "role", None)
@@ -73,7 +73,7 @@ class Track:
         return group_of(self.capabilities)
 
     def at(self, time: datetime, within: timedelta) -> Telemetry | None:
-        """What held just after ``time``: in lock-step the telemetry of that instant, in wall time the newest before
+        """The telemetry in force just after ``time``: in lock-step that of the instant, in wall time the newest before
         it that is at most ``within`` old."""
         place = bisect.bisect_right(self.samples, time, key=lambda sample: sample.ts)
         if place == 0:

@@ -19,7 +19,7 @@ _QUARTER_S = 900
 _QUARTER = timedelta(seconds=_QUARTER_S)
 _AT_ONCE = timedelta(days=1)
 RETENTION_S = 90 * 86_400
-"""Of a live bucket that is made without another one being told."""
+"""Retention of a live bucket that is made without another one being given."""
 
 
 def buckets_of(bucket: str) -> tuple[str, str, str]:

@@ -29,7 +29,7 @@ from services.influx.spool import Item, Refusal, Spool
 LOG = logging.getLogger(__name__)
 
 BATCH_LINES = 5000
-"""Of one request; what the server's makers recommend."""
+"""Lines of one request; the number that the server's makers recommend."""
 _MESSAGES = 500
 """Read from the spool at a time."""
 LOOK_S = 1.0
@@ -37,7 +37,7 @@ LOOK_S = 1.0
 SLOW_S = 60.0
 """Between attempts while the token or the bucket is wrong: only somebody can change that."""
 _FIRST_S, _LONGEST_S = 1.0, 60.0
-"""Of the back-off, doubled every time."""
+"""First wait of the back-off, doubled every time."""
 _GROW_AFTER = 10
 """Batches in time, before larger ones are tried again."""
 _PRUNE_EVERY = timedelta(hours=1)
@@ -274,7 +274,7 @@ class Forwarder:
             LOG.info("%d rows older than %s were deleted from the history file", pruned, keep)
 
     def _tell_depth(self, now: datetime) -> None:
-        """What waits and what was refused, as a point of its own, for whoever watches the operation."""
+        """Counts of what waits and what was refused, as a point of its own, for whoever watches the operation."""
         depth, site = self._spool.depth(), self._spool.site()
         if site is None:
             return

@@ -28,7 +28,7 @@ RUN_FIELDS = (
     *("label", "mode", "step_s", "t0_us", "t_end_us", "cycle", "up_to_us", "started_us", "ended_us"),
     "stray",
 )
-"""Of a run, besides its row whole: a list of runs is read without their sites."""
+"""Fields of a run in a list of runs, which is read without their sites."""
 PART_CHARACTERS = 200_000
 """Of a text in one field. InfluxDB refuses a field above 1 MiB, and a character takes up to four bytes."""
 TAGS = ("device", "kind", "run", "site")
@@ -124,7 +124,7 @@ def part_name(number: int) -> str:
 
 
 def _limits(site: dict[str, dict[str, float] | None]) -> dict[str, Scalar]:
-    """Of a site's description what a chart draws as a limit."""
+    """The values of a site's description that a chart draws as limits."""
     names = {"connection": ("import_limit_kw", "export_limit_kw"), "network": ("voltage_min_pu", "voltage_max_pu")}
     parts = ((site.get(part) or {}, limits) for part, limits in names.items())
     return {limit: float(part[limit]) for part, limits in parts for limit in limits if limit in part}
@@ -136,7 +136,7 @@ def dead_letter_point(run: str, site: str, letter: dict[str, Scalar], point_ns: 
 
 
 def spool_point(site: str, waiting: int, quarantined: int, now: datetime) -> str:
-    """What the forwarder has before it; of no run."""
+    """State of the forwarder; of no run."""
     fields: dict[str, Scalar] = {"waiting": waiting, "quarantined": quarantined}
     return line(SPOOL, ("recorder", Kind.RECORDER, "none", site), fields, to_us(now) * 1000)
 

@@ -246,7 +246,7 @@ class InfluxHistory(TableHistory):
                 self._insert(Topic.parse(topic), payload, run if mine else None, None)
 
     def _range(self) -> str:
-        """Of a Flux query, beyond the window as far as is read."""
+        """Range of a Flux query, beyond the window as far as is read."""
         if self.window is None:
             return ALL_TIME
         start, stop = self.window.start - NEIGHBOUR, self.window.end + NEIGHBOUR + timedelta(seconds=1)

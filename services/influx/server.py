@@ -20,9 +20,9 @@ from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 from schemas.errors import Code, TwinswarmError
 
 TIMEOUT_S = 30.0
-"""Of one request. A server that takes longer for a batch counts as one that did not answer."""
+"""Time for one request [s]. A server that takes longer for a batch counts as one that did not answer."""
 ALL_TIME = "range(start: 1970-01-01T00:00:00Z, stop: 2262-01-01T00:00:00Z)"
-"""Of a Flux query; without a stop it ends now, and simulated days lie anywhere."""
+"""Range of a Flux query; without a stop it ends now, and simulated days lie anywhere."""
 
 _library: Any = influxdb_client  # it calls itself typed and is not
 _DROPPED = re.compile(r"dropped=(\d+)")
@@ -31,7 +31,7 @@ _OF_POINTS = re.compile(
 )
 """How InfluxDB speaks of points that it does not store."""
 _LONGEST_WISH_S = 3600.0
-"""Of a server that asks to be left alone: it would be a fault of it to ask for more."""
+"""Longest wait for a server that asks to be left alone; to ask for more would be a fault of the server."""
 _FIELD_CHARACTERS = 1 << 21
 """More than InfluxDB stores in one field (1 MiB), quotes doubled."""
 

@@ -63,7 +63,7 @@ class Item:
     message: int | None = None
     letter: int | None = None
     times: int = 0
-    """Of a dead letter."""
+    """A dead letter."""
     row: str | None = None
     """Of a run."""
 
@@ -79,7 +79,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What waits in the spool, and what was refused."""
+    """Counts of what waits in the spool, and of what was refused."""
 
     waiting: int
     """Messages."""
@@ -89,7 +89,7 @@ class Depth:
 
 @contextmanager
 def only_forwarder(history: Path) -> Iterator[None]:
-    """Of this file, as long as the block lasts. Raises InputError when there is another one.
+    """The only forwarder of this file, as long as the block lasts. Raises InputError when there is another one.
 
     Of two each would send what the other had, and delete under its feet.
     """
@@ -235,7 +235,7 @@ class Spool:
         return Depth(waiting, quarantined)
 
     def site(self) -> str | None:
-        """Of the newest run."""
+        """Values of the newest run."""
         found = self._store.read("SELECT site FROM run ORDER BY started_us DESC LIMIT 1")
         return str(found[0][0]) if found else None
 

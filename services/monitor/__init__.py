@@ -1,1 +1,1 @@
-"""What is known of a site while it runs."""
+"""The live view of a site while it runs."""

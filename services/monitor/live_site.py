@@ -12,7 +12,7 @@ from schemas.wire import decode
 
 WATCHED = (Channel.RUN, Channel.BIRTH, Channel.STATE, Channel.PLAN, Channel.SETPOINT, Channel.ACK)
 LISTEN_S = 1.0
-"""What a broker retains comes at once; so long is enough on a slow machine, too."""
+"""Wait for retained messages [s]: they come at once; so long is enough on a slow machine, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class LiveDevice:
 
 @dataclass
 class LiveSite:
-    """What was heard of one site. Fed with deliveries."""
+    """The messages of one site. Fed with deliveries."""
 
     site: str
     run: RunId | None = None

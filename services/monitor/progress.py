@@ -1,4 +1,4 @@
-"""What is known of a run while it goes: fed with messages and phases, read by whoever shows it."""
+"""Progress of a run: fed with messages and phases, read by whoever shows it."""
 
 from dataclasses import dataclass
 from datetime import datetime

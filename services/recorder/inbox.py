@@ -14,12 +14,12 @@ from schemas.topics import BARRIER, PREFIX, Channel, Kind
 from services.history.store import HistoryStore, from_us, to_us
 
 KEPT_BYTES = 2048
-"""Of a dead letter's payload: enough to recognise it, not enough for a peer to fill the disk with one message."""
+"""Bytes kept of a dead letter's payload: enough to recognise it, too few to fill the disk."""
 _KEPT_CHARACTERS = 500
 _OF_ITSELF = frozenset({Channel.ALARM, Channel.METRIC, Channel.REJECT})
-"""What the recorder records of its own: sent in wall time only, and rarely. A receipt would announce the next one."""
+"""The recorder's own messages that it records: in wall time only, and rare. A receipt would announce the next one."""
 _ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
-"""Of these channels messages of earlier runs count too: a device tells who it is once in its life."""
+"""Channels whose messages of earlier runs count too: a device publishes its birth once in its life."""
 
 _INSERT = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -37,7 +37,7 @@ Identity = tuple[str, str, int, int]
 
 @dataclass(slots=True)
 class Span:
-    """What a run's history holds of one (topic, boot). Last wills, seq 0, are outside."""
+    """The numbers of one (topic, boot) in a run's history. Last wills, seq 0, are outside."""
 
     first: int
     last: int
@@ -179,7 +179,7 @@ class RecorderInbox:
         return []
 
     def receipt(self) -> Receipt:
-        """What of the run is on disk."""
+        """Counts of the run's messages on disk."""
         letters = self._store.read("SELECT count(*) FROM dead_letter WHERE run = ?", [self.run or ""])
         return Receipt(
             stored=self._stored,
@@ -193,7 +193,7 @@ class RecorderInbox:
         return channel in _OF_ITSELF if topic.startswith(self._own) else channel not in BARRIER
 
     def _new(self, item: Wanted) -> range:
-        """Of what is wanted the seqs that are not history yet: a retained message is announced in every cycle."""
+        """The wanted seqs that are not history yet: a retained message is announced in every cycle."""
         span = self._spans.get((item.topic, item.boot))
         return range(item.first if span is None else max(item.first, span.last + 1), item.last + 1)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from schemas.errors import Code, InputError
 
 MAX_TEXT_BYTES = 4 * 2**20
-"""Of a site description."""
+"""Most bytes of a site description."""
 MAX_RESOLVED_BYTES = 256 * 2**20
-"""Of a resolved site, which has its profiles in it."""
+"""Most bytes of a resolved site, which has its profiles in it."""
 MAX_TABLE_BYTES = 64 * 2**20
-"""Of a table, unpacked."""
+"""Most bytes of a table, unpacked."""
 
 
 def read_bytes(path: Path, most: int) -> bytes:

@@ -39,11 +39,11 @@ class CableRow:
     ends: Ends | None
     path: Path_
     place: Place | None
-    """Of a row of a table."""
+    """A row of a table."""
 
 
 class _CableError(Exception):
-    """What is wrong with one field of a cable that is valid by itself."""
+    """A fault of one field of a cable that is valid by itself."""
 
     def __init__(self, name: str, what: str) -> None:
         super().__init__(what)

@@ -54,7 +54,7 @@ class Table:
         return column in self._position
 
     def missing(self, column: str) -> str:
-        """What is said of a column that the table does not have."""
+        """The fault of a column that the table does not have."""
         return (
             f"{self.file.name} has no such column{did_you_mean(column, self.columns)}; it has {', '.join(self.columns)}"
         )
@@ -69,7 +69,7 @@ class Table:
         return number(cell if self.decimal == "." else cell.replace(",", "."))
 
     def no_number(self, cell: str) -> str:
-        """What is said of a cell that is no number."""
+        """The fault of a cell that is no number."""
         if self.decimal == "." and _COMMA_NUMBER.fullmatch(cell.strip()):
             return 'has a decimal comma; say decimal: "," beside file, and separator: ";" if that is the separator'
         if cell.strip() == "":

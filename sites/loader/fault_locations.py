@@ -19,7 +19,7 @@ PATTERNS = {
     r"[a-z0-9-]{1,31}": "small letters a-z, digits and hyphens, 31 at most",
     r"[a-z0-9_]{1,64}": "small letters a-z, digits and underscores, 64 at most",
 }
-"""What names may consist of, in words."""
+"""The characters of names, in words."""
 
 
 def findings(error: ValidationError, data: Any, model: Any, below: Path_ = ()) -> list[Finding]:

@@ -8,7 +8,7 @@ from sites.loader.parts import Parts
 from sites.loader.places import Finding, Path_
 
 YEARS_BEFORE, YEARS_AFTER = 10, 30
-"""Of the site's date: the years whose holidays a site knows. A run of another year is refused when it is composed."""
+"""Years around the site's date whose holidays a site knows. A run of another year is refused when it is composed."""
 
 
 def add_holidays(parts: Parts) -> None:

@@ -22,7 +22,7 @@ _SHOULD = "should be a group of fields"
 
 @dataclass
 class Parts:
-    """What is known of a site after the first pass: valid parts, and what was written."""
+    """A site after the first pass: its valid parts, and the text of the others."""
 
     written: Mapping[str, Any]
     faults: Faults

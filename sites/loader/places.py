@@ -92,7 +92,7 @@ class Faults:
         return found if own else None
 
     def put(self, path: Path_, place: Place) -> None:
-        """What stands at a path was read from elsewhere."""
+        """The value at a path was read from another place."""
         self._elsewhere[path] = place
 
     def faults(self) -> list[Fault]:

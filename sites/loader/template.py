@@ -1,4 +1,4 @@
-"""What ``twinswarm init`` writes: a commented site to start from, with its profiles."""
+"""The template that ``twinswarm init`` writes: a commented site to start from, with its profiles."""
 
 from pathlib import Path
 

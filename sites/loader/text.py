@@ -16,9 +16,9 @@ from sites.loader.bounded import MAX_RESOLVED_BYTES, MAX_TEXT_BYTES, read_bytes
 from sites.loader.places import Place
 
 MAX_DEPTH = 64
-"""Of groups and lists within one another."""
+"""Deepest nesting of groups and lists."""
 MAX_VALUES = 500_000
-"""Of a description, every use of an anchor counted."""
+"""Nodes of a description, every use of an anchor counted."""
 MAX_DIGITS = 30
 
 _TAG = "tag:yaml.org,2002:"

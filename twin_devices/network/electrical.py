@@ -25,10 +25,10 @@ class SiteNetwork:
         self.flow = power_flow_of(site.network, unbalanced=bool(self._phases))
         self._node = {node: i for i, node in enumerate(self.flow.nodes)}
         self._solved: dict[Injection, Solution] = {}
-        """Of the last call of `solve`."""
+        """Result of the last call of `solve`."""
 
     def injection(self, power_kw: Mapping[str, float]) -> Injection:
-        """What the nodes draw when the devices have this power [kW], positive when drawn from the bus."""
+        """Power of the nodes when the devices have this power [kW], positive when drawn from the bus."""
         active = [0.0] * len(self._node)
         reactive = [0.0] * len(self._node)
         single: list[tuple[int, int, float]] = []

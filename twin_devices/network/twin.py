@@ -36,7 +36,7 @@ PERIOD_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Interval:
-    """What the devices did in [start, end), and what they do at its end."""
+    """The devices' powers in [start, end), and at its end."""
 
     start: datetime
     end: datetime
@@ -99,9 +99,9 @@ class NetworkTwin:
         self._registers = Registers()
         script = Script(site.scenario, self.device)
         self._published = LyingMeter(script) if script.lies else None
-        """Of this life. What is booked has the same bits whatever the meter had counted before."""
+        """Energy counted in this life [kWh]. It has the same bits whatever the meter had counted before."""
         self._base_kwh: dict[str, float] = {}
-        """What the meter's registers had counted before this life, by their names in telemetry."""
+        """The registers before this life [kWh], by their names in telemetry."""
 
     @property
     def subscriptions(self) -> tuple[str, ...]:

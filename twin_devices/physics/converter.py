@@ -1,4 +1,4 @@
-"""What a charger or battery inverter lets through: limits, smallest power, taper near full."""
+"""Converter of a charger or battery: limits, smallest power, taper near full."""
 
 
 def feasible_power_kw(asked_kw: float, max_charge_kw: float, max_discharge_kw: float, min_power_kw: float) -> float:

@@ -1,4 +1,4 @@
-"""What a PV inverter delivers of what its generator offers."""
+"""Power of a PV inverter from what its generator offers."""
 
 
 def pv_output_kw(available_kw: float, rated_kw: float, limit_kw: float) -> float:

@@ -10,10 +10,10 @@ from power_grid_model import BranchSide, ComponentType, LoadGenType, PowerGridMo
 from power_grid_model.errors import PowerGridError  # type: ignore[attr-defined]
 
 SHORT_CIRCUIT_VA = 1e18
-"""Of the grid behind the source: so stiff that the source node keeps its voltage to 1e-13 pu under 1 MW."""
+"""Short-circuit power of the grid behind the source: the source node keeps its voltage to 1e-13 pu under 1 MW."""
 
 TOLERANCE_PU = 1e-12
-"""Of the Newton-Raphson iteration. What is left of the power balance is rounding, about 1e-11 kW at 100 kW."""
+"""Tolerance of the Newton-Raphson iteration. The rest of the power balance is rounding, about 1e-11 kW at 100 kW."""
 
 MAX_ITERATIONS = 50
 
@@ -253,7 +253,7 @@ def _solutions(flows: Flows, *, unbalanced: bool) -> list[Solution | None]:
 
 
 def _farthest_from_one(voltages_pu: Array) -> Array:
-    """Of each node's phases: (T, nodes) of (T, nodes, P)."""
+    """Sums over each node's phases: (T, nodes) of (T, nodes, P)."""
     worst = np.abs(voltages_pu - 1).argmax(axis=2, keepdims=True)
     farthest: Array = np.take_along_axis(voltages_pu, worst, axis=2)[:, :, 0]
     return farthest

@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """Of the modules: tilt from the horizontal, azimuth clockwise from north."""
+    """Orientation of the modules: tilt from the horizontal, azimuth clockwise from north."""
 
     tilt_deg: float
     azimuth_deg: float

@@ -1,4 +1,4 @@
-"""What a clock is to drive, and how it finds the run again that it left unfinished."""
+"""The clock's order, and how it finds the run again that it left unfinished."""
 
 from datetime import timedelta
 
@@ -38,7 +38,7 @@ class ClockOrder(BaseModel):
 
     @property
     def course(self) -> Json:
-        """What makes it the same order as another one: all but the run, and how it is carried out."""
+        """The part that makes two orders the same: all but the run, and how it is carried out."""
         return self.model_dump(mode="json", include={"t0", "length", "speed", "simulated"})
 
 
@@ -64,7 +64,7 @@ class OrderStore:
 
     @property
     def run(self) -> RunId | None:
-        """Of the run that is not finished; None: there is none."""
+        """Identifier of the run that is not finished; None: there is none."""
         return None if self._kept is None else self._kept["run"]
 
     def load(self) -> Json | None:

@@ -39,9 +39,9 @@ LOG = logging.getLogger(__name__)
 MARGIN = timedelta(minutes=5)
 """Session time. What is later than this is no longer in its day's result."""
 QUIET_S = 900.0
-"""Of a run in lock-step that has not ended, in the machine's time. A cycle takes seconds."""
+"""Patience with a lock-step run that has not ended, in the machine's time. A cycle takes seconds."""
 _MORE = timedelta(seconds=1)
-"""Of a day than was settled; less is rounding."""
+"""Least part of a day that counts as not settled; less is rounding."""
 LOOK_S = 15.0
 """Between looks at the history while all is settled."""
 _FIRST_S, _LONGEST_S = 1.0, 60.0
@@ -52,7 +52,7 @@ _CHILD_S = 0.2
 
 
 _Key = tuple[str, datetime]
-"""Of a day: its run and local midnight."""
+"""Key of a day: its run and local midnight."""
 
 
 @dataclass(frozen=True, slots=True)

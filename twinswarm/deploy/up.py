@@ -54,7 +54,7 @@ class How:
     certificates: Path | None = None
     """Folder that ``twinswarm provision`` made: everybody proves by a certificate who it is. None: `credentials`."""
     port: int = 0
-    """Of the broker that is started; 0: a free one."""
+    """Port of the broker that is started; 0: a free one."""
     from_now: bool = False
     """The run begins when its clock does, at the machine's time then; needs ``speed``."""
     endless: bool = False

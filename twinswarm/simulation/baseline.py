@@ -243,7 +243,7 @@ def _uncurtailed(track: Track) -> Track:
 
 
 def _offered_kwh(track: Track, before: Sample, after: Sample) -> float:
-    """What the inverter delivered between two telemetries, or could have delivered [kWh, a magnitude]."""
+    """Energy that the inverter delivered between two telemetries, or could have delivered [kWh, a magnitude]."""
     (flow,) = replace(track, samples=(before, after)).flows((before.ts, after.ts)) or (None,)
     delivered_kwh = 0.0 if flow is None or flow.net_kwh is None else max(-flow.net_kwh, 0.0)
     a, b = before.body, after.body

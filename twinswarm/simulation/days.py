@@ -29,7 +29,7 @@ from twinswarm.simulation.baseline_run import baseline_run
 from twinswarm.simulation.variants import Reference
 
 _NAMED = 10
-"""Of the runs that an error could name."""
+"""Most runs that an error names."""
 LONGEST_LEAD = timedelta(days=3)
 """How much of a long stay before a day's midnight is lived through again."""
 
@@ -105,7 +105,7 @@ def _replay_of(history: History, told: History, run: str, day: LocalDay, referen
 
 
 def _reference_begins(told: History, run: str) -> datetime:
-    """Of the window's reference: see above."""
+    """Beginning of the window's reference: see above."""
     info = told.info(run)
     start, _ = told.span(run)
     plugged = [stay.arrival for stay in told.sessions(run) if stay.departure is None or stay.departure > start]

@@ -30,7 +30,7 @@ OnMessage = Callable[[Received], None]
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be run. ``site`` is the whole site, under its case; ``storage`` says what of it takes part."""
+    """The order of a run. ``site`` is the whole site, under its case; ``storage`` says what takes part."""
 
     site: Site
     course: Course

@@ -7,7 +7,7 @@ from sites.description import SiteDescription
 
 
 class StorageChoice(StrEnum):
-    """What of the site's storage the EMS may use. The cars are there in any case, save with ``no-cars``."""
+    """The part of the site's storage that the EMS may use. The cars are there in any case, save with ``no-cars``."""
 
     NONE = "none"
     BESS = "bess"

@@ -1,4 +1,4 @@
-"""What a site is made of, as the numbers that are printed with every table: which are published, which are fitted."""
+"""The numbers of a site that are printed with every table: which are published, which are fitted."""
 
 import math
 from typing import Any
@@ -29,7 +29,7 @@ NOT_KNOWN = (
     "the network of the real building: the one here is typical",
     "which of several plans of equal cost the study's solver chose, which moves the peak-shaving factor",
 )
-"""What no fit can tell."""
+"""The questions that no fit can answer."""
 
 
 def parameters(site: SiteDescription) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _device(device: AnyDevice, site: Site) -> dict[str, Any]:
 
 
 def _energy_kwh(site: Site, name: str) -> float | None:
-    """Of a typical day; None for a profile by time."""
+    """Step of a typical day; None for a profile by time."""
     profile = site.profiles[name]
     if not isinstance(profile, DayProfile):
         return None

@@ -52,7 +52,7 @@ class Pool:
             for ready in [self._executor.submit(_settle_in) for _ in range(self.processes)]:
                 ready.result()
         self.start_s = time.perf_counter() - began
-        """What it took until all workers were warm."""
+        """Time until all workers were warm [s]."""
 
     def run(self, sites: Mapping[NameT, Site], on_day: Callable[[NameT], None] | None = None) -> dict[NameT, Timed]:
         """Each site's day, by name, in the order of ``sites``. ``on_day`` is told of each that is over.

@@ -1,4 +1,4 @@
-"""What the study published: Table II and the peak-shaving factors of case 6.
+"""The published results: Table II and the peak-shaving factors of case 6.
 
 Source: G. Benedetto et al., IEEE SEST 2024, doi 10.1109/sest61601.2024.10694561. ``published.csv`` beside this file
 holds the facts.

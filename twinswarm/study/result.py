@@ -1,4 +1,4 @@
-"""What a study found: Table II beside the published one, the peak-shaving factors, and what was run for them."""
+"""Result of a study: Table II beside the published one, the peak-shaving factors, and what was run for them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class Cell:
     psf_2kw: ShavingFactor
     published_psf: float | None
     stored_kwh: float
-    """What the day left in batteries more than the reference; not in the money."""
+    """Energy that the day left in batteries above the reference; not in the money."""
 
     @property
     def difference_eur_per_day(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What becomes of the table with another measured load: without noise, and with noise of the same size."""
+"""Robustness: the table with another measured load, without noise and with noise of the same size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SIGNS = "signs matched"
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of one number over the other load profiles."""
+    """Spread of one number over the other load profiles."""
 
     name: str
     own: float | None

@@ -1,4 +1,4 @@
-"""What the paper leaves open, varied one at a time: savings and peak-shaving factors over each."""
+"""Sensitivities: the numbers that the paper leaves open, varied one at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ SITES = {
 
 @dataclass(frozen=True)
 class StudyOrder:
-    """What is to be run. ``cases`` are the site's own."""
+    """The order of a study. ``cases`` are the site's own."""
 
     site: SiteDescription
     reference: Reference
@@ -65,7 +65,7 @@ class StudyResult:
 
     @property
     def optimisations(self) -> int:
-        """Of the table's days."""
+        """The sum over the table's days."""
         return sum(day.optimisations for key, day in self.days.items() if not key.tie)
 
     def to_json(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def case_name(case: str) -> str:
 
 
 def verdict(result: StudyResult) -> list[str]:
-    """What the table comes to, in sentences."""
+    """The table's result in sentences."""
     table, reference = result.table, result.order.reference.value
     lines = []
     if table.rmse_eur_per_day is not None:
@@ -105,14 +105,14 @@ def spread_table(robustness: Robustness) -> "Table":
 
 
 def without_spreads(result: StudyResult) -> str:
-    """What stands in the place of `spread_table`."""
+    """The text in the place of `spread_table`."""
     if has_other_loads(result.order.site):
         return "With another measured load: not looked at (--no-robustness); the numbers above are of this one."
     return "With another measured load: not told, since no meter of the site has a typical day and a measured one."
 
 
 def honesty() -> list[tuple[str, str]]:
-    """What stands with every table: (heading, text)."""
+    """Texts that stand with every table: (heading, text)."""
     return [
         ("Published", f"{_listed(PUBLISHED)} (doi {DOI})."),
         ("Fitted", f"{_listed(FITTED)}. Other sites fit as well."),

@@ -12,7 +12,7 @@ from sites.description import SiteDescription
 NOISE = 0.03
 """Standard deviation of the measured load against the forecast."""
 CORRELATION = 0.84
-"""Of the noise from one quarter-hour to the next, AR(1): that of the fitted sites' measured load, whose standard
+"""Correlation of the noise from one quarter-hour to the next, AR(1): that of the fitted sites' load, whose standard
 deviation is 2.9 %."""
 SEEDS = tuple(range(1, 11))
 

@@ -47,7 +47,7 @@ COLUMNS = """
 
 
 def told(*where: str, within: str = "range(start: v.timeRangeStart, stop: v.timeRangeStop)") -> str:
-    """What the chosen run told of which all these conditions hold."""
+    """The chosen run's records for which all these conditions hold."""
     return f"""from(bucket: "${{bucket}}")
     |> {within}
     |> filter(fn: (r) => r.site == "${{site}}" and r.run == "${{run}}" and {" and ".join(where)})"""
@@ -111,7 +111,7 @@ def quarter_energy(where: str, register: str) -> str:
 
 
 def gained(where: str, register: str) -> str:
-    """What registers gained in the time range [kWh], added up; from one that went back it goes on there."""
+    """Increase of registers in the time range [kWh], added up; a register that went back counts on from there."""
     return f"""{told(where, any_of(register))}
     |> difference(nonNegative: true)
     |> group()

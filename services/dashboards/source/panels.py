@@ -1,4 +1,4 @@
-"""What all panels and dashboards of this project have in common."""
+"""Common parts of all panels and dashboards."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ KW, KWH, EUR, SHARE, SECONDS, COUNT = "kwatt", "kwatth", "currencyEUR", "percent
 EUR_PER_KWH, PU, RATIO = "suffix: €/kWh", "suffix: pu", "none"
 TEXT = "string"
 TIME_MS = "dateTimeAsLocal"
-"""Of whole milliseconds since 1970."""
+"""Whole milliseconds since 1970."""
 STEP = "1m"
 """The least distance of points: in wall time every device has told something new by then."""
 
@@ -236,7 +236,7 @@ def dashboard(
 
 
 def _coloured(panel: timeseries.Panel, flux: str) -> timeseries.Panel:
-    """What is the same thing on two dashboards has the same colour there: series that the Flux text names."""
+    """Colours of the series that the Flux text names: the same thing has one colour on all dashboards."""
     for name, colour in colours.OF_SERIES.items():
         if f'"{name}"' in flux:
             panel.override_by_name(name, [_property("color", {"mode": "fixed", "fixedColor": colour})])

@@ -1,4 +1,4 @@
-"""What a day saved, and how much it shaved, against its references. `twinswarm savings` writes the results."""
+"""Savings and peak shaving by day. `twinswarm savings` writes the results."""
 
 from grafana_foundation_sdk.builders.timeseries import Panel
 from grafana_foundation_sdk.models.common import BarAlignment

@@ -1,4 +1,4 @@
-"""What is chosen at the top of a dashboard. Grafana takes the first text column of a query's answer as options."""
+"""Variables at the top of a dashboard. Grafana takes the first text column of a query's answer as options."""
 
 from grafana_foundation_sdk.builders.dashboard import QueryVariable
 from grafana_foundation_sdk.models.dashboard import VariableHide, VariableOption, VariableRefresh, VariableSort
@@ -167,7 +167,7 @@ union(tables: [days, simulated])
 
 
 def pcc() -> QueryVariable:
-    """Whose telemetry is the connection point's: the meter with that role; where nobody has it, any other."""
+    """The PCC meter: the meter with that role; where nobody has it, any other."""
     flux = f"""{_METERS}
 meters
     |> map(fn: (r) => ({{device: r.device, rank: if r.role != "pcc" then 2 else if r.kind == "network" then 1 else 0}}))

@@ -31,7 +31,7 @@ LARGEST_KW = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """What a soft limit is exceeded by, in either direction [kW], by step."""
+    """Power above a soft limit, in either direction [kW], by step."""
 
     kind: ShortfallKind
     element: str | None
@@ -73,12 +73,12 @@ class Term(Generic[S]):
     """
 
     name: str
-    """Of this term alone; a checkpoint knows its shape by it."""
+    """The term's unique name; a checkpoint finds its shape by it."""
     shape_type: ClassVar[Any] = type(None)
     """``S``, as pydantic reads it from JSON."""
 
     def shape(self, instance: Instance) -> S:
-        """What of the problem stands in the matrix; None: nothing."""
+        """The part of the problem that stands in the matrix; None: nothing."""
         return None  # type: ignore[return-value]
 
     def covers(self, have: S, want: S) -> bool:
@@ -104,7 +104,7 @@ class Term(Generic[S]):
         return {}
 
     def commands(self, solution: Solution) -> Commands:
-        """What the devices that are this term's are to do in the first step."""
+        """The commands of this term's devices for the first step."""
         return Commands({}, {})
 
     def penalty_eur(self, solution: Solution) -> float:

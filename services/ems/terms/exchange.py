@@ -34,11 +34,11 @@ class Direction:
         return len(self.edges) + 1
 
     def limit_kw(self, problem: Problem) -> float:
-        """What the connection allows."""
+        """Limits of the connection."""
         return problem.import_limit_kw if self is IMPORT else problem.export_limit_kw
 
     def price_eur_per_kwh(self, problem: Problem) -> Array:
-        """What a kWh costs by step; a sale is a negative cost."""
+        """Cost of a kWh by step [€/kWh]; a sale is a negative cost."""
         return np.array(problem.purchase_eur_per_kwh) if self is IMPORT else -np.array(problem.sale_eur_per_kwh)
 
     def total(self, m: Model) -> Expression:

@@ -1,4 +1,4 @@
-"""What stores energy, BESSs and vehicles: equations (3)-(5), (9)-(16)."""
+"""Energy stores, BESSs and vehicles: equations (3)-(5), (9)-(16)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from services.ems.terms.targets import SHORTFALL
 
 
 class StoreShape(NamedTuple):
-    """What of a store stands in the matrix."""
+    """The part of a store that stands in the matrix."""
 
     charge_efficiency: float
     discharge_efficiency: float

@@ -1,4 +1,4 @@
-"""What each service of the stack is given: its certificate, passwords, tokens, dashboards, in a volume of its own.
+"""Secrets of each service of the stack: certificate, passwords, tokens, dashboards, in a volume of its own.
 
 The authority's folder keeps all of it, random secrets included, so that a volume that was lost is filled again and a
 backup of one folder is enough. Only provisioning mounts that folder.
@@ -24,7 +24,7 @@ from twinswarm.deploy.stack.volume import Volume, give
 from twinswarm.simulation.compose import members
 
 SECRET_BYTES = 32
-"""Of a password or token before it is written as text (base64, 43 characters)."""
+"""Bytes of a password or token before it is written as text (base64, 43 characters)."""
 MOSQUITTO_CONFIG, MOSQUITTO_DATA = PurePosixPath("/mosquitto/config"), PurePosixPath("/mosquitto/data")
 """Where Mosquitto's container mounts its two volumes."""
 HISTORY_WRITERS = ("forward", "savings")
@@ -35,7 +35,7 @@ _PROVISIONING = "provisioning"
 
 @dataclass
 class StackChanges:
-    """What was done in the authority's folder, and in the volumes. Paths are relative to each."""
+    """Files written in the authority's folder and in the volumes. Paths are relative to each."""
 
     first: bool
     """Nothing was there before."""
@@ -44,7 +44,7 @@ class StackChanges:
 
     @property
     def services(self) -> list[str]:
-        """Whose files are other than before: they read them when they start."""
+        """Services whose files have changed: they read them when they start."""
         touched = [Path(path).parts[0] for path in (*self.volumes.written, *self.volumes.deleted)]
         broker = any(Path(path).parts[0] == "broker" for path in self.authority.written)
         return sorted({*touched, *(["mosquitto"] if broker else [])})
@@ -117,7 +117,7 @@ def _give_broker(folder: Folder, changes: Changes) -> None:
 
 
 def _contents(site: Site, folder: Folder, changes: StackChanges) -> dict[str, dict[str, bytes | None]]:
-    """What is to be in each volume; None: what is not."""
+    """The files of each volume; None: a file that is not to be there."""
     kept = {
         name: _random(folder, name, changes.authority)
         for name in ("influxdb-admin-password", "influxdb-admin-token", "grafana-admin-password")

@@ -39,7 +39,7 @@ class TokenFile:
 
 
 def parse_token_file(option: str, text: str, *, write: bool) -> TokenFile:
-    """Of ``FILE[:UID]``; the group has the same number. Raises InputError."""
+    """Reads ``FILE[:UID]``; the group has the same number. Raises InputError."""
     path, colon, number = text.rpartition(":")
     if not colon:
         path, number = text, ""

@@ -24,7 +24,7 @@ from twinswarm.study.result import Table, table_of
 from twinswarm.study.study import StudyOrder, pool_of
 
 DIFFERENCE_STEP = 0.04
-"""Of the distance between a parameter's bounds."""
+"""Part of the distance between a parameter's bounds."""
 AT_BOUND = 1e-3
 """So near a bound, in parts of that distance, a parameter counts as lying at it."""
 WEAK = 0.03

@@ -19,13 +19,13 @@ from scipy.optimize import lsq_linear
 Array = NDArray[np.float64]
 
 FIRST_RADIUS = 0.15
-"""Of the trust region, in parts of the distance between the bounds; the search is over below `LAST_RADIUS`."""
+"""Radius of the trust region, in parts of the distance between the bounds; the search is over below `LAST_RADIUS`."""
 LAST_RADIUS = 0.01
 WIDER, NARROWER = 1.5, 0.93
 PROGRESS = 0.005
 """A point counts as a success where the sum of squares falls by more than this part of it."""
 RIDGE = 0.02
-"""What a residual scatters over what its slopes are uncertain by, squared; both in their scales."""
+"""Scatter of a residual over the uncertainty of its slopes, squared; both in their scales."""
 SHORT = 0.05
 """Weight of a short step: of equal ones the nearest is taken."""
 
@@ -37,7 +37,7 @@ class Surface:
     constant: Array
     jacobian: Array
     scatter: Array
-    """Of each residual about the surface, shape (r,)."""
+    """Scatter of each residual about the surface, shape (r,)."""
     spread: Array
     """A square root of the covariance of constant and slopes for a scatter of one; shape (1 + p, 1 + p)."""
 

@@ -50,7 +50,7 @@ def _differences(fitted: Fitted) -> list[tuple[str, float, float]]:
 
 
 def verdict(fitted: Fitted) -> list[str]:
-    """What the calibration came to, in sentences."""
+    """The calibration's result in sentences."""
     best = fitted.best
     psf = ", ".join(f"{storage} {number(value, 3)}" for storage, value in best.psf.items())
     lines = [

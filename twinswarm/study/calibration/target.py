@@ -1,4 +1,4 @@
-"""What a calibration is to reach, and with which numbers of the site: read from a TOML file.
+"""The target of a calibration, and the parameters of the site that it may move: read from a TOML file.
 
     reference = "smart"
     scale_eur_per_day = 0.2     # an error of the table so large counts 1
@@ -87,7 +87,7 @@ class Target(BaseModel):
         return self
 
     def held(self, values: list[float]) -> list[float]:
-        """What the parameters' departures from their starts count, each in parts of the way to its bound."""
+        """Residuals of the parameters' departures from their starts, each in parts of the way to its bound."""
         if not self.pull:
             return []
         return [self.pull * p.departure(value) for p, value in zip(self.parameter, values, strict=True)]
@@ -200,7 +200,7 @@ def _inside(hours: tuple[float, float] | None, count: int) -> list[bool]:
 
 
 def residual_names(cases: tuple[str, ...]) -> list[str]:
-    """Of the vector that is made small, in its order."""
+    """Names of the vector that is made small, in its order."""
     from twinswarm.study.published import STORAGES, published
 
     money = [f"case {case}, {storage}" for case in cases for storage in STORAGES]
