@@ -2,8 +2,8 @@
 
     python examples/charger.py --broker mqtt://127.0.0.1:1883 --site fit-g2v --device ev1
 
-docs/attach-a-device.md walks through it; rules are numbered as in docs/lockstep.md. The device itself is v2g.py, the
-way to the broker, through TLS, too, connection.py.
+docs/attach-a-device.md walks through it; rules are numbered as in docs/lockstep.md. The device itself is v2g.py;
+the connection to the broker, also by TLS, is connection.py.
 """
 
 import json
@@ -54,7 +54,7 @@ class Attachment:
         message, channel = json.loads(incoming.payload), incoming.topic.rsplit("/", 1)[1]
         run = message.get("run", self.run)
         if channel == "run" and message["mode"] == "lockstep":
-            return  # its ticks tell all of it
+            return  # its ticks carry all of it
         if self.run and run > self.run and channel != "setpoint" and "ended" not in message:
             os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - rule 10: a newer run is a new life
         if run >= self.run:  # rule 10: leftovers of an older run are ignored
@@ -65,7 +65,7 @@ class Attachment:
     def on_run(self, session, run):
         session |= {name: datetime.fromisoformat(session[name]) for name in ("t0", "wall0", "t_end") if name in session}
         if self.session and "ended" in session:
-            self.tell()  # up to the end: energy that no telemetry tells of is never settled
+            self.tell()  # up to the end: energy that is in no telemetry is never settled
         self.session = None if "ended" in session else session
         if self.session and not self.run:
             self.begin(run, max(self.session_time(), session["t0"]))

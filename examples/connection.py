@@ -1,9 +1,9 @@
-"""The way to the broker: options of charger.py and consumer.py, TLS, and a connection that comes back.
+"""The connection to the broker: options of charger.py and consumer.py, TLS, and connecting again after a loss.
 
     --broker mqtt://127.0.0.1:1883 --site fit-g2v --device ev1
     --broker mqtts://localhost:8883 --cafile ca.crt --cert ev9.crt --key ev9.key
 
-A certificate says whose it is (its CN is `{site}_{device}`), so it needs no --site and no --device.
+A certificate names its owner (its CN is `{site}_{device}`), so it needs no --site and no --device.
 """
 
 import argparse
@@ -20,7 +20,7 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 def parse_options(description, device):
-    """Reads the command line; a fault of it is told on standard error, and ends the program with status 2."""
+    """Reads the command line. A fault in it is printed on standard error and ends the program with status 2."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--broker", default="mqtt://127.0.0.1:1883", help="mqtt://host:port, or mqtts:// for TLS")
     parser.add_argument("--site", help="default: the certificate's, else fit-g2v")

@@ -1,9 +1,9 @@
-"""Shows live where a building's power goes, and what it has cost since this began to look. Knows paho-mqtt and JSON.
+"""Shows live where a building's power goes, and its cost since the start of this program. Knows paho-mqtt and JSON.
 
     python examples/consumer.py --broker mqtt://127.0.0.1:1883 --site fit-g2v
     python examples/consumer.py --broker mqtts://localhost:8883 --cafile ca.crt --cert dashboard.crt --key dashboard.key
 
-It sends nothing: the certificate is that of an observer, who may read everything and write nothing.
+It sends nothing: the certificate is that of an observer, which may read everything and write nothing.
 """
 
 import json
@@ -34,13 +34,13 @@ class Prices:
 
 
 class Bill:
-    """Money follows the registers of the PCC meter, not powers: they count also what no message told of."""
+    """Money follows the registers of the PCC meter, not powers: registers also count energy between messages."""
 
     def __init__(self, prices):
         self.prices, self.before, self.eur, self.unpriced_kwh = prices, None, 0.0, 0.0
 
     def settle(self, message):
-        """A price holds for a quarter-hour, and the meter tells at its ends: that at the interval's start counts."""
+        """A price holds for a quarter-hour, and the meter publishes at its ends: the price at its start counts."""
         before, self.before = self.before, message
         if before is None or before["boot"] != message["boot"]:
             return  # the registers of another life do not compare

@@ -1,7 +1,8 @@
 """The skeleton of a driver: a charger's hardware as a participant in wall time. Replace `Hardware`.
 
-The two doors: `wake_at` has it called when a set-point ends, however rarely it sends telemetry; `sources` has it called
-when the hardware reports. Set-points, with epoch, validity, dead time, fallback and ack, are `SetpointHandler`'s.
+It is called in two more cases: `wake_at` requests a call when a set-point ends, however rarely it sends telemetry;
+`sources` cause a call when the hardware reports. `SetpointHandler` handles set-points: epoch, validity, dead time,
+fallback and ack.
 """
 
 from schemas.messages import Birth, ChargerNameplate, ChargerTelemetry, Fallback, Phase, Setpoint, TimeMode

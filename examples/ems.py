@@ -1,4 +1,4 @@
-"""An EMS of one's own: a function from the problem to set-points. The rest of this file only compares it.
+"""An EMS of your own: a function from the problem to set-points. The rest of this file only compares it.
 
     python examples/ems.py                                        a day in memory, beside the product's EMS
     twinswarm up --attach ems --port 1883                         the same day over MQTT: in one terminal the site,

@@ -1,6 +1,6 @@
-"""The device behind examples/charger.py: a V2G charger and a car that comes every day. With real hardware, yours.
+"""The device behind examples/charger.py: a V2G charger and a car that comes every day. With real hardware, replace it.
 
-Power [kW] above 0 is drawn from the building, below 0 delivered to it; SOC is a fraction of the car's capacity.
+Power [kW] above 0 is drawn from the building's bus, below 0 fed into it; SOC is a fraction of the car's capacity.
 The numbers are those of ev1 in the site fit_g2v.
 """
 
@@ -42,7 +42,7 @@ class Charger:
         self.import_kwh, self.export_kwh, self.segment = 0.0, 0.0, (now, 0.0)
 
     def advance(self, until, away=False):
-        """Integrates up to ``until``. Away: nobody was told of that time, so nothing flowed in it."""
+        """Integrates up to ``until``. Away: that time is in no telemetry, so nothing flowed in it."""
         hours = max((until - self.now) / HOUR, 0.0)
         kw = self._power_kw(self.now, hours) if hours and not away else 0.0
         self.import_kwh += max(kw, 0.0) * hours
@@ -53,7 +53,7 @@ class Charger:
         self.segment, self.now = (self.now, kw), max(until, self.now)
 
     def telemetry(self, lockstep):
-        """In lock-step an order that ends now is told as holding: its successor comes later in this same instant."""
+        """In lock-step a set-point that ends now counts as valid: its successor comes later in this same instant."""
         power_kw = self._power_kw(self.now - timedelta.resolution if lockstep else self.now)
         body = {"power_kw": power_kw, "energy_import_kwh": self.import_kwh, "energy_export_kwh": self.export_kwh}
         return body | ({"segments": [self.segment]} if lockstep else {}) | ({"vehicle": self.car} if self.car else {})

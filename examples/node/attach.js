@@ -54,7 +54,7 @@ function remember() {
 
 function add(said) {
   unconfirmed.add(said);
-  if (unconfirmed.size > MOST) unconfirmed.delete(unconfirmed.values().next().value); // registers tell its energy, too
+  if (unconfirmed.size > MOST) unconfirmed.delete(unconfirmed.values().next().value); // registers count its energy, too
   if (++lines > MOST) return remember();
   appendFileSync(memory, `${JSON.stringify({ said, seqs: life.seqs, battery })}\n`);
 }
@@ -138,7 +138,7 @@ function onSession({ run, mode, ended, speed, ...told }) {
   const resumed = !session;
   clearTimeout(timer);
   if (ended) {
-    if (session) tell(); // up to the end: energy that no telemetry tells of is never settled
+    if (session) tell(); // up to the end: energy that is in no telemetry is never settled
     session = undefined;
     return;
   }

@@ -1,14 +1,14 @@
-// The device behind attach.js: a battery with its inverter, integrated here. With real hardware, yours.
+// The device behind attach.js: a battery with its inverter, integrated here. With real hardware, replace it.
 //
-// Power [kW] above 0 is drawn from the building, below 0 delivered to it; SOC is a fraction of the capacity. Instants
-// are milliseconds of the session's time since 1970.
+// Power [kW] above 0 is drawn from the building's bus, below 0 fed into it; SOC is a fraction of the capacity. Instants
+// are milliseconds of the run's time since 1970.
 
 const MAX_KW = 12, EFFICIENCY = 0.95, CAPACITY_KWH = 30, SOC_MIN = 0.1, SOC_MAX = 0.9;
 const HOUR_MS = 3_600_000;
 const OWN_FALLBACK = 'idle';
 export const PERIOD_S = 10;
 
-/** All that the EMS will ever know of this battery, save its telemetry. */
+/** All that the EMS knows of this battery, besides its telemetry. */
 export const BIRTH = {
   nameplate: {
     type: 'bess', capacity_kwh: CAPACITY_KWH, soc_min_frac: SOC_MIN, soc_max_frac: SOC_MAX,
@@ -29,7 +29,7 @@ export class Battery {
     Object.assign(this, blank, memory);
   }
 
-  /** Goes on at `t` without energy since: what was not told to anybody did not happen. */
+  /** Goes on at `t` without energy since: energy that was not published did not flow. */
   resume(t) {
     this.now = t;
   }

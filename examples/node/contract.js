@@ -1,4 +1,4 @@
-// Is a message of the contract? Asks the AsyncAPI document; a device elsewhere takes a copy of it along.
+// Checks messages against the contract, by the AsyncAPI document; a device elsewhere needs a copy of it.
 
 import { readFileSync } from 'node:fs';
 import { Ajv } from 'ajv';

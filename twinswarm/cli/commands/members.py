@@ -44,7 +44,7 @@ def twin(
     password_file: options.PasswordFileOption = None,
     heartbeat: options.HeartbeatOption = None,
 ) -> None:
-    """Run the twin of **one device**: charger, battery, PV inverter or meter.
+    """Run the twin of **one device**: charger, battery, PV inverter, heat pump or meter.
 
     It publishes its birth and telemetry and obeys set-points, in the time of the run that the clock opens. The site has
     to be that of the clock's run.
