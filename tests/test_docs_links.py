@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 import typer
 
+from tests.test_imports import OURS, RULES
 from twinswarm.cli.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +125,25 @@ def test_the_readme_lists_every_command_and_no_other() -> None:
     first_cells = re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)
     listed = {name.split()[0] for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)}
     assert listed == set(commands())
+
+
+def test_the_table_of_rooms_is_that_of_the_imports() -> None:
+    section = (
+        (ROOT / "docs" / "design.md").read_text(encoding="utf-8").partition("\n## Rooms\n")[2].partition("\n## ")[0]
+    )
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\|.*\|$", section, re.MULTILINE)
+    ]
+    table = {
+        _part(room): {_part(name) for name in re.findall(r"`([^`]+)`", allowed)} for room, _, allowed in rows[2:-1]
+    }
+    ours = {part: {name for name in allowed if name.partition(".")[0] in OURS} for part, allowed in RULES.items()}
+    assert table == {part: allowed for part, allowed in ours.items() if part not in {"services", "twinswarm"}}
+
+
+def _part(path: str) -> str:
+    """A room of the table by its name in the rules of imports: `services/ems`, `broker/transport.py`."""
+    return path.strip("`").removesuffix("/").removesuffix(".py").replace("/", ".")
 
 
 def test_the_program_is_installed_under_the_name_that_the_pages_use() -> None:
