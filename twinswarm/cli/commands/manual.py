@@ -39,7 +39,9 @@ class _Wanted:
 
 
 def set_point(
-    device: Annotated[str, typer.Argument(metavar="DEVICE", help="A charger, battery or PV inverter, such as ev1.")],
+    device: Annotated[
+        str, typer.Argument(metavar="DEVICE", help="A charger, battery, heat pump or PV inverter, such as ev1.")
+    ],
     power: Annotated[
         str | None,
         typer.Argument(
@@ -141,7 +143,7 @@ def set_point(
 def _parse_value(power: str | None, limit: str | None) -> float:
     """The one value that is given [kW]. Raises InputError."""
     if (power is None) == (limit is None):
-        what = "one of POWER (chargers, batteries) and --limit (PV) is to be given"
+        what = "either POWER or, for PV, --limit is needed"
         raise InputError.one("POWER", what, power, code=Code.MISSING if power is None else Code.CONFLICT)
     where, text = ("POWER", power) if power is not None else ("--limit", limit)
     assert text is not None
@@ -185,7 +187,7 @@ def _check(live: "LiveSite", target: "LiveDevice", wanted: _Wanted) -> None:
         allowed = ", ".join(COMMANDED_KINDS)
         raise InputError.one("DEVICE", f"a {kind} takes no set-point, only {allowed}", device, code=Code.INVALID)
     if wanted.is_limit != (kind is Kind.PV):
-        what = "a PV inverter takes --limit, chargers and batteries take POWER"
+        what = "a PV inverter takes --limit, all other devices take POWER"
         raise InputError.one("DEVICE", what, f"{device}, a {kind}", code=Code.CONFLICT)
     if not target.online:
         raise RunFailedError(f"{device} is not online at site {live.site}", code=Code.NO_ANSWER)
