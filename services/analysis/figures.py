@@ -219,14 +219,14 @@ def _against_reference(result: RunResult, quarters: Sequence[QuarterResult], axi
     actual = [_known(q.pcc_kw) for q in quarters]
     reference = [_known(q.reference_pcc_kw) for q in quarters]
     axes.stairs(actual, axis.edges, baseline=reference, fill=True, color=SKY, alpha=0.35, label="difference")
-    _line(axes, axis, reference, f"reference ({result.reference})", VERMILION, "--")
+    _line(axes, axis, reference, f"baseline ({result.reference})", VERMILION, "--")
     _line(axes, axis, actual, "this run", BLACK)
     axes.axhline(0.0, color=BLACK, linewidth=0.8)
     _legend(axes, 3)
     return Picture(
-        "PCC against the reference",
+        "PCC against the baseline",
         f"Power at the PCC, positive on import. This run lies between {_extremes([q.pcc_kw for q in quarters], 'kW')}, "
-        f"the reference ({result.reference}) between {_extremes([q.reference_pcc_kw for q in quarters], 'kW')}.",
+        f"the baseline ({result.reference}) between {_extremes([q.reference_pcc_kw for q in quarters], 'kW')}.",
         figure,
     )
 

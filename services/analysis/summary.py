@@ -12,7 +12,7 @@ REFERENCES = {
     "uncontrolled": "cars charge at once and at full power; no BESS, no V2G",
     "smart": "cars are charged at the cheapest time; no BESS, no V2G",
 }
-"""The meaning of each reference policy."""
+"""The meaning of each baseline policy."""
 
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -82,16 +82,16 @@ def _cost(result: RunResult) -> list[Line]:
         named = REFERENCES.get(result.reference)
         lines += [
             Line(
-                "Cost of the reference",
+                "Cost of the baseline",
                 number(result.reference_cost_eur, 2, "€"),
                 f"{result.reference}: {named}" if named else result.reference,
             ),
-            Line("Savings", number(result.savings_eur, 2, "€"), "reference minus run; positive is money saved"),
+            Line("Savings", number(result.savings_eur, 2, "€"), "baseline minus run; positive is money saved"),
         ]
     if result.stored_energy_difference_kwh is not None:
         lines.append(
             Line(
-                "Left in batteries, against the reference",
+                "Stored energy left, against the baseline",
                 f"{number(result.stored_energy_difference_kwh, 2, 'kWh')}"
                 f" ({number(result.stored_energy_difference_eur, 2, '€')})",
                 f"not in the savings; valued at the mean purchase price, "
@@ -100,7 +100,7 @@ def _cost(result: RunResult) -> list[Line]:
         )
     if result.demand_charge_eur is not None:
         against = (
-            f"; the reference's: {number(result.reference_demand_charge_eur, 2, '€')}"
+            f"; the baseline's: {number(result.reference_demand_charge_eur, 2, '€')}"
             if result.reference_demand_charge_eur is not None
             else ""
         )
@@ -116,19 +116,19 @@ def _cost(result: RunResult) -> list[Line]:
 
 def _shaving(result: RunResult) -> list[Line]:
     if result.reference is None:
-        return [Line("Peak-shaving factor (PSF)", UNKNOWN, "needs a reference")]
+        return [Line("Peak-shaving factor (PSF)", UNKNOWN, "needs a baseline")]
     unknown = f", {result.psf_unknown_samples} not known" if result.psf_unknown_samples else ""
     return [
         Line(
             "Peak-shaving factor (PSF)",
             number(result.psf, 3),
-            f"{result.psf_samples} quarters; {result.psf_excluded_samples} left out, "
-            f"reference within ±{THRESHOLD_KW} kW{unknown}",
+            f"{result.psf_samples} quarter-hours; {result.psf_excluded_samples} left out, "
+            f"baseline within ±{THRESHOLD_KW} kW{unknown}",
         ),
         Line(
             "PSF, stricter threshold",
             number(result.psf_2kw, 3),
-            f"{result.psf_2kw_excluded_samples} left out, reference within ±{STRICT_THRESHOLD_KW} kW",
+            f"{result.psf_2kw_excluded_samples} left out, baseline within ±{STRICT_THRESHOLD_KW} kW",
         ),
     ]
 

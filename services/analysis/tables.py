@@ -37,7 +37,7 @@ def device_table(result: RunResult) -> "Table":
     table = Table(title="Devices", title_style="bold", title_justify="left")
     table.add_column("device")
     table.add_column("kind")
-    for head in ("drawn\nkWh", "given\nkWh", "highest\nkW", "lowest\nkW", "SOC\nat start", "SOC\nat end"):
+    for head in ("import\nkWh", "export\nkWh", "highest\nkW", "lowest\nkW", "SOC\nat start", "SOC\nat end"):
         table.add_column(head, justify="right", no_wrap=True)
     for device in result.devices:
         table.add_row(

@@ -70,8 +70,8 @@ def test_report_says_what_it_shows_to_those_who_cannot_see_it(page: str) -> None
     assert dict(tags)["html"] == {"lang": "en"}
 
 
-def test_report_holds_the_numbers_and_names_the_reference(page: str) -> None:
-    for part in ("49.80 €", "51.20 €", "1.40 €", "1.024", "12.00 kWh", "smart", "0 of 96 quarters are left out"):
+def test_report_holds_the_numbers_and_names_the_baseline(page: str) -> None:
+    for part in ("49.80 €", "51.20 €", "1.40 €", "1.024", "12.00 kWh", "smart", "0 of 96 quarter-hours are left out"):
         assert part in page
 
 
@@ -135,7 +135,7 @@ def test_every_figure_has_labelled_axes_with_units_and_a_legend(day: RunResult) 
     drawn = pictures(day)
     assert [picture.title for picture in drawn] == [
         "Power by component",
-        "PCC against the reference",
+        "PCC against the baseline",
         "State of charge",
         "Prices",
         "Plan and actual",
