@@ -90,7 +90,7 @@ class Host:
         durable = own_inbox(self.make()) is not None
         transport = self.transport(durable)
         kept = self.wall_store.load()
-        unfinished = None if kept is None else kept["life"]["run"]
+        unfinished = None if kept is None or "life" not in kept else kept["life"]["run"]
         member = Member(self.make, self.lockstep_store, transport.publish, new_boot, registers, unfinished)
         state_topic = own_topic(member.participant, Channel.STATE)
 

@@ -220,11 +220,11 @@ class WallLoop:
         """Connects, with what the checkpoint says. Raises BrokerUnreachableError, LocalStateError."""
         self._started = self._last_arrival = now
         saved = self._checkpoint.load()
-        if saved is None:
+        self._earlier = greatest_registers(self._earlier, (saved or {}).get("registers", {}))
+        if saved is None or "life" not in saved:
             self._life = Life(self._new_boot())
         else:
             self._life = Life.restored(saved["life"])
-            self._earlier = greatest_registers(self._earlier, saved.get("registers", {}))
             self._saved_state = saved["state"]
             self._t = datetime.fromisoformat(saved["t"])
             self._turns = saved["turns"]
@@ -532,7 +532,11 @@ class WallLoop:
             self._act(Phase.COMMIT, t if self._limit is None else min(t, self._limit))
         self._part(Presence.OFFLINE, None, now)
         if ended:
-            self._checkpoint.clear()  # nothing of this run is left to be done
+            # Nothing of this run is left to be done; only the registers outlive it.
+            if registers := self.registers:
+                self._checkpoint.save({"registers": registers})
+            else:
+                self._checkpoint.clear()
 
     def fail(self, reason: str, now: datetime) -> None:
         """Leaves state fault and why."""
