@@ -42,7 +42,7 @@ __all__ = [
 
 _HOMES = {
     "Algorithm": "services.ems.algorithm",
-    "History": "services.history.sqlite",
+    "History": "services.history.reader",
     "InputError": "schemas.errors",
     "Plan": "schemas.messages",
     "Problem": "services.ems.problem",
