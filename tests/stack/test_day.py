@@ -34,6 +34,15 @@ def run_of(message: Message) -> str:
     return message.stamp.run
 
 
+def rounded(value: Any) -> Any:
+    """Numbers of JSON to 9 decimals, the -0.0 of a rounding as 0.0."""
+    if isinstance(value, float):
+        return round(value, 9) + 0.0
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    return [rounded(part) for part in value] if isinstance(value, list) else value
+
+
 def without_names(told: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name not in DIFFERS}
 
@@ -78,4 +87,5 @@ def test_a_day_goes_on_when_influxdb_the_recorder_and_a_twin_are_killed_and_noth
     assert [identity for identity, times in there.items() if times != 1] == []
     assert there == recorded(stack, run)
     assert gaps(there) == []
-    assert without_names(result(stack, run)) == without_names(in_memory)
+    # Registers go on from the day before, so differences of theirs round otherwise than those of registers from 0.
+    assert rounded(without_names(result(stack, run))) == rounded(without_names(in_memory))
