@@ -60,7 +60,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             swarm.start(member)
         try:
             address = str(broker.address)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180  # a busy machine starts slowly
             # The session begins some seconds after its announcement; the EMS plans a little later.
             while not _ready(address, folder, planned=request.param == "with an EMS"):
                 swarm.watch()

@@ -124,7 +124,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "unknown kind": (
         _yaml("kind: bess", "kind: battery"),
-        ["site.yaml: devices.bess.kind: is unknown; allowed are 'charger', 'bess', 'heatpump', 'pv', 'meter'", "battery"],
+        [
+            "site.yaml: devices.bess.kind: is unknown; allowed are 'charger', 'bess', 'heatpump', 'pv', 'meter'",
+            "battery",
+        ],
     ),
     "unknown source": (
         _yaml("source: {type: clearsky", "source: {type: cloudy"),
