@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from schemas.errors import Code, InputError
 from services.analysis.balance import Balance, balance
 from services.analysis.quarters import Quarter, quarters_of
-from services.analysis.settlement import Settlement, settle
 from services.analysis.shaving import THRESHOLD_KW, ShavingFactor, peak_shaving_factor
 from services.analysis.stored import StoredChange, stored_change
 from services.history.prices import Prices
 from services.history.reader import History, pcc_of
+from services.history.settlement import Settlement, savings_eur, settle
 from services.history.tracks import Track
+
+_TOLERANCE_KW = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,21 @@ class Settled:
     settlement: Settlement
     quarters: tuple[Quarter, ...]
     stored: StoredChange
+
+    @property
+    def import_peak_kw(self) -> float | None:
+        """Highest mean import of a settlement period; 0 where nothing was imported, None where nothing is known."""
+        return max((max(0.0, q.pcc_kw) for q in self.quarters if q.pcc_kw is not None), default=None)
+
+    @property
+    def export_peak_kw(self) -> float | None:
+        """The same of export, a magnitude."""
+        return max((max(0.0, -q.pcc_kw) for q in self.quarters if q.pcc_kw is not None), default=None)
+
+    def above_kw(self, import_limit_kw: float, export_limit_kw: float) -> int:
+        """Settlement periods whose mean is above the connection's limit, the solver's tolerance aside."""
+        limits = (import_limit_kw + _TOLERANCE_KW, -export_limit_kw - _TOLERANCE_KW)
+        return sum(q.pcc_kw > limits[0] or q.pcc_kw < limits[1] for q in self.quarters if q.pcc_kw is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +67,7 @@ class Comparison:
     def savings_eur(self) -> float | None:
         """Positive is money saved."""
         reference = self.reference
-        return None if reference is None else reference.settlement.cost_eur - self.run.settlement.cost_eur
+        return None if reference is None else savings_eur(self.run.settlement.cost_eur, reference.settlement.cost_eur)
 
     @property
     def stored_difference_kwh(self) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from services.analysis.comparison import Comparison, Settled
+from services.analysis.comparison import Comparison
 
 _HOUR = timedelta(hours=1)
 
@@ -61,8 +61,8 @@ def day_result(day: date, length: timedelta, compared: Comparison) -> DayResult:
         savings_eur=savings,
         psf=shaving.psf,
         psf_samples=shaving.samples,
-        peak_kw=_peak_kw(run),
-        reference_peak_kw=_peak_kw(reference),
+        peak_kw=run.import_peak_kw,
+        reference_peak_kw=reference.import_peak_kw,
         import_kwh=run.settlement.import_kwh,
         export_kwh=run.settlement.export_kwh,
         losses_kwh=compared.energy.losses_kwh,
@@ -97,11 +97,6 @@ def sum_of(days: Sequence[DayResult]) -> DayResult:
         residual_kwh=_highest(day.residual_kwh for day in days),
         unsettled_steps=sum(day.unsettled_steps for day in days),
     )
-
-
-def _peak_kw(settled: Settled) -> float | None:
-    highest = _highest(quarter.pcc_kw for quarter in settled.quarters)
-    return None if highest is None else max(0.0, highest)
 
 
 def _highest(values: Iterable[float | None]) -> float | None:

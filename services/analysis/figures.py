@@ -33,6 +33,9 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE, GREY = (
 _MOST_POINTS = 1_500
 """A picture has no room for more; longer runs are drawn as means of several quarters."""
 _NAN = float("nan")
+_NEAR = 0.6
+"""Of the connection's limit: from there on it is drawn."""
+_LIMIT = "limit of the connection"
 _HOUR = timedelta(hours=1)
 
 Values = Sequence[float]
@@ -222,6 +225,7 @@ def _against_reference(result: RunResult, quarters: Sequence[QuarterResult], axi
     _line(axes, axis, reference, f"baseline ({result.reference})", VERMILION, "--")
     _line(axes, axis, actual, "this run", BLACK)
     axes.axhline(0.0, color=BLACK, linewidth=0.8)
+    _limits(axes, result)
     _legend(axes, 3)
     return Picture(
         "PCC against the baseline",
@@ -229,6 +233,18 @@ def _against_reference(result: RunResult, quarters: Sequence[QuarterResult], axi
         f"the baseline ({result.reference}) between {_extremes([q.reference_pcc_kw for q in quarters], 'kW')}.",
         figure,
     )
+
+
+def _limits(axes: Axes, result: RunResult) -> None:
+    """The connection's limits, where the power comes near enough for the scale to stay legible."""
+    label = _LIMIT
+    for own, reference, limit in (
+        (result.import_peak_kw, result.reference_import_peak_kw, result.import_limit_kw),
+        (result.export_peak_kw, result.reference_export_peak_kw, -result.export_limit_kw),
+    ):
+        if max(own or 0.0, reference or 0.0) >= _NEAR * abs(limit):
+            axes.axhline(limit, color=PURPLE, linewidth=1.2, linestyle=":", label=label)
+            label = ""  # one entry in the legend
 
 
 def _socs(result: RunResult, quarters: Sequence[QuarterResult], axis: _TimeAxis) -> Picture:

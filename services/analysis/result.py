@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import Plan
+from schemas.messages import Plan, Run
 from schemas.topics import Channel
 from services.analysis.comparison import compare
 from services.analysis.outside_limits import outside_limits
 from services.analysis.quarters import Quarter
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
-from services.analysis.settlement import demand_charge_eur
 from services.analysis.shaving import STRICT_THRESHOLD_KW
 from services.analysis.stored import departure_shortfall_kwh
 from services.history.reader import History
 from services.history.sessions import sessions_of
+from services.history.settlement import demand_charge_eur, savings_eur
 from services.history.tracks import Track, soc_of
 
 __all__ = ["DeviceResult", "QuarterResult", "RunResult", "analyse"]
@@ -46,11 +46,16 @@ def analyse(
     plans = _plans(history, run, quarters)
     charge = site.tariff.demand_charge_eur_per_kw
     worst = energy.worst
+    demand = demand_charge_eur(compared.pcc_kw, charge)
+    reference_demand = None if reference is None else demand_charge_eur(reference_kw, charge)
+    both = demand is not None and reference_demand is not None
+    limits = site.connection.import_limit_kw, site.connection.export_limit_kw
     return RunResult(
         run=run,
         site=site.site,
         description=site.description,
         mode=str(info.mode),
+        speed=_speed(history, run),
         time_zone=site.location.time_zone,
         start=times[0],
         end=times[-1],
@@ -58,12 +63,20 @@ def analyse(
         cost_eur=settlement.cost_eur,
         import_kwh=settlement.import_kwh,
         export_kwh=settlement.export_kwh,
-        demand_charge_eur=demand_charge_eur(compared.pcc_kw, charge),
+        demand_charge_eur=demand,
         unsettled_steps=settlement.unsettled,
         reference=None if reference is None else reference_name or reference_run,
         reference_cost_eur=None if reference is None else reference.settlement.cost_eur,
-        reference_demand_charge_eur=None if reference is None else demand_charge_eur(reference_kw, charge),
+        reference_demand_charge_eur=reference_demand,
         savings_eur=compared.savings_eur,
+        demand_savings_eur=savings_eur(demand or 0.0, reference_demand or 0.0) if both else None,
+        import_peak_kw=compared.run.import_peak_kw,
+        export_peak_kw=compared.run.export_peak_kw,
+        reference_import_peak_kw=None if reference is None else reference.import_peak_kw,
+        reference_export_peak_kw=None if reference is None else reference.export_peak_kw,
+        import_limit_kw=limits[0],
+        export_limit_kw=limits[1],
+        limit_exceeded_periods=compared.run.above_kw(*limits),
         psf=psf.psf,
         psf_samples=psf.samples,
         psf_excluded_samples=psf.excluded,
@@ -83,6 +96,7 @@ def analyse(
         stored_price_eur_per_kwh=settlement.mean_purchase_price_eur_per_kwh,
         setpoints_sent=counts.setpoints_sent,
         setpoints_changed=counts.setpoints_changed,
+        setpoints_refused=len({(r.topic.device, ack.id) for r, ack in history.acks(run) if not ack.accepted}),
         messages_recorded=counts.recorded,
         messages_missing=counts.missing,
         messages_stray=counts.stray,
@@ -100,6 +114,12 @@ def analyse(
             {group.name: group.devices for group in site.ems.cable_limits if group.name is not None},
         ),
     )
+
+
+def _speed(history: History, run: str) -> float | None:
+    """As the clock announced it; None in lock-step."""
+    bodies = [received.body for received in history.messages(run, Channel.RUN)]
+    return bodies[-1].speed if bodies and isinstance(bodies[-1], Run) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class RunResult:
     site: str
     description: str
     mode: str
+    speed: float | None
+    """How many times real time a run in wall time went; None in lock-step."""
     time_zone: str
     start: datetime
     end: datetime | None
@@ -88,9 +90,25 @@ class RunResult:
     reference_cost_eur: float | None
     reference_demand_charge_eur: float | None
     savings_eur: float | None
+    """Of energy alone."""
+    demand_savings_eur: float | None
+    """By how much the reference's demand charge is above the run's, each as if its peak were the month's. It is a
+    month's money, once, however long the run is; None without such a tariff or reference."""
+
+    import_peak_kw: float | None
+    """Highest mean import of a settlement period at the PCC; 0 where nothing was imported."""
+    export_peak_kw: float | None
+    reference_import_peak_kw: float | None
+    reference_export_peak_kw: float | None
+    import_limit_kw: float
+    """Of the connection, by the site's description."""
+    export_limit_kw: float
+    limit_exceeded_periods: int
+    """Settlement periods whose mean is above the connection's limit."""
 
     psf: float | None
-    """Peak-shaving factor, equation (22), quarters with a reference above 0.5 kW."""
+    """Peak-shaving factor, equation (22), quarters with a reference above 0.5 kW: the mean of the ratios of run to
+    reference in each quarter. It says how much flatter the quarters are on average, and nothing of the highest one."""
     psf_samples: int
     psf_excluded_samples: int
     psf_unknown_samples: int
@@ -120,6 +138,8 @@ class RunResult:
 
     setpoints_sent: int
     setpoints_changed: int
+    setpoints_refused: int
+    """By their devices: too late, too long, beyond what they are. Each once."""
     messages_recorded: int
     messages_missing: int
     messages_stray: int

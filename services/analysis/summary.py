@@ -86,7 +86,7 @@ def _cost(result: RunResult) -> list[Line]:
                 number(result.reference_cost_eur, 2, "€"),
                 f"{result.reference}: {named}" if named else result.reference,
             ),
-            Line("Savings", number(result.savings_eur, 2, "€"), "baseline minus run; positive is money saved"),
+            Line("Savings", number(result.savings_eur, 2, "€"), _of_savings(result)),
         ]
     if result.stored_energy_difference_kwh is not None:
         lines.append(
@@ -99,30 +99,38 @@ def _cost(result: RunResult) -> list[Line]:
             )
         )
     if result.demand_charge_eur is not None:
-        against = (
-            f"; the baseline's: {number(result.reference_demand_charge_eur, 2, '€')}"
-            if result.reference_demand_charge_eur is not None
-            else ""
-        )
-        lines.append(
-            Line(
-                "Demand charge",
-                number(result.demand_charge_eur, 2, "€"),
-                f"if this were the month's peak; not in the cost{against}",
-            )
-        )
+        compared = result.reference_demand_charge_eur is not None
+        against = f"; the baseline's: {number(result.reference_demand_charge_eur, 2, '€')}" * compared
+        note = f"of a month, if this were its peak; not in the cost above{against}"
+        lines.append(Line("Demand charge of the month", number(result.demand_charge_eur, 2, "€"), note))
+    if result.demand_savings_eur is not None:
+        note = "a month's, once, beside the savings above"
+        lines.append(Line("Savings of the demand charge", number(result.demand_savings_eur, 2, "€"), note))
     return lines
 
 
+def _of_savings(result: RunResult) -> str:
+    """The note beside the savings; it says when time ran too fast to be obeyed."""
+    meant = "baseline minus run; positive is money saved"
+    if not result.setpoints_refused or not result.setpoints_sent:
+        return meant
+    share = percent(result.setpoints_refused / result.setpoints_sent)
+    early = "; time ran too fast, repeat it with a lower --speed" if (result.speed or 1.0) > 1 else ""
+    return f"{meant}; {share} of the set-points were refused or too late{early}"
+
+
 def _shaving(result: RunResult) -> list[Line]:
+    peaks = _peaks(result)
     if result.reference is None:
-        return [Line("Peak-shaving factor (PSF)", UNKNOWN, "needs a baseline")]
+        return [*peaks, Line("Peak-shaving factor (PSF)", UNKNOWN, "needs a baseline")]
     unknown = f", {result.psf_unknown_samples} not known" if result.psf_unknown_samples else ""
     return [
+        *peaks,
         Line(
             "Peak-shaving factor (PSF)",
             number(result.psf, 3),
-            f"{result.psf_samples} quarter-hours; {result.psf_excluded_samples} left out, "
+            f"mean ratio of run to baseline, not of the peaks; {result.psf_samples} quarter-hours; "
+            f"{result.psf_excluded_samples} left out, "
             f"baseline within ±{THRESHOLD_KW} kW{unknown}",
         ),
         Line(
@@ -131,6 +139,24 @@ def _shaving(result: RunResult) -> list[Line]:
             f"{result.psf_2kw_excluded_samples} left out, baseline within ±{STRICT_THRESHOLD_KW} kW",
         ),
     ]
+
+
+def _peaks(result: RunResult) -> list[Line]:
+    """Highest settlement periods, and whether the connection carried more than it may."""
+
+    def against(reference_kw: float | None) -> str:
+        return "" if result.reference is None else f"the baseline: {number(reference_kw, 2, 'kW')}"
+
+    imported, exported = against(result.reference_import_peak_kw), against(result.reference_export_peak_kw)
+    lines = [
+        Line("Highest import of a quarter", number(result.import_peak_kw, 2, "kW"), imported),
+        Line("Highest export of a quarter", number(result.export_peak_kw, 2, "kW"), exported),
+    ]
+    if result.limit_exceeded_periods:
+        limits = f"import {number(result.import_limit_kw, 1)}, export {number(result.export_limit_kw, 1, 'kW')}"
+        count = number(result.limit_exceeded_periods, 0)
+        lines.append(Line("Quarters above the connection's limit", count, f"limits: {limits}"))
+    return lines
 
 
 def _energy(result: RunResult) -> list[Line]:

@@ -63,12 +63,12 @@ class MemoryHistory(History):
         return []
 
     def tally(self, info: RunInfo) -> Tally:
-        numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
+        numbers: dict[tuple[str, str], set[int]] = defaultdict(set)
         recorded = 0
         for received in self.messages(info.run):
             recorded += 1
             if received.stamp.seq > 0:
-                numbers[str(received.topic), received.stamp.boot].append(received.stamp.seq)
+                numbers[str(received.topic), received.stamp.boot].add(received.stamp.seq)
         missing = sum(max(seqs) - min(seqs) + 1 - len(seqs) for seqs in numbers.values())
         return Tally(recorded, missing, dead_letters=0, stray=0)
 

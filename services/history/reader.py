@@ -262,8 +262,8 @@ class History(ABC):
         """The instants between which a run is accounted for.
 
         Lock-step: ``t0`` and every step's end up to the newest that was committed. Wall time: ``t0``, the whole
-        steps of the clock, and the newest telemetry, so that the first and last interval may be shorter. A window:
-        the steps of its `span`.
+        steps of the clock, and the newest telemetry within the run, so that the first and last interval may be
+        shorter. A window: the steps of its `span`.
         """
         info = self.info(run)
         if self.window is not None:
@@ -272,6 +272,8 @@ class History(ABC):
         newest = self.newest_telemetry(info)
         if newest is None:
             return ()
+        if info.up_to is not None:
+            newest = min(newest, info.up_to)  # one date far ahead does not make a run of years
         if info.mode is TimeMode.LOCKSTEP:
             return tuple(info.t0 + index * info.step for index in range((newest - info.t0) // info.step + 1))
         first = _next_step(info.t0, info.step, self.site(run).zone)

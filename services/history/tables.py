@@ -140,7 +140,7 @@ class TableHistory(History):
     def tally(self, info: RunInfo) -> Tally:
         self._need(info.run)
         spans = self._rows(
-            "SELECT min(nullif(seq, 0)), max(seq), sum(seq > 0), count(*) FROM message "  # noqa: S608
+            "SELECT min(nullif(seq, 0)), max(seq), count(DISTINCT nullif(seq, 0)), count(*) FROM message "  # noqa: S608
             f"WHERE {' AND '.join([_HISTORY, *self._bounds()])} GROUP BY topic, boot",
             **self._scope(info),
         )

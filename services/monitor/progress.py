@@ -21,6 +21,7 @@ from schemas.participant import Received
 from schemas.site import NETWORK, Meter, Site
 from schemas.topics import Channel, Kind
 from services.history.prices import Prices, prices_of
+from services.history.settlement import energy_cost_eur
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class View:
         prices: Prices = prices_of(tuple(self._prices.values()))
         purchase = prices.mean(Quantity.PURCHASE_PRICE, before.ts, reading.ts)
         sale = prices.mean(Quantity.SALE_PRICE, before.ts, reading.ts)
-        if purchase is not None and sale is not None:
-            bought = (reading.import_kwh - before.import_kwh) * purchase
-            sold = (reading.export_kwh - before.export_kwh) * sale
-            self.cost_eur = (self.cost_eur or 0.0) + bought - sold
+        imported, exported = reading.import_kwh - before.import_kwh, reading.export_kwh - before.export_kwh
+        cost = energy_cost_eur(imported, exported, purchase, sale)
+        if cost is not None:
+            self.cost_eur = (self.cost_eur or 0.0) + cost

@@ -45,7 +45,8 @@ class Span:
 
     @property
     def missing(self) -> int:
-        return self.last - self.first + 1 - self.count
+        # A message may come twice, with its run and without: that is no gap that is less than none.
+        return max(0, self.last - self.first + 1 - self.count)
 
 
 class RecorderInbox:
@@ -80,7 +81,8 @@ class RecorderInbox:
         self._stored = 0
         self._up_to_us = None
         committed = self._store.read(
-            "SELECT topic, boot, min(nullif(seq, 0)), max(seq), sum(seq > 0), count(*), max(ts_us) FROM message "
+            "SELECT topic, boot, min(nullif(seq, 0)), max(seq), count(DISTINCT nullif(seq, 0)), "
+            "count(*), max(ts_us) FROM message "
             "WHERE run = ? GROUP BY topic, boot",
             [run],
         )

@@ -11,10 +11,10 @@ from schemas.messages import MeterNameplate, MeterRole, Quantity, Telemetry, Val
 from schemas.topics import Kind
 from services.analysis.balance import balance
 from services.analysis.quarters import quarter_grid, quarter_length
-from services.analysis.settlement import demand_charge_eur, settle
 from services.analysis.shaving import peak_shaving_factor
 from services.analysis.summary import number
 from services.history.prices import Prices
+from services.history.settlement import demand_charge_eur, settle
 from services.history.tracks import Sample, Track, mean_kw
 
 T0 = datetime(2024, 5, 14, 22, tzinfo=UTC)

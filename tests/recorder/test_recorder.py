@@ -319,3 +319,22 @@ def test_message_that_is_not_of_the_contract_becomes_a_dead_letter(tmp_path: Pat
     assert letter.reason
     assert letter.received == at_noon()
     assert len(letter.topic) <= 500
+
+
+def test_message_that_comes_with_its_run_and_without_is_no_gap_below_none(tmp_path: Path) -> None:
+    # A live device may leave the run out; said both ways one number is there twice.
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    tape = Tape(mode=TimeMode.WALL)
+    n, messages = next(tape.cycles())
+    for received in messages:
+        _add(recorder, received)
+        _add(recorder, replace(received, stamp=received.stamp.model_copy(update={"run": None})))
+    recorder.inbox.flush()
+    recorder.inbox.take(RUN, tape.turn(n), wanted_of(messages))
+    assert recorder.inbox.receipt().missing == 0
+    store.close()
+    again, store = _recorder(tmp_path / "h.sqlite")
+    again.inbox.enter(RUN, live=True)
+    assert again.inbox.receipt().missing == 0
+    store.close()
+    assert SqliteHistory(tmp_path / "h.sqlite").counts(RUN).missing == 0

@@ -33,6 +33,8 @@ from services.history.tracks import Sample, Track, mean_kw
 from twinswarm.simulation.variants import Reference, as_reference
 
 _HOUR = timedelta(hours=1)
+_MOST_KW = 1e6
+"""Of `schemas.units.Kw`."""
 _SAME = 1e-6
 """Relative difference below which an inverter delivers all that it could."""
 
@@ -131,7 +133,7 @@ def _recorded(
         return _Recorded(charger.model_copy(update={"sessions": sessions, "daily": (), "reports": _KNOWN}))
     if isinstance(nameplate, PvNameplate):
         source = PowerProfile(profile=profile)
-        pv = described if isinstance(described, Pv) else Pv(rated_kw=nameplate.rated_kw, source=source, forecast=source)
+        pv = described if isinstance(described, Pv) else _pv(nameplate, source)
         values, held = _filled(_available_kw(track, course))
         return _Recorded(pv.model_copy(update={"source": source}), {profile: _profile(course, values)}, held)
     if isinstance(nameplate, MeterNameplate) and nameplate.role is MeterRole.LOAD:
@@ -193,11 +195,21 @@ def _wanted_kwh(told: HeatPumpTelemetry | None) -> float | None:
 def _charger(nameplate: ChargerNameplate) -> Charger:
     """A charger that the site description does not know, by what it said of itself."""
     shared = Charger.model_fields.keys() & ChargerNameplate.model_fields.keys()
-    return Charger(**nameplate.model_dump(include=set(shared)))
+    fields = nameplate.model_dump(include=set(shared))
+    # A description is stricter than a nameplate, which may contradict itself and was admitted nevertheless.
+    fields["min_power_kw"] = min(nameplate.min_power_kw, nameplate.max_charge_kw)
+    return Charger.model_construct(**fields)
+
+
+def _pv(nameplate: PvNameplate, source: PowerProfile) -> Pv:
+    """An inverter that the site description does not know; its rating may be 0."""
+    return Pv.model_construct(rated_kw=nameplate.rated_kw, source=source, forecast=source)
 
 
 def _profile(course: Course, values: Sequence[float]) -> TimeProfile:
-    return TimeProfile(start=course.t0, step_s=course.step_s, values=tuple(values))
+    """Powers that registers make greater than any power may be are cut at that."""
+    powers = tuple(min(max(value, -_MOST_KW), _MOST_KW) for value in values)
+    return TimeProfile(start=course.t0, step_s=course.step_s, values=powers)
 
 
 def _load_kw(track: Track, course: Course) -> list[float | None]:

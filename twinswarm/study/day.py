@@ -17,10 +17,10 @@ from schemas.participant import Received
 from schemas.site import Site
 from schemas.topics import Channel, Kind
 from services.analysis.quarters import Quarter, quarters_of
-from services.analysis.settlement import settle
 from services.analysis.stored import departure_shortfall_kwh, stored_change
 from services.history.memory import MemoryHistory, lockstep_info
 from services.history.reader import pcc_of
+from services.history.settlement import settle
 from services.history.tracks import Track, soc_of
 from twinswarm.simulation.in_memory import run_in_memory
 

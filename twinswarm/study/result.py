@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.analysis.shaving import STRICT_THRESHOLD_KW, ShavingFactor, peak_shaving_factor
+from services.history.settlement import savings_eur
 from twinswarm.simulation.variants import StorageChoice
 from twinswarm.study.day import Day
 from twinswarm.study.orders import TIES, Key
@@ -106,7 +107,7 @@ def table_of(days: Mapping[Key, Day], cases: Sequence[str]) -> Table:
                 Cell(
                     case=case,
                     storage=storage,
-                    change_eur_per_day=day.cost_eur - reference.cost_eur,
+                    change_eur_per_day=-savings_eur(day.cost_eur, reference.cost_eur),
                     published_eur_per_day=None if known is None else known.change_eur_per_day[storage],
                     psf=peak_shaving_factor(day.pcc_kw, reference.pcc_kw),
                     psf_2kw=peak_shaving_factor(day.pcc_kw, reference.pcc_kw, STRICT_THRESHOLD_KW),

@@ -11,6 +11,36 @@ from services.history.prices import Prices
 from services.history.tracks import Track
 
 
+def energy_cost_eur(
+    import_kwh: float | None,
+    export_kwh: float | None,
+    purchase_price_eur_per_kwh: float | None,
+    sale_price_eur_per_kwh: float | None,
+) -> float | None:
+    """Cost of energy at the PCC [€], equation (1): import at the purchase price minus export at the sale price.
+
+    A price matters only where energy flowed. None where an energy, or a price that matters, is not known. Every cost
+    that Python works out, in the live view, of a run, of a day, in the study, is this one.
+    """
+    if import_kwh is None or export_kwh is None:
+        return None
+    cost = 0.0
+    for energy, price, sign in (
+        (import_kwh, purchase_price_eur_per_kwh, 1.0),
+        (export_kwh, sale_price_eur_per_kwh, -1.0),
+    ):
+        if energy:
+            if price is None:
+                return None
+            cost += sign * energy * price
+    return cost
+
+
+def savings_eur(cost_eur: float, reference_cost_eur: float) -> float:
+    """Positive is money saved. The published Table II has the other sign; only whoever prints it turns it round."""
+    return reference_cost_eur - cost_eur
+
+
 @dataclass(frozen=True, slots=True)
 class SettledStep:
     """One interval at the PCC meter. Prices are its mean where they change within it; None: not known."""
@@ -26,19 +56,10 @@ class SettledStep:
 
     @property
     def cost_eur(self) -> float | None:
-        """Import at the purchase price minus export at the sale price; a price matters only where energy flowed."""
-        if self.import_kwh is None or self.export_kwh is None:
-            return None
-        cost = 0.0
-        for energy, price, sign in (
-            (self.import_kwh, self.purchase_price_eur_per_kwh, 1.0),
-            (self.export_kwh, self.sale_price_eur_per_kwh, -1.0),
-        ):
-            if energy:
-                if price is None:
-                    return None
-                cost += sign * energy * price
-        return cost
+        """See `energy_cost_eur`."""
+        return energy_cost_eur(
+            self.import_kwh, self.export_kwh, self.purchase_price_eur_per_kwh, self.sale_price_eur_per_kwh
+        )
 
 
 @dataclass(frozen=True, slots=True)

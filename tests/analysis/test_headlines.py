@@ -1,0 +1,69 @@
+"""Headlines of a result: highest quarters, the connection's limits, the demand charge, time that ran too fast."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.analysis.figures import pictures
+from services.analysis.result import RunResult
+from services.analysis.summary import blocks
+from services.history.settlement import energy_cost_eur, savings_eur
+from tests.analysis.conftest import Analyse
+from tests.history.tape import REFERENCE, Tape
+
+
+def lines(result: RunResult) -> dict[str, tuple[str, str]]:
+    return {line.label: (line.value, line.note) for block in blocks(result) for line in block.lines}
+
+
+def test_highest_quarters_of_run_and_reference_stand_beside_the_factor(day: RunResult) -> None:
+    # By hand: 10 kW load and 0.5 kW losses, the tape's 8 kW for the BESS and, in both, 4 kW for the car.
+    result = day
+    assert result.import_peak_kw == pytest.approx(18.5, abs=1e-9)
+    assert result.reference_import_peak_kw == pytest.approx(14.5, abs=1e-9)
+    assert (result.export_peak_kw, result.reference_export_peak_kw) == (0.0, 0.0)
+    told = lines(result)
+    assert told["Highest import of a quarter"] == ("18.50 kW", "the baseline: 14.50 kW")
+    assert "not of the peaks" in told["Peak-shaving factor (PSF)"][1]
+
+
+def test_quarters_above_the_connections_limit_are_a_row_and_a_line_in_the_figure(
+    analysed: Analyse, day: RunResult
+) -> None:
+    # The house's connection carries 100 kW; for two hours 110 kW are drawn.
+    result = analysed(Tape(load=lambda hour: 109.5 if 6 <= hour < 8 else 10.0))
+    assert result.limit_exceeded_periods == 8
+    assert lines(result)["Quarters above the connection's limit"][0] == "8"
+    assert "Quarters above the connection's limit" not in lines(day)
+
+
+def test_limit_is_drawn_where_the_power_comes_near_it(analysed: Analyse, day: RunResult) -> None:
+    near = analysed(Tape(load=lambda hour: 70.0), Tape(run=REFERENCE, load=lambda hour: 60.0))
+    for result, expected in ((near, True), (day, False)):
+        (against,) = [picture for picture in pictures(result) if picture.title == "PCC against the baseline"]
+        labels = against.figure.axes[0].get_legend_handles_labels()[1]
+        assert ("limit of the connection" in labels) is expected
+
+
+def test_demand_charge_is_a_months_and_its_savings_stand_beside_those_of_energy(day: RunResult) -> None:
+    result = replace(day, demand_charge_eur=60.0, demand_savings_eur=24.0, reference_demand_charge_eur=84.0)
+    told = lines(result)
+    assert told["Demand charge of the month"][0] == "60.00 €"
+    assert told["Savings of the demand charge"][0] == "24.00 €"
+
+
+def test_share_of_refused_set_points_stands_beside_the_savings(day: RunResult) -> None:
+    assert "refused" not in lines(day)["Savings"][1]
+    rushed = replace(day, speed=600.0, mode="wall", setpoints_sent=300, setpoints_refused=100)
+    assert "33 % of the set-points were refused or too late; time ran too fast" in lines(rushed)["Savings"][1]
+    live = replace(rushed, speed=1.0)
+    assert "time ran too fast" not in lines(live)["Savings"][1]
+
+
+def test_cost_is_import_at_purchase_minus_export_at_sale_and_a_price_matters_where_energy_flowed() -> None:
+    assert energy_cost_eur(10.0, 4.0, 0.3, 0.1) == pytest.approx(3.0 - 0.4)
+    assert energy_cost_eur(10.0, 0.0, 0.3, None) == pytest.approx(3.0)
+    assert energy_cost_eur(0.0, 4.0, None, 0.1) == pytest.approx(-0.4)
+    assert energy_cost_eur(10.0, 4.0, None, 0.1) is None
+    assert energy_cost_eur(None, 0.0, 0.3, 0.1) is None
+    assert savings_eur(cost_eur=7.0, reference_cost_eur=9.0) == 2.0
