@@ -164,7 +164,6 @@ def test_written_days_are_one_point_each_however_often_they_are_written(
     assert named == ("2024-05-16T22:00:00Z", "uncontrolled", "analysis", info.run, "fit-g2v")
 
 
-@pytest.mark.xfail(reason="the follower of days does not come to its end since histories are read by parts", run=False)
 def test_follower_settles_what_is_over_once_whatever_comes_when(
     lived: Path, own_influx: Influx, tmp_path: Path, token: None
 ) -> None:

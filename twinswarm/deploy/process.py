@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from broker.address import BrokerAddress, Credentials
 from broker.provision.layout import Folder
 from schemas.errors import Code, InputError, LocalStateError, MessageRefusedError, TwinswarmError
 from schemas.site import Site
+from twinswarm.deploy.logs import log_to_stderr
 
 if TYPE_CHECKING:
     from schemas.participant import Participant
@@ -145,10 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--username")
     given = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.Formatter.converter = time.gmtime
+    log_to_stderr()
     return guarded(lambda: _serve(given))
 
 

@@ -1,7 +1,6 @@
 """``forward``, ``init-history`` and ``downsample``: the history in InfluxDB."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -92,13 +91,12 @@ def forward(
     from services.influx.forward import Forwarder
     from services.influx.reader import read_token, token_path
     from services.influx.spool import Spool, only_forwarder
+    from twinswarm.deploy.logs import log_to_stderr
     from twinswarm.deploy.process import Life, stop_event, utc_now
 
     if keep is not None and not 0 < keep <= 36_500:
         raise InputError.one("--keep", "more than 0 and at most 36500 days", keep, code=Code.RANGE)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.Formatter.converter = time.gmtime
-    logging.getLogger("services").setLevel(logging.INFO)
+    log_to_stderr(logging.INFO)
     file = options.history_file(history)
     check_names(org, bucket)
     check_url(influx)

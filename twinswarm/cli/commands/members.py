@@ -1,8 +1,6 @@
 """The services alone: each command is one process of the swarm, in this process."""
 
 import logging
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +11,7 @@ from schemas.errors import Code, InputError
 from schemas.messages import EmsMode
 from schemas.site import NETWORK, Site
 from twinswarm.cli import options
+from twinswarm.deploy.logs import log_to_stderr
 from twinswarm.deploy.process import Connection, Life, run_members, utc_now
 
 CheckpointsOption = Annotated[
@@ -290,9 +289,5 @@ def _serve(site: Site, device: str, connection: Connection, checkpoints: Path | 
 
 
 def _log(device: str, site: Site, connection: Connection) -> None:
-    """A service logs to standard error, times in UTC."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.Formatter.converter = time.gmtime
-    for ours in ("twinswarm", "broker", "services", "twin_devices"):
-        logging.getLogger(ours).setLevel(logging.INFO)
+    log_to_stderr(logging.INFO)
     logging.getLogger("twinswarm").info("%s of site %s, on %s; Ctrl-C ends it", device, site.site, connection.address)

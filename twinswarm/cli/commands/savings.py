@@ -1,8 +1,6 @@
 """``savings``: cost and savings of each local day of a run; shown once, or followed and written to InfluxDB."""
 
 import logging
-import sys
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -185,12 +183,11 @@ def _follow(history: str, results: "InfluxAddress", reference: Reference, heartb
     from broker.heartbeat import Heartbeat
     from services.influx.forward import SIMULATED
     from twinswarm.deploy.daily_settlement import Follower
+    from twinswarm.deploy.logs import log_to_stderr
     from twinswarm.deploy.process import Life, stop_event
     from twinswarm.simulation.histories import is_influx
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.Formatter.converter = time.gmtime
-    logging.getLogger("services").setLevel(logging.INFO)
+    log_to_stderr(logging.INFO)
     histories = [checked(history)]
     if is_influx(history):
         # The live site's and that of simulated runs: whichever of the two was named.
