@@ -89,21 +89,19 @@ class Ems:
         )
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
-        if turn.phase is not Phase.DECIDE:
-            self._leadership.observe(turn, inbox)
-            self._state.learn(turn, inbox)
-            return []
         self._leadership.observe(turn, inbox)
+        self._state.learn(turn, inbox)
+        if turn.phase is not Phase.DECIDE:
+            return []
         self._epoch = self._leadership.epoch_at(turn)
         if self._leadership.has_stepped_back:
-            self._state.learn(turn, inbox)
             alarm = self._leadership.alarm()
             return [] if alarm is None else [Outgoing(own_topic(self, Channel.ALARM), alarm)]
-        decision = self._decide(turn, inbox)
+        decision = self._decide(turn)
         messages = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in self._alarms(turn)]
         if self._site.ems.mode is not EmsMode.OBSERVE:  # on hold it commands only what limits from outside demand
             start = decision.plan.start
-            until = quarter_end(start, turn.step_s + (self._grace_s if turn.mode is TimeMode.WALL else 0.0))
+            until = quarter_end(start, turn.step_s + (self._site.ems.grace_s if turn.mode is TimeMode.WALL else 0.0))
             messages += setpoints(decision, self._state.present(turn), self.site, start, until)
         messages.append(Outgoing(own_topic(self, Channel.PLAN), decision.plan))
         if turn.mode is TimeMode.WALL and (values := self._about(decision.plan)):
@@ -123,30 +121,27 @@ class Ems:
 
     def plan_at(self, turn: Turn, inbox: Sequence[Received]) -> Plan:
         """One plan at ``turn.t`` from these messages and those before: what `act` publishes at *decide*."""
-        return self._decide(turn, inbox).plan
+        self._state.learn(turn, inbox)
+        return self._decide(turn).plan
 
     def problem_at(self, turn: Turn) -> Problem | Unplannable:
         """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""
-        day = turn.t.astimezone(self._site.zone).date().isoformat()
-        flat = self._flat[1] if self._flat is not None and self._flat[0] == day else None
+        flat = self._flat[1] if self._flat is not None and self._flat[0] == self._day(turn) else None
         return problem_of(self._state, self._site, self._limits, turn, self._peak.at(turn.t), flat)
 
-    @property
-    def _grace_s(self) -> float:
-        return self._site.ems.grace_s
+    def _day(self, turn: Turn) -> str:
+        """The local day."""
+        return turn.t.astimezone(self._site.zone).date().isoformat()
 
-    def _decide(self, turn: Turn, inbox: Sequence[Received]) -> Decision:
-        self._state.learn(turn, inbox)
-        mode = self._site.ems.mode
-        present = self._state.present(turn)
-        self._peak.observe(present)
+    def _decide(self, turn: Turn) -> Decision:
+        self._peak.observe(self._state.present(turn))
         self._solve_s = None
-        if mode is EmsMode.HOLD:
+        if self._site.ems.mode is EmsMode.HOLD:
             return self._fallback(turn, "mode hold: devices follow their fallback")
         problem = self.problem_at(turn)
         if isinstance(problem, Unplannable):
             return self._without(turn, problem.reason)
-        self._flat = (turn.t.astimezone(self._site.zone).date().isoformat(), problem.flat_reference_kw)
+        self._flat = (self._day(turn), problem.flat_reference_kw)
         decision = self._plan(problem)
         if isinstance(decision, NoSolution):
             return self._without(turn, decision.reason)
