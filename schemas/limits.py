@@ -9,6 +9,9 @@ from schemas.messages import Limit
 from schemas.messages.limit import HEARTBEATS
 from schemas.participant import Json, Received
 
+PCC = "pcc"
+"""Scope of a limit that names no group: the connection point."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:

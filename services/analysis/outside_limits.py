@@ -4,11 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.limits import Allowed, InForce, Limits
+from schemas.limits import PCC, Allowed, InForce, Limits
 from schemas.participant import Received
 from services.analysis.quarters import Quarter
-
-PCC = "pcc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.limits import Allowed, InForce, Limits
+from schemas.limits import PCC, Allowed, InForce, Limits
 from schemas.messages import Alarm, MeterRole, Severity
 from schemas.participant import Json, Turn
 from services.ems.system_state import DeviceState, meter_role
@@ -17,7 +17,6 @@ EXCEEDED, FAILSAFE, UNKNOWN_GROUP = (
     "outside_limit_failsafe",
     "outside_limit_unknown_group",
 )
-PCC = "pcc"
 
 
 @dataclass(frozen=True, slots=True)

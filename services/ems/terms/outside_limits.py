@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from schemas.limits import PCC
 from schemas.messages import PlannedLimit, ShortfallKind
 from services.ems.compile import Model
 from services.ems.instance import Instance
@@ -16,9 +17,6 @@ from services.ems.stores import Array
 from services.ems.terms.base import UNBOUNDED_KW, Excess, Term
 from services.ems.terms.exchange import EXPORT, IMPORT
 from services.ems.terms.group_limits import GroupShape, fixed_kw, members_of, powers_of
-
-PCC = "pcc"
-"""Name of the PCC as the element of a shortfall or an alarm."""
 
 
 class OutsideShape(NamedTuple):
