@@ -1,6 +1,7 @@
 """The devices of a site: nameplates, and what only a twin needs to know (profiles, sessions, initial state)."""
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal, Self
@@ -31,7 +32,7 @@ def _given(**profiles: ProfileName | None) -> tuple[tuple[str, ProfileName], ...
     return tuple((field, name) for field, name in profiles.items() if name is not None)
 
 
-class Device(SitePart):
+class Device(SitePart, ABC):
     """Fields of all devices."""
 
     node: str | None = None
@@ -42,9 +43,9 @@ class Device(SitePart):
     """A lock-step run does not begin without it."""
 
     @property
+    @abstractmethod
     def nameplate(self) -> Nameplate:
         """The nameplate that its twin puts into its birth."""
-        raise NotImplementedError
 
     @property
     def reverts_to(self) -> Fallback:

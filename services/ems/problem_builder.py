@@ -4,7 +4,7 @@ Measurement holds for the current step, series for the future; nameplates come f
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -17,13 +17,11 @@ from schemas.messages import (
     BessTelemetry,
     ChargerNameplate,
     ChargerTelemetry,
-    ExpectedChargingSession,
     Fallback,
     HeatPumpNameplate,
     HeatPumpTelemetry,
     MeterRole,
     NetworkTelemetry,
-    PluggedVehicle,
     PvNameplate,
     PvTelemetry,
     Quantity,
@@ -453,14 +451,6 @@ def unknown_power(
     return _tuple(flowing * np.diff(inside) / window.step_s)
 
 
-def stays_of(
-    plate: ChargerNameplate, plugged: PluggedVehicle | None, expected: Sequence[ExpectedChargingSession], window: Window
-) -> tuple[Stay, ...]:
-    """`sessions_of` where nothing needs to be assumed."""
-    planned = PlannedTime(window.start, window.at(1), window.end)
-    return sessions_of(plate, plugged, None, expected, planned, Policy(None, ZoneInfo("UTC"))).stays
-
-
 def uncontrolled_power(plate: ChargerNameplate, stays: tuple[Stay, ...], window: Window) -> Values:
     """Mean power [kW] per step of a charger that charges at full power from arrival until the target or departure."""
     power = np.zeros(window.steps)
@@ -482,4 +472,4 @@ def _tuple(values: Array) -> Values:
     return tuple(values.tolist())
 
 
-__all__ = ["Unplannable", "Window", "on_steps", "problem_of", "stays_of", "uncontrolled_power", "window_start"]
+__all__ = ["Unplannable", "Window", "on_steps", "problem_of", "uncontrolled_power", "window_start"]

@@ -1,5 +1,6 @@
 """From messages to problem: windows, prices, load, sessions."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,11 +9,14 @@ import pytest
 
 from schemas.messages import (
     BessTelemetry,
+    ChargerNameplate,
     ChargerTelemetry,
+    ExpectedChargingSession,
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
     NetworkTelemetry,
+    PluggedVehicle,
     Presence,
     PvNameplate,
     PvTelemetry,
@@ -23,9 +27,10 @@ from schemas.messages import (
 )
 from schemas.participant import Received
 from schemas.topics import Channel, Kind
+from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.participant import Ems
-from services.ems.problem import Problem
-from services.ems.problem_builder import Unplannable, Window, stays_of, uncontrolled_power
+from services.ems.problem import Problem, Stay
+from services.ems.problem_builder import Unplannable, Window, uncontrolled_power
 from services.ems.series_alignment import extended, on_steps
 from services.ems.stores import places_of, stores_of
 from tests.ems.small_site import (
@@ -46,6 +51,14 @@ from tests.ems.small_site import (
 
 ROME = ZoneInfo("Europe/Rome")
 NINE, SIX = T0 + timedelta(hours=9), T0 + timedelta(hours=18)
+
+
+def stays_of(
+    plate: ChargerNameplate, plugged: PluggedVehicle | None, expected: Sequence[ExpectedChargingSession], window: Window
+) -> tuple[Stay, ...]:
+    """`sessions_of` where nothing needs to be assumed."""
+    planned = PlannedTime(window.start, window.at(1), window.end)
+    return sessions_of(plate, plugged, None, expected, planned, Policy(None, ZoneInfo("UTC"))).stays
 
 
 def prices(start: datetime = T0, hours: int = 48, sale: float = 0.1) -> Received:
