@@ -239,7 +239,7 @@ class WallLoop:
     def _will_time(self, now: datetime, run: Run | None) -> datetime:
         """The run's time, as far as it is known; a last will cannot say when it will be needed."""
         if run is not None:
-            return max(run.time_at(now), run.t0)
+            return run.time_from_t0(now)
         return now if self._t is None else self._t
 
     def _connect(self, will_ts: datetime) -> None:
@@ -293,8 +293,7 @@ class WallLoop:
             self._begin_life(run)
         self._run = body
         t = body.time_at(now)
-        late_s = (t - body.t0).total_seconds() / (body.speed or 1.0)
-        self._first = body.t0 if late_s <= PUNCTUAL_S else t
+        self._first = body.t0 if body.machine_s(t - body.t0) <= PUNCTUAL_S else t
         self._schedule.begin(self._first)
         self._enter(now)
 
@@ -352,8 +351,7 @@ class WallLoop:
         if ignored is not None:
             self._ignore(ignored, now)
         elif topic.channel is Channel.TELEMETRY and self._run is not None:
-            lag = self._run.time_at(now) - stamp.ts
-            self._report.heard(lag.total_seconds() / (self._run.speed or 1.0))
+            self._report.heard(self._run.machine_s(self._run.time_at(now) - stamp.ts))
 
     def _reject(self, delivery: Delivery, error: RemoteMessageError, now: datetime) -> None:
         reason = str(error)
@@ -488,7 +486,7 @@ class WallLoop:
             return
         assert self._t is not None
         assert self._run is not None
-        least = timedelta(seconds=WAKE_LEAST_S * (self._run.speed or 1.0))
+        least = timedelta(seconds=WAKE_LEAST_S * self._run.pace)
         wake_at = self._participant.wake_at(self._t)
         self._wake_at = None if wake_at is None else max(wake_at, self._t + least)
 
@@ -497,7 +495,7 @@ class WallLoop:
         upcoming += [at for at in (self._schedule.next(limit),) if at is not None]
         if self._wake_at is not None and (limit is None or self._wake_at < limit):
             upcoming.append(self._wake_at)
-        machine = [run.wall0 + (u - run.t0) / (run.speed or 1.0) for u in upcoming]
+        machine = [run.machine_time_at(u) for u in upcoming]
         if self._unsaved and self._saved_at is not None:
             machine.append(self._saved_at + timedelta(seconds=SAVE_PERIOD_S))
         if run.ended is not None and not upcoming:

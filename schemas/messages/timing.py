@@ -1,6 +1,6 @@
 """run, tick and done: the clock's messages and the answer to them. See `runtime.lockstep` for the rules."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -45,11 +45,28 @@ class Run(Command):
     simulated: bool = True
     """False: real devices; no simulation may touch this site."""
     ended: UtcTime | None = None
-    """When the session ended (machine time); None: it lives."""
+    """When the run ended (machine time); None: it goes on."""
 
     def time_at(self, now: datetime) -> datetime:
         """Run time at the machine's time ``now`` (wall time only)."""
-        return self.t0 + (now - self.wall0) * (self.speed or 1.0)
+        return self.t0 + (now - self.wall0) * self.pace
+
+    def time_from_t0(self, now: datetime) -> datetime:
+        """As `time_at`, but never before ``t0``: the run may have been announced and not have begun."""
+        return max(self.time_at(now), self.t0)
+
+    def machine_time_at(self, t: datetime) -> datetime:
+        """Machine time at the run's time ``t``: the inverse of `time_at`."""
+        return self.wall0 + (t - self.t0) / self.pace
+
+    def machine_s(self, duration: timedelta) -> float:
+        """How long a duration of the run is on the machine's clock [s]."""
+        return duration.total_seconds() / self.pace
+
+    @property
+    def pace(self) -> float:
+        """Seconds of the run in a second of the machine; 1 where no speed is given."""
+        return self.speed or 1.0
 
 
 Announcement = tuple[str, int, int]

@@ -132,7 +132,7 @@ class WallClock:
         if time_base.time_at(now) >= time_base.t_end:
             self.end(now)
             return None
-        return time_base.wall0 + (time_base.t_end - time_base.t0) / (time_base.speed or 1.0)
+        return time_base.machine_time_at(time_base.t_end)
 
     def _open(self, now: datetime) -> None:
         if self._resume and self._found is not None:

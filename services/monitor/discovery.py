@@ -44,7 +44,7 @@ class Seen:
             return (now - self.stamp.ts).total_seconds()
         if run is None or lockstep:
             return None
-        return (run.time_at(now) - self.stamp.ts).total_seconds() / (run.speed or 1.0)
+        return run.machine_s(run.time_at(now) - self.stamp.ts)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from broker.transport import Delivery, Transport
 from schemas.errors import Code, Fault, InputError, RemoteMessageError, RunFailedError
@@ -30,7 +29,7 @@ class LiveSite:
 
     site: str
     run: RunId | None = None
-    session: Run | None = None
+    time_base: Run | None = None
     births: dict[str, tuple[Topic, Stamp, Birth]] = field(default_factory=dict)
     states: dict[str, tuple[Stamp, State]] = field(default_factory=dict)
     plan: tuple[Stamp, Plan] | None = None
@@ -43,7 +42,7 @@ class LiveSite:
             if self.run is None or (stamp.run or "") >= self.run:
                 if stamp.run != self.run:
                     self.epoch, self.plan = 0, None
-                self.run, self.session = stamp.run, body
+                self.run, self.time_base = stamp.run, body
         elif isinstance(body, Birth):
             self.births[topic.device] = (topic, stamp, body)
         elif isinstance(body, State):
@@ -80,13 +79,13 @@ class LiveSite:
 
         In lock-step nobody from outside can act: only what a member of the run announced to the clock is taken in.
         """
-        session, run = self.session, self.run
-        if session is None or run is None or session.ended is not None:
+        time_base, run = self.time_base, self.run
+        if time_base is None or run is None or time_base.ended is not None:
             raise RunFailedError(f"no run goes on at site {self.site}: start one, as with `twinswarm up --speed 1`")
-        if session.mode is not TimeMode.WALL:
+        if time_base.mode is not TimeMode.WALL:
             what = "in lock-step only members of the run act; use --speed, or --scenario for a scripted event"
             raise RunFailedError(f"the run of site {self.site} is in lock-step: {what}")
-        return run, session
+        return run, time_base
 
 
 def look_around(
@@ -151,8 +150,3 @@ def site_with(found: dict[str, LiveSite], device: str) -> tuple[LiveSite, LiveDe
         named = ", ".join(sorted(site.site for site, _ in having))
         raise InputError.one("--site", f"is needed: the sites {named} have this device", device, code=Code.MISSING)
     return having[0]
-
-
-def run_time(session: Run, now: datetime) -> datetime:
-    """The run's time at the machine's time ``now``; before its beginning that is its beginning."""
-    return max(session.time_at(now), session.t0)

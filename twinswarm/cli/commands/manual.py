@@ -162,11 +162,10 @@ def _parse_value(power: str | None, limit: str | None) -> float:
 def _order(live: "LiveSite", target: "LiveDevice", wanted: _Wanted) -> "tuple[Stamp, Setpoint]":
     """The message, from now on in the run's time. Raises TwinswarmError when it must not be sent."""
     from schemas.messages import Setpoint, Stamp
-    from services.monitor.live_site import run_time
 
-    run, session = live.wall_run()
+    run, time_base = live.wall_run()
     _check(live, target, wanted)
-    now = run_time(session, datetime.now(UTC))
+    now = time_base.time_from_t0(datetime.now(UTC))
     name = secrets.token_hex(6)
     setpoint = Setpoint(
         id=f"manual-{name}",
