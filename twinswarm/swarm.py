@@ -14,11 +14,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from broker.address import BrokerAddress, Credentials, LocalBroker, parse_broker
-from runtime.wall import LINGER_S
 from schemas.errors import Code, InputError, RunFailedError
 from schemas.messages import TimeMode
 from twinswarm.api import AnySite, Baseline, RunSpan, Storage, as_baseline, as_scripted, as_site, as_storage
-from twinswarm.deploy.up import How, StartedRun, prepared
+from twinswarm.deploy.up import RECORDER_LISTENS_S, How, StartedRun, prepared
 from twinswarm.simulation.pipeline import Order, settle
 
 if TYPE_CHECKING:
@@ -212,7 +211,7 @@ class Swarm:
         if not self._complete:
             raise RunFailedError("the swarm was stopped before the run's end", code=Code.STOPPED)
         if self._speed is not None:
-            time.sleep(LINGER_S + 1.0)  # no barrier says that the recorder has everything
+            time.sleep(RECORDER_LISTENS_S)
         started.participants.stop()  # the recorder has closed its file by then
         self._result = settle(order.history, started.run, order.reference, time.perf_counter() - self._began)
         return self._result

@@ -34,6 +34,8 @@ from twinswarm.simulation.compose import members
 from twinswarm.simulation.pipeline import OnMessage, Order, settle
 from twinswarm.simulation.runs import new_run_id
 
+RECORDER_LISTENS_S = LINGER_S + 1.0
+"""In wall time no barrier says that the recorder has everything: so long after the end it may still listen."""
 _WATCHED = (Channel.TICK, Channel.TELEMETRY, Channel.SERIES, Channel.PLAN, Channel.RECEIPT, Channel.ALARM)
 
 
@@ -212,8 +214,8 @@ def _check_attached(site: Site, attach: frozenset[str]) -> None:
 
 
 def _linger(observer: MqttTransport, on_message: OnMessage | None) -> None:
-    """No barrier says that the recorder has everything: it listens for a while after the end, and so do we."""
-    until = time.monotonic() + LINGER_S + 1.0
+    """Observes on while the recorder may still listen."""
+    until = time.monotonic() + RECORDER_LISTENS_S
     while time.monotonic() < until:
         _observe(observer, on_message)
 
