@@ -1,1 +1,1 @@
-"""Analysis of a recorded run: settlement, savings, peak shaving, energy balance, tables, figures, report."""
+"""Analysis of a recorded run: savings, peaks, peak shaving, energy balance, tables, figures, report."""

@@ -1,1 +1,1 @@
-"""The recorded history: its file, and readers that give a run as tracks, prices, charging sessions or a Dataset."""
+"""The recorded history: its file, and readers that give a run as tracks, prices, charging sessions; its settlement."""
