@@ -1,6 +1,5 @@
 """The command line ``twinswarm``. Whatever is heavy is imported by the command that needs it."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -10,9 +9,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from schemas.errors import Code, InputError, TwinswarmError
     from twinswarm.cli.app import app
 
-    # Workers of the study are interpreters that multiprocessing starts: like every process of ours they must not look
-    # for modules in the working folder, where a user's own schemas.py may be.
-    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         app(None if arguments is None else list(arguments), prog_name="twinswarm")
     except (TwinswarmError, OSError, ModuleNotFoundError) as error:

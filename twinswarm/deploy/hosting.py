@@ -23,6 +23,7 @@ from schemas.participant import Participant
 from schemas.site import Site
 from schemas.topics import client_id
 from twinswarm.deploy.process import Connection, Life, utc_now
+from twinswarm.extras import missing_extra
 
 if TYPE_CHECKING:
     from services.history.store import HistoryStore
@@ -58,9 +59,10 @@ class Hosting:
         try:
             serve()
         except Exception as error:
-            if not isinstance(error, TwinswarmError):
+            failure = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+            if failure is None and not isinstance(error, TwinswarmError):
                 LOG.exception("%s failed", name)
-            self._tenants[name].failure = error  # raised again, as what it is, by whoever watches
+            self._tenants[name].failure = failure or error  # raised again, as what it is, by whoever watches
         else:
             self._tenants[name].finished = True
 

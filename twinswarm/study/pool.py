@@ -5,8 +5,9 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -49,8 +50,9 @@ class Pool:
             # Spawned, not forked: a fork in the middle of a program takes locked locks and lost threads with it.
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(self.processes, context, _prepare_worker, (course, tuple(warm_up)))
-            for ready in [self._executor.submit(_settle_in) for _ in range(self.processes)]:
-                ready.result()
+            with _safe_path():
+                for ready in [self._executor.submit(_settle_in) for _ in range(self.processes)]:
+                    ready.result()
         self.start_s = time.perf_counter() - began
         """Time until all workers were warm [s]."""
 
@@ -95,6 +97,21 @@ def warm(course: Course, sites: Sequence[Site]) -> None:
     first = Course(course.t0, course.t0 + course.step, course.step_s)
     for site in sites:
         live_through(site, first)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Interpreters that are started meanwhile do not look for modules in the working folder, where a user's own
+    schemas.py may be. The environment is the only way to say so to those that multiprocessing starts."""
+    name, before = "PYTHONSAFEPATH", os.environ.get("PYTHONSAFEPATH")
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _prepare_worker(course: Course, sites: Sequence[Site]) -> None:
