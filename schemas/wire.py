@@ -29,6 +29,7 @@ from schemas.messages import (
     Telemetry,
     Tick,
 )
+from schemas.messages.birth import DeviceNameplate, MeterNameplate, ServiceNameplate
 from schemas.topics import Channel, Kind, Topic
 
 MAX_PAYLOAD_BYTES = 512 * 1024
@@ -96,6 +97,22 @@ def _contract_of(payload: bytes) -> Any:
     return message.get("contract") if isinstance(message, dict) else None
 
 
+def nameplate_type(kind: Kind) -> type[DeviceNameplate]:
+    """The nameplate of a participant of this kind."""
+    if kind is Kind.NETWORK:
+        return MeterNameplate
+    return DEVICES[kind].nameplate if kind in DEVICES else ServiceNameplate
+
+
+def _check_kind(topic: Topic, birth: Birth) -> None:
+    expected = nameplate_type(topic.kind)
+    if not isinstance(birth.nameplate, expected):
+        name = expected.model_fields["type"].default
+        raise RemoteMessageError(
+            f"{topic}: nameplate.type: allowed for kind {topic.kind} is {name} (received {birth.nameplate.type})"
+        )
+
+
 def decode(topic: Topic, payload: bytes) -> tuple[Stamp, Body]:
     """Validates at the door. Raises RemoteMessageError naming topic, field, value and rule.
 
@@ -118,4 +135,6 @@ def decode(topic: Topic, payload: bytes) -> tuple[Stamp, Body]:
         more = f" (and {len(faults) - 3} more faults)" if len(faults) > 3 else ""
         raise RemoteMessageError("; ".join(str(fault) for fault in faults[:3]) + more) from None
     assert isinstance(message, Stamp)
+    if isinstance(message, Birth):
+        _check_kind(topic, message)
     return message, message

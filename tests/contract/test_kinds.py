@@ -1,5 +1,6 @@
 """One table says what belongs to a kind, and a birth says what a device can do."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -7,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.capabilities import COMMANDED, Capability, Group, group_of
+from schemas.errors import Code, RemoteMessageError
 from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS, DEVICES, kinds_of
 from schemas.messages import (
     BessNameplate,
@@ -18,13 +20,15 @@ from schemas.messages import (
     Nameplate,
     PvNameplate,
     ServiceNameplate,
+    Stamp,
     TimeMode,
 )
 from schemas.roles import READS, WRITES
 from schemas.site import AnyDevice
-from schemas.topics import OBSERVER, Channel, Kind
-from schemas.wire import TELEMETRY
+from schemas.topics import OBSERVER, Channel, Kind, Topic
+from schemas.wire import TELEMETRY, decode, encode
 from sites.loader import builtin_sites, load_site
+from tests.errors import raises
 from twin_devices.build import TWINS, build_twin
 from twinswarm.cli.commands.provision import KindChoice
 
@@ -147,3 +151,35 @@ def test_groups_of_kinds_are_those_of_their_devices() -> None:
 def test_the_page_of_topics_explains_every_capability() -> None:
     page = (Path(__file__).parents[2] / "docs" / "topics.md").read_text(encoding="utf-8")
     assert [name for name in Capability if f"| `{name}` |" not in page] == []
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize(
+    "nameplate",
+    [
+        ChargerNameplate(**CHARGER),
+        BessNameplate(**BESS),
+        HeatPumpNameplate(**HEATPUMP),
+        PvNameplate(rated_kw=5, curtailable=True),
+        MeterNameplate(role=MeterRole.PCC),
+        ServiceNameplate(),
+    ],
+    ids=lambda nameplate: nameplate.type,
+)
+def test_a_birth_has_the_nameplate_of_its_topics_kind(kind: Kind, nameplate: Any) -> None:
+    """A charger whose birth says that it is a heat pump is not admitted: nobody inside looks at both."""
+    topic = Topic("house", kind, "it", Channel.BIRTH)
+    expected = {Kind.NETWORK: "meter"}.get(kind, kind if kind in DEVICE_KINDS else "service")
+    stamp = Stamp(ts=datetime(2024, 5, 15, tzinfo=UTC), boot="b", seq=1)
+    payload = encode(stamp, birth(nameplate))
+    if nameplate.type == expected:
+        assert decode(topic, payload)[1] is not None
+        return
+    with raises(
+        Code.MESSAGE,
+        "nameplate.type",
+        f"kind {kind} is {expected}",
+        f"received {nameplate.type}",
+        kind=RemoteMessageError,
+    ):
+        decode(topic, payload)

@@ -14,6 +14,7 @@ from schemas.messages import (
     Phase,
     Run,
     RunId,
+    ServiceNameplate,
     Setpoint,
     Stamp,
     TimeMode,
@@ -91,7 +92,7 @@ class Probe:
 
     def birth(self) -> Birth:
         return Birth(
-            nameplate=MeterNameplate(role=MeterRole.LOAD),
+            nameplate=MeterNameplate(role=MeterRole.LOAD) if self.kind is Kind.METER else ServiceNameplate(),
             telemetry_period_s=60.0,
             time_modes=(TimeMode.WALL,),
             software="probe",

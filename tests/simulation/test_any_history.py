@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import TwinswarmError
-from schemas.messages import ChargerTelemetry, PluggedVehicle, Stamp, TimeMode
+from schemas.messages import Birth, ChargerTelemetry, PluggedVehicle, Stamp, TimeMode
 from schemas.participant import Received
 from schemas.topics import Channel, Kind, Topic
-from schemas.wire import body_type, decode, encode
+from schemas.wire import body_type, decode, encode, nameplate_type
 from services.analysis.report import render_report
 from services.analysis.summary import blocks
 from services.history.export import export_run
@@ -32,7 +32,14 @@ LAST = 6
 """Cycles of the tape: an hour and a quarter."""
 TAPE = Tape()
 TIMES = instants(TAPE.course.t0, TAPE.course.t0 + timedelta(hours=2))
-DEVICES = {Kind.CHARGER: "charger-1", Kind.BESS: "bess", Kind.METER: "load", Kind.NETWORK: "network", Kind.PV: "pv"}
+DEVICES = {
+    Kind.CHARGER: "charger-1",
+    Kind.BESS: "bess",
+    Kind.HEATPUMP: "heatpump",
+    Kind.METER: "load",
+    Kind.NETWORK: "network",
+    Kind.PV: "pv",
+}
 WHO = st.one_of(st.sampled_from(list(DEVICES.items())), st.tuples(st.sampled_from(list(DEVICES)), st.just("stranger")))
 DEVICE_CHANNELS = (Channel.TELEMETRY, Channel.BIRTH, Channel.STATE, Channel.SETPOINT, Channel.ACK, Channel.ALARM)
 SERVICES = (
@@ -58,6 +65,9 @@ def messages(draw: st.DrawFn) -> tuple[int, Received]:
     topic = draw(topics())
     stamp = Stamp(ts=draw(TIMES), run=RUN, boot=draw(st.sampled_from(["gen-1", "gen-2"])), seq=draw(st.integers(1, 60)))
     body = draw(bodies(body_type(topic.kind, topic.channel), TIMES))
+    if isinstance(body, Birth):  # a nameplate of another kind is not admitted
+        nameplate = draw(bodies(nameplate_type(topic.kind), TIMES))
+        body = Birth(nameplate=nameplate, time_modes=body.time_modes, fallback=body.fallback, software=body.software)
     return draw(st.integers(0, LAST)), Received(topic, stamp, body)
 
 
