@@ -44,6 +44,7 @@ from schemas.messages import (
     TimeMode,
     ValueSeries,
 )
+from schemas.site.scenario import Cloud, Event
 from schemas.topics import Channel, Kind, Topic
 
 SITE = "fit-g2v"
@@ -180,6 +181,12 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
             heartbeat_s=60.0,
             failsafe_import_kw=10.0,
         ),
+    ),
+    (
+        Kind.PV,
+        "pv",
+        Channel.EVENT,
+        Event(id="3f2a", event=Cloud(device="pv", start=T, end=T + QUARTER, available_frac=0.2)),
     ),
     (
         Kind.CHARGER,

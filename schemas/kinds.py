@@ -26,6 +26,7 @@ from schemas.messages.telemetry import (
     Telemetry,
 )
 from schemas.site.devices import Bess, Charger, Device, HeatPump, Meter, Pv
+from schemas.site.scenario import CarLeaves, Cloud, MeterLies, Offline, ScenarioEvent
 from schemas.topics import Kind
 
 
@@ -96,6 +97,18 @@ DEVICE_KINDS = tuple(DEVICES)
 """Kinds of devices with power, the network twin aside."""
 COMMANDED_KINDS = tuple(kind for kind, parts in DEVICES.items() if parts.commanded)
 """Kinds that a set-point can be sent to."""
+
+_EVENTS: Mapping[type[ScenarioEvent], tuple[Kind, ...]] = {
+    CarLeaves: (Kind.CHARGER,),
+    Cloud: (Kind.PV,),
+    MeterLies: (Kind.METER, Kind.NETWORK),
+    Offline: DEVICE_KINDS,
+}
+
+
+def kinds_with(event: ScenarioEvent) -> tuple[Kind, ...]:
+    """The kinds of devices to which a scripted event of this type can happen."""
+    return _EVENTS[type(event)]
 
 
 def kinds_of(group: Group) -> tuple[Kind, ...]:

@@ -46,7 +46,12 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
     **{kind: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)) for kind in COMMANDED_KINDS},
     Kind.NETWORK: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
     Kind.EMS: (*_OF_ITSELF, *_own(Channel.PLAN), *_any(Channel.SETPOINT, kinds=COMMANDED_KINDS)),
-    Kind.CLOCK: (*_PRESENCE, *_own(Channel.RUN, Channel.TICK)),
+    # Whoever owns the time of a simulated run may make something happen in it.
+    Kind.CLOCK: (
+        *_PRESENCE,
+        *_own(Channel.RUN, Channel.TICK),
+        *_any(Channel.EVENT, kinds=(*DEVICE_KINDS, Kind.NETWORK)),
+    ),
     Kind.RECORDER: (*_OF_ITSELF, *_own(Channel.RECEIPT)),
     Kind.FORECAST: (*_OF_ITSELF, *_own(Channel.SERIES)),
     Kind.TARIFF: (*_OF_ITSELF, *_own(Channel.SERIES)),
@@ -54,9 +59,9 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
 }
 
 READS: dict[Kind, tuple[Right, ...]] = {
-    **{kind: (*_TIME, *_own(Channel.SETPOINT)) for kind in DEVICE_KINDS},
-    **{kind: (*_TIME, *_own(Channel.SETPOINT), *_LIMITS) for kind in COMMANDED_KINDS},
-    Kind.NETWORK: (*_TIME, *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
+    **{kind: (*_TIME, *_own(Channel.SETPOINT, Channel.EVENT)) for kind in DEVICE_KINDS},
+    **{kind: (*_TIME, *_own(Channel.SETPOINT, Channel.EVENT), *_LIMITS) for kind in COMMANDED_KINDS},
+    Kind.NETWORK: (*_TIME, *_own(Channel.EVENT), *_any(Channel.BIRTH, Channel.TELEMETRY, kinds=DEVICE_KINDS)),
     # Plans, set-points and acks for their epochs: another EMS may lead.
     Kind.EMS: (
         *_TIME,

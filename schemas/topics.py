@@ -42,6 +42,7 @@ class Channel(StrEnum):
     TELEMETRY = "telemetry"
     SERIES = "series"
     LIMIT = "limit"
+    EVENT = "event"
     SETPOINT = "setpoint"
     ACK = "ack"
     PLAN = "plan"

@@ -30,6 +30,7 @@ from schemas.messages import (
     Tick,
 )
 from schemas.messages.birth import DeviceNameplate, MeterNameplate, ServiceNameplate
+from schemas.site.scenario import Event
 from schemas.topics import Channel, Kind, Topic
 
 MAX_PAYLOAD_BYTES = 512 * 1024
@@ -41,6 +42,7 @@ BODIES: dict[Channel, type[Body]] = {
     Channel.RUN: Run,
     Channel.SERIES: Series,
     Channel.LIMIT: Limit,
+    Channel.EVENT: Event,
     Channel.SETPOINT: Setpoint,
     Channel.ACK: Ack,
     Channel.PLAN: Plan,

@@ -44,6 +44,7 @@ class Twin(ABC):
         self.device = device
         self._telemetry_topic = own_topic(self, Channel.TELEMETRY)
         self._ack_topic = own_topic(self, Channel.ACK)
+        self._alarm_topic = own_topic(self, Channel.ALARM)
         self._spec = spec
         self._setpoints = SetpointHandler(spec.reverts_to, self._clip, dead_time_s=dead_time_s)
         self._energy_meter: EnergyMeter | None = None
@@ -55,7 +56,7 @@ class Twin(ABC):
         """What the registers of import and export had counted before this life. Kept apart from the life's own
         energies, so that these have the same bits whatever the registers began with."""
         self._now: datetime | None = None
-        self._script = Script(site.scenario, device)
+        self._script = Script(site.scenario, self.kind, device)
 
     # What a kind of device adds.
 
@@ -83,6 +84,9 @@ class Twin(ABC):
         del at
         return ack
 
+    def _script_changed(self, at: datetime) -> None:  # noqa: B027 - most twins look at their script as they go
+        """An event has come by command."""
+
     @property
     def registers(self) -> dict[str, float]:
         """The registers [kWh], by their names in telemetry. They go on in the next life."""
@@ -105,10 +109,12 @@ class Twin(ABC):
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        setpoint = topic_filter(self.site, self.kind, self.device, Channel.SETPOINT)
+        own = tuple(
+            topic_filter(self.site, self.kind, self.device, channel) for channel in (Channel.SETPOINT, Channel.EVENT)
+        )
         if self.kind not in COMMANDED_KINDS:
-            return (setpoint,)
-        return setpoint, topic_filter(self.site, Kind.LIMITER, channel=Channel.LIMIT)
+            return own
+        return (*own, topic_filter(self.site, Kind.LIMITER, channel=Channel.LIMIT))
 
     @property
     def cadence(self) -> Mapping[Phase, Cadence]:
@@ -133,13 +139,20 @@ class Twin(ABC):
         else:
             at = self._advance(turn.t, away=turn.gap and sense)
             self._settle(at, expire=wall)
+        events = self._script.receive(inbox, at)
+        if events:
+            self._script_changed(at)
+            self._settle(at, expire=wall)
+        if not self._script.is_offline(at):
+            events += self._script.over(at)
+        sent = [Outgoing(self._alarm_topic, alarm) for alarm in events]
         if self._script.is_offline(at):
-            return []
+            return sent
         if limits := [received for received in inbox if isinstance(received.body, Limit)]:
             for received in limits:
                 self._outside.receive(received)
             self._settle(at, expire=wall)
-        sent = [
+        sent += [
             Outgoing(self._ack_topic, ack)
             for received in inbox
             if isinstance(received.body, Setpoint)
@@ -158,6 +171,7 @@ class Twin(ABC):
             "base_kwh": list(self._base_kwh),
             "setpoints": self._setpoints.snapshot(),
             "outside": self._outside.snapshot(),
+            "events": self._script.snapshot(),
             "meter": None if self._energy_meter is None else self._energy_meter.snapshot(),
             "own": self._own_state(),
         }
@@ -169,6 +183,7 @@ class Twin(ABC):
         self._setpoints.restore(state["setpoints"])
         self._energy_meter = None if state["meter"] is None else EnergyMeter.restored(state["meter"])
         self._outside.restore(state["outside"])
+        self._script.restore(state["events"])
         self._restore_own(state["own"])
 
     # Limits from outside.

@@ -38,6 +38,10 @@ class SessionSchedule:
         assert self._until is not None
         return min([self._until, *(session.arrival for session in self._sessions if session.arrival > after)])
 
+    def drop(self) -> None:
+        """Looks up again at the next call."""
+        self._from = self._until = None
+
     def _look_up(self, at: datetime) -> None:
         if self._from is None or self._until is None or not self._from <= at < self._until:
             self._from, self._until = at, at + _LOOK_AHEAD
@@ -82,6 +86,12 @@ class Charger(StorageTwin):
             self._plug(session)
             self._energies_at_arrival = self._energy_meter.registers(at)
             self._connect(at, session.arrival_soc_frac)
+
+    def _script_changed(self, at: datetime) -> None:
+        self._schedule.drop()
+        if self._session is not None:
+            (session,) = self._script.as_left([self._session])
+            self._plug(session)
 
     def _next_change(self, after: datetime) -> datetime:
         if self._session is None:

@@ -51,11 +51,10 @@ class Meter(Twin):
             segments=reading.segments,
             reactive_kvar=None if factor == 1 else reactive_kvar(reading.power_kw, factor),
         )
-        return self._published.publishes(telemetry, at) if self._script.lies else telemetry
+        return self._published.publishes(telemetry, at)
 
     def _own_state(self) -> Json:
-        return self._published.snapshot() if self._script.lies else None
+        return self._published.snapshot()
 
     def _restore_own(self, state: Json) -> None:
-        if state is not None:
-            self._published.restore(state)
+        self._published.restore(state)

@@ -1,29 +1,102 @@
-"""What scripted events do to a twin: see `schemas.site.scenario`."""
+"""Scripted events at a twin, of the site's description and by command: see `schemas.site.scenario`."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from schemas.messages import ActualReading, MeterTelemetry, NetworkTelemetry
-from schemas.participant import Json
+from schemas.kinds import kinds_with
+from schemas.messages import ActualReading, Alarm, MeterTelemetry, NetworkTelemetry, Severity
+from schemas.participant import Json, Received
 from schemas.site import CarLeaves, ChargingSession, Cloud, MeterLies, Offline, ScenarioEvent
+from schemas.site.scenario import Event, end_of
+from schemas.topics import Kind
 
 TelemetryT = TypeVar("TelemetryT", MeterTelemetry, NetworkTelemetry)
+
+
+@dataclass(slots=True)
+class _ByCommand:
+    """An event that came by command."""
+
+    id: str
+    event: ScenarioEvent
+    over: bool = False
+    """Whether it was published that it is over."""
 
 
 class Script:
     """The events of one device. Without events nothing is changed."""
 
-    def __init__(self, events: Iterable[ScenarioEvent], device: str) -> None:
-        own = [event for event in events if event.device == device]
+    def __init__(self, events: Iterable[ScenarioEvent], kind: Kind, device: str) -> None:
+        self._kind, self._device = kind, device
+        self._described = [event for event in events if event.device == device]
+        self._by_command: list[_ByCommand] = []
+        self._arrange()
+
+    def _arrange(self) -> None:
+        own = [*self._described, *(each.event for each in self._by_command)]
         self._leaves = sorted(event.at for event in own if isinstance(event, CarLeaves))
         self._offline = [event for event in own if isinstance(event, Offline)]
         self._clouds = [event for event in own if isinstance(event, Cloud)]
         self._lies = [event for event in own if isinstance(event, MeterLies)]
         lasting = [*self._offline, *self._clouds]
         self._changes = sorted({instant for event in lasting for instant in (event.start, event.end)})
-        self.lies = bool(self._lies)
+
+    # Events by command.
+
+    def receive(self, inbox: Sequence[Received], now: datetime) -> list[Alarm]:
+        """Takes the events of an inbox over, and answers each; an event that comes twice once."""
+        answers: list[Alarm] = []
+        for received in inbox:
+            if isinstance(received.body, Event) and all(each.id != received.body.id for each in self._by_command):
+                answers.append(self._receive(received.body, now))
+        if answers:
+            self._arrange()
+        return answers
+
+    def _receive(self, told: Event, now: datetime) -> Alarm:
+        event = told.event
+        if event.device != self._device or self._kind not in kinds_with(event):
+            why = f"the event {event.type} of {event.device} cannot happen to {self._device}, a {self._kind}"
+            return self._alarm(told.id, why, refused=True)
+        if not isinstance(event, CarLeaves) and event.end <= now:
+            return self._alarm(told.id, f"the event {event.type} ended at {event.end.isoformat()}", refused=True)
+        begin = "at" if isinstance(event, CarLeaves) else "start"
+        event = event.model_copy(update={begin: max(getattr(event, begin), now)})
+        self._by_command.append(_ByCommand(told.id, event))
+        return self._alarm(told.id, f"{_text(event)}, by command")
+
+    def over(self, now: datetime) -> list[Alarm]:
+        """Of each event by command that has ended since the last call, that it is over."""
+        ended = [each for each in self._by_command if not each.over and end_of(each.event) <= now]
+        for each in ended:
+            each.over = True
+        return [self._alarm(each.id, f"{_text(each.event)}: over", active=False) for each in ended]
+
+    def _alarm(self, name: str, text: str, *, active: bool = True, refused: bool = False) -> Alarm:
+        return Alarm(
+            code="scripted_event_refused" if refused else "scripted_event",
+            severity=Severity.INFO,
+            active=active and not refused,
+            device=self._device,
+            element=name,
+            text=text,
+        )
+
+    def snapshot(self) -> Json:
+        return [[each.id, json.loads(each.event.model_dump_json()), each.over] for each in self._by_command]
+
+    def restore(self, state: Json) -> None:
+        known = {kind.model_fields["type"].default: kind for kind in (CarLeaves, Cloud, Offline, MeterLies)}
+        self._by_command = [
+            _ByCommand(name, known[event["type"]].model_validate_json(json.dumps(event)), over)
+            for name, event, over in state
+        ]
+        self._arrange()
+
+    # What they do.
 
     def is_offline(self, at: datetime) -> bool:
         """Whether the device is without power and connection."""
@@ -51,6 +124,12 @@ class Script:
     def lie_at(self, at: datetime) -> MeterLies | None:
         """The lie that the meter tells at an instant; of several the first one described."""
         return next((event for event in self._lies if event.start <= at < event.end), None)
+
+
+def _text(event: ScenarioEvent) -> str:
+    if isinstance(event, CarLeaves):
+        return f"leaves: the vehicle leaves at {event.at.isoformat()}"
+    return f"{event.type}: from {event.start.isoformat()} to {event.end.isoformat()}"
 
 
 @dataclass(slots=True)

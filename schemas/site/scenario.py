@@ -1,14 +1,15 @@
 """Scripted events of a simulated run: what happens to the plant, and nobody is warned of it.
 
-The twins alone act on them. Forecast and EMS know nothing of them, and a real device is never touched: it does not read
-the site's description.
+The twins alone act on them. Forecast and EMS know nothing of them, and a real device is never touched: it reads neither
+the site's description nor the channel ``event``.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.messages import DeviceId
+from schemas.messages import Command, DeviceId
 from schemas.site.base import SitePart
 from schemas.units import UtcTime
 
@@ -69,3 +70,19 @@ class MeterLies(_Lasting):
 
 ScenarioEvent = Annotated[CarLeaves | Cloud | Offline | MeterLies, Field(discriminator="type")]
 LASTING = (Cloud, Offline, MeterLies)
+
+
+def end_of(event: ScenarioEvent) -> datetime:
+    """The instant from which on nothing more happens."""
+    return event.at if isinstance(event, CarLeaves) else event.end
+
+
+class Event(Command):
+    """A scripted event by command, to the twin of a device while a run in wall time goes on.
+
+    The twin answers by an alarm, ``scripted_event`` or ``scripted_event_refused``, whose ``element`` is the ``id``.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    event: ScenarioEvent
+    """An instant of it that is past counts as now."""

@@ -89,13 +89,18 @@ class LiveSite:
 
 
 def look_around(
-    transport: Transport, site: str, monotonic: Callable[[], float], *, seconds: float = LISTEN_S
+    transport: Transport,
+    site: str,
+    monotonic: Callable[[], float],
+    *,
+    seconds: float = LISTEN_S,
+    and_on: tuple[Channel, ...] = (),
 ) -> dict[str, LiveSite]:
     """Connects, listens for so long, and returns what was heard by site. ``site``: ``+`` for all.
 
-    The transport stays connected. Raises BrokerUnreachableError.
+    The transport stays connected, and listens on the channels ``and_on``, too. Raises BrokerUnreachableError.
     """
-    transport.connect([topic_filter(site, channel=channel) for channel in WATCHED])
+    transport.connect([topic_filter(site, channel=channel) for channel in (*WATCHED, *and_on)])
     found: dict[str, LiveSite] = {}
     kept: list[tuple[Topic, Stamp, object]] = []
     for topic, stamp, body in _heard(transport, monotonic, monotonic() + seconds):

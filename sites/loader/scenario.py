@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import Code, InputError, shorten
+from schemas.kinds import kinds_with
 from schemas.site import (
     NETWORK,
     CarLeaves,
     Charger,
-    Cloud,
-    Meter,
-    MeterLies,
-    Offline,
-    Pv,
     ScenarioEvent,
     Site,
 )
 from schemas.site.scenario import LASTING
+from schemas.topics import Kind
 from sites.loader.places import Faults, Finding, Path_
 from sites.loader.text import read_yaml
 from sites.loader.validation import INVALID, validated
@@ -90,14 +87,10 @@ def _faults(
         what = f"is outside the run, which goes from {t0.isoformat()} to {t_end.isoformat() if t_end else 'no end'}"
         found.append(Finding((*where, name), what, begin.isoformat(), code=Code.RANGE))
     device = site.devices.get(event.device)
-    kinds = {CarLeaves: Charger, Cloud: Pv, MeterLies: Meter, Offline: object}
-    wanted = kinds[type(event)]
-    fits = (
-        isinstance(device, wanted) if device is not None else isinstance(event, MeterLies) and event.device == NETWORK
-    )
-    if not fits:
-        names = sorted(name for name, each in site.devices.items() if isinstance(each, wanted))
-        names += [NETWORK] if isinstance(event, MeterLies) else []
+    kinds = kinds_with(event)
+    names = sorted(name for name, each in site.devices.items() if each.kind in kinds)
+    names += [NETWORK] if Kind.NETWORK in kinds else []
+    if event.device not in names:
         what = f"the event {event.type} happens to {', '.join(names) or 'no device of this site'}"
         found.append(Finding((*where, "device"), what, shorten(event.device), code=Code.UNKNOWN))
     elif isinstance(event, CarLeaves) and isinstance(device, Charger):

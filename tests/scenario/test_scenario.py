@@ -11,7 +11,7 @@ import twinswarm
 from schemas.errors import Code, InputError
 from schemas.messages import MeterTelemetry, NetworkTelemetry
 from schemas.site import Cloud, MeterLies
-from schemas.topics import Channel
+from schemas.topics import Channel, Kind
 from services.analysis.run_result import RunResult
 from tests.system.days import contents, numbers
 from twin_devices.scenario import LyingMeter, Script
@@ -130,12 +130,12 @@ def test_registers_of_a_lying_meter_count_on_from_where_they_are() -> None:
         MeterLies(device="m", start=T0 + 3 * minute, end=T0 + 4 * minute, reads="zero"),
         MeterLies(device="m", start=T0 + 5 * minute, end=T0 + 6 * minute, reads="stuck"),
     ]
-    meter = LyingMeter(Script(lies, "m"))
+    meter = LyingMeter(Script(lies, Kind.METER, "m"))
     published = []
     for step in range(8):
         true = MeterTelemetry(power_kw=60.0 + step, energy_import_kwh=float(step), energy_export_kwh=0.0)
         published.append(meter.publishes(true, T0 + step * minute))
-        fresh = LyingMeter(Script(lies, "m"))
+        fresh = LyingMeter(Script(lies, Kind.METER, "m"))
         fresh.restore(meter.snapshot())
         meter = fresh
     assert [t.energy_import_kwh for t in published] == [0, 1, 4, 5, 5, 6, 6, 7]
@@ -145,9 +145,9 @@ def test_registers_of_a_lying_meter_count_on_from_where_they_are() -> None:
 
 def test_a_meter_that_tells_the_truth_is_left_alone() -> None:
     telemetry = NetworkTelemetry.model_construct(power_kw=1.0, energy_import_kwh=1.0, energy_export_kwh=0.0)
-    assert LyingMeter(Script((), "network")).publishes(telemetry, T0) is telemetry
+    assert LyingMeter(Script((), Kind.NETWORK, "network")).publishes(telemetry, T0) is telemetry
     cloud = Cloud(device="pv", start=T0, end=T0 + timedelta(hours=1), available_frac=0.5)
-    assert not Script([cloud], "network").lies
+    assert LyingMeter(Script([cloud], Kind.PV, "pv")).publishes(telemetry, T0) is telemetry
 
 
 def test_a_run_from_a_checkpoint_lives_through_the_events_as_well(

@@ -97,19 +97,20 @@ class NetworkTwin:
         """Up to which it has settled."""
         self._spoke = False
         self._registers = Registers()
-        script = Script(site.scenario, self.device)
-        self._published = LyingMeter(script) if script.lies else None
         """Energy counted in this life [kWh]. It has the same bits whatever the meter had counted before."""
+        self._script = Script(site.scenario, self.kind, self.device)
+        self._published = LyingMeter(self._script)
         self._base_kwh: dict[str, float] = {}
         """The registers before this life [kWh], by their names in telemetry."""
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        return tuple(
+        devices = tuple(
             topic_filter(self.site, kind, channel=channel)
             for kind in DEVICE_KINDS
             for channel in (Channel.BIRTH, Channel.TELEMETRY)
         )
+        return (*devices, topic_filter(self.site, self.kind, self.device, Channel.EVENT))
 
     @property
     def cadence(self) -> Mapping[Phase, Cadence]:
@@ -131,10 +132,12 @@ class NetworkTwin:
                 self._meet(received.topic.device, received.body, turn.t)
         if turn.phase is not Phase.MEASURE:
             return []
+        events = [*self._script.receive(inbox, turn.t), *self._script.over(turn.t)]
+        alarms = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in events]
         told = self._telemetry_in(inbox)
         if turn.mode is TimeMode.WALL:
-            return self._measure_wall(told, turn)
-        return self._measure(told, self._at, max(turn.t, self._at))
+            return [*alarms, *self._measure_wall(told, turn)]
+        return [*alarms, *self._measure(told, self._at, max(turn.t, self._at))]
 
     @property
     def registers(self) -> dict[str, float]:
@@ -164,7 +167,8 @@ class NetworkTwin:
             "roles": {name: role.value for name, role in sorted(self._roles.items())},
             "periods": dict(sorted(self._periods.items())),
             "watch": self._watch.snapshot(),
-            "published": None if self._published is None else self._published.snapshot(),
+            "events": self._script.snapshot(),
+            "published": self._published.snapshot(),
         }
 
     def restore(self, state: Json) -> None:
@@ -180,8 +184,8 @@ class NetworkTwin:
         self._roles = {name: MeterRole(role) for name, role in state["roles"].items()}
         self._periods = dict(state["periods"])
         self._watch.restore(state["watch"])
-        if self._published is not None:
-            self._published.restore(state["published"])
+        self._script.restore(state["events"])
+        self._published.restore(state["published"])
 
     # Messages.
 
@@ -362,7 +366,7 @@ class NetworkTwin:
             missing=missing,
         )
         assert self._at is not None
-        return telemetry if self._published is None else self._published.publishes(telemetry, self._at)
+        return self._published.publishes(telemetry, self._at)
 
     def _parts(self, interval: _Interval) -> Iterable[_Part]:
         """The interval, cut wherever the power of a device changes."""
