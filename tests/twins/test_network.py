@@ -405,7 +405,7 @@ def test_the_birth_of_the_network_twin_is_that_of_the_pcc_meter() -> None:
     assert isinstance(birth.nameplate, MeterNameplate)
     assert birth.nameplate.role is MeterRole.PCC
     assert (network.device, network.kind) == ("network", Kind.NETWORK)
-    assert all("/network/" not in subscription for subscription in network.subscriptions)
+    assert [topic for topic in network.subscriptions if "/network/" in topic] == ["twin/v2/house/network/network/event"]
 
 
 def test_a_battery_is_no_meter() -> None:

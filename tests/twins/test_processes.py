@@ -67,7 +67,8 @@ def test_a_birth_tells_kind_nameplate_and_period(kind: str) -> None:
     assert [mode.value for mode in birth.time_modes] == ["lockstep", "wall"]
     assert birth.software.startswith("twinswarm ")
     limits = () if kind == "meter" else ("twin/v2/house/limiter/+/limit",)
-    assert twin.subscriptions == (f"twin/v2/house/{kind}/device/setpoint", *limits)
+    own = (f"twin/v2/house/{kind}/device/setpoint", f"twin/v2/house/{kind}/device/event")
+    assert twin.subscriptions == (*own, *limits)
 
 
 def test_a_device_that_is_not_there_is_the_users_fault() -> None:
