@@ -163,6 +163,11 @@ class NetworkTelemetry(Telemetry):
         | None
     ) = None
     """Per node, phases a, b, c to the neutral; on sites with single-phase devices."""
+    estimated_losses_kwh: Kwh | None = None
+    """The part of this life's losses that is estimated, because no voltages carried the devices' power; left out
+    before the first of it."""
+    unsolved_s: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    """For how long in this life no voltages carried the devices' power; left out before the first of it."""
     actual: ActualReading | None = None
     """As of any meter."""
     missing: Annotated[tuple[str, ...], Field(strict=False)] = ()

@@ -22,6 +22,10 @@ class BalanceStep:
     losses_kwh: float
     causes: tuple[str, ...]
     """Why the balance may not close: devices that were away, energies that are estimated."""
+    estimated_losses_kwh: float = 0.0
+    """The part of the losses that is estimated, because the network had no solution."""
+    unsolved_h: float = 0.0
+    """For how long it had none."""
 
     @property
     def residual_kwh(self) -> float | None:
@@ -51,6 +55,16 @@ class Balance:
         return math.fsum(step.losses_kwh for step in self.steps)
 
     @property
+    def estimated_losses_kwh(self) -> float:
+        """The part of the losses that is estimated."""
+        return math.fsum(step.estimated_losses_kwh for step in self.steps)
+
+    @property
+    def unsolved(self) -> tuple[datetime, ...]:
+        """Where the steps begin in which the network had no solution, for some time at least."""
+        return tuple(step.start for step in self.steps if step.unsolved_h > 0)
+
+    @property
     def worst(self) -> BalanceStep | None:
         """The step of the largest residual."""
         known = [step for step in self.steps if step.residual_kwh is not None]
@@ -75,6 +89,8 @@ def balance(tracks: Mapping[str, Track], times: Sequence[datetime]) -> Balance:
     }
     at_pcc = pcc.flows(times) if pcc is not None else [Flow(None, None, True, "there is no PCC meter")] * len(times[1:])
     lost = losses.flows(times) if losses is not None else [Flow(0.0, 0.0)] * len(times[1:])
+    estimated = _estimated_track(pcc)
+    unsolved = estimated.flows(times) if estimated is not None else [Flow(0.0, 0.0)] * len(times[1:])
     flows = {name: track.flows(times) for name, track in devices.items()}
     missing = _missing(pcc)
     steps = []
@@ -95,6 +111,8 @@ def balance(tracks: Mapping[str, Track], times: Sequence[datetime]) -> Balance:
                 math.fsum(flow.net_kwh for flow in of_step if flow.net_kwh is not None),
                 lost[index].net_kwh or 0.0,
                 tuple(causes),
+                unsolved[index].import_kwh or 0.0,
+                unsolved[index].export_kwh or 0.0,
             )
         )
     return Balance(tuple(steps), _note(devices, losses))
@@ -114,6 +132,28 @@ def losses_track(pcc: Track | None) -> Track | None:
         if isinstance(body := sample.body, NetworkTelemetry)
     ]
     return Track("losses", pcc.kind, None, tuple(samples), pcc.lockstep)
+
+
+def _estimated_track(pcc: Track | None) -> Track | None:
+    """Estimated losses [kWh] as import, and as export the time without a solution [h]; None where there was none."""
+    if pcc is None:
+        return None
+    bodies = [(sample, sample.body) for sample in pcc.samples if isinstance(sample.body, NetworkTelemetry)]
+    if not any(body.unsolved_s for _, body in bodies):
+        return None
+    samples = [
+        Sample(
+            sample.ts,
+            sample.boot,
+            Telemetry(
+                power_kw=0.0,
+                energy_import_kwh=body.estimated_losses_kwh or 0.0,
+                energy_export_kwh=(body.unsolved_s or 0.0) / 3600,
+            ),
+        )
+        for sample, body in bodies
+    ]
+    return Track("estimated losses", pcc.kind, None, tuple(samples), pcc.lockstep)
 
 
 def _missing(pcc: Track | None) -> dict[datetime, tuple[str, ...]]:

@@ -113,6 +113,8 @@ def analyse(
             quarters,
             {group.name: group.devices for group in site.ems.cable_limits if group.name is not None},
         ),
+        estimated_losses_kwh=energy.estimated_losses_kwh,
+        unsolved_steps=energy.unsolved,
     )
 
 

@@ -158,6 +158,10 @@ class RunResult:
     quarters: tuple[QuarterResult, ...]
     outside_limits: tuple[OutsideLimitResult, ...] = ()
     """Limits from outside, and by how much they were exceeded."""
+    estimated_losses_kwh: float = 0.0
+    """The part of ``losses_kwh`` of times in which no voltages carried the devices' power."""
+    unsolved_steps: tuple[datetime, ...] = ()
+    """Where the steps with such a time begin."""
 
     def to_json(self) -> dict[str, Any]:
         """For ``json.dumps``: times as ISO 8601 in UTC, durations in seconds, floats as they are."""

@@ -14,6 +14,9 @@ REFERENCES = {
 }
 """The meaning of each baseline policy."""
 
+NAMED_STEPS = 6
+"""So many steps are named one by one."""
+
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
@@ -163,7 +166,7 @@ def _energy(result: RunResult) -> list[Line]:
     lines = [
         Line("Imported", number(result.import_kwh, 2, "kWh")),
         Line("Exported", number(result.export_kwh, 2, "kWh")),
-        Line("Network losses", number(result.losses_kwh, 2, "kWh")),
+        *_losses(result),
         Line(
             "Balance, largest residual of a step",
             scientific(result.energy_residual_kwh_max, "kWh"),
@@ -197,6 +200,23 @@ def _energy(result: RunResult) -> list[Line]:
                 scientific(result.energy_residual_undisturbed_kwh_max, "kWh"),
                 f"{len(result.energy_causes)} {'disturbance' if len(result.energy_causes) == 1 else 'disturbances'}, "
                 "see below",
+            )
+        )
+    return lines
+
+
+def _losses(result: RunResult) -> list[Line]:
+    lines = [Line("Network losses", number(result.losses_kwh, 2, "kWh"))]
+    if result.unsolved_steps:
+        named = [local(step, result.time_zone, "%m-%d %H:%M") for step in result.unsolved_steps[:NAMED_STEPS]]
+        left = len(result.unsolved_steps) - NAMED_STEPS
+        more = f" and {left} more" if left > 0 else ""
+        lines.append(
+            Line(
+                "… estimated, as the network had no solution",
+                number(result.estimated_losses_kwh, 2, "kWh"),
+                f"no voltages carry the devices' power in the steps from {', '.join(named)}{more}; losses of the same "
+                "currents at nominal voltage were booked, and the cost above contains them",
             )
         )
     return lines

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from twin_devices.physics.power_flow import Cable, Injection, PowerFlow, Solution, Transformer
+from twin_devices.physics.power_flow import Cable, Injection, PowerFlow, Solution, Source, Transformer
 
 
 def transformer(**changes: float) -> Transformer:
@@ -59,7 +59,7 @@ def test_an_unloaded_transformer_draws_its_iron_loss() -> None:
 
 
 def test_the_sources_voltage_is_the_pccs() -> None:
-    network = PowerFlow(transformer(), [], source_voltage_pu=1.03)
+    network = PowerFlow(transformer(), [], Source(voltage_pu=1.03))
     (solution,) = network.solve([Injection((0.0, 300.0), (0.0, 0.0))])
     assert solution is not None
     assert solution.voltages_pu[0] == approx(1.03, abs=1e-12)

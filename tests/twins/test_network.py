@@ -265,7 +265,20 @@ def test_power_that_no_voltage_carries_is_an_alarm_and_no_end() -> None:
     bench = two_nodes()
     first, *told = bench.turn(Phase.MEASURE, T0, [load(T0, 900.0, 0.0, [])])
     assert isinstance(first.body, NetworkTelemetry)
-    assert (first.body.power_kw, first.body.losses_kw) == (900.0, 0.0)
+    # At 400 V 900 kW are 1299 A; 3 I² (4 + 50) mΩ = 273.375 kW.
+    assert first.body.losses_kw == approx(273.375, rel=2e-4)
+    assert first.body.power_kw == approx(900.0 + first.body.losses_kw, rel=1e-12)
+    assert first.body.unsolved_s is None
+    later, *_ = bench.turn(Phase.MEASURE, T0 + QUARTER, [load(T0 + QUARTER, 900.0, 225.0, [(T0, 900.0)])])
+    assert isinstance(later.body, NetworkTelemetry)
+    assert later.body.unsolved_s == 900.0
+    assert later.body.estimated_losses_kwh == later.body.losses_kwh == approx(273.375 / 4, rel=2e-4)
+    assert later.body.energy_import_kwh == approx(225.0 + later.body.losses_kwh, rel=1e-12)
+    assert later.body.residual_kwh == approx(0.0, abs=1e-9)
+    end = T0 + 2 * QUARTER
+    below, *_ = bench.turn(Phase.MEASURE, end, [load(end, 9.0, 227.25, [(T0 + QUARTER, 9.0)])])
+    assert isinstance(below.body, NetworkTelemetry) and below.body.estimated_losses_kwh is not None
+    assert below.body.losses_kwh > below.body.estimated_losses_kwh == later.body.estimated_losses_kwh
     assert [message.body.code for message in told if isinstance(message.body, Alarm)] == ["power_flow_diverged"]
 
 

@@ -64,13 +64,16 @@ class Watch:
 
     def network(self, solutions: Sequence[Solution], nodes: Sequence[str], branches: Sequence[str]) -> list[Alarm]:
         """Alarms that begin or end, by the worst of the solutions (of an interval and the instant at its end)."""
-        solved = [solution for solution in solutions if solution.voltages_pu]
+        solved = [solution for solution in solutions if not solution.is_estimate]
+        worst_kw = max((solution.losses_kw for solution in solutions if solution.is_estimate), default=0.0)
         alarms = self._change(
             "power_flow_diverged",
             "network",
             len(solved) < len(solutions),
             Severity.CRITICAL,
-            text="no voltages carry the devices' power: losses are unknown and left out",
+            value=worst_kw,
+            text="no voltages carry the devices' power: its losses are estimated, as its currents have them at nominal "
+            f"voltage, up to {worst_kw:.3g} kW",
         )
         if not solved:
             return alarms

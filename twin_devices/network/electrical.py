@@ -6,7 +6,17 @@ import numpy as np
 
 from schemas.site import Meter, Network, Site, phases_of
 from twin_devices.physics.load import reactive_kvar
-from twin_devices.physics.power_flow import PHASES, Array, Cable, Flows, Injection, PowerFlow, Solution, Transformer
+from twin_devices.physics.power_flow import (
+    PHASES,
+    Array,
+    Cable,
+    Flows,
+    Injection,
+    PowerFlow,
+    Solution,
+    Source,
+    Transformer,
+)
 
 TRANSFORMER = "transformer"
 _GREATEST_KW = 1e6
@@ -46,12 +56,12 @@ class SiteNetwork:
 
     def solve(self, injections: Sequence[Injection]) -> list[Solution]:
         """Equal injections are solved once, as are those of the last call: an interval often begins with what the
-        devices did at the end of the one before. Where no voltages carry the load the losses are unknown and left out.
+        devices did at the end of the one before. Where no voltages carry the load its losses are estimated.
         """
         distinct = dict.fromkeys(injections)
         new = [injection for injection in distinct if injection not in self._solved]
         for injection, solution in zip(new, self.flow.solve(new), strict=True):
-            self._solved[injection] = solution or _without_network(injection)
+            self._solved[injection] = solution or self._estimate(injection)
         self._solved = {injection: self._solved[injection] for injection in distinct}
         return [self._solved[injection] for injection in injections]
 
@@ -88,6 +98,11 @@ class SiteNetwork:
             active, reactive = active[:, :, 0], reactive[:, :, 0]
         return self.flow.flows(active, reactive)
 
+    def _estimate(self, injection: Injection) -> Solution:
+        losses_kw = min(self.flow.estimated_losses_kw(injection), _GREATEST_KW)
+        total_kw = injection.total_kw + losses_kw
+        return Solution(min(max(total_kw, -_GREATEST_KW), _GREATEST_KW), losses_kw, (), ())
+
     def _node_of(self, device: str) -> int:
         spec = self._site.devices.get(device)
         main = self._site.network.main_node
@@ -123,9 +138,4 @@ def power_flow_of(network: Network, *, unbalanced: bool = False) -> PowerFlow:
         )
         for cable in network.cables
     ]
-    return PowerFlow(transformer, cables, network.source_voltage_pu, unbalanced=unbalanced)
-
-
-def _without_network(injection: Injection) -> Solution:
-    total_kw = sum(injection.active_kw) + sum(power for _, _, power in injection.single_phase_kw)
-    return Solution(min(max(total_kw, -_GREATEST_KW), _GREATEST_KW), 0.0, (), ())
+    return PowerFlow(transformer, cables, Source(network.source_voltage_pu), unbalanced=unbalanced)

@@ -14,6 +14,8 @@ class Registers:
         self.import_kwh = 0.0
         self.export_kwh = 0.0
         self.losses_kwh = 0.0
+        self.estimated_losses_kwh = 0.0
+        self.unsolved_s = 0.0
         self._carried_import_kwh = 0.0
         self._carried_export_kwh = 0.0
 
@@ -53,11 +55,19 @@ class Registers:
     def add_losses(self, energy_kwh: float) -> None:
         self.losses_kwh = max(0.0, self.losses_kwh + energy_kwh)
 
+    def add_estimated_losses(self, energy_kwh: float, lasted_s: float) -> None:
+        """Losses of a time in which the network had no solution."""
+        self.add_losses(energy_kwh)
+        self.estimated_losses_kwh += energy_kwh
+        self.unsolved_s += lasted_s
+
     def snapshot(self) -> Json:
         return {
             "import_kwh": self.import_kwh,
             "export_kwh": self.export_kwh,
             "losses_kwh": self.losses_kwh,
+            "estimated_losses_kwh": self.estimated_losses_kwh,
+            "unsolved_s": self.unsolved_s,
             "carried_import_kwh": self._carried_import_kwh,
             "carried_export_kwh": self._carried_export_kwh,
         }
@@ -65,6 +75,7 @@ class Registers:
     def restore(self, state: Json) -> None:
         self.import_kwh, self.export_kwh = state["import_kwh"], state["export_kwh"]
         self.losses_kwh = state["losses_kwh"]
+        self.estimated_losses_kwh, self.unsolved_s = state["estimated_losses_kwh"], state["unsolved_s"]
         self._carried_import_kwh, self._carried_export_kwh = state["carried_import_kwh"], state["carried_export_kwh"]
 
 

@@ -312,7 +312,10 @@ class NetworkTwin:
         for part, solution in zip(parts, solutions[:-1], strict=True):
             hours = (part.end - part.start) / HOUR
             registers.integrate(solution.pcc_kw * hours)
-            registers.add_losses(solution.losses_kw * hours)
+            if solution.is_estimate:
+                registers.add_estimated_losses(solution.losses_kw * hours, (part.end - part.start).total_seconds())
+            else:
+                registers.add_losses(solution.losses_kw * hours)
         self._at = interval.end
         pcc_kwh = registers.import_kwh - registers.export_kwh - before_kwh
         losses_kwh = registers.losses_kwh - losses_before_kwh
@@ -363,6 +366,8 @@ class NetworkTwin:
             loadings_frac=loadings,
             element_losses_kw=losses,
             phase_voltages_pu=phases or None,
+            estimated_losses_kwh=self._registers.estimated_losses_kwh if self._registers.unsolved_s else None,
+            unsolved_s=self._registers.unsolved_s or None,
             missing=missing,
         )
         assert self._at is not None

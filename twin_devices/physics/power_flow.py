@@ -1,4 +1,9 @@
-"""Power flow of a low-voltage network behind one transformer, by power-grid-model: balanced, or phase by phase."""
+"""Power flow of a low-voltage network, with or without a transformer, by power-grid-model: balanced, or phase by phase.
+
+The Newton-Raphson iteration ends when no voltage moves by more than a tolerance. Rounding moves them, too, by more the
+farther the network reaches in units of its shortest element; so the first tolerance is scaled to the network, and what
+does not end within it is tried again with ten times as much, up to `LOOSEST_PU` (`tolerances`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +11,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from power_grid_model import BranchSide, ComponentType, LoadGenType, PowerGridModel, WindingType, initialize_array
+from power_grid_model import ComponentType, PowerGridModel, initialize_array
 from power_grid_model.errors import PowerGridError  # type: ignore[attr-defined]
 
-SHORT_CIRCUIT_VA = 1e18
-"""Short-circuit power of the grid behind the source: the source node keeps its voltage to 1e-13 pu under 1 MW."""
+from twin_devices.physics.network_elements import Cable, Source, Transformer, condition, load_table, network_tables
 
-TOLERANCE_PU = 1e-12
-"""Tolerance of the Newton-Raphson iteration. The rest of the power balance is rounding, about 1e-11 kW at 100 kW."""
+__all__ = ["PHASES", "Array", "Cable", "Flows", "Injection", "PowerFlow", "Solution", "Source", "Transformer"]
+
+TIGHTEST_PU = 1e-12
+"""Least tolerance of the iteration. The rest of the power balance is rounding, about 1e-11 kW at 100 kW."""
+
+LOOSEST_PU = 1e-8
+"""Most tolerance. The iteration converges quadratically, so its last step is far above the error that is left."""
+
+ROUNDING = 16 * float(np.finfo(float).eps)
+"""Times the network's `condition`: the voltages' rounding error [pu], with some room."""
+
+BALANCE_FRAC = 1e-6
+"""A flow found with a looser tolerance counts when its powers balance within this part of their sum, at least 1 kW."""
+
+PROBES = (1 / 64, 1 / 4096)
+"""Parts of a power that cannot be carried, from which its losses are estimated; the next one where the one before
+cannot be carried either."""
 
 MAX_ITERATIONS = 50
 
@@ -25,45 +44,6 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Cable:
-    """All parallel conductors together; resistance and reactance [Ω], ampacity [A].
-
-    ``r0_ohm`` and ``x0_ohm``: of the zero sequence, with the return through the neutral; seen by unbalanced flows only.
-    Four conductors of one cross-section: the neutral carries three times the zero-sequence current, so R0 = 4 R.
-    """
-
-    name: str
-    from_node: str
-    to_node: str
-    r_ohm: float
-    x_ohm: float
-    ampacity_a: float
-    r0_ohm: float
-    x0_ohm: float
-
-
-@dataclass(frozen=True, slots=True)
-class Transformer:
-    """Two windings, IEC 60076 nameplate: rated power [kVA], voltages [kV], short-circuit voltage and its resistive part
-    (fractions), iron loss [kW], no-load current (fraction), vector group's clock number.
-
-    Odd clock numbers are Dyn, even ones YNyn, neutrals earthed; the zero sequence's impedance equals the positive's.
-    """
-
-    name: str
-    from_node: str
-    to_node: str
-    rated_kva: float
-    high_kv: float
-    low_kv: float
-    vk_frac: float
-    vkr_frac: float
-    iron_loss_kw: float
-    no_load_current_frac: float
-    clock: int
-
-
-@dataclass(frozen=True, slots=True)
 class Injection:
     """Power drawn from the network at each node, in the order of `PowerFlow.nodes`: active [kW], reactive [kvar],
     balanced; and what single-phase devices draw besides."""
@@ -71,14 +51,22 @@ class Injection:
     active_kw: tuple[float, ...]
     reactive_kvar: tuple[float, ...]
     single_phase_kw: tuple[tuple[int, int, float], ...] = ()
-    """(node, phase 0..2, active power) of each, at power factor 1. Between that phase and the neutral."""
+    """(node, phase 0..2, active power) of each. Between that phase and the neutral."""
+    single_phase_kvar: tuple[tuple[int, int, float], ...] = ()
+    """The same with reactive power, of those that have any."""
+
+    @property
+    def total_kw(self) -> float:
+        """Active power of all devices together."""
+        return sum(self.active_kw) + sum(power for _, _, power in self.single_phase_kw)
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """``pcc_kw`` is what the source delivers; ``losses_kw`` the sum of what goes into and out of each branch.
+    """A flow; or an estimate without voltages, where none carry the power.
 
-    The two come from different elements, so that their balance with the loads is a check and not an identity.
+    ``pcc_kw`` is what the source delivers; ``losses_kw`` the sum of what goes into and out of each branch. The two come
+    from different elements, so that their balance with the loads is a check and not an identity.
     """
 
     pcc_kw: float
@@ -94,6 +82,11 @@ class Solution:
     """By node, phases a, b, c to the neutral; unbalanced only."""
     phase_pcc_kw: tuple[float, ...] = ()
     """Unbalanced only."""
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether no voltages carry the power, so that nothing but power and estimated losses is known."""
+        return not self.voltages_pu
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,30 +108,38 @@ class Flows:
 
 
 class PowerFlow:
-    """A network, set up once and solved for many injections. The transformer's ``from_node`` is the source's.
+    """A network, set up once and solved for many injections. The transformer's ``from_node`` is the source's; without
+    a transformer the source is at ``pcc``, and ``nominal_kv`` is the voltage of all nodes.
 
     ``unbalanced``: three phases, each with its own voltages; else one stands for all.
     """
 
     def __init__(
         self,
-        transformer: Transformer,
+        transformer: Transformer | None,
         cables: Sequence[Cable],
-        source_voltage_pu: float = 1.0,
+        source: Source = Source(),  # noqa: B008 (frozen)
         *,
         unbalanced: bool = False,
+        pcc: str = "PCC",
+        nominal_kv: float = 0.4,
     ) -> None:
         """Raises ValueError when a cable joins both sides of the transformer, or the numbers make no network."""
-        ends = [transformer.from_node, transformer.to_node]
+        ends = [pcc] if transformer is None else [transformer.from_node, transformer.to_node]
         ends += [node for cable in cables for node in (cable.from_node, cable.to_node)]
         self.nodes = tuple(dict.fromkeys(ends))
-        self.branches = (*(cable.name for cable in cables), transformer.name)
+        self.branches = tuple(cable.name for cable in cables)
+        if transformer is not None:
+            self.branches += (transformer.name,)
         self.unbalanced = unbalanced
-        self._rated_w = transformer.rated_kva * 1e3
+        self.tolerances = _tolerances(condition(self.nodes[0], transformer, cables))
+        """Of the iteration [pu], in the order in which they are tried."""
+        self._rated_w = 0.0 if transformer is None else transformer.rated_kva * 1e3
+        self._idle_kw = 0.0 if transformer is None else transformer.iron_loss_kw
         self._load_kind = ComponentType.asym_load if unbalanced else ComponentType.sym_load
-        loads = _loads(len(self.nodes), self._load_kind)
+        loads = load_table(len(self.nodes), self._load_kind)
         self._load_ids = loads["id"]
-        tables = _input(self.nodes, transformer, cables, source_voltage_pu, unbalanced)
+        tables = network_tables(self.nodes, transformer, cables, source, nominal_kv, unbalanced=unbalanced)
         try:
             self._model = PowerGridModel({**tables, self._load_kind: loads})
         except PowerGridError as error:
@@ -153,11 +154,38 @@ class PowerFlow:
             return []
         power = self._powers(injections)
         try:
-            return _solutions(self._flows(power), unbalanced=self.unbalanced)
+            return _solutions(self._flows(power, self.tolerances[0]), unbalanced=self.unbalanced)
         except PowerGridError:
             if len(injections) == 1:
-                return [None]
+                return [self._looser(power)]
             return [self.solve([injection])[0] for injection in injections]
+
+    def estimated_losses_kw(self, injection: Injection) -> float:
+        """Losses of power that no voltages carry: those that its currents would have at nominal voltage.
+
+        Losses of ± a small part of the power, less those without any, grow with its square; the mean of the two signs
+        has no linear part. Where not even that can be solved, the transformer's iron loss.
+        """
+        (idle,) = self.solve([_scaled(injection, 0.0)])
+        for part in PROBES:
+            both = self.solve([_scaled(injection, part), _scaled(injection, -part)])
+            if idle is not None and both[0] is not None and both[1] is not None:
+                mean_kw = (both[0].losses_kw + both[1].losses_kw) / 2
+                return idle.losses_kw + max(mean_kw - idle.losses_kw, 0.0) / part**2
+        return self._idle_kw
+
+    def _looser(self, power: Array) -> Solution | None:
+        """A single flow that the first tolerance did not find."""
+        for tolerance in self.tolerances[1:]:
+            try:
+                flows = self._flows(power, tolerance)
+            except PowerGridError:
+                continue
+            drawn_kw = power[0].sum()
+            unbalanced_kw = abs(flows.pcc_kw.sum() - drawn_kw - flows.losses_kw.sum())
+            if unbalanced_kw <= BALANCE_FRAC * max(1.0, np.abs(power).sum()):
+                return _solutions(flows, unbalanced=self.unbalanced)[0]
+        return None
 
     def flows(self, active_kw: Array, reactive_kvar: Array) -> Flows:
         """Batch calculation, for studies: 35,040 quarter-hours of a year take about a second.
@@ -166,9 +194,15 @@ class PowerFlow:
         power that is no finite number, and PowerGridError (of power-grid-model) when one of the T cannot be carried by
         any voltages.
         """
-        return self._flows(np.array([active_kw, reactive_kvar]))
+        power = np.array([active_kw, reactive_kvar])
+        for tolerance in self.tolerances[:-1]:
+            try:
+                return self._flows(power, tolerance)
+            except PowerGridError:
+                continue
+        return self._flows(power, self.tolerances[-1])
 
-    def _flows(self, power: Array) -> Flows:
+    def _flows(self, power: Array, tolerance_pu: float) -> Flows:
         """``power``: active [kW] and reactive [kvar], of the shape (2, T, nodes) or (2, T, nodes, 3)."""
         if not (finite := np.isfinite(power)).all():
             _, row, node, *_ = np.argwhere(~finite)[0].tolist()
@@ -176,12 +210,14 @@ class PowerFlow:
         update = initialize_array("update", self._load_kind, power.shape[1:3])
         update["id"] = self._load_ids
         update["p_specified"], update["q_specified"] = _watts(power)
-        flow = self._calculated(update)
-        kinds = [kind for kind in (ComponentType.line, ComponentType.transformer) if kind in flow]
-        in_and_out = np.concatenate([flow[kind]["p_from"] + flow[kind]["p_to"] for kind in kinds], axis=1)
-        branch_losses_w = _by_phase(in_and_out).sum(axis=2)
+        flow = self._calculated(update, tolerance_pu)
+        branches = [(kind, flow[kind]) for kind in (ComponentType.line, ComponentType.transformer) if kind in flow]
+        # Without any branch, all devices are at the PCC.
+        lost = [_by_phase(table["p_from"] + table["p_to"]).sum(axis=2) for _, table in branches]
+        branch_losses_w = np.concatenate([*lost, np.zeros((power.shape[1], 0))], axis=1)
         # The cables' first, then the transformer's: sums keep their order, and with it their last bit.
-        losses_w = branch_losses_w[:, :-1].sum(axis=1) + branch_losses_w[:, -1]
+        last = branch_losses_w[:, -1] if self._rated_w else 0.0
+        losses_w = branch_losses_w[:, : -1 if self._rated_w else None].sum(axis=1) + last
         source = flow[ComponentType.source]
         return Flows(
             pcc_kw=_by_phase(source["p"])[:, 0] / 1e3,
@@ -189,14 +225,16 @@ class PowerFlow:
             losses_kw=losses_w / 1e3,
             branch_losses_kw=branch_losses_w / 1e3,
             voltages_pu=_by_phase(flow[ComponentType.node]["u_pu"]),
-            loadings_frac=np.concatenate([self._loading(kind, flow[kind]) for kind in kinds], axis=1),
+            loadings_frac=np.concatenate(
+                [*(self._loading(kind, table) for kind, table in branches), np.zeros((power.shape[1], 0))], axis=1
+            ),
         )
 
-    def _calculated(self, update: Any) -> dict[Any, Any]:
+    def _calculated(self, update: Any, tolerance_pu: float) -> dict[Any, Any]:
         """power-grid-model's tables of nodes, branches and source, a row for each of the update's."""
         how: dict[str, Any] = {
             "symmetric": not self.unbalanced,
-            "error_tolerance": TOLERANCE_PU,
+            "error_tolerance": tolerance_pu,
             "max_iterations": MAX_ITERATIONS,
             "output_component_types": _OUTPUT,
         }
@@ -220,14 +258,33 @@ class PowerFlow:
         """As `_flows` wants it."""
         power = np.array([[each.active_kw for each in injections], [each.reactive_kvar for each in injections]])
         if not self.unbalanced:
-            if any(injection.single_phase_kw for injection in injections):
+            if any(injection.single_phase_kw or injection.single_phase_kvar for injection in injections):
                 raise ValueError("single-phase power needs an unbalanced network")
             return power
         phases = np.repeat(power[..., None] / PHASES, PHASES, axis=3)
         for i, injection in enumerate(injections):
             for node, phase, power_kw in injection.single_phase_kw:
                 phases[0, i, node, phase] += power_kw
+            for node, phase, kvar in injection.single_phase_kvar:
+                phases[1, i, node, phase] += kvar
         return phases
+
+
+def _tolerances(condition: float) -> tuple[float, ...]:
+    """The first above the rounding error, each next one ten times as much, the loosest the last."""
+    found = [min(max(ROUNDING * condition, TIGHTEST_PU), LOOSEST_PU)]
+    while found[-1] < LOOSEST_PU:
+        found.append(min(10 * found[-1], LOOSEST_PU))
+    return tuple(found)
+
+
+def _scaled(injection: Injection, part: float) -> Injection:
+    return Injection(
+        tuple(part * kw for kw in injection.active_kw),
+        tuple(part * kvar for kvar in injection.reactive_kvar),
+        tuple((node, phase, part * kw) for node, phase, kw in injection.single_phase_kw),
+        tuple((node, phase, part * kvar) for node, phase, kvar in injection.single_phase_kvar),
+    )
 
 
 def _by_phase(values: Array) -> Array:
@@ -262,109 +319,3 @@ def _farthest_from_one(voltages_pu: Array) -> Array:
 def _watts(kw: Array) -> Array:
     # Below the smallest normal float per unit the solver fails; nothing is lost by calling 1e-27 W nothing.
     return np.where(np.abs(kw) > 1e-30, kw * 1e3, 0.0)
-
-
-def _loads(count: int, kind: Any) -> Any:
-    """One constant-power load at each node. Identifiers: nodes from 0, then loads, then the rest."""
-    loads = initialize_array("input", kind, count)
-    loads["id"] = np.arange(count, 2 * count)
-    loads["node"] = np.arange(count)
-    loads["status"] = 1
-    loads["type"] = LoadGenType.const_power
-    loads["p_specified"] = 0.0
-    loads["q_specified"] = 0.0
-    return loads
-
-
-def _input(
-    nodes: Sequence[str],
-    transformer: Transformer,
-    cables: Sequence[Cable],
-    source_voltage_pu: float,
-    unbalanced: bool,
-) -> dict[Any, Any]:
-    index = {node: i for i, node in enumerate(nodes)}
-    first_id = 2 * len(nodes)
-    node = initialize_array("input", "node", len(nodes))
-    node["id"] = np.arange(len(nodes))
-    high = _high_voltage_nodes(transformer, cables)
-    node["u_rated"] = [(transformer.high_kv if name in high else transformer.low_kv) * 1e3 for name in nodes]
-
-    line = initialize_array("input", "line", len(cables))
-    line["id"] = np.arange(first_id, first_id + len(cables))
-    line["from_node"] = [index[cable.from_node] for cable in cables]
-    line["to_node"] = [index[cable.to_node] for cable in cables]
-    line["from_status"] = line["to_status"] = 1
-    line["r1"] = [cable.r_ohm for cable in cables]
-    line["x1"] = [cable.x_ohm for cable in cables]
-    line["c1"] = line["tan1"] = 0.0
-    line["i_n"] = [cable.ampacity_a for cable in cables]
-    if unbalanced:
-        line["r0"] = [cable.r0_ohm for cable in cables]
-        line["x0"] = [cable.x0_ohm for cable in cables]
-        line["c0"] = line["tan0"] = 0.0
-
-    source = initialize_array("input", "source", 1)
-    source["id"] = first_id + len(cables) + 1
-    source["node"] = index[transformer.from_node]
-    source["status"] = 1
-    source["u_ref"] = source_voltage_pu
-    source["sk"] = SHORT_CIRCUIT_VA
-
-    tables = {
-        ComponentType.node: node,
-        ComponentType.line: line,
-        ComponentType.transformer: _transformer(transformer, index, first_id + len(cables)),
-        ComponentType.source: source,
-    }
-    return {name: table for name, table in tables.items() if len(table)}
-
-
-def _transformer(transformer: Transformer, index: dict[str, int], identifier: int) -> Any:
-    rated_va = transformer.rated_kva * 1e3
-    iron_w = transformer.iron_loss_kw * 1e3
-    # Odd clock numbers need a delta on one side and a star on the other; a balanced flow sees only the phase shift.
-    odd = transformer.clock % 2 == 1
-    table = initialize_array("input", "transformer", 1)
-    for name, value in {
-        "id": identifier,
-        "from_node": index[transformer.from_node],
-        "to_node": index[transformer.to_node],
-        "from_status": 1,
-        "to_status": 1,
-        "u1": transformer.high_kv * 1e3,
-        "u2": transformer.low_kv * 1e3,
-        "sn": rated_va,
-        "uk": transformer.vk_frac,
-        "pk": transformer.vkr_frac * rated_va,
-        # The no-load current has at least the part that carries the iron loss.
-        "i0": max(transformer.no_load_current_frac, iron_w / rated_va),
-        "p0": iron_w,
-        "winding_from": WindingType.delta if odd else WindingType.wye_n,
-        "winding_to": WindingType.wye_n,
-        "clock": transformer.clock,
-        "tap_side": BranchSide.from_side,
-        "tap_pos": 0,
-        "tap_min": 0,
-        "tap_max": 0,
-        "tap_nom": 0,
-        "tap_size": 0.0,
-    }.items():
-        table[name] = value
-    return table
-
-
-def _high_voltage_nodes(transformer: Transformer, cables: Sequence[Cable]) -> set[str]:
-    reached = {transformer.from_node}
-    grown = True
-    while grown:
-        before = len(reached)
-        for cable in cables:
-            if cable.from_node in reached or cable.to_node in reached:
-                reached |= {cable.from_node, cable.to_node}
-        grown = len(reached) > before
-    if transformer.to_node in reached:
-        raise ValueError(
-            f"cables join both sides of the transformer, {transformer.from_node} and {transformer.to_node}"
-        )
-    return reached
