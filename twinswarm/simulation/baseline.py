@@ -164,7 +164,7 @@ def _heatpump(
     device = described if isinstance(described, HeatPump) else None
     if device is None:
         # Not validated: a description is stricter than a nameplate, as of chargers below.
-        device = HeatPump.model_construct(**nameplate.model_dump(include=set(shared)), **names)
+        device = HeatPump.model_construct(**{**nameplate.model_dump(include=set(shared)), **names})
     begins = next((one.soc_frac for one in told if one is not None), device.initial_soc_frac)
     expected = {
         "temp_outdoor_forecast_profile": device.temp_outdoor_forecast_profile or device.temp_outdoor_profile,
