@@ -56,7 +56,10 @@ class DayProfile(SitePart):
     def _divides_the_day(self) -> Self:
         count = len(self.values)
         if 86_400 % count or (3600 % self.step_s and self.step_s % 3600):
-            raise ValueError(f"{count} values do not divide a day into whole hours, or its hours into equal seconds")
+            raise ValueError(
+                f"{count} values do not divide a day into whole hours, or its hours into equal seconds; "
+                "values of certain dates are of type time, with their time_column"
+            )
         for name, values in self.variants.items():
             if len(values) != count:
                 raise ValueError(f"the variant {name} has {len(values)} values and the typical day {count}")

@@ -1,6 +1,7 @@
 """Reading of files up to a bound: a device that never ends, or a bomb, is a fault instead of the memory's end."""
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def read_unpacked(path: Path, most: int) -> bytes:
     if path.suffix != ".gz":
         return raw
     try:
-        with gzip.open(path) as file:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
             unpacked = file.read(most + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError.one(str(path), "is not a gzip file, though its name ends in .gz", code=Code.FORMAT) from None

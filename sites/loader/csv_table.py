@@ -4,18 +4,19 @@ import csv
 import io
 import itertools
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from schemas.errors import Code, Fault, InputError, shorten
 from sites.loader.bounded import MAX_TABLE_BYTES, read_unpacked
+from sites.loader.moments import moment_of
 from sites.loader.nearest import did_you_mean
 from sites.loader.places import Finding, Path_, Place
+from sites.loader.table_form import COMMA_NUMBER, SEPARATORS, encoding_of, form_of, said
 from sites.written import TableFile
 
 MOST_CELLS = 10
@@ -24,9 +25,6 @@ MAX_ROWS = 400_000
 """As many as a profile may have values."""
 MAX_CELLS = 4_000_000
 MAX_CELL_CHARACTERS = 1000
-
-_COMMA_NUMBER = re.compile(r"[-+]?\d{1,3}((\.\d{3})*|\d*)(,\d+)([eE][-+]?\d+)?")
-_ISO = "2018-05-14T00:15:00+02:00 or 2018-05-13T22:15:00Z"
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Table:
 
     def no_number(self, cell: str) -> str:
         """The fault of a cell that is no number."""
-        if self.decimal == "." and _COMMA_NUMBER.fullmatch(cell.strip()):
+        if self.decimal == "." and COMMA_NUMBER.fullmatch(cell.strip()):
             return 'has a decimal comma; say decimal: "," beside file, and separator: ";" if that is the separator'
         if cell.strip() == "":
             return "is empty where a finite number is wanted"
@@ -95,7 +93,7 @@ class Table:
         faulty: list[tuple[int, str, str]] = []
         cells = self.cells(column)
         for row, cell in enumerate(cells):
-            moment, what = _moment(cell)
+            moment, what = moment_of(cell)
             if moment is None:
                 faulty.append((row, what, cell))
             else:
@@ -124,8 +122,8 @@ class Table:
         first: dict[tuple[str, str], int] = {}
         counts: Counter[tuple[str, str]] = Counter()
         for row, what, cell in faulty:
-            # The kind of mistake is one for a whole column that is written with commas.
-            key = (what, "" if "decimal comma" in what else cell)
+            # How a column is written is one mistake, however many its cells.
+            key = (what, "" if "decimal comma" in what or "with its zone" in what else cell)
             first.setdefault(key, row)
             counts[key] += 1
         cells = {row: cell for row, _, cell in faulty}
@@ -154,27 +152,30 @@ def number(cell: str) -> float | None:
     return value if math.isfinite(value) and "_" not in cell else None
 
 
-def _moment(cell: str) -> tuple[datetime | None, str]:
-    """The time in UTC, or what is wrong with it."""
-    try:
-        moment = datetime.fromisoformat(cell.strip())
-    except ValueError:
-        return None, f"is not a time with its zone, such as {_ISO}"
-    try:
-        if moment.tzinfo is None:
-            return None, f"is not a time with its zone: a local time without its offset; write it as {_ISO}"
-        return moment.astimezone(UTC), ""
-    except OverflowError:
-        return None, f"is not a time with its zone, such as {_ISO}"
-
-
 def read_csv(path: Path, form: TableFile) -> Table:
     """Reads a table with a header, gzipped if its name ends in ``.gz``.
 
     Raises InputError when it cannot be read, is too large, is empty, is not written as ``form`` says, or a row has not
-    as many cells as the header.
+    as many cells as the header. Where the file seems to be written otherwise in more than one way, the fault says all
+    of them.
     """
-    text = _decoded(read_unpacked(path, MAX_TABLE_BYTES), path, form)
+    raw = read_unpacked(path, MAX_TABLE_BYTES)
+    try:
+        return _table(_decoded(raw, path, form), path, form)
+    except InputError as error:
+        if error.code is not Code.FORMAT:
+            raise
+        guess = form_of(raw)
+        otherwise = {name for name in TableFile.model_fields if name in guess and guess[name] != getattr(form, name)}
+        first, *rest = error.faults
+        if all(f"{name}: " in first.what for name in otherwise):
+            raise
+        what = f"{first.what}; all in all the file seems to be written with {said(guess)}"
+        raise InputError([replace(first, what=what), *rest]) from None
+
+
+def _table(text: str, path: Path, form: TableFile) -> Table:
+    """Raises InputError as `read_csv`."""
     # Line by line, so that a file of millions of rows is given up before it is in memory a second time.
     lines = itertools.islice(io.StringIO(text, newline=""), form.skip_lines, None)
     reader = csv.reader(lines, delimiter=form.separator, strict=True)
@@ -238,34 +239,36 @@ def _decoded(raw: bytes, path: Path, form: TableFile) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         what = f"is not {form.encoding} text: byte 0x{raw[error.start]:02X} at byte {error.start}"
-        sign = raw[error.start : error.start + 1].decode("latin-1")
-        if form.encoding == "utf-8" and sign.isprintable():
-            what += f", which is {sign!r} in latin-1; say encoding: latin-1 beside file, or save it as UTF-8"
+        other = encoding_of(raw)
+        sign = raw[error.start : error.start + 1].decode(other, "replace")
+        if form.encoding == "utf-8" and sign.isprintable() and sign != "\N{REPLACEMENT CHARACTER}":
+            what += f", which is {sign!r} in {other}; say encoding: {other} beside file, or save it as UTF-8"
+        elif other != form.encoding:
+            what += f"; say encoding: {other} beside file"
         raise InputError([Fault(f"{path}: line {line}", what, code=Code.FORMAT)]) from None
     if "\0" in text[:10_000]:
         raise InputError(
             [
                 Fault(
-                    f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}", "holds NUL bytes", code=Code.FORMAT
+                    f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}",
+                    "holds NUL bytes: it is no text, or UTF-16 without its mark; save it as UTF-8",
+                    code=Code.FORMAT,
                 )
             ]
         )
     return text
 
 
-_SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
-
-
 def _check_separator(path: Path, form: TableFile, line: str, number_: int, columns: Sequence[str]) -> None:
     """Raises InputError when another separator than the one said makes columns of the header."""
     if len(columns) > 1:
         return
-    for sign, name in _SEPARATORS.items():
+    for sign, name in SEPARATORS.items():
         if sign != form.separator and sign in line:
             said = '"\\t"' if sign == "\t" else f'"{sign}"'
             what = (
                 f"columns are separated by {name}, of which the header has {line.count(sign)}, and not by "
-                f"{_SEPARATORS[form.separator]}; say separator: {said} beside file"
+                f"{SEPARATORS[form.separator]}; say separator: {said} beside file"
             )
             raise InputError([Fault(f"{path}: line {number_}", what, shorten(line), code=Code.FORMAT)])
 
@@ -286,10 +289,11 @@ def _uneven(
         more = f" [and {len(uneven) - 1} more such rows]" if len(uneven) > 1 else ""
         what = f"has {count} cells where the header has {len(columns)}{more}"
         if len(uneven) == total and count > len(columns):
-            what = (
-                f"has {count} cells, and so have all rows, where line {header_line} has {len(columns)}: "
-                f"if the header stands further down, say skip_lines: {header_line} beside file"
-            )
+            what = f"has {count} cells, and so have all rows, where line {header_line} has {len(columns)}: "
+            if any(number(cell) is not None for cell in row):
+                what += "if commas are both separators and in numbers, write the numbers with points"
+            else:
+                what += f"if the header stands further down, say skip_lines: {header_line} beside file"
         faults.append(Fault(f"{path}: line {line}", what, shorten(list(row)), code=Code.FORMAT))
     return faults
 

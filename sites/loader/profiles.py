@@ -32,10 +32,7 @@ def resolved_profile(
         return (
             INVALID,
             here,
-            [
-                Finding((*path, *where), table.missing(column), repr(column), code=Code.UNKNOWN)
-                for where, column in missing
-            ],
+            [_missing(table, (*path, *where), column, given=where[0] in given) for where, column in missing],
         )
     values, faults = table.numbers(wanted.column, path)
     data: dict[str, Any] = {"type": wanted.type, "values": values}
@@ -52,6 +49,17 @@ def resolved_profile(
             data["variants"][name.value], wrong = table.numbers(column, (*path, "variants", name.value))
             faults += wrong
     return (INVALID if faults else data), _places(here, table, columns), faults
+
+
+def _missing(table: Table, path: Path_, column: str, *, given: bool) -> Finding:
+    """A column that the table does not have. A default that nobody wrote was not received."""
+    if given:
+        return Finding(path, table.missing(column), repr(column), code=Code.UNKNOWN)
+    what = (
+        f"is not given, and {table.file.name} has no column {column}; it has {', '.join(table.columns)}: "
+        f"say {path[-1]}: NAME beside file"
+    )
+    return Finding(path, what, code=Code.MISSING)
 
 
 def _columns(wanted: DayFile | TimeFile) -> dict[Path_, str]:

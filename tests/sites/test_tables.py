@@ -90,11 +90,9 @@ def test_a_header_further_down_is_found(folder: Path) -> None:
 
 def test_local_times_are_named_as_such(folder: Path) -> None:
     site = with_load(folder, b"time,kw\n2024-05-17 00:00,1\n2024-05-17 01:00,1\n", "type: time, column: kw")
-    with pytest.raises(InputError) as caught:
-        load_site(site)
-    first, second = caught.value.faults
-    assert "line 2, column time: is not a time with its zone: a local time without its offset; write it" in str(first)
-    assert "line 3" in second.where
+    told = fault(site)
+    assert "line 2, column time: is not a time with its zone: a local time without its offset; write it" in told
+    assert "[and 1 more cells of this column]" in told
 
 
 def test_utf_16_is_found_and_read(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Parameters reach what their paths name; a calibration that was stopped goes on where it was."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_bounds_that_make_no_site_are_told_before_a_point_is_looked_at(site: Sit
         "parameter soc at its least, 0.01",
         "parameter soc at its most, 0.99",
     ]
+
+
+def test_a_target_that_never_ends_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "long.toml").write_bytes(b"#" * (2**20 + 1))
+    for file, code in (
+        ("/dev/zero", "unreadable"),
+        (tmp_path / "pipe", "unreadable"),
+        (tmp_path / "long.toml", "range"),
+    ):
+        with pytest.raises(InputError) as caught:
+            read_target(Path(file))
+        assert caught.value.codes == (code,)
 
 
 def test_every_fault_of_a_target_is_told_at_once(tmp_path: Path) -> None:

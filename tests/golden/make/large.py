@@ -17,6 +17,7 @@ TRANSFORMER = {
     "clock": 5,
 }
 
+
 @dataclass(frozen=True)
 class Large:
     """``nodes`` behind the transformer. ``branching`` 0: one line, 1: a random tree."""

@@ -93,10 +93,20 @@ class Target(BaseModel):
         return [self.pull * p.departure(value) for p, value in zip(self.parameter, values, strict=True)]
 
 
+_MOST_BYTES = 2**20
+
+
 def read_target(path: Path) -> Target:
     """Raises InputError with every fault of the file."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise InputError.one(str(path), "is not a regular file", code=Code.UNREADABLE)
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            what = f"is larger than {_MOST_BYTES // 2**20} MiB, the most that is read"
+            raise InputError.one(str(path), what, code=Code.RANGE)
+        data = tomllib.loads(raw.decode())
     except OSError as error:
         raise InputError.one("--target", f"cannot be read: {error.strerror}", str(path), code=Code.UNREADABLE) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
