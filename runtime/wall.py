@@ -58,6 +58,9 @@ SAVE_PERIOD_S = 1.0
 """Least machine time between checkpoints of turns that sent nothing. What sends is saved before it is sent."""
 BURST = 256
 """Messages handled before the phases that are due are looked at again."""
+CLOSE_S = 1.0
+"""A participant that measures what others send closes its account after so much quiet machine time after the end,
+while recorders still listen."""
 LINGER_S = 2.0
 """A participant that records or measures what others send listens for so much quiet machine time after the end."""
 PATIENCE_S = 0.5
@@ -163,7 +166,8 @@ class WallLoop:
         self._durable = own_inbox(participant) is not None
         self._inbox = WallInbox(transport, participant.subscriptions, own_inbox(participant))
         self._inlets = Inlets(own_sources(participant))
-        self._lingers = self._durable or Phase.MEASURE in self._on_message
+        self._measures = Phase.MEASURE in self._on_message
+        self._lingers = self._durable or self._measures
         self._state_topic = own_topic(participant, Channel.STATE)
         self._blank = participant.snapshot()
         self._saved_state: object = None
@@ -171,6 +175,7 @@ class WallLoop:
         self._life = Life("")
         self._run: Run | None = None
         self._rollcalled = False
+        self._closing = False
         self._gap = False
         self._turns = 0
         self._t: datetime | None = None
@@ -285,7 +290,7 @@ class WallLoop:
         self._life.run = run
         self._saved_state = None
         self._inbox.clear()
-        self._rollcalled = self._gap = False
+        self._rollcalled = self._gap = self._closing = False
         self._t, self._turns, self._wake_at = None, 0, None
 
     def _join(self, run: RunId, body: Run, now: datetime) -> None:
@@ -463,7 +468,18 @@ class WallLoop:
         takes = phase in (self._on_message or self._cadence)
         inputs = self._take_inputs(run) if takes else ()
         turn = Turn(
-            phase, self._t, run.t0, run.t_end, run.step_s, TimeMode.WALL, self._turns, gap, self._life.boot, inputs
+            phase,
+            self._t,
+            run.t0,
+            run.t_end,
+            run.step_s,
+            TimeMode.WALL,
+            self._turns,
+            gap,
+            self._life.boot,
+            inputs,
+            pace=run.pace,
+            closing=self._closing and phase is Phase.MEASURE,
         )
         began = self._stopwatch()
         outgoing = self._participant.act(turn, self._inbox.hand_over(self._life.run, turn) if takes else [])
@@ -508,13 +524,24 @@ class WallLoop:
         """The run has ended: listens on for what is on its way. Returns the machine time at which that is over."""
         if self.state in (WallState.BEFORE_START, WallState.RUNNING):
             self._progress.on(WallEvent.RUN_ENDED)
-        if not self._once:
-            return []
         assert self._last_arrival is not None
+        closes = self._close(now, self._last_arrival + timedelta(seconds=CLOSE_S))
+        if not self._once:
+            return closes
         quiet = self._last_arrival + timedelta(seconds=LINGER_S if self._lingers else 0.0)
         if self.state is WallState.LINGERING and now >= quiet:
             self._progress.on(WallEvent.QUIET)
-        return [quiet]
+        return [*closes, quiet]
+
+    def _close(self, now: datetime, closes: datetime) -> list[datetime]:
+        """Lets who measures close its account, once; what arrives later is measured by a closed one."""
+        if self._closing or not self._measures or not self._rollcalled or self._limit is None:
+            return []
+        if now < closes:
+            return [closes]
+        self._closing = True
+        self._act(Phase.MEASURE, self._limit)
+        return []
 
     @property
     def finished(self) -> bool:

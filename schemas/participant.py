@@ -74,6 +74,10 @@ class Turn:
     """Wall time: the life under which the participant speaks. What carries it in its stamp was sent by itself."""
     inputs: tuple[Input, ...] = ()
     """Wall time: what the participant's sources delivered since the last turn, in order."""
+    pace: float = 1.0
+    """Seconds of the run in a second of the machine, in which waiting for others is measured."""
+    closing: bool = False
+    """Wall time, who measures what others send: the run is over, and no more is expected to arrive."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class Track:
         """
         sums = [_Sum() for _ in times[1:]]
         place = 0
-        for before, after in itertools.pairwise(self.samples):
+        for before, after in itertools.pairwise(self._last_of_each_instant()):
             if after.ts <= before.ts:
                 continue
             flow = _between(before, after, self.lockstep)
@@ -118,6 +118,14 @@ class Track:
         return [
             total.flow(self.device, end - start)
             for total, (start, end) in zip(sums, itertools.pairwise(times), strict=True)
+        ]
+
+    def _last_of_each_instant(self) -> list[Sample]:
+        """A meter may correct what it published of an instant; the registers that came last count."""
+        return [
+            sample
+            for sample, after in itertools.zip_longest(self.samples, self.samples[1:])
+            if after is None or after.ts > sample.ts or after.boot != sample.boot
         ]
 
 

@@ -36,9 +36,11 @@ class Wall:
     def turn(self, phase: Phase, t: datetime, inbox: Sequence[Received]) -> list[Outgoing]:
         return self.network.act(Turn(phase, t, T0, self.end, 900, TimeMode.WALL), list(inbox))
 
-    def measure(self, after_s: float, *inbox: Received) -> list[NetworkTelemetry]:
+    def measure(self, after_s: float, *inbox: Received, pace: float = 1.0, closing: bool = False) -> list[Any]:
         """What is published at so many seconds after T0."""
-        sent = self.turn(Phase.MEASURE, T0 + seconds(after_s), inbox)
+        t = T0 + seconds(after_s)
+        turn = Turn(Phase.MEASURE, t, T0, self.end, 900, TimeMode.WALL, pace=pace, closing=closing)
+        sent = self.network.act(turn, list(inbox))
         told = [(message.ts, message.body) for message in sent if isinstance(message.body, NetworkTelemetry)]
         self.alarms += [f"{each.body.code} {each.body.device}" for each in sent if isinstance(each.body, Alarm)]
         for ts, body in told:
@@ -326,3 +328,92 @@ def test_where_all_consume_nothing_is_exported_however_late_or_lost(history: His
     wall = run(history, timely=False)
     assert all(body.energy_export_kwh == 0.0 for _, body in wall.told)
     assert all(body.power_kw > 0 for _, body in wall.told)
+
+
+# Conservation of energy.
+
+NAMES = ("load", "pv", "store")
+POWERS_KW = {"load": (0.0, 40.0), "pv": (-60.0, 0.0), "store": (-30.0, 30.0)}
+STEPS = 60
+messages = st.lists(
+    st.tuples(
+        st.floats(0, 1),  # the power, between the device's bounds
+        st.sampled_from([0.3, 0.5, 3.0, 35.0, 95.0, 400.0, None]),  # comes so much later [s]; None: is lost
+    ),
+    min_size=STEPS,
+    max_size=STEPS,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.tuples(messages, messages, messages), st.sampled_from([1.0, 20.0, 600.0]), st.integers(0, STEPS))
+def test_registers_hold_what_devices_measured_and_losses_whatever_was_late_or_lost(
+    told: tuple[list[tuple[float, float | None]], ...], pace: float, cut: int
+) -> None:
+    """At the end of the run the PCC's net energy is that of all devices between their first and last telemetry that
+    arrived, plus the losses. ``cut``: from then on nothing of the store arrives."""
+    end_s = STEPS * PERIOD_S
+    wall = Wall(NAMES, T0 + seconds(end_s))
+    arrivals: list[tuple[float, int, Received]] = []
+    for name, of_device in zip(NAMES, told, strict=True):
+        low, high = POWERS_KW[name]
+        imported = exported = 0.0
+        for i, (share, delay) in enumerate(of_device):
+            at = (i + 1) * PERIOD_S
+            power_kw = low + share * (high - low)
+            imported += max(power_kw, 0.0) / 360
+            exported += max(-power_kw, 0.0) / 360
+            if delay is not None and not (name == "store" and i >= cut):
+                body = telemetry(at, power_kw, imported, exported, name)
+                arrivals.append((min(at + delay, end_s + 90), len(arrivals), body))
+    arrivals.sort(key=lambda each: each[:2])
+    measured: dict[str, list[tuple[datetime, float]]] = {}
+    for arrives, _, body in arrivals:
+        wall.measure(min(arrives, end_s), body, pace=pace)
+        assert isinstance(body.body, MeterTelemetry) and body.body.energy_import_kwh is not None
+        assert body.body.energy_export_kwh is not None
+        net = body.body.energy_import_kwh - body.body.energy_export_kwh
+        so_far = measured.setdefault(body.topic.device, [])
+        if not so_far or body.stamp.ts > so_far[-1][0]:
+            so_far.append((body.stamp.ts, net))
+    wall.measure(end_s, pace=pace, closing=True)
+    if not wall.told:
+        return
+    imported, exported, losses = wall.registers()
+    devices = sum(found[-1][1] - found[0][1] for found in measured.values())
+    assert imported - exported - losses == approx(devices, abs=1e-9)
+    assert wall.told[-1][0] == T0 + seconds(end_s)
+    assert sum(body.residual_kwh for _, body in wall.told) == approx(0.0, abs=1e-9)
+    for (_, a), (_, b) in pairwise(wall.told):
+        assert a.energy_import_kwh is not None and b.energy_import_kwh is not None
+        assert a.energy_export_kwh is not None and b.energy_export_kwh is not None
+        assert b.energy_import_kwh >= a.energy_import_kwh and b.energy_export_kwh >= a.energy_export_kwh
+
+
+def test_export_that_was_none_is_paid_by_import_at_the_end_and_in_the_next_life() -> None:
+    """PV gives 36 kW, and a load draws as much; while the load is silent its part is booked as export."""
+    wall = Wall(("load", "pv"), T0 + seconds(100))
+    wall.measure(0, telemetry(0, 36.0, 0.0, name="load"), telemetry(0, -36.0, 0.0, 0.0, name="pv"))
+    for i in range(1, 10):
+        wall.measure(10 * i, telemetry(10 * i, -36.0, 0.0, i / 10, name="pv"))
+    exported = wall.registers()[1]
+    assert exported > 0.3
+    wall.measure(100, telemetry(100, 36.0, 1.0, name="load"), telemetry(100, -36.0, 0.0, 1.0, name="pv"))
+    imported, too_much, losses = wall.registers()
+    assert too_much == exported and imported < 0.1
+    next_life = wall.network.registers
+    assert next_life["energy_import_kwh"] - next_life["energy_export_kwh"] == approx(losses, abs=1e-9)
+    (last,) = wall.measure(100, closing=True)
+    assert (last.energy_import_kwh, last.energy_export_kwh) == (next_life["energy_import_kwh"], exported)
+    assert last.energy_import_kwh - last.energy_export_kwh == approx(last.losses_kwh, abs=1e-9)
+    assert wall.measure(100, closing=True) == []
+
+
+def test_a_device_is_waited_for_by_the_machines_clock() -> None:
+    """At 600 times the speed 2 s of the machine are 20 minutes."""
+    wall = Wall(("a", "b"))
+    wall.measure(0, telemetry(0, 30.0, 0.0, name="a"), telemetry(0, 5.0, 0.0, name="b"), pace=600.0)
+    for after in range(10, 1200, 10):
+        assert wall.measure(after, telemetry(after, 30.0, 30 * after / 3600, name="a"), pace=600.0) == []
+    (told,) = wall.measure(1210, telemetry(1210, 30.0, 30 * 1210 / 3600, name="a"), pace=600.0)[-1:]
+    assert told.missing == ("b",)

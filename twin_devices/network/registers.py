@@ -7,7 +7,8 @@ class Registers:
     """Energies [kWh] that only grow, as those of a meter do.
 
     Energy that turns out to be too much in one direction is a *carried correction*: what flows in that direction next
-    makes up for it before the register moves on.
+    makes up for it before the register moves on. What nothing makes up for until the end is paid by the register of the
+    other direction (`pay`): then the two together are right, though each has too much.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,21 @@ class Registers:
             self._carried_import_kwh += less
             self.integrate(energy_kwh + less)
 
+    @property
+    def carried(self) -> tuple[float, float]:
+        """Carried corrections of import and export [kWh]."""
+        return self._carried_import_kwh, self._carried_export_kwh
+
+    @property
+    def paid(self) -> tuple[float, float]:
+        """Import and export [kWh] as they would be after `pay`."""
+        return self.import_kwh + self._carried_export_kwh, self.export_kwh + self._carried_import_kwh
+
+    def pay(self) -> None:
+        """Pays the carried corrections."""
+        self.import_kwh, self.export_kwh = self.paid
+        self._carried_import_kwh = self._carried_export_kwh = 0.0
+
     def add_losses(self, energy_kwh: float) -> None:
         self.losses_kwh = max(0.0, self.losses_kwh + energy_kwh)
 
@@ -92,6 +108,11 @@ class LateTelemetry:
             self._energy_kwh += energy_kwh
             earlier = since if self._since is None else self._since
             self._since = (min(since[0], earlier[0]), min(since[1], earlier[1]))
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is any."""
+        return self._since is not None
 
     def correct(self, registers: Registers) -> float:
         """Corrects the registers by the sum and returns it [kWh]."""

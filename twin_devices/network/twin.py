@@ -142,11 +142,15 @@ class NetworkTwin:
     @property
     def registers(self) -> dict[str, float]:
         """The meter's registers [kWh], by their names in telemetry. They go on in the next life."""
-        own = self._registers
+        # A next life knows nothing of what this one still carries.
+        return self._on_base(self._registers.paid)
+
+    def _on_base(self, energies: tuple[float, float]) -> dict[str, float]:
+        imported, exported = energies
         return {
-            "energy_import_kwh": self._base_kwh.get("energy_import_kwh", 0.0) + own.import_kwh,
-            "energy_export_kwh": self._base_kwh.get("energy_export_kwh", 0.0) + own.export_kwh,
-            "losses_kwh": self._base_kwh.get("losses_kwh", 0.0) + own.losses_kwh,
+            "energy_import_kwh": self._base_kwh.get("energy_import_kwh", 0.0) + imported,
+            "energy_export_kwh": self._base_kwh.get("energy_export_kwh", 0.0) + exported,
+            "losses_kwh": self._base_kwh.get("losses_kwh", 0.0) + self._registers.losses_kwh,
         }
 
     def continue_registers(self, registers: Mapping[str, float]) -> None:
@@ -247,9 +251,14 @@ class NetworkTwin:
         self._spoke = True
         # An absence begins with an instant of its own, so that what is metered without the device is known.
         ends |= {self._told[name].newest for name in missing if self._at < self._told[name].newest < reached}
-        return [message for end in sorted(ends) for message in self._settle_wall(end, missing)]
+        ordered = sorted(ends)
+        return [
+            message
+            for end in ordered
+            for message in self._settle_wall(end, missing, closing=turn.closing and end == ordered[-1])
+        ]
 
-    def _settle_wall(self, end: datetime, missing: tuple[str, ...]) -> list[Outgoing]:
+    def _settle_wall(self, end: datetime, missing: tuple[str, ...], *, closing: bool) -> list[Outgoing]:
         assert self._at is not None
         devices = sorted(self._told.items())
         corrected = self._registers.corrected
@@ -266,7 +275,7 @@ class NetworkTwin:
             devices_kwh=sum(span.energy_kwh for each in spans.values() for span in each),
             reset=tuple(name for name, device in devices if device.reset_between(self._at, end)),
         )
-        sent = self._settle(interval, lockstep=False)
+        sent = self._settle(interval, lockstep=False, closing=closing)
         for _, device in devices:
             device.forget(end)
         return sent
@@ -293,21 +302,32 @@ class NetworkTwin:
             for name, met in self._expected.items()
             if turn.t - met <= PERIODS_UNTIL_MISSING * timedelta(seconds=self._periods.get(name, PERIOD_S))
         }
-        missing = absent(self._told, turn.t)
+        missing = absent(self._told, turn.t, turn.pace)
+        if turn.closing:
+            return self._closed_at(turn.t)
         if self._expected:
             return None, missing
         present = [device.newest for name, device in self._told.items() if name not in missing]
         end = watermark(present, turn.t, self._at, turn.t_end)
         return (end if end > self._at or not self._spoke else None), missing
 
+    def _closed_at(self, end: datetime) -> tuple[datetime | None, tuple[str, ...]]:
+        """The end of the run, if anything is left to be said of it; and who has not told up to there."""
+        assert self._at is not None
+        end = max(end, self._at)
+        missing = tuple(name for name, device in sorted(self._told.items()) if device.newest < end)
+        left = end > self._at or not self._spoke or self._late.waits or any(self._registers.carried)
+        return (end if left else None), missing
+
     # Both.
 
-    def _settle(self, interval: _Interval, *, lockstep: bool) -> list[Outgoing]:
+    def _settle(self, interval: _Interval, *, lockstep: bool, closing: bool = False) -> list[Outgoing]:
         parts = list(self._parts(interval))
         instant = self._network.injection(interval.now_kw)
         solutions = self._network.solve([*(part.injection for part in parts), instant])
         registers = self._registers
         before_kwh, losses_before_kwh = registers.import_kwh - registers.export_kwh, registers.losses_kwh
+        # What was carried before is in the residuals of earlier telemetries; what pays for it is in this one's.
         late_kwh = self._late.correct(registers)
         for part, solution in zip(parts, solutions[:-1], strict=True):
             hours = (part.end - part.start) / HOUR
@@ -316,6 +336,8 @@ class NetworkTwin:
                 registers.add_estimated_losses(solution.losses_kw * hours, (part.end - part.start).total_seconds())
             else:
                 registers.add_losses(solution.losses_kw * hours)
+        if closing:
+            registers.pay()
         self._at = interval.end
         pcc_kwh = registers.import_kwh - registers.export_kwh - before_kwh
         losses_kwh = registers.losses_kwh - losses_before_kwh
@@ -342,7 +364,8 @@ class NetworkTwin:
     def _telemetry(
         self, now: Solution, residual_kwh: float, segments: tuple[Segment, ...] | None, missing: tuple[str, ...]
     ) -> NetworkTelemetry:
-        flow, registers = self._network.flow, self.registers
+        flow = self._network.flow
+        registers = self._on_base((self._registers.import_kwh, self._registers.export_kwh))
         loadings: dict[str, float] = {}
         losses: dict[str, float] = {}
         for name, loading, lost in zip(flow.branches, now.loadings_frac, now.branch_losses_kw, strict=False):

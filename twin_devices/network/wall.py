@@ -6,6 +6,8 @@ what is booked is a function of what was told, and not of when it arrived. A dev
 periods (as it keeps them), by what the others have told meanwhile, is absent: the settlement goes on without it. What
 flowed meanwhile by its registers is booked when it is heard again, first against what was booked in the other direction
 since then.
+
+At the end of the run all that is known is settled, whoever has not told, and no correction stays unpaid.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +26,10 @@ PERIODS_UNTIL_MISSING = 3
 SLOWEST_PACE = 4.0
 """A device that keeps telling at a slower pace than its period is waited for at that pace, up to so many periods: on a
 busy machine, in a session that runs many times faster than the clock, everybody skips instants."""
+
+MACHINE_PATIENCE_S = 2.0
+"""A device is waited for at least so long by the machine's clock: in a run that goes many times faster than it, three
+periods are less than what a busy machine takes to let a process run."""
 
 SMOOTHING = 0.2
 """Weight of the newest interval between two telemetries in the pace."""
@@ -85,10 +91,10 @@ class Told:
     def newest(self) -> datetime:
         return self.samples[-1].ts
 
-    @property
-    def patience(self) -> timedelta:
-        """Silence after which it is absent."""
-        return PERIODS_UNTIL_MISSING * timedelta(seconds=max(self._pace_s, self.period_s))
+    def patience(self, pace: float = 1.0) -> timedelta:
+        """Silence after which it is absent. ``pace``: seconds of the run in one of the machine."""
+        periods = PERIODS_UNTIL_MISSING * timedelta(seconds=max(self._pace_s, self.period_s))
+        return max(periods, timedelta(seconds=MACHINE_PATIENCE_S * pace))
 
     @classmethod
     def first(cls, period_s: float, received: Received) -> "Told":
@@ -155,11 +161,12 @@ class Told:
         return told
 
 
-def absent(told: Mapping[str, Told], now: datetime) -> tuple[str, ...]:
-    """Devices that were silent for three periods while others told, or while nobody did for `QUIET`; sorted."""
+def absent(told: Mapping[str, Told], now: datetime, pace: float = 1.0) -> tuple[str, ...]:
+    """Devices that were silent for their patience while others told, or while nobody did for `QUIET`; sorted."""
     newest = max((device.newest for device in told.values()), default=now)
-    reached = min(newest, now) if now - newest <= QUIET else now
-    return tuple(name for name, device in sorted(told.items()) if reached - device.newest > device.patience)
+    quiet = max(QUIET, timedelta(seconds=MACHINE_PATIENCE_S * pace))
+    reached = min(newest, now) if now - newest <= quiet else now
+    return tuple(name for name, device in sorted(told.items()) if reached - device.newest > device.patience(pace))
 
 
 def watermark(present: Iterable[datetime], now: datetime, settled: datetime, end: datetime | None) -> datetime:
