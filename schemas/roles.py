@@ -78,7 +78,9 @@ READS: dict[Kind, tuple[Right, ...]] = {
         Channel.RUN,
         Channel.TICK,
         Channel.TELEMETRY,
+        # In wall time: whether set-points come in time.
         Channel.SETPOINT,
+        Channel.ACK,
     ),
     Kind.RECORDER: _any(*Channel),
     Kind.FORECAST: _TIME,

@@ -63,6 +63,10 @@ class Run(Command):
         """How long a duration of the run is on the machine's clock [s]."""
         return duration.total_seconds() / self.pace
 
+    def at_speed(self, speed: float, now: datetime) -> "Run":
+        """The same run from machine time ``now`` on at another speed: its time goes on from where it is."""
+        return self.model_copy(update={"speed": speed, "wall0": now - (self.time_at(now) - self.t0) / speed})
+
     @property
     def pace(self) -> float:
         """Seconds of the run in a second of the machine; 1 where no speed is given."""

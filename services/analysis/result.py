@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import Plan, Run
+from schemas.messages import NetworkTelemetry, Plan, Run, TimeMode
+from schemas.punctuality import Punctuality, PunctualityCount
 from schemas.topics import Channel
 from services.analysis.comparison import compare
 from services.analysis.outside_limits import outside_limits
@@ -14,7 +15,7 @@ from services.analysis.quarters import Quarter
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
 from services.analysis.shaving import STRICT_THRESHOLD_KW
 from services.analysis.stored import departure_shortfall_kwh
-from services.history.reader import History
+from services.history.reader import History, RunInfo
 from services.history.sessions import sessions_of
 from services.history.settlement import demand_charge_eur, savings_eur
 from services.history.tracks import Track, soc_of
@@ -49,13 +50,15 @@ def analyse(
     demand = demand_charge_eur(compared.pcc_kw, charge)
     reference_demand = None if reference is None else demand_charge_eur(reference_kw, charge)
     both = demand is not None and reference_demand is not None
+    speeds = _speeds(history, run)
+    punctuality = _punctuality(history, run, info) if info.mode is TimeMode.WALL else None
     limits = site.connection.import_limit_kw, site.connection.export_limit_kw
     return RunResult(
         run=run,
         site=site.site,
         description=site.description,
         mode=str(info.mode),
-        speed=_speed(history, run),
+        speed=speeds[-1] if speeds else None,
         time_zone=site.location.time_zone,
         start=times[0],
         end=times[-1],
@@ -113,15 +116,35 @@ def analyse(
             quarters,
             {group.name: group.devices for group in site.ems.cable_limits if group.name is not None},
         ),
+        setpoints_late=0 if punctuality is None else punctuality.late,
+        periods_without_setpoints=0 if punctuality is None else punctuality.without,
+        periods_commanded=0 if punctuality is None else punctuality.periods,
+        telemetry_late_frac=_telemetry_late_frac(compared.run.pcc),
+        speeds=speeds,
         estimated_losses_kwh=energy.estimated_losses_kwh,
         unsolved_steps=energy.unsolved,
     )
 
 
-def _speed(history: History, run: str) -> float | None:
-    """As the clock announced it; None in lock-step."""
+def _speeds(history: History, run: str) -> tuple[float, ...]:
+    """As the clock announced them; none in lock-step."""
     bodies = [received.body for received in history.messages(run, Channel.RUN)]
-    return bodies[-1].speed if bodies and isinstance(bodies[-1], Run) else None
+    speeds = [body.speed for body in bodies if isinstance(body, Run) and body.speed is not None]
+    return tuple(speed for speed, before in zip(speeds, [None, *speeds], strict=False) if speed != before)
+
+
+def _punctuality(history: History, run: str, info: RunInfo) -> Punctuality:
+    count = PunctualityCount(info.step)
+    for received, setpoint in history.setpoints(run):
+        count.setpoint(received.topic.device, setpoint)
+    for received, ack in history.acks(run):
+        count.ack(received.topic.device, ack, received.stamp.ts)
+    return count.result
+
+
+def _telemetry_late_frac(pcc: Track) -> float:
+    missing = [bool(s.body.missing) for s in pcc.samples if isinstance(s.body, NetworkTelemetry)]
+    return sum(missing) / len(missing) if missing else 0.0
 
 
 @dataclass(frozen=True, slots=True)

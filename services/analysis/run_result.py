@@ -158,6 +158,17 @@ class RunResult:
     quarters: tuple[QuarterResult, ...]
     outside_limits: tuple[OutsideLimitResult, ...] = ()
     """Limits from outside, and by how much they were exceeded."""
+    setpoints_late: int = 0
+    """In wall time: answered by their devices later than a tenth of the settlement period after they became valid, or
+    refused because they were over."""
+    periods_without_setpoints: int = 0
+    """In wall time: settlement periods between the first and the last commanded one that the EMS did not plan."""
+    periods_commanded: int = 0
+    """In wall time: settlement periods from the first to the last commanded one."""
+    telemetry_late_frac: float = 0.0
+    """The part of the PCC meter's telemetry that had to go without some device's, which was late or away."""
+    speeds: tuple[float, ...] = ()
+    """In wall time: the speeds at which the run went, one after the other."""
     estimated_losses_kwh: float = 0.0
     """The part of ``losses_kwh`` of times in which no voltages carried the devices' power."""
     unsolved_steps: tuple[datetime, ...] = ()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from schemas.punctuality import NOTICED_FRAC
 from services.analysis.run_result import RunResult
 from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
 
@@ -113,13 +114,35 @@ def _cost(result: RunResult) -> list[Line]:
 
 
 def _of_savings(result: RunResult) -> str:
-    """The note beside the savings; it says when time ran too fast to be obeyed."""
-    meant = "baseline minus run; positive is money saved"
-    if not result.setpoints_refused or not result.setpoints_sent:
-        return meant
-    share = percent(result.setpoints_refused / result.setpoints_sent)
-    early = "; time ran too fast, repeat it with a lower --speed" if (result.speed or 1.0) > 1 else ""
-    return f"{meant}; {share} of the set-points were refused or too late{early}"
+    """The note beside the savings; it says when set-points came too late to be obeyed."""
+    late = too_late(result)
+    return "baseline minus run; positive is money saved" + (f"; {late}" if late else "")
+
+
+def too_late(result: RunResult) -> str | None:
+    """How many set-points and telemetries came too late, and what to do about it; None: none worth mention."""
+    sent, without, periods = result.setpoints_sent, result.periods_without_setpoints, result.periods_commanded
+    late = max(result.setpoints_late, result.setpoints_refused)
+    parts = []
+    if late >= NOTICED_FRAC * max(sent, 1) and late:
+        parts.append(f"{late} of {sent} set-points were refused or too late")
+    if without >= NOTICED_FRAC * max(periods, 1) and without:
+        parts.append(f"{without} of {periods} settlement periods had no set-points")
+    if result.telemetry_late_frac >= NOTICED_FRAC and (parts or _fastest(result) > 1):
+        parts.append(f"{percent(result.telemetry_late_frac)} of the time the PCC meter went without some telemetry")
+    if not parts:
+        return None
+    what = ", ".join(parts)
+    if _fastest(result) <= 1:
+        return what
+    if len(result.speeds) > 1:
+        slowed = f"the clock slowed down from {result.speeds[0]:g} to {result.speeds[-1]:g} times real time"
+        return f"time ran too fast: {what}; {slowed}, repeat it with a lower --speed"
+    return f"time ran too fast: {what}; repeat it with a lower --speed"
+
+
+def _fastest(result: RunResult) -> float:
+    return max((*result.speeds, result.speed or 1.0))
 
 
 def _shaving(result: RunResult) -> list[Line]:

@@ -1,18 +1,24 @@
 """The wall clock: says which time holds at a site, as one retained message, and when it is over."""
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from broker.transport import Delivery, Transport, Will
 from runtime.life import Life
 from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError
-from schemas.messages import Birth, BootId, Presence, Run, RunId, ServiceNameplate, State, TimeMode
-from schemas.participant import Outgoing, software
-from schemas.topics import Channel, Kind, Topic
+from schemas.messages import Ack, Birth, BootId, Presence, Run, RunId, ServiceNameplate, Setpoint, State, TimeMode
+from schemas.participant import Outgoing, Received, software
+from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
+from services.clock.lateness import TOO_LATE_FRAC, LatenessWatch, WhenLate, slower, too_fast
 from services.clock.store import NoStore, Store
 
+LOG = logging.getLogger(__name__)
+
+WATCH_S = 0.5
+"""Machine time between looks at whether set-points come in time."""
 SETTLE_S = 1.0
 """So long a clock that starts waits for a run of its own that the broker may retain."""
 GOODBYE_S = 2.0
@@ -35,8 +41,11 @@ class WallTime:
     def fits(self, time_base: Run) -> bool:
         """Whether it is one that this clock could have opened."""
         length = None if time_base.t_end is None else time_base.t_end - time_base.t0
-        ordered = (self.step_s, self.speed, self.simulated, self.length)
-        if (time_base.step_s, time_base.speed, time_base.simulated, length) != ordered:
+        ordered = (self.step_s, self.simulated, self.length)
+        if (time_base.step_s, time_base.simulated, length) != ordered:
+            return False
+        # It may have been slowed down since.
+        if time_base.speed is None or time_base.speed > self.speed:
             return False
         return time_base.mode is TimeMode.WALL and self.t0 in (None, time_base.t0)
 
@@ -47,6 +56,10 @@ class WallClock:
     It is driven by `runtime.wall.drive`. When it dies the run goes on without it: all others know the time by
     themselves. When it is stopped it ends a simulated run (``end_when_stopped``); a real site's goes on.
     ``store`` keeps the run, so that it is resumed also when the broker has forgotten it.
+
+    A simulated run that is faster than real time may be too fast for its machine. ``when_late`` says what happens then:
+    the clock announces the same run again with half its speed (``t0`` stays, ``wall0`` moves, so that time goes on from
+    where it is), ends it, or lets it go on.
     """
 
     def __init__(
@@ -61,6 +74,7 @@ class WallClock:
         resume: bool = True,
         end_when_stopped: bool | None = None,
         store: Store | None = None,
+        when_late: WhenLate = WhenLate.GO_ON,
     ) -> None:
         """``run``: identifier of the run that it opens if it does not resume one; ``boot``: new for every process.
 
@@ -80,6 +94,12 @@ class WallClock:
         self._time_base: Run | None = None
         self._started: datetime | None = None
         self._said_goodbye = False
+        self._when_late = when_late
+        self._watch: LatenessWatch | None = None
+        if time.simulated and time.speed > 1 and when_late is not WhenLate.GO_ON:
+            self._watch = LatenessWatch(timedelta(seconds=time.step_s))
+        self.stopped_for: str | None = None
+        """Why the run was ended before its end; None: it was not, or by whoever stopped the clock."""
         self.rejected = 0
 
     @property
@@ -100,7 +120,11 @@ class WallClock:
         self._started = now
         offline = Outgoing(self._state, State(state=Presence.OFFLINE, reason="connection lost"))
         will = Will(str(self._state), self._life.encode_unnumbered(offline, now))
-        self._transport.connect((str(self._topic), str(self._state)), will)
+        wanted = [str(self._topic), str(self._state)]
+        if self._watch is not None:
+            site = self._topic.site
+            wanted += [topic_filter(site, channel=channel) for channel in (Channel.SETPOINT, Channel.ACK)]
+        self._transport.connect(tuple(wanted), will)
 
     def handle(self, delivery: Delivery, now: datetime) -> None:
         """Takes in the retained run of a clock before it, and its own last will."""
@@ -110,7 +134,10 @@ class WallClock:
         except RemoteMessageError:
             self.rejected += 1  # the recorder keeps it as a dead letter; an empty one deletes what is retained
             return
-        if isinstance(body, Run):
+        if isinstance(body, Setpoint | Ack):
+            if self._watch is not None and stamp.run == self._life.run:
+                self._watch.hear(Received(Topic.parse(delivery.topic), stamp, body))
+        elif isinstance(body, Run):
             if self._found is None and body.ended is None and stamp.run is not None and self._time.fits(body):
                 # What was decoded carries its old stamp, too, which must not be sent again.
                 self._found = (stamp.run, Run(**{name: getattr(body, name) for name in Run.model_fields}))
@@ -127,12 +154,42 @@ class WallClock:
             self._open(now)
         time_base = self._time_base
         assert time_base is not None
-        if time_base.t_end is None or time_base.ended is not None:
+        if time_base.ended is not None:
             return None
-        if time_base.time_at(now) >= time_base.t_end:
+        if time_base.t_end is not None and time_base.time_at(now) >= time_base.t_end:
             self.end(now)
             return None
-        return time_base.machine_time_at(time_base.t_end)
+        looks = [now + timedelta(seconds=WATCH_S)] if self._keeps_pace(time_base, now) else []
+        time_base = self._time_base
+        assert time_base is not None
+        if time_base.ended is not None:
+            return None
+        ends = [] if time_base.t_end is None else [time_base.machine_time_at(time_base.t_end)]
+        return min([*ends, *looks], default=None)
+
+    def _keeps_pace(self, time_base: Run, now: datetime) -> bool:
+        """Acts when set-points come too late. Returns whether to look again."""
+        if self._watch is None or time_base.pace <= 1 or time_base.time_at(now) < time_base.t0:
+            return self._watch is not None and time_base.pace > 1
+        share = self._watch.share(time_base.time_at(now), now)
+        if share is None or share <= TOO_LATE_FRAC:
+            return True
+        reason = too_fast(share, time_base.pace)
+        if self._when_late is WhenLate.STOP:
+            self.stopped_for = reason
+            self.end(now)
+            return False
+        speed = slower(time_base.pace)
+        LOG.warning("%s; the run goes on at %g times", reason, speed)
+        self._watch.slowed()
+        self._time_base = time_base.at_speed(speed, now)
+        self._keep()
+        self._send([Outgoing(self._topic, self._time_base)], now)
+        return speed > 1
+
+    def _keep(self) -> None:
+        assert self._time_base is not None
+        self._store.save({"run": self._life.run, "body": self._time_base.model_dump(mode="json")})
 
     def _open(self, now: datetime) -> None:
         if self._resume and self._found is not None:
@@ -150,7 +207,7 @@ class WallClock:
                 speed=self._time.speed,
                 simulated=self._time.simulated,
             )
-        self._store.save({"run": self._life.run, "body": self._time_base.model_dump(mode="json")})
+        self._keep()
         birth = Birth(nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=software())
         self._send(
             [

@@ -1,6 +1,7 @@
 """Headlines of a result: highest quarters, the connection's limits, the demand charge, time that ran too fast."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -55,9 +56,32 @@ def test_demand_charge_is_a_months_and_its_savings_stand_beside_those_of_energy(
 def test_share_of_refused_set_points_stands_beside_the_savings(day: RunResult) -> None:
     assert "refused" not in lines(day)["Savings"][1]
     rushed = replace(day, speed=600.0, mode="wall", setpoints_sent=300, setpoints_refused=100)
-    assert "33 % of the set-points were refused or too late; time ran too fast" in lines(rushed)["Savings"][1]
+    too_fast = "time ran too fast: 100 of 300 set-points were refused or too late; repeat it with a lower --speed"
+    assert too_fast in lines(rushed)["Savings"][1]
     live = replace(rushed, speed=1.0)
     assert "time ran too fast" not in lines(live)["Savings"][1]
+    assert "100 of 300 set-points were refused or too late" in lines(live)["Savings"][1]
+
+
+def test_late_set_points_and_periods_and_telemetry_stand_beside_the_savings(day: RunResult) -> None:
+    rushed = replace(day, mode="wall", speed=150.0, speeds=(600.0, 300.0, 150.0), setpoints_sent=187, setpoints_late=61)
+    rushed = replace(rushed, periods_without_setpoints=65, periods_commanded=96, telemetry_late_frac=0.124)
+    note = lines(rushed)["Savings"][1]
+    assert "61 of 187 set-points were refused or too late" in note
+    assert "65 of 96 settlement periods had no set-points" in note
+    assert "12 % of the time the PCC meter went without some telemetry" in note
+    assert "slowed down from 600 to 150 times real time" in note
+    one_in_a_thousand = replace(day, mode="wall", speed=60.0, setpoints_sent=1000, setpoints_late=1)
+    assert lines(one_in_a_thousand)["Savings"][1] == lines(day)["Savings"][1]
+
+
+def test_estimated_losses_are_named_with_their_steps(day: RunResult) -> None:
+    steps = tuple(day.start + i * timedelta(minutes=15) for i in range(8))
+    told = lines(replace(day, unsolved_steps=steps, estimated_losses_kwh=12.345))
+    value, note = told["… estimated, as the network had no solution"]
+    assert value in ("12.34 kWh", "12.35 kWh")
+    assert "05-15 00:00, 05-15 00:15" in note and "and 2 more" in note
+    assert "… estimated, as the network had no solution" not in lines(day)
 
 
 def test_cost_is_import_at_purchase_minus_export_at_sale_and_a_price_matters_where_energy_flowed() -> None:

@@ -1,17 +1,18 @@
 """The wall clock, along a machine clock that the test sets, over the broker in memory."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from broker.memory import MemoryBroker, MemoryTransport
 from runtime.checkpoint import MemoryCheckpoint
 from schemas.errors import Code, LocalStateError
-from schemas.messages import Presence, Run, RunId, Stamp, State, TimeMode
+from schemas.messages import Ack, Fallback, Presence, Run, RunId, Setpoint, Stamp, State, TimeMode
 from schemas.participant import Json
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
+from services.clock.lateness import WhenLate
 from services.clock.wall import WallClock, WallTime
 from tests.errors import raises
 from tests.runtime.probe import RUN1, RUN2, SESSION_TOPIC, SITE, T0, WALL0, machine
@@ -32,9 +33,12 @@ class Bench:
         *,
         resume: bool = True,
         store: MemoryCheckpoint | None = None,
+        when_late: WhenLate = WhenLate.GO_ON,
     ) -> WallClock:
         self.transport = MemoryTransport(self.broker, f"{SITE}_clock")
-        return WallClock(SITE, self.transport, time, run=run, boot=boot, resume=resume, store=store)
+        return WallClock(
+            SITE, self.transport, time, run=run, boot=boot, resume=resume, store=store, when_late=when_late
+        )
 
     def at(self, clock: WallClock, seconds: float) -> None:
         while (delivery := self.transport.receive(0.0)) is not None:
@@ -206,3 +210,109 @@ def test_its_own_last_will_is_answered_with_online_and_bad_messages_are_counted(
     bench.at(clock, 1)
     assert bench.state()[1] is Presence.ONLINE
     assert clock.rejected == 1
+
+
+# A machine that is too slow. At 900 times real time a settlement period is a second.
+
+FAST = WallTime(step_s=900, t0=T0, length=timedelta(hours=24), speed=900.0)
+
+
+class Commanded(Bench):
+    """A site whose EMS sends a set-point each second; its device answers so much of the run's time later."""
+
+    def __init__(self, when_late: WhenLate, time: WallTime = FAST) -> None:
+        super().__init__()
+        self.fast = self.clock(time, resume=False, when_late=when_late)
+        self.fast.start(machine(0))
+        self.at(self.fast, 0)
+        self.device = MemoryTransport(self.broker, f"{SITE}_ev1")
+        self.device.connect((), None)
+        self.seq = 0
+
+    def publish(self, channel: Channel, body: Setpoint | Ack, ts: datetime) -> None:
+        self.seq += 1
+        topic = Topic(SITE, Kind.CHARGER, "ev1", channel)
+        self.device.publish(str(topic), encode(Stamp(ts=ts, run=RUN1, boot="life", seq=self.seq), body))
+
+    def command(self, period: int, after_s: float) -> None:
+        start = T0 + period * timedelta(minutes=15)
+        until = start + timedelta(minutes=15)
+        self.publish(
+            Channel.SETPOINT,
+            Setpoint(
+                id=f"s{period}", epoch=1, valid_from=start, valid_until=until, power_kw=1.0, fallback=Fallback.IDLE
+            ),
+            start,
+        )
+        answered = start + timedelta(seconds=after_s)
+        self.publish(Channel.ACK, Ack(id=f"s{period}", accepted=answered < until), answered)
+
+
+@pytest.mark.parametrize("after_s", [100.0, 950.0])
+def test_a_run_that_is_too_fast_goes_on_from_where_it_is_at_half_the_speed(after_s: float) -> None:
+    bench = Commanded(WhenLate.SLOW)
+    before = opened(bench)[1]
+    for second in range(6):
+        bench.command(second, after_s)
+        bench.at(bench.fast, second)
+    slowed = [opened(bench)[1]]
+    assert (slowed[0].speed, slowed[0].t0, slowed[0].t_end) == (450.0, before.t0, before.t_end)
+    assert slowed[0].time_at(machine(4)) == before.time_at(machine(4))
+    assert slowed[0].time_at(machine(6)) == before.time_at(machine(4)) + timedelta(seconds=900)
+    assert opened(bench)[0].run == RUN1
+    # In time from now on: it stays, and ends when its time is over.
+    for second in range(6, 30):
+        bench.command(second, 5.0)
+        bench.at(bench.fast, second)
+    assert opened(bench)[1] == slowed[0]
+    end_s = (slowed[0].machine_time_at(slowed[0].t_end or T0) - machine(0)).total_seconds()
+    assert end_s == pytest.approx(4 + (86_400 - 3600) / 450)
+    bench.at(bench.fast, end_s + 0.001)
+    assert bench.fast.finished
+
+
+def test_periods_that_the_ems_did_not_plan_count_as_late() -> None:
+    bench = Commanded(WhenLate.SLOW)
+    for second in range(0, 9):
+        if second % 3 == 0:
+            bench.command(second, 5.0)
+        bench.at(bench.fast, second)
+    assert opened(bench)[1].speed == 450.0
+
+
+def test_a_run_that_is_too_fast_is_stopped_by_choice_and_says_why() -> None:
+    bench = Commanded(WhenLate.STOP)
+    for second in range(6):
+        bench.command(second, 950.0)
+        bench.at(bench.fast, second)
+    assert bench.fast.finished and bench.fast.stopped_for is not None
+    assert "100% of the set-points came late or not at all at 900 times real time" in bench.fast.stopped_for
+    assert opened(bench)[1].ended == machine(4)
+
+
+@pytest.mark.parametrize(
+    ("when_late", "after_s", "speed"),
+    [(WhenLate.GO_ON, 950.0, 900.0), (WhenLate.SLOW, 5.0, 900.0), (WhenLate.STOP, 5.0, 900.0), (WhenLate.STOP, 0, 1.0)],
+)
+def test_it_leaves_a_run_alone_that_is_in_time_or_in_real_time_or_may_be_late(
+    when_late: WhenLate, after_s: float, speed: float
+) -> None:
+    bench = Commanded(when_late, replace(FAST, speed=speed))
+    for second in range(12):
+        bench.command(second, after_s)
+        bench.at(bench.fast, second)
+    assert (opened(bench)[1].speed, bench.fast.finished) == (speed, False)
+
+
+def test_a_clock_goes_on_with_the_run_that_was_slowed_down() -> None:
+    bench = Commanded(WhenLate.SLOW)
+    for second in range(6):
+        bench.command(second, 950.0)
+        bench.at(bench.fast, second)
+    slowed = opened(bench)[1]
+    second_clock = bench.clock(FAST, run=RUN2, boot="two", when_late=WhenLate.SLOW)
+    second_clock.start(machine(7))
+    bench.at(second_clock, 7)
+    found = second_clock.time_base
+    assert found is not None
+    assert (second_clock.run, found.speed, found.t0, found.wall0) == (RUN1, 450.0, slowed.t0, slowed.wall0)

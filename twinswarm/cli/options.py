@@ -11,6 +11,7 @@ from broker.address import BrokerAddress, Credentials, parse_broker
 from schemas.cycle import Course
 from schemas.errors import Code, Fault, InputError, shorten
 from schemas.site import Site
+from services.clock.lateness import WhenLate
 from twinswarm.deploy.process import Connection
 from twinswarm.simulation.coverage import check_profiles
 from twinswarm.simulation.runs import local_course, local_instant, parse_date, parse_duration
@@ -135,6 +136,16 @@ SpeedOption = Annotated[
         metavar="lockstep|NUMBER",
         help="lockstep: barrier by barrier, as fast as the machine goes, bit-identical. A number: scaled real time, so "
         "many times faster than the clock; 1 is real time. Devices that the machine is too slow for count as absent.",
+        rich_help_panel=_WHEN,
+    ),
+]
+WhenLateOption = Annotated[
+    WhenLate,
+    typer.Option(
+        "--when-late",
+        help="With --speed above 1: what happens when a tenth of the set-points comes late or not at all, since the "
+        "machine is too slow for it. slow: the clock halves the speed. stop: the run ends with an error. go-on: it "
+        "goes on, and the result says how many were late.",
         rich_help_panel=_WHEN,
     ),
 ]

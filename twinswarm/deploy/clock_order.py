@@ -9,6 +9,7 @@ from schemas.errors import LocalStateError
 from schemas.messages import RunId, TimeMode
 from schemas.participant import Json
 from schemas.units import UtcTime
+from services.clock.lateness import WhenLate
 
 
 class ClockOrder(BaseModel):
@@ -29,6 +30,8 @@ class ClockOrder(BaseModel):
     """Devices that may be on the broker already. None: whoever started this clock has looked who is there."""
     end_when_stopped: bool = True
     """False: it is left open, for a clock that is started again to go on with."""
+    when_late: WhenLate = WhenLate.GO_ON
+    """A simulated run faster than real time: what happens when set-points come too late."""
     stay: bool = False
     """To live on after the end until it is stopped."""
 

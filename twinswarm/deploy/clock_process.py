@@ -78,11 +78,15 @@ def _drive_wall(
         resume=True,
         end_when_stopped=order.end_when_stopped,
         store=kept,
+        when_late=order.when_late,
     )
     drive(clock, transport, stop, utc_now)
     time_base = clock.time_base
     if clock.finished:
         kept.clear()
+    if clock.stopped_for is not None:
+        what = "the run goes too fast for this machine and was ended; a lower --speed, or --when-late slow, is obeyed"
+        raise RunFailedError(f"{what}: {clock.stopped_for}", code=Code.STOPPED)
     if order.length is None:
         return
     if (

@@ -14,13 +14,14 @@ from broker.servers.embedded import HOST, EmbeddedBroker
 from broker.servers.mosquitto import LocalMosquitto
 from runtime.wall import LINGER_S
 from schemas.errors import Code, InputError, RemoteMessageError
-from schemas.messages import TimeMode
+from schemas.messages import Run, TimeMode
 from schemas.participant import Received
 from schemas.roles import OBSERVER
 from schemas.site import Site
 from schemas.topics import Channel, Topic, client_id, topic_filter
 from schemas.wire import decode
 from services.analysis.result import RunResult
+from services.clock.lateness import WhenLate
 from services.clock.lockstep import CLOCK
 from services.clock.refusal import check_site_is_free
 from twinswarm.deploy.clock_order import ClockOrder
@@ -36,7 +37,7 @@ from twinswarm.simulation.runs import new_run_id
 
 RECORDER_LISTENS_S = LINGER_S + 1.0
 """In wall time no barrier says that the recorder has everything: so long after the end it may still listen."""
-_WATCHED = (Channel.TICK, Channel.TELEMETRY, Channel.SERIES, Channel.PLAN, Channel.RECEIPT, Channel.ALARM)
+_WATCHED = (Channel.RUN, Channel.TICK, Channel.TELEMETRY, Channel.SERIES, Channel.PLAN, Channel.RECEIPT, Channel.ALARM)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class How:
     """The run begins when its clock does, at the machine's time then; needs ``speed``."""
     endless: bool = False
     """Until it is stopped; needs ``speed``."""
+    when_late: WhenLate = WhenLate.GO_ON
+    """What the clock does when set-points come too late at this ``speed``."""
 
     @property
     def mode(self) -> TimeMode:
@@ -143,7 +146,7 @@ def prepared(order: Order, how: How) -> Iterator[StartedRun]:
     with broker_for(how, folder / "logs") as connection, announced(site.site, run, connection.address):
         length = None if how.endless else order.course.t_end - order.course.t0
         t0 = None if how.from_now else order.course.t0
-        clock = ClockOrder(run=run, t0=t0, length=length, allowed=None, speed=how.speed)
+        clock = ClockOrder(run=run, t0=t0, length=length, allowed=None, speed=how.speed, when_late=how.when_late)
         swarm: Swarm
         if how.one_process:
             swarm = ThreadedSwarm(site, clock, connection, order.history, order.algorithm)
@@ -174,6 +177,7 @@ def conduct_swarm(
     with prepared(order, how) as started:
         if on_broker is not None:
             on_broker(started.connection.address)
+        slowed = _Slowed(how.speed, on_news)
         observer = started.observer()
         observer.connect([topic_filter(started.site.site, channel=channel) for channel in _WATCHED])
         try:
@@ -182,7 +186,7 @@ def conduct_swarm(
                 for death in started.participants.watch():
                     if on_news is not None:
                         on_news(str(death))
-                _observe(observer, on_message)
+                _observe(observer, on_message, slowed)
             if how.mode is TimeMode.WALL:
                 _linger(observer, on_message)
         finally:
@@ -220,7 +224,22 @@ def _linger(observer: MqttTransport, on_message: OnMessage | None) -> None:
         _observe(observer, on_message)
 
 
-def _observe(observer: MqttTransport, on_message: OnMessage | None) -> None:
+class _Slowed:
+    """Reports that the clock announced the run again with a lower speed."""
+
+    def __init__(self, speed: float | None, on_news: Callable[[str], None] | None) -> None:
+        self._speed, self._on_news = speed, on_news
+
+    def hear(self, body: object) -> None:
+        if not isinstance(body, Run) or body.speed is None or self._speed is None or body.speed >= self._speed:
+            return
+        self._speed = body.speed
+        if self._on_news is not None:
+            what = "set-points came too late, time ran too fast for this machine"
+            self._on_news(f"{what}: the clock goes on at {body.speed:g} times real time")
+
+
+def _observe(observer: MqttTransport, on_message: OnMessage | None, slowed: _Slowed | None = None) -> None:
     """Takes what came since the last call, waiting a little for the first."""
     delivery = observer.receive(0.1)
     while delivery is not None:
@@ -231,6 +250,8 @@ def _observe(observer: MqttTransport, on_message: OnMessage | None) -> None:
             except RemoteMessageError:
                 pass  # the recorder keeps it as a dead letter
             else:
+                if slowed is not None:
+                    slowed.hear(body)
                 on_message(Received(topic, stamp, body))
         observer.acknowledge(delivery)
         delivery = observer.receive(0.0)

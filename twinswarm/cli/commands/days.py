@@ -13,6 +13,7 @@ import typer
 from broker.address import Credentials, LocalBroker, parse_broker
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
+from services.clock.lateness import WhenLate
 from twinswarm.cli import options
 from twinswarm.cli.output import Output
 from twinswarm.simulation.variants import Reference, StorageChoice
@@ -36,6 +37,7 @@ def up(
     length: options.ForOption = None,
     from_now: options.NowOption = False,
     speed: options.SpeedOption = "lockstep",
+    when_late: options.WhenLateOption = WhenLate.SLOW,
     broker: options.UpBrokerOption = "embedded",
     port: options.PortOption = None,
     attach: Annotated[
@@ -82,6 +84,7 @@ def up(
         twinswarm up  the default site's day, case 6
         twinswarm up --case 3 --storage bess --report out
         twinswarm up --speed 60 --for 2h  two hours in two minutes
+        twinswarm up --speed 600 --when-late stop  ends when the machine is too slow for it
         twinswarm up --from 10:00 --for 2h
         twinswarm up --scenario events.yaml  scripted events: docs/scenario.md
         twinswarm up --now --speed 1 --port 1883  until Ctrl-C
@@ -118,6 +121,7 @@ def up(
             port=port or 0,
             from_now=from_now,
             endless=from_now and length is None,
+            when_late=when_late,
         )
         return conduct_swarm(order, how, show.on_message, show.on_news, show.on_broker)
 

@@ -10,6 +10,7 @@ import typer
 from schemas.errors import Code, InputError
 from schemas.messages import EmsMode
 from schemas.site import NETWORK, Site
+from services.clock.lateness import WhenLate
 from twinswarm.cli import options
 from twinswarm.deploy.logs import log_to_stderr
 from twinswarm.deploy.process import Connection, Life, run_members, utc_now
@@ -201,6 +202,7 @@ def clock(
             rich_help_panel="Time",
         ),
     ] = False,
+    when_late: options.WhenLateOption = WhenLate.SLOW,
     live: Annotated[
         bool,
         typer.Option(
@@ -276,6 +278,7 @@ def clock(
         simulated=not live,
         allowed=frozenset(members(chosen)),
         end_when_stopped=not live and checkpoints is None,
+        when_late=when_late,
         stay=stay,
     )
     connection = options.connection(broker, cafile, cert, key, username, password_file)
