@@ -1,12 +1,16 @@
-"""The report of a run: one HTML file with everything in it, which needs neither network nor scripts."""
+"""The report of a run: one HTML file with everything in it, which needs no network.
+
+Its one script shows the values under the pointer; without it the page says the same.
+"""
 
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from schemas.errors import Code, InputError
-from services.analysis.figures import pictures
+from services.analysis.figures import figures_of
 from services.analysis.run_result import RunResult
 from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
 from services.analysis.summary import REFERENCES, blocks, duration, local, number, percent, scientific
@@ -22,6 +26,7 @@ def render_report(result: RunResult) -> str:
         lstrip_blocks=True,
     )
     zone = result.time_zone
+    figures = figures_of(result)
     return environment.get_template("report.html.j2").render(
         result=result,
         day=_period(result),
@@ -29,7 +34,10 @@ def render_report(result: RunResult) -> str:
         end=local(result.end, zone),
         worst=local(result.energy_residual_at, zone),
         blocks=blocks(result),
-        pictures=pictures(result),
+        pictures=figures.pictures,
+        by_day=any(area.table == "days" for picture in figures.pictures for area in picture.areas),
+        hover=figures.hover(),
+        script=Markup((Path(__file__).parent / "templates" / "hover.js").read_text(encoding="utf-8")),  # noqa: S704
         reference=REFERENCES.get(result.reference or "", result.reference),
         threshold_kw=THRESHOLD_KW,
         strict_threshold_kw=STRICT_THRESHOLD_KW,

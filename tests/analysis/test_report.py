@@ -4,7 +4,7 @@ import dataclasses
 import io
 import re
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,14 +13,11 @@ from rich.console import Console
 
 from schemas.errors import Code
 from schemas.messages import Alarm, Severity
-from services.analysis.figures import pictures
 from services.analysis.report import render_report, write_report
 from services.analysis.run_result import RunResult
 from services.analysis.tables import device_table, disturbance_table, summary_table
 from tests.errors import raises
 from tests.history.tape import Tape
-
-PNG = b"\x89PNG\r\n"
 
 
 class _Page(HTMLParser):
@@ -52,12 +49,16 @@ def page(day: RunResult) -> str:
     return render_report(day)
 
 
-def test_report_is_one_file_without_scripts_and_without_network(page: str) -> None:
+def test_report_is_one_file_without_network(page: str) -> None:
     parsed = _page(page)
     names = {tag for tag, _ in parsed.tags}
-    assert not names & {"script", "link", "iframe", "object"}
+    assert not names & {"link", "iframe", "object"}
+    assert [attributes for tag, attributes in parsed.tags if tag == "script"] == [
+        {"type": "application/json", "id": "values"},
+        {},
+    ]
     sources = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
-    assert len(sources) == 5
+    assert len(sources) == 6
     assert all(source is not None and source.startswith("data:image/svg+xml;base64,") for source in sources)
     without_pictures = re.sub(r'src="[^"]*"', "", page)
     assert "http" not in without_pictures
@@ -77,7 +78,7 @@ def test_report_holds_the_numbers_and_names_the_baseline(page: str) -> None:
 
 def test_report_escapes_what_others_wrote(day: RunResult) -> None:
     text = render_report(dataclasses.replace(day, description="<script>alert(1)</script>", quarters=()))
-    assert "<script>" not in text
+    assert "<script>alert" not in text
 
 
 def test_same_result_gives_the_same_bytes_in_the_folder_asked_for(day: RunResult, page: str, tmp_path: Path) -> None:
@@ -131,58 +132,10 @@ def test_report_in_a_place_that_cannot_be_written_is_an_input_error(day: RunResu
         write_report(day, tmp_path / "file")
 
 
-def test_every_figure_has_labelled_axes_with_units_and_a_legend(day: RunResult) -> None:
-    drawn = pictures(day)
-    assert [picture.title for picture in drawn] == [
-        "Power by component",
-        "PCC against the baseline",
-        "State of charge",
-        "Prices",
-        "Plan and actual",
-    ]
-    for picture in drawn:
-        (axes,) = picture.figure.axes
-        assert re.search(r"\[(kW|%|€/kWh)\]$", axes.get_ylabel())
-        assert axes.get_xlabel() == "local time (Europe/Rome), 2024-05-15"
-        assert [label.get_text() for label in axes.get_xticklabels()][::6] == ["00:00", "12:00", "24:00"]
-        assert axes.get_legend() is not None
-        assert picture.png().startswith(PNG)
-
-
-@pytest.mark.parametrize(
-    ("on", "labels", "hours"),
-    [
-        (date(2024, 3, 31), ["00:00", "04:00"], [0, 3]),
-        (date(2024, 10, 27), ["00:00", "02:00", "04:00"], [0, 2, 5]),
-    ],
-)
-def test_axis_tells_the_local_clock_on_days_that_change_it(
-    analysed: Callable[..., RunResult], on: date, labels: list[str], hours: list[int]
-) -> None:
-    axes = pictures(analysed(Tape(day=on)))[0].figure.axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()][: len(labels)] == labels
-    assert axes.get_xticks().tolist()[: len(hours)] == hours
-    assert axes.get_xticklabels()[-1].get_text() == "24:00"
-
-
 def test_stacked_components_add_up_to_the_pcc(day: RunResult) -> None:
     for quarter in day.quarters:
         powers = [kw for kw in quarter.power_kw.values() if kw is not None]
         assert sum(powers) + (quarter.losses_kw or 0.0) == pytest.approx(quarter.pcc_kw, abs=1e-9)
-
-
-def test_year_is_drawn_as_means_with_days_on_its_axis(day: RunResult) -> None:
-    count = 365 * 96
-    quarters = tuple(
-        dataclasses.replace(day.quarters[index % 96], time=day.start + index * timedelta(minutes=15))
-        for index in range(count)
-    )
-    long = dataclasses.replace(day, quarters=quarters, end=quarters[-1].time + timedelta(minutes=15))
-    picture = pictures(long)[1]
-    labels = [label.get_text() for label in picture.figure.axes[0].get_xticklabels()]
-    assert labels[0] == "15.05."
-    assert 8 <= len(labels) <= 14
-    assert len(picture.svg_uri()) < 1_000_000
 
 
 def test_tables_fit_a_terminal_of_eighty_columns(day: RunResult) -> None:
