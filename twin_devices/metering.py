@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
+from schemas.plausibility import UNKNOWN_BEFORE, PowerBounds, plausible_power_kw, standing_since, step_doubt
 from twin_devices.energy_meter import HOUR
 
 ROUNDING_KWH = 1e-9
@@ -68,6 +69,8 @@ class MeteredInterval(NamedTuple):
     """To which registers and spans agree."""
     reset: bool = False
     """A register fell within a life: the energy is that of the spans, as far as there are any."""
+    doubts: tuple[str, ...] = ()
+    """Why what it told is doubtful, falls of registers apart; then, too, the spans count, or the power."""
 
     @property
     def unexplained_kwh(self) -> float:
@@ -90,14 +93,19 @@ class DeviceMetering:
         self._fresh = False
         """It reported in the interval before."""
         self._reset = False
+        self._doubts: list[str] = []
+        self._since: datetime | None = None
+        """Since when the registers have had their values."""
+        self.bounds: PowerBounds | None = None
+        """What the device may draw and give at most; None: not known."""
 
     def integrate(self, reports: Sequence[Report], start: datetime, end: datetime) -> MeteredInterval:
         """The interval by the device's segments; without segments the mean power by its registers."""
         held_kw = self.power_kw
-        self._reset = False
+        self._reset, self._doubts = False, []
         by_register, spans = self._take(reports, start, end)
         if reports and end > start and all(report.spans is None for report in reports):
-            if self._registers is None or self._reset:
+            if self._registers is None or self._reset or self._doubts:
                 spans = (Span(start, end, held_kw),)
             elif by_register is not None:
                 mean_kw = by_register / ((end - start) / HOUR)
@@ -106,7 +114,7 @@ class DeviceMetering:
         if not reports:
             self.power_kw = 0.0
         net_kwh = sum(span.energy_kwh for span in spans) if by_register is None else by_register
-        return MeteredInterval(spans, net_kwh, self._rounding_kwh, self._reset)
+        return MeteredInterval(spans, net_kwh, self._rounding_kwh, self._reset, tuple(self._doubts))
 
     @property
     def _rounding_kwh(self) -> float:
@@ -117,7 +125,7 @@ class DeviceMetering:
         by_register: float | None = None
         spans: list[Span] = []
         for report in sorted(reports, key=lambda report: report.ts):
-            within = _cut(report.spans or (), start, end)
+            within = self._plausible(_cut(report.spans or (), start, end))
             spans += within
             if report.registers is not None:
                 before = self._registers if report.boot == self._boot else None
@@ -125,7 +133,8 @@ class DeviceMetering:
                     now < then for now, then in zip(report.registers, before, strict=True)
                 )
                 self._reset = self._reset or fell
-                if before is not None and not fell:
+                believed = not fell and not self._doubts_step(before, report)
+                if before is not None and believed:
                     (imported, exported), (imported_before, exported_before) = report.registers, before
                     difference = (imported - exported) - (imported_before - exported_before)
                     by_register = difference if by_register is None else by_register + difference
@@ -133,12 +142,38 @@ class DeviceMetering:
                     energy = sum(span.energy_kwh for span in within)
                     by_register = energy if by_register is None else by_register + energy
             self._boot, self._registers = report.boot, report.registers
-            self.power_kw = report.power_kw
+            power_kw = plausible_power_kw((report.power_kw,), self.bounds)
+            if power_kw is not None:
+                self.power_kw = power_kw
+            elif self.bounds is not None and (doubt := self.bounds.doubt(report.power_kw)):
+                self._doubts.append(doubt)
         return by_register, tuple(sorted(spans, key=lambda span: span.start))
+
+    def _doubts_step(self, before: tuple[float, float] | None, report: Report) -> bool:
+        """Whether the registers grew by more than can flow since the report before."""
+        assert report.registers is not None
+        since = self._since or report.ts - UNKNOWN_BEFORE
+        self._since = standing_since(before or (None, None), since, report.registers, report.ts)
+        if before is None or any(now < then for now, then in zip(report.registers, before, strict=True)):
+            return False
+        drawn, given = report.registers[0] - before[0], report.registers[1] - before[1]
+        doubt = step_doubt(drawn, given, report.ts - since, self.bounds)
+        self._doubts += [] if doubt is None else [doubt]
+        return doubt is not None
+
+    def _plausible(self, spans: list[Span]) -> list[Span]:
+        """The spans; in place of a power that cannot be, the last one that could."""
+        bounds = self.bounds
+        if bounds is None or all(bounds.allow(span.power_kw) for span in spans):
+            return spans
+        self._doubts += [doubt for span in spans if (doubt := bounds.doubt(span.power_kw)) is not None][:1]
+        return [span if bounds.allow(span.power_kw) else span._replace(power_kw=self.power_kw) for span in spans]
 
     def snapshot(self) -> Json:
         return {
             "power_kw": self.power_kw,
+            "since": None if self._since is None else self._since.isoformat(),
+            "bounds": None if self.bounds is None else [self.bounds.draws_kw, self.bounds.gives_kw, self.bounds.reason],
             "boot": self._boot,
             "registers": None if self._registers is None else list(self._registers),
             "fresh": self._fresh,
@@ -151,6 +186,8 @@ class DeviceMetering:
         metering._boot = state["boot"]
         metering._registers = None if state["registers"] is None else tuple(state["registers"])
         metering._fresh = state["fresh"]
+        metering._since = None if state["since"] is None else datetime.fromisoformat(state["since"])
+        metering.bounds = None if state["bounds"] is None else PowerBounds(*state["bounds"])
         return metering
 
 

@@ -28,6 +28,7 @@ from schemas.messages import (
     TimeMode,
 )
 from schemas.participant import Received
+from schemas.plausibility import meter_bounds
 from schemas.site import Site, step_start
 from schemas.topics import Channel, Kind
 from services.history.prices import Prices, prices_of
@@ -248,8 +249,9 @@ class History(ABC):
             of_device.append(Sample(received.stamp.ts, received.stamp.boot, received.body))
         nameplates = {id_: birth.body.nameplate for id_, birth in births.items() if isinstance(birth.body, Birth)}
         lockstep = info.mode is TimeMode.LOCKSTEP
+        of_meters = meter_bounds(self.site(run))
         tracks = {
-            device: Track(device, kind, nameplates.get(device), tuple(found), lockstep)
+            device: Track(device, kind, nameplates.get(device), tuple(found), lockstep, of_meters)
             for (device, kind), found in sorted(samples.items())
         }
         if self.window is None:

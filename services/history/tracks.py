@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from schemas.capabilities import Capabilities, Group, group_of
 from schemas.kinds import DEVICES
 from schemas.messages import MeterRole, Nameplate, Telemetry
+from schemas.plausibility import UNKNOWN_BEFORE, PowerBounds, bounds_of, plausible_power_kw, standing_since, step_doubt
 from schemas.topics import Kind
 
 _HOUR = timedelta(hours=1)
@@ -50,6 +51,13 @@ class Track:
     nameplate: Nameplate | None
     samples: tuple[Sample, ...]
     lockstep: bool
+    meter_bounds: PowerBounds | None = None
+    """Of a meter, which has no rating: by its site. None: not known."""
+
+    @property
+    def bounds(self) -> PowerBounds | None:
+        """What the device may draw and give at most, by its nameplate or, of a meter, by its site."""
+        return bounds_of(self.nameplate, None) or (self.meter_bounds if self.role is not None else None)
 
     @property
     def role(self) -> MeterRole | None:
@@ -100,15 +108,23 @@ class Track:
 
         Differences of the registers where telemetry lies on the grid; between two samples that do not, the energy is
         spread evenly over their time. Over a gap longer than an interval, and without registers (then the power is
-        held until the next sample), the result is marked as estimated. Registers of two lives in lock-step, or that
-        went back, are not compared: that energy counts as 0 and says so.
+        held until the next sample), the result is marked as estimated. So it is where registers went back or grew by
+        more than can flow (`schemas.plausibility`): then, too, the power counts. Registers of two lives in lock-step
+        are not compared: that energy counts as 0 and says so.
         """
         sums = [_Sum() for _ in times[1:]]
         place = 0
+        bounds = self.bounds
+        since = self.samples[0].ts - UNKNOWN_BEFORE if self.samples else times[0]
         for before, after in itertools.pairwise(self._last_of_each_instant()):
             if after.ts <= before.ts:
                 continue
-            flow = _between(before, after, self.lockstep)
+            lasted = after.ts - since
+            if self.kind is Kind.NETWORK:
+                # It books what flowed unheard when the device is heard again.
+                lasted = max(lasted, UNKNOWN_BEFORE)
+            flow = _between(before, after, self.lockstep, lasted, bounds)
+            since = standing_since(_registers(before), since, _registers(after), after.ts)
             while place < len(sums) and times[place + 1] <= before.ts:
                 place += 1
             for index in range(place, len(sums)):
@@ -159,24 +175,37 @@ class _Sum:
         return Flow(self.import_kwh, self.export_kwh, cause is not None, cause and f"{device}: {cause}")
 
 
-def _between(before: Sample, after: Sample, lockstep: bool) -> Flow:
-    """Energy between two consecutive samples."""
+def _registers(sample: Sample) -> tuple[float | None, float | None]:
+    return sample.body.energy_import_kwh, sample.body.energy_export_kwh
+
+
+def _between(before: Sample, after: Sample, lockstep: bool, lasted: timedelta, bounds: PowerBounds | None) -> Flow:
+    """Energy between two consecutive samples. ``lasted``: in which the registers can have grown."""
     a, b = before.body, after.body
     if a.energy_import_kwh is None or a.energy_export_kwh is None:
-        return _held(before, after)
+        return _held(before, after, bounds)
     if b.energy_import_kwh is None or b.energy_export_kwh is None:
-        return _held(before, after)
+        return _held(before, after, bounds)
     if lockstep and before.boot != after.boot:
         return Flow(0.0, 0.0, True, "came back as another life, with other registers")
     drawn, given = b.energy_import_kwh - a.energy_import_kwh, b.energy_export_kwh - a.energy_export_kwh
-    if drawn < 0 or given < 0:
-        return Flow(0.0, 0.0, True, "a register went back")
+    doubt = step_doubt(drawn, given, lasted, bounds)
+    if doubt is not None:
+        # Without figures, so that the same cause of many quarters is one.
+        cause = doubt if drawn < 0 or given < 0 else "a register grew by more than can flow"
+        return _held(before, after, bounds, f"{cause}; power integrated")
     return Flow(drawn, given)
 
 
-def _held(before: Sample, after: Sample) -> Flow:
-    energy = before.body.power_kw * ((after.ts - before.ts) / _HOUR)
-    return Flow(max(energy, 0.0), max(-energy, 0.0), True, "without registers; power integrated")
+def _held(
+    before: Sample, after: Sample, bounds: PowerBounds | None, cause: str = "without registers; power integrated"
+) -> Flow:
+    """The power of the earlier sample, if it is plausible, else of the later one, else none."""
+    power_kw = plausible_power_kw((before.body.power_kw, after.body.power_kw), bounds)
+    if power_kw is None:
+        return Flow(0.0, 0.0, True, "neither registers nor power are plausible; taken as 0")
+    energy = power_kw * ((after.ts - before.ts) / _HOUR)
+    return Flow(max(energy, 0.0), max(-energy, 0.0), True, cause)
 
 
 def mean_kw(flow: Flow, length: timedelta) -> float | None:

@@ -58,10 +58,10 @@ def test_meter_without_registers_is_integrated_and_marked_as_estimated() -> None
     assert settlement.estimated == ("m: without registers; power integrated",)
 
 
-def test_register_that_went_back_counts_as_nothing_and_says_so() -> None:
-    flows = _track([(0, 10, 0), (0, 3, 0), (0, 4, 0)]).flows(_times(3))
-    assert [(flow.import_kwh, flow.estimated) for flow in flows] == [(0.0, True), (1.0, False)]
-    assert flows[0].cause == "m: a register went back"
+def test_in_place_of_a_register_that_went_back_the_power_counts_and_says_so() -> None:
+    flows = _track([(6, 10, 0), (0, 3, 0), (0, 4, 0)]).flows(_times(3))
+    assert [(flow.import_kwh, flow.estimated) for flow in flows] == [(1.5, True), (1.0, False)]
+    assert flows[0].cause == "m: a register went back; power integrated"
 
 
 def test_energy_over_a_gap_is_spread_and_its_sum_kept() -> None:

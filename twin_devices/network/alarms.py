@@ -3,7 +3,7 @@
 It begins at once, and ends a little inside the limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from schemas.messages import Alarm, Severity
@@ -61,6 +61,24 @@ class Watch:
             Alarm(code="register_reset", severity=Severity.WARNING, device=device, text=text.format(device))
             for device in devices
         ]
+
+    def doubts(self, doubts: Mapping[str, Sequence[str]]) -> list[Alarm]:
+        """Alarms that begin or end, by device that told something: what it told cannot be."""
+        alarms = []
+        for device, found in sorted(doubts.items()):
+            condition = ("implausible", device)
+            if bool(found) == (condition in self._active):
+                continue
+            if found:
+                self._active.add(condition)
+                text = f"{device}: {found[0]}; its last plausible power is metered instead"
+            else:
+                self._active.remove(condition)
+                text = f"over: what {device} tells is plausible again"
+            alarms.append(
+                Alarm(code="implausible", severity=Severity.WARNING, active=bool(found), device=device, text=text[:500])
+            )
+        return alarms
 
     def network(self, solutions: Sequence[Solution], nodes: Sequence[str], branches: Sequence[str]) -> list[Alarm]:
         """Alarms that begin or end, by the worst of the solutions (of an interval and the instant at its end)."""

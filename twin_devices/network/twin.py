@@ -1,7 +1,7 @@
 """The network twin: solves the site's network for what the devices tell, and is the meter at the PCC."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -19,6 +19,7 @@ from schemas.messages import (
     TimeMode,
 )
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
+from schemas.plausibility import PowerBounds, bounds_of
 from schemas.site import NETWORK, Meter, Site
 from schemas.topics import Channel, Kind, topic_filter
 from twin_devices.energy_meter import HOUR
@@ -47,6 +48,8 @@ class _Interval:
     """By their registers."""
     reset: tuple[str, ...] = ()
     """Devices a register of which fell within a life."""
+    doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Why what was told is doubtful, falls of registers apart, by device that told something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,10 @@ class NetworkTwin:
             name: device.role for name, device in site.devices.items() if isinstance(device, Meter)
         }
         self._periods: dict[str, float] = {name: device.telemetry_period_s for name, device in site.devices.items()}
+        self._bounds: dict[str, PowerBounds | None] = {
+            name: bounds_of(device.nameplate, site) for name, device in site.devices.items()
+        }
+        """What the devices may draw and give at most."""
         self._watch = Watch(site.network.voltage_min_pu, site.network.voltage_max_pu)
         self._begin: datetime | None = None
         self._at: datetime | None = None
@@ -196,6 +203,10 @@ class NetworkTwin:
     def _meet(self, device: str, birth: Birth, at: datetime) -> None:
         if isinstance(birth.nameplate, MeterNameplate):
             self._roles[device] = birth.nameplate.role
+        self._bounds[device] = bounds_of(birth.nameplate, self._description)
+        for known in (self._told.get(device), self._metering.get(device)):
+            if known is not None:
+                known.bounds = self._bounds[device]
         if birth.telemetry_period_s is not None:
             self._periods[device] = birth.telemetry_period_s
             if device in self._told:
@@ -220,7 +231,9 @@ class NetworkTwin:
 
     def _measure(self, told: Mapping[str, Sequence[Received]], start: datetime, end: datetime) -> list[Outgoing]:
         for device in told:
-            self._metering.setdefault(device, DeviceMetering())
+            if device not in self._metering:
+                self._metering[device] = DeviceMetering()
+                self._metering[device].bounds = self._bounds.get(device)
         devices = sorted(self._metering.items())
         metered: dict[str, MeteredInterval] = {}
         for device, metering in devices:
@@ -234,6 +247,7 @@ class NetworkTwin:
             missing=missing,
             devices_kwh=sum(interval.net_kwh for interval in metered.values()),
             reset=tuple(device for device, interval in metered.items() if interval.reset),
+            doubts={device: interval.doubts for device, interval in metered.items() if device in told},
         )
         return self._settle(interval, lockstep=True)
 
@@ -274,6 +288,11 @@ class NetworkTwin:
             missing=missing,
             devices_kwh=sum(span.energy_kwh for each in spans.values() for span in each),
             reset=tuple(name for name, device in devices if device.reset_between(self._at, end)),
+            doubts={
+                name: device.doubts_between(self._at, end)
+                for name, device in devices
+                if device.heard_between(self._at, end)
+            },
         )
         sent = self._settle(interval, lockstep=False, closing=closing)
         for _, device in devices:
@@ -287,6 +306,7 @@ class NetworkTwin:
                 device = self._told.get(name)
                 if device is None:
                     self._told[name] = Told.first(self._periods.get(name, PERIOD_S), received)
+                    self._told[name].bounds = self._bounds.get(name)
                     self._expected.pop(name, None)
                     continue
                 energy_kwh = device.hear(received, self._begin, self._at)
@@ -353,6 +373,7 @@ class NetworkTwin:
         alarms = [
             *self._watch.devices(sorted(unknown), self._description.network.main_node),
             *self._watch.resets(interval.reset),
+            *self._watch.doubts(interval.doubts),
             *self._watch.network(solutions, flow.nodes, flow.branches),
         ]
         ts = None if lockstep else interval.end

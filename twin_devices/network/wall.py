@@ -11,12 +11,13 @@ At the end of the run all that is known is settled, whoever has not told, and no
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
+from schemas.plausibility import UNKNOWN_BEFORE, PowerBounds, plausible_power_kw, standing_since, step_doubt
 from twin_devices.energy_meter import HOUR
 from twin_devices.metering import Span
 
@@ -50,18 +51,30 @@ class Sample:
     power_kw: float
     import_kwh: float | None
     export_kwh: float | None
+    since: datetime
+    """Since when the registers have had these values."""
 
-    def energy_until(self, later: "Sample") -> float:
+    def energy_until(self, later: "Sample", bounds: PowerBounds | None = None) -> float:
         """Net energy [kWh] drawn until a later sample, by the registers; without registers the power holds.
 
-        Registers of another life, and such as went back, are not compared: nothing is known, and 0 is booked.
+        So it does where registers went back, or grew by more than can flow. Registers of another life are not compared:
+        nothing is known, and 0 is booked.
         """
-        if self.import_kwh is None or self.export_kwh is None:
-            return self.power_kw * ((later.ts - self.ts) / HOUR)
+        if self.import_kwh is None or self.export_kwh is None or self.doubt_until(later, bounds) is not None:
+            power_kw = plausible_power_kw((self.power_kw, later.power_kw), bounds)
+            return (power_kw or 0.0) * ((later.ts - self.ts) / HOUR)
         if later.import_kwh is None or later.export_kwh is None or self.boot != later.boot:
             return 0.0
+        return (later.import_kwh - self.import_kwh) - (later.export_kwh - self.export_kwh)
+
+    def doubt_until(self, later: "Sample", bounds: PowerBounds | None) -> str | None:
+        """Why the registers' growth until a later sample of the same life is doubtful; None: it is plausible."""
+        if None in (self.import_kwh, self.export_kwh, later.import_kwh, later.export_kwh) or self.boot != later.boot:
+            return None
+        assert self.import_kwh is not None and self.export_kwh is not None
+        assert later.import_kwh is not None and later.export_kwh is not None
         drawn, given = later.import_kwh - self.import_kwh, later.export_kwh - self.export_kwh
-        return 0.0 if drawn < 0 or given < 0 else drawn - given
+        return step_doubt(drawn, given, later.ts - self.since, bounds)
 
     def fell_until(self, later: "Sample") -> bool:
         """Whether a register of the same life is lower in a later sample: it was reset."""
@@ -74,7 +87,14 @@ class Sample:
 def sample_of(received: Received) -> Sample:
     body, stamp = received.body, received.stamp
     assert isinstance(body, Telemetry)
-    return Sample(stamp.ts, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh)
+    since = stamp.ts - UNKNOWN_BEFORE
+    return Sample(stamp.ts, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, since)
+
+
+def _following(last: Sample, sample: Sample) -> Sample:
+    """A sample that comes after another one, with the time since when its registers have stood."""
+    before, after = (last.import_kwh, last.export_kwh), (sample.import_kwh, sample.export_kwh)
+    return replace(sample, since=standing_since(before, last.since, after, sample.ts))
 
 
 class Told:
@@ -84,6 +104,8 @@ class Told:
         self.period_s = period_s
         self._pace_s = period_s
         self.samples = list(samples)
+        self.bounds: PowerBounds | None = None
+        """What it may draw and give at most; None: not known."""
         self.absent_since: tuple[float, float] | None = None
         """The PCC's registers (import, export) [kWh] when the settlement went on without it."""
 
@@ -108,20 +130,21 @@ class Told:
         sample, last = sample_of(received), self.samples[-1]
         if sample.ts <= last.ts:
             return 0.0
+        sample = _following(last, sample)
         self.samples.append(sample)
         self._pace_s += SMOOTHING * ((sample.ts - last.ts).total_seconds() - self._pace_s)
         self._pace_s = min(self._pace_s, SLOWEST_PACE * self.period_s)
         overlap = min(sample.ts, settled) - max(last.ts, begin)
         if overlap <= timedelta():
             return 0.0
-        return last.energy_until(sample) * (overlap / (sample.ts - last.ts))
+        return last.energy_until(sample, self.bounds) * (overlap / (sample.ts - last.ts))
 
     def spans(self, start: datetime, end: datetime) -> tuple[Span, ...]:
         """Its mean power from sample to sample, within [start, end)."""
         spans = []
         for a, b in pairwise(self.samples):
             if a.ts < end and b.ts > start:
-                power_kw = a.energy_until(b) / ((b.ts - a.ts) / HOUR)
+                power_kw = a.energy_until(b, self.bounds) / ((b.ts - a.ts) / HOUR)
                 spans.append(Span(max(a.ts, start), min(b.ts, end), power_kw))
         return tuple(spans)
 
@@ -129,12 +152,27 @@ class Told:
         """Whether a register fell from one sample to the next, which lies within (start, end]."""
         return any(start < b.ts <= end and a.fell_until(b) for a, b in pairwise(self.samples))
 
+    def doubts_between(self, start: datetime, end: datetime) -> tuple[str, ...]:
+        """Why what it told within (start, end] is doubtful, falls of registers apart."""
+        doubts: list[str | None] = []
+        for a, b in pairwise(self.samples):
+            if start < b.ts <= end:
+                doubts.append(None if a.fell_until(b) else a.doubt_until(b, self.bounds))
+                doubts.append(None if self.bounds is None else self.bounds.doubt(b.power_kw))
+        return tuple(doubt for doubt in doubts if doubt is not None)
+
+    def heard_between(self, start: datetime, end: datetime) -> bool:
+        """Whether it told something within (start, end]."""
+        return any(start < sample.ts <= end for sample in self.samples)
+
     def power_kw(self, at: datetime) -> float:
         """Just after ``at``: as told then, else the mean between the samples around it; 0 beyond the newest."""
         for a, b in pairwise(self.samples):
             if a.ts < at < b.ts:
-                return a.energy_until(b) / ((b.ts - a.ts) / HOUR)
-        return next((sample.power_kw for sample in self.samples if sample.ts == at), 0.0)
+                return a.energy_until(b, self.bounds) / ((b.ts - a.ts) / HOUR)
+            if b.ts == at:
+                return plausible_power_kw((b.power_kw, a.power_kw), self.bounds) or 0.0
+        return next((plausible_power_kw((s.power_kw,), self.bounds) or 0.0 for s in self.samples if s.ts == at), 0.0)
 
     def forget(self, settled: datetime) -> None:
         """Drops what is not needed any more after ``settled``."""
@@ -146,16 +184,24 @@ class Told:
             "period_s": self.period_s,
             "pace_s": self._pace_s,
             "absent_since": None if self.absent_since is None else list(self.absent_since),
-            "samples": [[s.ts.isoformat(), s.boot, s.power_kw, s.import_kwh, s.export_kwh] for s in self.samples],
+            "bounds": None if self.bounds is None else list(astuple(self.bounds)),
+            "samples": [
+                [s.ts.isoformat(), s.boot, s.power_kw, s.import_kwh, s.export_kwh, s.since.isoformat()]
+                for s in self.samples
+            ],
         }
 
     @classmethod
     def restored(cls, state: Json) -> "Told":
         told = cls(
             state["period_s"],
-            [Sample(datetime.fromisoformat(ts), *rest) for ts, *rest in state["samples"]],
+            [
+                Sample(datetime.fromisoformat(ts), *rest, datetime.fromisoformat(since))
+                for ts, *rest, since in state["samples"]
+            ],
         )
         told._pace_s = state["pace_s"]
+        told.bounds = None if state["bounds"] is None else PowerBounds(*state["bounds"])
         since = state["absent_since"]
         told.absent_since = None if since is None else (since[0], since[1])
         return told
