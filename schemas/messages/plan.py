@@ -123,6 +123,9 @@ class Plan(Body):
     """Battery wear: the site's price per kWh, times the BESS's throughput in the window, charged plus discharged."""
     demand_eur: float = 0.0
     """By how much the window's highest import raises the demand charge of the month."""
+    later_eur: float = 0.0
+    """Beyond the window: what charging the vehicles that stay on is expected to cost, less the value of what is left in
+    the BESSs."""
     penalty_eur: float = 0.0
     """Price of the shortfalls."""
     tie_break_eur: float = 0.0

@@ -148,6 +148,7 @@ def shifted(
             "objective_eur": 0.0,
             "wear_eur": 0.0,
             "demand_eur": 0.0,
+            "later_eur": 0.0,
             "penalty_eur": 0.0,
             "tie_break_eur": 0.0,
             "shortfalls": (),

@@ -36,6 +36,8 @@ class BessUnit:
     energy_max_kwh: float
     energy_kwh: float
     wishes: tuple[Wish, ...] = ()
+    left_eur_per_kwh: float = 0.0
+    """Value of what is in store at the window's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,30 @@ class OutsideLimit:
         return float(device in self.devices)
 
 
+LATER_STEP_H = 1.0
+"""Length of a step after the window [h]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Steps of `LATER_STEP_H` after the window, for vehicles that are plugged at its end and stay on."""
+
+    net_load_kw: Values
+    """Load and losses less PV; negative: surplus."""
+    purchase_eur_per_kwh: Values
+    sale_eur_per_kwh: Values
+    groups: tuple[Group, ...] = ()
+    """The limits that are shared, with the load behind them by later step."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.net_load_kw)
+
+    @property
+    def step_h(self) -> float:
+        return LATER_STEP_H
+
+
 @dataclass(frozen=True, slots=True)
 class Prices:
     """Prices besides equation (1)."""
@@ -200,6 +226,8 @@ class Problem:
     month_peak_kw: float = 0.0
     """Highest import of the month so far."""
     prices: Prices = Prices()
+    later: Later | None = None
+    """None: no vehicle is known to stay on after the window."""
 
     @property
     def step_h(self) -> float:
@@ -208,6 +236,12 @@ class Problem:
     @property
     def end(self) -> datetime:
         return self.start + timedelta(seconds=self.step_s * self.steps)
+
+    @property
+    def later_end(self) -> datetime:
+        """The end of all that is seen."""
+        later = self.later
+        return self.end if later is None else self.end + timedelta(hours=later.steps * later.step_h)
 
     def step_start(self, step: int) -> datetime:
         return self.start + timedelta(seconds=self.step_s * step)

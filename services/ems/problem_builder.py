@@ -33,11 +33,13 @@ from schemas.site import Horizon, Site, next_midnight, step_start
 from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
+    LATER_STEP_H,
     BessUnit,
     ChargerUnit,
     FixedUnit,
     Group,
     HeatUnit,
+    Later,
     OutsideLimit,
     Prices,
     Problem,
@@ -50,6 +52,13 @@ from services.ems.problem import (
 from services.ems.series_alignment import extended, latest, on_steps
 from services.ems.stores import Array
 from services.ems.system_state import Counted, DeviceState, SystemState, meter_role
+
+PURCHASE, SALE = Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE
+
+LATER_BLOCK = 6
+"""Steps after the window come in blocks of so many ..."""
+LATER_MOST = 48
+"""... and are so many at most; a stay that outlasts them is thought to charge at full power from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,9 @@ def problem_of(
     chargers = [_charger(name, known, state, site, window) for name, known in present.items()]
     outside = _outside_limits(state.limits, site, present, window, turn.t)
     outside_price = outside_price_eur_per_kwh(options.shortfall_price_eur_per_kwh, window.steps) if outside else 0.0
+    groups = [*_groups(site, present), *_network(limits, present, loads, losses, window)]
+    units = tuple(unit for unit in chargers if isinstance(unit, ChargerUnit))
+    later = _later(state, present, site, limits, window, units, losses)
     pumps = [_heat(name, known, state, site, window) for name, known in present.items()]
     return Problem(
         start=window.start,
@@ -121,13 +133,14 @@ def problem_of(
         export_limit_kw=site.connection.export_limit_kw,
         flat_reference_kw=flat_reference(load, pv) if flat_reference_kw is None else flat_reference_kw,
         bess=tuple(unit for unit in batteries if unit is not None),
-        chargers=tuple(unit for unit in chargers if isinstance(unit, ChargerUnit)),
+        chargers=units,
         fixed=tuple(unit for unit in (*chargers, *pumps) if isinstance(unit, FixedUnit)),
         pv=pv,
         heat=tuple(unit for unit in pumps if isinstance(unit, HeatUnit)),
-        groups=(*_groups(site, present), *_network(limits, present, loads, losses, window)),
+        groups=tuple(groups),
         outside_limits=outside,
         month_peak_kw=month_peak_kw,
+        later=later,
         prices=Prices(
             shortfall_eur_per_kwh=options.shortfall_price_eur_per_kwh,
             limit_eur_per_kwh=max(options.limit_price_eur_per_kwh, 2 * outside_price),
@@ -138,6 +151,44 @@ def problem_of(
             demand_eur_per_kw=site.tariff.demand_charge_eur_per_kw or 0.0,
         ),
     )
+
+
+def _later(
+    state: SystemState,
+    present: dict[str, DeviceState],
+    site: Site,
+    limits: NetworkLimits,
+    window: Window,
+    chargers: Iterable[ChargerUnit],
+    losses: float,
+) -> Later | None:
+    """Steps up to the last departure of those who stay on, in blocks, so that the model's structure lasts for hours.
+
+    Series that say nothing of them are taken as the window's mean.
+    """
+    last = max((stay.departure for unit in chargers for stay in unit.stays), default=window.end)
+    hours = (last - window.end).total_seconds() / 3600 / LATER_STEP_H
+    if hours <= 0:
+        return None
+    steps = min(math.ceil(hours / LATER_BLOCK) * LATER_BLOCK, LATER_MOST)
+    after = Window(window.end, round(LATER_STEP_H * 3600), steps)
+    loads = _loads(state, present, site, after, losses, measured_now=False)
+    pv = [_pv(name, known, state, site, after, measured_now=False) for name, known in present.items()]
+    net = np.array(_sum(loads.values(), after)) + losses
+    for unit in pv:
+        if unit is not None:
+            net = net - np.array(unit.available_kw)
+    purchase, sale = (_later_price(state, quantity, site, after) for quantity in (PURCHASE, SALE))
+    groups = (*_groups(site, present), *_network(limits, present, loads, losses, after))
+    return Later(_tuple(net), purchase, sale, groups)
+
+
+def _later_price(state: SystemState, quantity: Quantity, site: Site, after: Window) -> Values:
+    """As `_prices`, without an end to what may be assumed: these are expectations, and nothing is bought at them."""
+    series = latest([s for s in state.values(quantity) if s.start <= after.start])
+    assert series is not None, "the window has prices"
+    values = extended(series, after.start, after.step_s, after.steps, site.zone)
+    return _tuple(np.where(np.isnan(values), float(np.mean(series.values)), values))
 
 
 def _steps(site: Site, turn: Turn) -> int:
@@ -152,7 +203,7 @@ def _steps(site: Site, turn: Turn) -> int:
 def _prices(state: SystemState, site: Site, window: Window) -> tuple[Values, Values] | Unplannable:
     """Purchase and sale price, as far as they are known or may be assumed (`EmsOptions.price_extension_h`)."""
     found = []
-    for quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE):
+    for quantity in (PURCHASE, SALE):
         series = latest([s for s in state.values(quantity) if s.start <= window.start])
         if series is None:
             return Unplannable(f"no {quantity.value} is known at {window.start.isoformat()}")
@@ -262,7 +313,13 @@ def _group(bottleneck: Bottleneck, loads: dict[str, Array], losses: float, windo
 
 
 def _loads(
-    state: SystemState, present: dict[str, DeviceState], site: Site, window: Window, losses: float
+    state: SystemState,
+    present: dict[str, DeviceState],
+    site: Site,
+    window: Window,
+    losses: float,
+    *,
+    measured_now: bool = True,
 ) -> dict[str, Array]:
     """Load [kW] by meter: each meter's measurement now, its forecast later; without a forecast it persists.
 
@@ -278,13 +335,14 @@ def _loads(
         if meter_role(known) == MeterRole.LOAD.value and known.telemetry is not None
     }
     loads = {
-        name: _expected(latest(forecasts.get(name, ())), meters.get(name), site, window)
+        name: _expected(latest(forecasts.get(name, ())), meters.get(name), site, window, measured_now=measured_now)
         for name in sorted(forecasts.keys() | meters.keys())
     }
     if meters or (rest := _load_by_difference(present, losses)) is None:
         return loads
     total = np.array(_sum(loads.values(), window)) if forecasts else np.full(window.steps, rest)
-    total[0] = rest
+    if measured_now:
+        total[0] = rest
     return {UNKNOWN_METER: total}
 
 
@@ -307,24 +365,31 @@ def _load_by_difference(present: dict[str, DeviceState], losses: float) -> float
     return pcc[0].power_kw - devices - losses
 
 
-def _expected(series: ValueSeries | None, measured: float | None, site: Site, window: Window) -> Array:
-    """A forecast with its first step measured; without forecast the measurement persists, without either it is 0."""
+def _expected(
+    series: ValueSeries | None, measured: float | None, site: Site, window: Window, *, measured_now: bool = True
+) -> Array:
+    """A forecast with its first step measured, if the window begins now; without forecast the measurement persists,
+    without either it is 0."""
     if series is None:
         return np.full(window.steps, 0.0 if measured is None else measured)
     values = extended(series, window.start, window.step_s, window.steps, site.zone)
     values[np.isnan(values)] = 0.0 if measured is None else measured
-    if measured is not None:
+    if measured is not None and measured_now:
         values[0] = measured
     return values
 
 
-def _pv(name: str, known: DeviceState, state: SystemState, site: Site, window: Window) -> PvUnit | None:
+def _pv(
+    name: str, known: DeviceState, state: SystemState, site: Site, window: Window, *, measured_now: bool = True
+) -> PvUnit | None:
     plate = known.birth.nameplate
     if not (isinstance(plate, PvNameplate) and isinstance(known.telemetry, PvTelemetry)):
         return None
     told = state.values(Quantity.PV)
     series = latest([s for s in told if s.device == name and s.start <= window.start])
-    available = np.maximum(_expected(series, known.telemetry.available_kw, site, window), 0.0)
+    available = np.maximum(
+        _expected(series, known.telemetry.available_kw, site, window, measured_now=measured_now), 0.0
+    )
     return PvUnit(name, plate.rated_kw, plate.curtailable, _tuple(np.minimum(available, plate.rated_kw)))
 
 

@@ -50,6 +50,12 @@ class Store:
     """Capacity of the car that is there; 0 where there is none."""
     kinds: tuple[ShortfallKind | None, ...]
     """The kind of a shortfall at the end of the step."""
+    left_eur_per_kwh: float = 0.0
+    """Value of what is in store at the window's end."""
+    stays_on: Stay | None = None
+    """The stay that goes on after the window, where the problem has steps after it."""
+    later_target_kwh: float = 0.0
+    """What that stay wants at the end of these steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,7 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
         leaves=np.zeros(steps, dtype=np.bool_),
         capacity_kwh=np.full(steps, unit.capacity_kwh),
         kinds=tuple(kinds),
+        left_eur_per_kwh=unit.left_eur_per_kwh,
     )
 
 
@@ -165,6 +172,8 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
     plugged, charge, discharge, lower, upper, shortfall, arrives, capacity = np.zeros((8, steps))
     leaves = np.zeros(steps, dtype=np.bool_)
     kinds: list[ShortfallKind | None] = [None] * steps
+    stays_on: Stay | None = None
+    later_target = 0.0
     for place in places:
         stay, first, last = place.stay, place.first, place.last
         there, most = slice(first, last + 1), max(stay.energy_max_kwh, stay.energy_kwh)
@@ -176,7 +185,9 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         upper[there], arrives[first], capacity[there] = most, stay.energy_kwh, stay.capacity_kwh
         _floor(lower, shortfall, kinds, there, stay.energy_min_kwh, stay.energy_kwh)
         target = min(wanted_at_end(stay, charger, problem), most)
-        if target > lower[last]:
+        if problem.later is not None and stay.departure > problem.end:
+            stays_on, later_target = stay, target
+        elif target > lower[last]:
             shortfall[last] = _down_to_floor(target, lower[last], shortfall[last])
             lower[last], kinds[last] = target, ShortfallKind.DEPARTURE
         if last + 1 < steps:
@@ -200,16 +211,18 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         leaves=leaves,
         capacity_kwh=capacity,
         kinds=tuple(kinds),
+        stays_on=stays_on,
+        later_target_kwh=later_target,
     )
 
 
 def wanted_at_end(stay: Stay, charger: ChargerUnit, problem: Problem) -> float:
-    """Energy [kWh] wanted at the stay's last step: the target of (6).
+    """Energy [kWh] wanted at the stay's end, or at the end of the steps after the window: the target of (6).
 
-    For a stay that outlasts the window, what leaves the target within reach at full power after it. A target above
+    For a stay that outlasts all that, what leaves the target within reach at full power after it. A target above
     the vehicle's own maximum is lowered to that by the caller.
     """
-    outside_h = max((stay.departure - problem.end).total_seconds(), 0.0) / 3600
+    outside_h = max((stay.departure - problem.later_end).total_seconds(), 0.0) / 3600
     power = min(charger.max_charge_kw, stay.max_charge_kw)
     return stay.target_kwh - outside_h * power * charger.charge_efficiency
 

@@ -36,6 +36,8 @@ class _Plain:
         self.exchange = []  # per step import and export
         self.power = {}  # device -> per step list of (coefficient, variable)
         self.constant = {}  # device -> per step constant power
+        self.stay_on = []  # (device, rate, efficiency, stay, energy at the window's end)
+        self.peak = None
 
     def solve(self):
         p, h = self.p, self.h
@@ -54,6 +56,7 @@ class _Plain:
         self.add_pcc()
         self.add_groups()
         self.add_outside_limits()
+        self.add_later()
         h.minimize(sum(c * v for c, v in self.cost))
         assert h.getModelStatus() == highspy.HighsModelStatus.kOptimal, h.getModelStatus()
         return h.getObjectiveValue()
@@ -111,6 +114,7 @@ class _Plain:
                     lower, soft = min(wish.energy_kwh, upper), True
             e = self.chain(e, g, v, unit, lower, upper, soft, floor)
             self.power[unit.device].append([(1, g), (-1, v)])
+        self.cost.append((-unit.left_eur_per_kwh, e))
 
     def add_charger(self, unit: ChargerUnit):
         self.power[unit.device] = [[] for _ in range(self.p.steps)]
@@ -131,6 +135,7 @@ class _Plain:
         upper = max(stay.energy_max_kwh, stay.energy_kwh)
         rate = min(unit.max_charge_kw, stay.max_charge_kw)
         after_h = max((stay.departure - p.end).total_seconds(), 0) / 3600
+        goes_on = p.later is not None and after_h > 0
         target = min(stay.target_kwh - after_h * rate * unit.charge_efficiency, upper)
         e = self.start(stay.energy_kwh)
         for t in steps:
@@ -141,16 +146,49 @@ class _Plain:
                 h.addConstr(v >= part[t] * unit.min_power_kw * y)
             lower, soft = min(stay.energy_min_kwh, 1e9 if below else stay.energy_kwh), below
             floor = 0.0 if below else lower
-            if t == steps[-1] and target > lower:
+            if t == steps[-1] and target > lower and not goes_on:
                 lower, soft = target, True
             e = self.chain(e, g, v, unit, lower, upper, soft, floor)
             self.power[unit.device][t] += [(1, g), (-1, v)]
+        if goes_on:
+            self.stay_on.append((unit.device, rate, unit.charge_efficiency, stay, e))
+
+    def add_later(self):
+        """Hour by hour after the window: those who stay on charge, nothing else is decided."""
+        p, h = self.p, self.h
+        if p.later is None:
+            return
+        hourly = [[] for _ in p.later.net_load_kw]
+        for device, rate, efficiency, stay, e in self.stay_on:
+            left_h, gained = (stay.departure - p.end).total_seconds() / 3600, []
+            for t in range(len(hourly)):
+                q = h.addVariable(lb=0, ub=rate * min(max(left_h - t, 0), 1))
+                hourly[t].append((device, q))
+                gained.append(efficiency * q)
+                self.cost.append((2 * p.prices.tie_throughput_eur_per_kwh, q))
+            upper = max(stay.energy_max_kwh, stay.energy_kwh)
+            target = min(stay.target_kwh - max(left_h - len(hourly), 0) * rate * efficiency, upper)
+            h.addConstr(e + sum(gained) <= upper)
+            short = h.addVariable(lb=0)
+            h.addConstr(e + sum(gained) + short >= target)
+            self.cost.append((p.prices.shortfall_eur_per_kwh, short))
+        for t, charging in enumerate(hourly):
+            net = p.later.net_load_kw[t]
+            unsold = h.addVariable(lb=0, ub=max(-net, 0))
+            bought = h.addVariable(lb=0, ub=max(p.import_limit_kw - max(net, 0), 0))
+            h.addConstr(sum(q for _, q in charging) - unsold - bought == 0)
+            h.addConstr(self.peak >= max(net, 0) + bought)
+            self.cost += [(p.later.sale_eur_per_kwh[t], unsold), (p.later.purchase_eur_per_kwh[t], bought)]
+            for group in p.later.groups:
+                behind = [group.share(device) * q for device, q in charging if group.share(device)]
+                if behind:
+                    h.addConstr(sum(behind) <= max(group.limit_kw - group.loads_kw(len(hourly))[0][t], 0))
 
     def add_pcc(self):
         """(1)(2)(20)(21), the limits softened, import and export exclusive; bands as sums of positive parts."""
         p, h = self.p, self.h
         devices = sorted({*self.power, *self.constant})
-        peak = h.addVariable(lb=p.month_peak_kw)
+        peak = self.peak = h.addVariable(lb=p.month_peak_kw)
         self.cost.append((p.prices.demand_eur_per_kw, peak))
         for t in range(p.steps):
             buy, sell = h.addVariable(lb=0, ub=BIG_KW), h.addVariable(lb=0, ub=BIG_KW)

@@ -1,6 +1,7 @@
 """Small random problems for property tests: prices of either sign, sale above purchase, limits that bind, odd times."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from services.ems.problem import (
     ChargerUnit,
     FixedUnit,
     Group,
+    Later,
     OutsideLimit,
     Prices,
     Problem,
@@ -56,6 +58,7 @@ def problems(draw: st.DrawFn) -> Problem:
         if (names or not group) and draw(st.integers(0, 3)) == 0
     )
     load = series(0, 50)
+    later = draw(_later(groups)) if chargers and draw(st.booleans()) else None
     return Problem(
         start=START,
         step_s=STEP_S,
@@ -74,6 +77,7 @@ def problems(draw: st.DrawFn) -> Problem:
         groups=groups,
         outside_limits=outside,
         month_peak_kw=draw(numbers(0, 40)),
+        later=later,
         prices=Prices(
             limit_eur_per_kwh=500.0 if outside else 50.0,
             outside_limit_eur_per_kwh=100.0 if outside else 0.0,
@@ -83,6 +87,18 @@ def problems(draw: st.DrawFn) -> Problem:
             demand_eur_per_kw=draw(st.sampled_from([0.0, 0.5])),
         ),
     )
+
+
+@st.composite
+def _later(draw: st.DrawFn, groups: tuple[Group, ...]) -> Later:
+    """Hours after the window, in which some limit has no room and some price is negative."""
+    hours = draw(st.integers(1, 3))
+
+    def series(low: float, high: float) -> tuple[float, ...]:
+        return tuple(draw(st.lists(numbers(low, high), min_size=hours, max_size=hours)))
+
+    behind = tuple(replace(group, load_kw=series(0, 20), least_load_kw=()) for group in groups)
+    return Later(series(-20, 40), series(-0.3, 0.4), series(-0.3, 0.4), behind)
 
 
 @st.composite
@@ -110,6 +126,7 @@ def _bess(draw: st.DrawFn, device: str, steps: int) -> BessUnit:
         energy_max_kwh=9.0,
         energy_kwh=draw(numbers(0, 10)),
         wishes=wishes,
+        left_eur_per_kwh=draw(st.sampled_from([0.0, 0.11, 0.3])),
     )
 
 
@@ -118,7 +135,7 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
     stays = []
     minute = draw(st.sampled_from([-60, 0, 0, 15, 20]))
     while minute < steps * 15 and len(stays) < 3:
-        length = draw(st.integers(3, steps * 15 + 40))
+        length = draw(st.integers(3, steps * 15 + 40)) + draw(st.sampled_from([0, 0, 60, 200]))
         present = minute <= 0
         stays.append(
             Stay(

@@ -186,7 +186,9 @@ def test_the_plan_costs_what_the_plain_milp_says(task: Problem) -> None:
     solution, decision = solved(task)
     assert solution.total_eur == approx(least_cost_eur(task), rel=1e-7, abs=1e-6)
     plan = decision.plan
-    spent = plan.objective_eur + plan.wear_eur + plan.demand_eur + plan.penalty_eur + plan.tie_break_eur
+    spent = (
+        plan.objective_eur + plan.wear_eur + plan.demand_eur + plan.penalty_eur + plan.later_eur + plan.tie_break_eur
+    )
     assert spent == approx(solution.total_eur, rel=1e-7, abs=1e-5)
 
 

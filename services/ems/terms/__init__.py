@@ -15,6 +15,7 @@ from services.ems.terms.exchange import EXPORT, IMPORT, Exchange
 from services.ems.terms.fixed_load import FixedLoad
 from services.ems.terms.group_limits import GroupLimits
 from services.ems.terms.heat import HEAT
+from services.ems.terms.later import AfterTheWindow
 from services.ems.terms.outside_limits import OutsideLimits
 from services.ems.terms.pcc_exclusion import PccExclusion
 from services.ems.terms.power_balance import PowerBalance
@@ -44,6 +45,7 @@ TERMS: tuple[Term[Any], ...] = (
     GroupLimits(),
     DemandCharge(),
     OutsideLimits(),
+    AfterTheWindow(),
     TieBreak(),
 )
 """All terms, in the order of their columns and rows."""

@@ -1,0 +1,194 @@
+"""Energy beyond the window: what vehicles that stay on must still be charged after it, and what is left in a BESS.
+
+After the window there are coarse steps (`services.ems.problem.Later`) up to the last departure of a vehicle that is
+plugged at its end. In them such a vehicle may charge, within its power, under the limits that it shares with others;
+nothing discharges. So a target after the window is neither out of sight nor thought to be reached by every vehicle at
+full power at once, and energy that a V2G would give before the window's end has the price of replacing it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from schemas.messages import Shortfall, ShortfallKind
+from services.ems.compile import Model
+from services.ems.instance import Instance
+from services.ems.problem import LATER_STEP_H, Later
+from services.ems.solution import Solution
+from services.ems.stores import Array, Store
+from services.ems.terms.base import SMALL_KWH, Term
+from services.ems.terms.demand_charge import PEAK
+from services.ems.terms.storage import STORAGE, energy_kwh, per_store
+from services.ems.terms.targets import SHORTFALL
+
+CHARGE = "later_charge"
+"""Charging after the window [kW], by store and later step."""
+SURPLUS = "later_surplus"
+"""The part of it that PV surplus covers [kW]: it costs what a sale would have earned."""
+IMPORT_KW = "later_import"
+"""The part of it that is bought [kW]."""
+SHORT = "later_shortfall"
+"""Energy [kWh] by which a vehicle misses its target after the window."""
+FINAL = "later_final"
+"""Energy in store at the departure after the window [kWh]."""
+NET = "later_net_load"
+"""A constant: the load that PV does not cover [kW]."""
+ROOM = "later_room"
+"""A constant: the room that a shared limit leaves to its devices [kW], by limit and later step."""
+
+PATIENCE = 2.0
+"""Charging later costs this many times the tie-break of throughput, so that of equal prices the earlier is taken."""
+
+
+class LaterShape(NamedTuple):
+    """``groups``: by shared limit, the share of each store that counts."""
+
+    steps: int
+    groups: tuple[tuple[float, ...], ...]
+
+
+class AfterTheWindow(Term[LaterShape]):
+    """Nothing stands in the matrix where no vehicle stays on."""
+
+    name = "later"
+    shape_type = LaterShape
+
+    def shape(self, instance: Instance) -> LaterShape:
+        later = instance.problem.later
+        if later is None:
+            return LaterShape(0, ())
+        stores = instance.stores
+        return LaterShape(later.steps, tuple(tuple(g.share(s.device) for s in stores) for g in later.groups))
+
+    def variables(self, m: Model) -> None:
+        shape, stores = m.shape(self), len(m.shape(STORAGE))
+        if stores:
+            m.cost("level", _left_eur(-1.0))
+            m.cost(SHORTFALL, _left_eur(1.0))
+        if not shape.steps:
+            return
+        hours = shape.steps
+        m.variable(CHARGE, stores, hours, upper=_charge_max_kw, each_step=False)
+        m.cost(CHARGE, lambda i: _later(i).step_h * PATIENCE * i.problem.prices.tie_throughput_eur_per_kwh)
+        m.variable(SURPLUS, hours, upper=lambda i: np.maximum(-_net_kw(i), 0.0), each_step=False)
+        m.cost(SURPLUS, lambda i: _later(i).step_h * np.array(_later(i).sale_eur_per_kwh))
+        m.variable(IMPORT_KW, hours, upper=_import_max_kw, each_step=False)
+        m.cost(IMPORT_KW, lambda i: _later(i).step_h * np.array(_later(i).purchase_eur_per_kwh))
+        m.variable(SHORT, stores, upper=_target_kwh, each_step=False)
+        m.penalty(SHORT, lambda i: i.problem.prices.shortfall_eur_per_kwh)
+        m.variable(FINAL, stores, lower=_target_kwh, upper=_final_max_kwh, each_step=False)
+        m.variable(NET, hours, lower=_net_load_kw, upper=_net_load_kw, each_step=False)
+        if shape.groups:
+            m.variable(ROOM, len(shape.groups), hours, lower=_rooms_kw, upper=_rooms_kw, each_step=False)
+
+    def constraints(self, m: Model) -> None:
+        """e_end + Σ Δt·charge·η + shortfall = final ≥ target; Σ charge = surplus + import; Σ share·charge ≤ room.
+
+        With a demand charge also peak ≥ load + import.
+        """
+        shape = m.shape(self)
+        if not shape.steps:
+            return
+        charge = m[CHARGE]
+        efficiency = per_store([store.charge_efficiency for store in m.shape(STORAGE)])
+        charged = (charge * (efficiency * LATER_STEP_H))[:, 0]
+        for step in range(1, shape.steps):
+            charged = charged + (charge * (efficiency * LATER_STEP_H))[:, step]
+        at_end = m["level"][:, -1] - m[SHORTFALL][:, -1]
+        m.rows("later-energy", at_end + charged + m[SHORT] - m[FINAL], equal=0.0)
+        m.rows("later-balance", charge.sum() - m[SURPLUS] - m[IMPORT_KW], equal=0.0)
+        for number, shares in enumerate(shape.groups):
+            m.rows(f"later-group_{number}", (charge * per_store(shares)).sum() - m[ROOM][number], at_most=0.0)
+        if PEAK in m.columns:
+            m.rows("later-demand_peak", m[IMPORT_KW] + m[NET] - m[PEAK], at_most=0.0)
+
+    def penalty_eur(self, solution: Solution) -> float:
+        return solution.problem.prices.shortfall_eur_per_kwh * float(solution.of(SHORT).sum())
+
+    def shortfalls(self, solution: Solution) -> Sequence[Shortfall]:
+        """A target after the window that is missed, at its departure."""
+        price, found = solution.problem.prices.shortfall_eur_per_kwh, []
+        if solution.problem.later is None:
+            return ()
+        for store, kwh in zip(solution.stores, solution.of(SHORT).tolist(), strict=True):
+            if kwh > SMALL_KWH and store.stays_on is not None:
+                at, kind = store.stays_on.departure, ShortfallKind.DEPARTURE
+                found.append(Shortfall(kind=kind, device=store.device, at=at, kwh=kwh, eur=kwh * price))
+        return found
+
+    def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
+        return {"later_eur": self._eur(solution)}
+
+    def _eur(self, solution: Solution) -> float:
+        """What charging after the window is expected to cost, less the value of what is left in the BESSs [€]."""
+        value = _values(solution.stores)
+        left = float(value @ energy_kwh(solution)[:, -1]) if value.any() else 0.0
+        later = solution.problem.later
+        if later is None:
+            return 0.0 - left
+        tie = PATIENCE * solution.problem.prices.tie_throughput_eur_per_kwh
+        bought = np.array(later.purchase_eur_per_kwh) @ solution.of(IMPORT_KW)
+        unsold = np.array(later.sale_eur_per_kwh) @ solution.of(SURPLUS)
+        return later.step_h * float(bought + unsold + tie * solution.of(CHARGE).sum()) - left
+
+
+def _later(instance: Instance) -> Later:
+    assert instance.problem.later is not None
+    return instance.problem.later
+
+
+def _values(stores: Sequence[Store]) -> Array:
+    return np.array([store.left_eur_per_kwh for store in stores])
+
+
+def _left_eur(sign: float) -> Callable[[Instance], Array]:
+    """[€/kWh] of what is in store at the window's end, by store and step."""
+
+    def costs(instance: Instance) -> Array:
+        found = np.zeros((len(instance.stores), instance.problem.steps))
+        found[:, -1] = sign * _values(instance.stores)
+        return found
+
+    return costs
+
+
+def _net_kw(instance: Instance) -> Array:
+    return np.array(_later(instance).net_load_kw)
+
+
+def _net_load_kw(instance: Instance) -> Array:
+    return np.maximum(_net_kw(instance), 0.0)
+
+
+def _import_max_kw(instance: Instance) -> Array:
+    return np.maximum(instance.problem.import_limit_kw - _net_load_kw(instance), 0.0)
+
+
+def _rooms_kw(instance: Instance) -> Array:
+    later = _later(instance)
+    return np.array([[max(g.limit_kw - kw, 0.0) for kw in g.loads_kw(later.steps)[0]] for g in later.groups])
+
+
+def _charge_max_kw(instance: Instance) -> Array:
+    later = _later(instance)
+    found = np.zeros((len(instance.stores), later.steps))
+    for store, row in zip(instance.stores, found, strict=True):
+        if store.stays_on is not None:
+            rate = min(store.rated_charge_kw, store.stays_on.max_charge_kw)
+            hours = (store.stays_on.departure - instance.problem.end).total_seconds() / 3600
+            row[:] = rate * np.clip(hours / later.step_h - np.arange(later.steps), 0.0, 1.0)
+    return found
+
+
+def _target_kwh(instance: Instance) -> Array:
+    """Wanted at the end of the later steps; 0 where nothing is."""
+    return np.array([max(store.later_target_kwh, 0.0) for store in instance.stores])
+
+
+def _final_max_kwh(instance: Instance) -> Array:
+    most = [
+        np.inf if (stay := store.stays_on) is None else max(stay.energy_max_kwh, stay.energy_kwh)
+        for store in instance.stores
+    ]
+    return np.maximum(np.array(most), _target_kwh(instance))
