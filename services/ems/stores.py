@@ -30,6 +30,9 @@ class Store:
     rated_charge_kw: float
     rated_discharge_kw: float
     min_power_kw: float
+    """The least that may be offered, and the least that is given back."""
+    least_draw_kw: float
+    """What is drawn at the least where that is offered: less if the vehicle that is there now takes no more."""
     plugged_frac: Array
     """Fraction of the step in which the store is there."""
     comes_later: bool
@@ -136,6 +139,7 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
         rated_charge_kw=unit.max_charge_kw,
         rated_discharge_kw=unit.max_discharge_kw,
         min_power_kw=0.0,
+        least_draw_kw=0.0,
         plugged_frac=np.ones(steps),
         comes_later=False,
         charge_max_kw=np.full(steps, unit.max_charge_kw),
@@ -173,13 +177,15 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
     leaves = np.zeros(steps, dtype=np.bool_)
     kinds: list[ShortfallKind | None] = [None] * steps
     stays_on: Stay | None = None
-    later_target = 0.0
+    later_target, least_draw = 0.0, charger.min_power_kw
     for place in places:
         stay, first, last = place.stay, place.first, place.last
         there, most = slice(first, last + 1), max(stay.energy_max_kwh, stay.energy_kwh)
         for step in (first, last):
             plugged[step] = _fraction(stay, problem.step_start(step), problem.step_s)
         plugged[first + 1 : last] = 1.0
+        if first == 0:
+            least_draw = min(least_draw, stay.max_charge_kw)
         charge[there] = plugged[there] * min(charger.max_charge_kw, stay.max_charge_kw)
         discharge[there] = plugged[there] * min(charger.max_discharge_kw, stay.max_discharge_kw)
         upper[there], arrives[first], capacity[there] = most, stay.energy_kwh, stay.capacity_kwh
@@ -200,6 +206,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         rated_charge_kw=charger.max_charge_kw,
         rated_discharge_kw=charger.max_discharge_kw,
         min_power_kw=charger.min_power_kw,
+        least_draw_kw=least_draw,
         plugged_frac=plugged,
         comes_later=any(place.first == 0 and place.stay.arrival > problem.start for place in places),
         charge_max_kw=charge,

@@ -142,7 +142,7 @@ class _Plain:
             down = min(unit.max_discharge_kw, stay.max_discharge_kw)
             g, v, x, y = self.pair(part[t] * rate, part[t] * down, p.prices.tie_throughput_eur_per_kwh)
             if t == 0 and unit.min_power_kw > 0:
-                h.addConstr(g >= part[t] * unit.min_power_kw * x)
+                h.addConstr(g >= part[t] * min(unit.min_power_kw, rate) * x)
                 h.addConstr(v >= part[t] * unit.min_power_kw * y)
             lower, soft = min(stay.energy_min_kwh, 1e9 if below else stay.energy_kwh), below
             floor = 0.0 if below else lower

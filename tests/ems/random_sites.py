@@ -156,7 +156,7 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
         device=device,
         max_charge_kw=22.0,
         max_discharge_kw=draw(st.sampled_from([0.0, 22.0])),
-        min_power_kw=draw(st.sampled_from([0.0, 0.0, 1.4])),
+        min_power_kw=draw(st.sampled_from([0.0, 0.0, 1.4, 4.14])),
         charge_efficiency=draw(numbers(0.8, 1)),
         discharge_efficiency=draw(numbers(0.8, 1)),
         stays=tuple(stays),

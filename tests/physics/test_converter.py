@@ -25,6 +25,14 @@ def test_below_the_smallest_power_a_charger_pauses_in_both_directions() -> None:
     assert feasible_power_kw(4.1, 20, 10, 4.1) == 4.1
 
 
+def test_the_smallest_power_is_one_of_the_offer_not_of_what_a_vehicle_draws() -> None:
+    """A vehicle of 3.68 kW on one phase, or near full, at three phases of at least 4.14 kW."""
+    assert feasible_power_kw(11.0, 3.68, 0, 4.14) == 3.68
+    assert feasible_power_kw(4.14, 1.2, 0, 4.14) == 1.2
+    assert feasible_power_kw(4.0, 3.68, 0, 4.14) == 0
+    assert feasible_power_kw(-11.0, 11, 3.0, 4.14) == 0
+
+
 def test_nothing_is_plain_zero_without_a_sign() -> None:
     assert math.copysign(1, feasible_power_kw(-5.0, 20, 0.0, 0)) == 1
 

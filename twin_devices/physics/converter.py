@@ -2,14 +2,20 @@
 
 
 def feasible_power_kw(asked_kw: float, max_charge_kw: float, max_discharge_kw: float, min_power_kw: float) -> float:
-    """The asked AC power [kW] within [-max_discharge, max_charge]; 0 when its magnitude is below the minimum.
+    """The asked AC power [kW] within [-max_discharge, max_charge]; 0 when less than the minimum is asked.
+
+    Discharging, 0 also when less than the minimum is possible.
 
     Notes
     -----
-    IEC 61851-1 knows no charging current below 6 A: a charger that may not draw that much pauses.
+    IEC 61851-1 knows no offer of a charging current below 6 A: a charger that may not offer that much pauses. It is a
+    limit of the offer: a vehicle may draw less, such as one that uses a single phase of three, or one that is nearly
+    full.
     """
-    power_kw = min(max(asked_kw, -max_discharge_kw), max_charge_kw)
-    return power_kw if power_kw != 0 and abs(power_kw) >= min_power_kw else 0.0
+    if asked_kw > 0:
+        return min(asked_kw, max_charge_kw) if asked_kw >= min_power_kw else 0.0
+    power_kw = max(asked_kw, -max_discharge_kw)
+    return power_kw if power_kw != 0 and -power_kw >= min_power_kw else 0.0
 
 
 def taper_limit_kw(soc_frac: float, full_kw: float, start_soc_frac: float, end_power_frac: float) -> float:

@@ -9,7 +9,7 @@ from schemas.messages import DevicePlan
 from services.ems.compile import Model
 from services.ems.instance import Instance
 from services.ems.solution import Solution
-from services.ems.stores import Array
+from services.ems.stores import Array, Store
 from services.ems.terms.base import Commands, Term, clipped_kw, without_tolerance
 from services.ems.terms.targets import SHORTFALL
 
@@ -22,6 +22,7 @@ class StoreShape(NamedTuple):
     rated_charge_kw: float
     rated_discharge_kw: float
     min_power_kw: float
+    least_draw_kw: float
 
 
 class Storage(Term[tuple[StoreShape, ...]]):
@@ -85,11 +86,19 @@ class Storage(Term[tuple[StoreShape, ...]]):
             store = solution.stores[i]
             now = float((charge[i, 0] - discharge[i, 0]) / store.plugged_frac[0])
             now = min(max(now, -store.rated_discharge_kw), store.rated_charge_kw)
-            power[store.device] = without_tolerance(now, store.min_power_kw)
+            power[store.device] = _offer_kw(now, store)
         return Commands(power, {})
 
 
 STORAGE = Storage()
+
+
+def _offer_kw(now: float, store: Store) -> float:
+    """The set-point for a power: not below the smallest, of which a vehicle then draws what it can."""
+    if now <= 0:
+        return without_tolerance(now, store.min_power_kw)
+    drawn = without_tolerance(now, store.least_draw_kw)
+    return max(drawn, store.min_power_kw) if drawn > 0 else 0.0
 
 
 def energy_kwh(solution: Solution) -> Array:
