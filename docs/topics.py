@@ -24,6 +24,7 @@ WRITERS = {
     Channel.TELEMETRY: "devices, the network twin, real meters",
     Channel.SERIES: "tariff (prices) and forecast (load, PV, charging sessions)",
     Channel.LIMIT: "a source of limits from outside: a control box, an OpenADR client, a relay",
+    Channel.EVENT: "whoever tests a simulated site, on the topic of the twin to which it happens",
     Channel.SETPOINT: "the EMS, on the topic of the device that has to obey",
     Channel.ACK: "the device that received a set-point",
     Channel.PLAN: "the EMS",
@@ -31,14 +32,16 @@ WRITERS = {
     Channel.DONE: "every participant, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder",
     Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
-    "exceeded, without its heartbeat, or for an unknown group; the recorder: low disk",
+    "exceeded, without its heartbeat, or for an unknown group, a device that is silent or has a wrong clock; "
+    "the recorder: low disk; a twin: an [event](#event) by command; every participant: its machine's clock was set",
     Channel.METRIC: "every participant but the clock, about itself, in wall time",
     Channel.REJECT: "the participant that ignored a message, in wall time",
 }
 
 # What a channel's example does not show.
 NOTES = {
-    Channel.BIRTH: """EMS, analysis and dashboards go by `capabilities`, not by the kind. The nameplate implies
+    Channel.BIRTH: """The nameplate's `type` is the topic's kind: `meter` for a `network`, `service` for a participant
+without power. EMS, analysis and dashboards go by `capabilities`, not by the kind. The nameplate implies
 them: a device that leaves them out has those, and one that states others is answered by a reject. A service has none.
 
 | capability | a device with it |
@@ -69,6 +72,24 @@ leaves it out.
     Channel.PLAN: """A charger's part may have `assumptions`, each with `value`, `number` or `time`, and the `arrival`
 of its session: what the site assumes of a vehicle that does not say it. `left_to_fallback` is there when too little is
 known of the plugged vehicle, and says why the charger gets no set-point.
+
+In wall time `knowledge` has, for every device that has published a birth: its newest power and SOC, their age, whether
+it is in the plan or `why_not`, and `clock_behind_s` when its clock is wrong.
+""",
+    Channel.RUN: """In wall time a clock may announce the same run again with a lower `speed` when the machine is
+too slow for it (`--when-late slow`): `t0` and `t_end` stay, `wall0` moves, so that time goes on from where it is.
+Whoever follows the newest announcement by `t0 + (now - wall0) · speed` needs nothing more. With the same
+speed another `wall0` says that the clock of the clock's machine was set; who counts by a clock that was not goes on as
+before.
+""",
+    Channel.EVENT: """A real device does not read it.
+
+`event` is one of [scenario.md](scenario.md), its times as points in time; one that is past counts as now. The twin
+answers by an alarm whose `element` is the `id`: `scripted_event`, active until the event is over, or
+`scripted_event_refused` with the reason. `twinswarm event` sends one.
+""",
+    Channel.ALARM: """About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the
+EMS, looked at every minute; `clock_stepped` of every participant. [design.md](design.md#time) has the rules.
 """,
     Channel.LIMIT: """A message replaces the sender's last one. Without any kW, or with a `valid_until` that has passed,
 it withdraws the limit. Powers are means over a settlement period (`step_s` of the run).
@@ -138,10 +159,10 @@ A message is one flat JSON object of at most {MAX_PAYLOAD_BYTES // 1024} KiB, pu
 
 (`boot`, topic, `seq`) is its identity: the same identity means the same bytes, however often it arrives. Power is in
 kW, positive when drawn from the building's bus; only the PCC meter counts import as positive. Energies are in kWh, a
-state of charge is a fraction, a time has a zone. Unknown fields are tolerated, except in `run`, `limit`, `setpoint`,
-`tick` and `done`, where they might change the meaning. A message that is not of the contract becomes a dead letter of
-the recorder and stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message, in which every field is
-explained.
+state of charge is a fraction, a time has a zone. Unknown fields are tolerated, except in `run`, `limit`, `event`,
+`setpoint`, `tick` and `done`, where they might change the meaning. A message that is not of the contract becomes a dead
+letter of the recorder and stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message, in which every
+field is explained.
 
 | channel | retained | written by | may be written by |
 |---|---|---|---|

@@ -11,6 +11,7 @@ from runtime.checkpoint import CheckpointStore
 from runtime.life import Life
 from runtime.lockstep import Member
 from runtime.pump import Pump
+from runtime.steady_clock import SteadyClock, elapsed_s
 from runtime.wall import WallLoop, drive
 from schemas.messages import Presence, Run, RunId, State
 from schemas.participant import Outgoing, Participant, greatest_registers, own_inbox, own_topic
@@ -34,7 +35,8 @@ class Host:
     recorder, connects in this way in every time mode, and before the mode is known: one clean connection would make
     the broker forget all that it keeps. Only the end of a lock-step run ends that promise (`_leave_the_broker`).
 
-    ``once``: to end with the run that it took part in. ``zone``: of the site's midnights.
+    ``once``: to end with the run that it took part in. ``zone``: of the site's midnights. ``now``: the machine's
+    clock. ``elapsed``: seconds by a clock that nobody sets.
     """
 
     make: Callable[[], Participant]
@@ -45,6 +47,7 @@ class Host:
     stop: threading.Event
     now: Callable[[], datetime]
     once: bool = False
+    elapsed: Callable[[], float] = elapsed_s
 
     def serve(self) -> None:
         """Serves run after run, each in its time mode, until it is stopped.
@@ -68,6 +71,7 @@ class Host:
         """Takes part in the run that was found. Returns the registers that outlive this life."""
         participant = self.make()
         transport = self.transport(own_inbox(participant) is not None)
+        clock = SteadyClock(self.now, self.elapsed)
         loop = WallLoop(
             participant,
             transport,
@@ -76,10 +80,10 @@ class Host:
             zone=self.zone,
             once=True,
             registers=registers,
-            machine=self.now,
+            clock=clock,
             found=found,
         )
-        drive(loop, transport, self.stop, self.now)
+        drive(loop, transport, self.stop, clock.now)
         return loop.registers
 
     def _serve_lockstep(self, registers: Mapping[str, float]) -> tuple[tuple[RunId, Run] | None, dict[str, float]]:

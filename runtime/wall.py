@@ -27,6 +27,7 @@ from runtime.diagnostics import Diagnostics
 from runtime.life import Life
 from runtime.schedule import Due, Schedule
 from runtime.sources import Inlets
+from runtime.steady_clock import STEP_S, SteadyClock, machine_now, stepped
 from runtime.wall_inbox import Ignored, WallInbox
 from runtime.wall_states import WallEvent, WallProgress, WallState
 from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
@@ -89,15 +90,13 @@ class Loop(Protocol):
     def fail(self, reason: str, now: datetime) -> None: ...
 
 
-def machine_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def drive(loop: Loop, transport: Transport, stop: threading.Event, now: Callable[[], datetime] = machine_now) -> None:
+def drive(loop: Loop, transport: Transport, stop: threading.Event, now: Callable[[], datetime] | None = None) -> None:
     """Runs until the loop has finished or ``stop`` is set, then says goodbye.
 
-    An error ends it, too: the state it leaves says ``fault`` and why, and the error is raised.
+    ``now``: a clock that does not step, such as that of the `SteadyClock` that the loop has; by default one of its
+    own. An error ends it, too: the state it leaves says ``fault`` and why, and the error is raised.
     """
+    now = now or SteadyClock().now
     try:
         loop.start(now())
         while not (stop.is_set() or loop.finished):
@@ -127,8 +126,9 @@ class WallLoop:
     ``registers`` [kWh] are those that the participant had in a life outside this loop; a new life begins with the
     newest that are known (`schemas.participant.lasting_registers`).
     ``zone``: of the local midnight that the cadence's periods are aligned to. ``stopwatch``: a monotonic clock [s], by
-    which it measures how long a turn took; nothing else depends on it. ``machine``: the machine's clock, by which the
-    values of sources are dated.
+    which it measures how long a turn took; nothing else depends on it. ``machine``: the machine's time, by which the
+    values of sources are dated. ``clock``: the clock that it is driven by, to notice when the machine's clock is set
+    (`runtime.steady_clock`); None: nobody looks. With it, ``machine`` is left out.
     """
 
     def __init__(
@@ -143,6 +143,7 @@ class WallLoop:
         registers: Mapping[str, float] | None = None,
         stopwatch: Callable[[], float] = time.perf_counter,
         machine: Callable[[], datetime] = machine_now,
+        clock: SteadyClock | None = None,
         found: tuple[RunId, Run] | None = None,
     ) -> None:
         """Raises LocalStateError for a participant whose sources and time modes are at odds."""
@@ -153,7 +154,8 @@ class WallLoop:
         self._once = once
         self._earlier = dict(registers or {})
         self._stopwatch = stopwatch
-        self._machine = machine
+        self._clock = clock
+        self._machine = machine if clock is None else clock.now
         self._found = found
         self._modes = modes_of(participant)
         self._progress = WallProgress()
@@ -174,6 +176,8 @@ class WallLoop:
         self._will_of: tuple[BootId, RunId | None] | None = None
         self._life = Life("")
         self._run: Run | None = None
+        self._shift = timedelta()
+        """How far the machine's clock that the run is announced by is ahead of the one that drives this loop."""
         self._rollcalled = False
         self._closing = False
         self._gap = False
@@ -259,17 +263,56 @@ class WallLoop:
         self._will_of = (self._life.boot, self._life.run)
         self._transport.connect(tuple(dict.fromkeys(subscriptions)), will)
 
-    def _on_run(self, run: RunId | None, body: Run, now: datetime) -> None:
+    def _on_run(self, run: RunId | None, body: Run, announced: datetime, now: datetime) -> None:
+        """``announced``: the run's time at which its clock sent this."""
         if run is None:
             raise RemoteMessageError("a clock's message about its run without a run")
         entry = entry_into(run, body, TimeMode.WALL, self._life.run, modes=self._modes)
         if self._run is None and run == self._life.run:
             self._run = body
-            self._resume(now) if self._saved_state is not None else self._join(run, body, now)
+            if self._saved_state is not None:
+                assert self._t is not None
+                self._resume(self._no_earlier(self._t, now))
+            else:
+                self._join(run, body, self._no_earlier(announced, now, body))
         elif entry is Entry.SAME:
-            self._run = body
+            self._run = body if self._run is None else self._in_my_terms(self._run, body)
         elif entry is Entry.JOIN:
-            self._join(run, body, now)
+            self._join(run, body, self._no_earlier(announced, now, body))
+
+    def _in_my_terms(self, known: Run, announced: Run) -> Run:
+        """The run as announced again, in terms of the clock that this loop is driven by.
+
+        With the same speed another ``wall0`` says that the machine's clock of the run's clock was set, and by how much.
+        """
+        if announced.speed == known.speed:
+            self._shift = announced.wall0 - known.wall0
+        return announced.moved(-self._shift)
+
+    def _no_earlier(self, reached: datetime, now: datetime, run: Run | None = None) -> datetime:
+        """Machine time to begin with, in a run that has reached run time ``reached``: the machine's clock may have
+        been set back meanwhile."""
+        run = run or self._run
+        assert run is not None
+        if reached <= run.t0:
+            return now  # announced before its start
+        earliest = run.machine_time_at(reached)
+        if self._clock is None or (earliest - now).total_seconds() <= STEP_S:
+            return now
+        jump = self._clock.advance_to(earliest)
+        LOG.warning("%s: the machine's clock is %.1f s behind the run", self._participant.device, jump.total_seconds())
+        return self._clock.now()
+
+    def _look_at_the_clock(self, run: Run, now: datetime) -> None:
+        """Says that the machine's clock was set; follows it where that is the rule."""
+        if self._clock is None:
+            return
+        if (apart := self._clock.step()) is not None:
+            self._send([Outgoing(own_topic(self._participant, Channel.ALARM), stepped(apart))], now)
+        if not run.simulated and self._clock.is_to_follow:
+            self._clock.take_the_machines()
+            self._gap = True  # nothing flowed in the time that was left out
+            self._send([Outgoing(own_topic(self._participant, Channel.ALARM), stepped(timedelta()))], now)
 
     def _resume(self, now: datetime) -> None:
         """The same life in a new process: nothing flowed while it was away."""
@@ -296,7 +339,7 @@ class WallLoop:
     def _join(self, run: RunId, body: Run, now: datetime) -> None:
         if run != self._life.run:
             self._begin_life(run)
-        self._run = body
+        self._run, self._shift = body, timedelta()
         t = body.time_at(now)
         self._first = body.t0 if body.machine_s(t - body.t0) <= PUNCTUAL_S else t
         self._schedule.begin(self._first)
@@ -310,7 +353,8 @@ class WallLoop:
             self._connect(self._will_time(now, self._run))
         self._progress.on(WallEvent.RUN_ENTERED)
         self._announce(now)
-        for ignored in self._inbox.replay_early(self._life.run):
+        assert self._run is not None
+        for ignored in self._inbox.replay_early(self._life.run, self._run.time_at(now)):
             self._ignore(ignored, now)
 
     def _announce(self, now: datetime) -> None:
@@ -343,7 +387,7 @@ class WallLoop:
                 return
             stamp, body = decode(topic, delivery.payload)
             if isinstance(body, Run) and topic.kind is Kind.CLOCK:
-                self._on_run(stamp.run, body, now)
+                self._on_run(stamp.run, body, stamp.ts, now)
         except RemoteMessageError as error:
             self._reject(delivery, error, now)
             return
@@ -351,7 +395,7 @@ class WallLoop:
             assert isinstance(body, State)
             if body.state is Presence.OFFLINE and not self.finished:
                 self._show(Presence.ONLINE, None, now)  # my last will: the connection broke, I did not
-        received = Received(topic, stamp, body)
+        received = Received(topic, stamp, body, None if self._run is None else self._run.time_at(now))
         ignored = self._inbox.take_in(delivery, received, self._life.run, entered=self._run is not None)
         if ignored is not None:
             self._ignore(ignored, now)
@@ -420,6 +464,7 @@ class WallLoop:
                 self._saved_at = now
                 self._save()
         if self._run_is_on(now):
+            self._look_at_the_clock(run, now)
             metric = self._report.metric(now, self.skipped, self._inlets.metrics)
             if metric is not None:
                 self._send([metric], now)

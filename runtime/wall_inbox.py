@@ -1,6 +1,8 @@
 """What arrives in wall time, until it is handed to the participant or stored."""
 
 from collections import deque
+from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
 from broker.transport import Delivery, Transport
@@ -85,14 +87,17 @@ class WallInbox:
         self.arrived = True
         self._waiting.append(received)
 
-    def replay_early(self, run: RunId | None) -> list[Ignored]:
-        """The clock was heard: takes in what had come before it. Returns what is of another run all the same."""
+    def replay_early(self, run: RunId | None, now: datetime) -> list[Ignored]:
+        """The clock was heard: takes in what had come before it. Returns what is of another run all the same.
+
+        ``now``: the run's time; it counts as that of the arrival.
+        """
         early, self._early = self._early, deque()
         ignored = []
         for delivery, received in early:
             place = belongs(received, TimeMode.WALL, run)
             if place is Belongs.HERE:
-                self._add(received, delivery.topic)
+                self._add(replace(received, arrived=now), delivery.topic)
             elif place is Belongs.LATER:
                 self._early.append((delivery, received))
             else:

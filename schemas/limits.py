@@ -82,10 +82,14 @@ class Limits:
         return frozenset(held.limit.group for held in self._held.values() if held.limit.group is not None)
 
     def receive(self, received: Received) -> None:
-        """Takes a `Limit`. One that was sent before the one that is held, by the same sender, is dropped."""
+        """Takes a `Limit`. One that was sent before the one that is held, by the same sender, is dropped.
+
+        None was sent after it arrived: a sender whose clock is ahead would count as alive when it is dead.
+        """
         assert isinstance(received.body, Limit)
         sender = f"{received.topic.kind}/{received.topic.device}"
-        sent = received.stamp.ts
+        ts, arrived = received.stamp.ts, received.arrived
+        sent = ts if arrived is None else min(ts, arrived)
         if sender not in self._held or self._held[sender].sent <= sent:
             limit = Limit.model_validate(received.body.model_dump(include=set(Limit.model_fields)))
             self._held[sender] = Held(sent, limit)

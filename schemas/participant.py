@@ -24,11 +24,16 @@ Json = Any
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that arrived, validated. ``stamp`` and ``body`` may be one object."""
+    """A message that arrived, validated. ``stamp`` and ``body`` may be one object.
+
+    ``arrived``: in wall time, the run time by the receiver's clock at which it came. Whether its sender is there goes
+    by this; ``stamp.ts``, by the sender's clock, is when it measured. None in lock-step, where neither differs.
+    """
 
     topic: Topic
     stamp: Stamp
     body: Body
+    arrived: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ RULES: dict[str, set[str]] = {
     "twin_devices.physics": {EVERYTHING_ELSE},
     "twin_devices": {"schemas", EVERYTHING_ELSE},
     # The clock is no participant: it owns the time and sits at the bus itself, by the transport's protocol.
-    "services.clock": {"schemas", "broker.transport", "runtime.life", EVERYTHING_ELSE},
+    "services.clock": {"schemas", "broker.transport", "runtime.life", "runtime.steady_clock", EVERYTHING_ELSE},
     "services.forecast": {"schemas", EVERYTHING_ELSE},
     "services.limiter": {"schemas", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},

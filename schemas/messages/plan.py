@@ -108,6 +108,22 @@ class PlannedLimit(Body):
     export_kw: Annotated[LimitValues, Field(strict=False)] | None = None
 
 
+class KnownDevice(Body):
+    """What the EMS knows of a device when it plans, in wall time; ages are run time by the EMS' clock."""
+
+    power_kw: float | None = None
+    """Newest power [kW, sign of `schemas.units`; of the PCC meter positive on import]; left out: none was received."""
+    soc_frac: float | None = None
+    """Newest SOC of its store, or of the vehicle at its plug."""
+    age_s: Annotated[float, Field(ge=0)] | None = None
+    """Time since its newest telemetry was received [s]."""
+    clock_behind_s: float | None = None
+    """By how much its clock is behind that of the EMS [s], negative when ahead; left out: within the bound."""
+    in_plan: bool
+    why_not: Annotated[str, Field(max_length=500)] | None = None
+    """Why it is not in the plan."""
+
+
 class Plan(Body):
     """Series hold in steps of ``step_s`` from ``start`` on; the first is the quarter that is commanded now."""
 
@@ -137,6 +153,8 @@ class Plan(Body):
     devices: dict[DeviceId, DevicePlan] = Field(default_factory=dict)
     limits: Annotated[tuple[PlannedLimit, ...], Field(strict=False)] = ()
     """Limits from outside that the plan keeps to, or names as shortfalls."""
+    knowledge: dict[DeviceId, KnownDevice] | None = None
+    """Wall time: what is known of every device that has published a birth. In lock-step all is known of all."""
     load_kw: Values | None = None
     pcc_kw: Values | None = None
     """Positive on import, losses included."""

@@ -67,6 +67,11 @@ class Run(Command):
         """The same run from machine time ``now`` on at another speed: its time goes on from where it is."""
         return self.model_copy(update={"speed": speed, "wall0": now - (self.time_at(now) - self.t0) / speed})
 
+    def moved(self, by: timedelta) -> "Run":
+        """The same run in terms of a machine's clock that is ``by`` ahead; run time is the same."""
+        ended = None if self.ended is None else self.ended + by
+        return self.model_copy(update={"wall0": self.wall0 + by, "ended": ended}) if by else self
+
     @property
     def pace(self) -> float:
         """Seconds of the run in a second of the machine; 1 where no speed is given."""

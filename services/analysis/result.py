@@ -90,7 +90,7 @@ def analyse(
         energy_residual_at=None if worst is None else worst.start,
         energy_residual_undisturbed_kwh_max=energy.undisturbed_residual_kwh_max,
         energy_note=energy.note,
-        energy_causes=energy.causes,
+        energy_causes=(*energy.causes, *((str(found), timedelta()) for found in history.misdated(run))),
         losses_kwh=energy.losses_kwh,
         stored_bess_kwh=stored.bess_kwh,
         stored_vehicles_kwh=stored.vehicles_kwh,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from broker.transport import Delivery, Transport, Will
 from runtime.life import Life
+from runtime.steady_clock import STEP_S, SteadyClock, stepped
 from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError
 from schemas.messages import Ack, Birth, BootId, Presence, Run, RunId, ServiceNameplate, Setpoint, State, TimeMode
 from schemas.participant import Outgoing, Received, software
@@ -55,7 +56,9 @@ class WallClock:
 
     It is driven by `runtime.wall.drive`. When it dies the run goes on without it: all others know the time by
     themselves. When it is stopped it ends a simulated run (``end_when_stopped``); a real site's goes on.
-    ``store`` keeps the run, so that it is resumed also when the broker has forgotten it.
+    ``store`` keeps the run, so that it is resumed also when the broker has forgotten it. ``clock``: the clock that it
+    is driven by, to notice when the machine's clock is set (`runtime.steady_clock`). It then announces the run again,
+    so that whoever joins begins no earlier than now; a simulated run with a time base in the machine's new time.
 
     A simulated run that is faster than real time may be too fast for its machine. ``when_late`` says what happens then:
     the clock announces the same run again with half its speed (``t0`` stays, ``wall0`` moves, so that time goes on from
@@ -75,6 +78,7 @@ class WallClock:
         end_when_stopped: bool | None = None,
         store: Store | None = None,
         when_late: WhenLate = WhenLate.GO_ON,
+        clock: SteadyClock | None = None,
     ) -> None:
         """``run``: identifier of the run that it opens if it does not resume one; ``boot``: new for every process.
 
@@ -89,9 +93,14 @@ class WallClock:
         self._birth = Topic(site, Kind.CLOCK, device, Channel.BIRTH)
         self._state = Topic(site, Kind.CLOCK, device, Channel.STATE)
         self._topic = Topic(site, Kind.CLOCK, device, Channel.RUN)
+        self._alarm = Topic(site, Kind.CLOCK, device, Channel.ALARM)
+        self._clock = clock
         self._store = store or NoStore()
         self._found = _kept(self._store)
         self._time_base: Run | None = None
+        """In terms of the clock that this one is driven by."""
+        self._shift = timedelta()
+        """How far the machine's clock is ahead of that, in a simulated run."""
         self._started: datetime | None = None
         self._said_goodbye = False
         self._when_late = when_late
@@ -152,8 +161,9 @@ class WallClock:
             if not (self._resume and self._found) and now < settled:
                 return settled
             self._open(now)
+        assert self._time_base is not None
+        now = self._look_at_the_clock(self._time_base, now)
         time_base = self._time_base
-        assert time_base is not None
         if time_base.ended is not None:
             return None
         if time_base.t_end is not None and time_base.time_at(now) >= time_base.t_end:
@@ -184,12 +194,36 @@ class WallClock:
         self._watch.slowed()
         self._time_base = time_base.at_speed(speed, now)
         self._keep()
-        self._send([Outgoing(self._topic, self._time_base)], now)
+        self._send([Outgoing(self._topic, self._announced)], now)
         return speed > 1
+
+    def _look_at_the_clock(self, time_base: Run, now: datetime) -> datetime:
+        """Announces the run again when the machine's clock was set. Returns the time that holds."""
+        if self._clock is None or time_base.ended is not None:
+            return now
+        apart = self._clock.step()
+        follows = not time_base.simulated and self._clock.is_to_follow
+        if apart is None and not follows:
+            return now
+        if follows:
+            self._clock.take_the_machines()
+            apart = timedelta()
+        elif time_base.simulated and apart is not None:
+            self._shift = apart if abs(apart.total_seconds()) > STEP_S else timedelta()
+            self._keep()
+        now = self._clock.now()
+        self._send([Outgoing(self._alarm, stepped(apart or timedelta())), Outgoing(self._topic, self._announced)], now)
+        return now
+
+    @property
+    def _announced(self) -> Run:
+        """The run in terms of the machine's clock, as whoever joins reads it."""
+        assert self._time_base is not None
+        return self._time_base.moved(self._shift)
 
     def _keep(self) -> None:
         assert self._time_base is not None
-        self._store.save({"run": self._life.run, "body": self._time_base.model_dump(mode="json")})
+        self._store.save({"run": self._life.run, "body": self._announced.model_dump(mode="json")})
 
     def _open(self, now: datetime) -> None:
         if self._resume and self._found is not None:
@@ -213,7 +247,7 @@ class WallClock:
             [
                 Outgoing(self._birth, birth),
                 Outgoing(self._state, State(state=Presence.ONLINE)),
-                Outgoing(self._topic, self._time_base),
+                Outgoing(self._topic, self._announced),
             ],
             now,
         )
@@ -222,7 +256,7 @@ class WallClock:
         """Ends the run now, at its end or before. Without effect when it is over."""
         if self._time_base is not None and self._time_base.ended is None:
             self._time_base = self._time_base.model_copy(update={"ended": now})
-            self._send([Outgoing(self._topic, self._time_base)], now)
+            self._send([Outgoing(self._topic, self._announced)], now)
 
     def finish(self, now: datetime) -> None:
         if self._end_when_stopped:

@@ -1,7 +1,9 @@
 """The EMS on the bus: learns from messages, plans when it is to decide, commands."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from schemas.kinds import COMMANDED_KINDS
 from schemas.messages import (
@@ -19,6 +21,7 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
+from services.ems.device_watch import LOOK_S, DeviceWatch, in_words, knowledge, unmetered
 from services.ems.dispatch import Decision, decision_of, fallback_plan, quarter_end, setpoints, shifted
 from services.ems.leadership import Leadership
 from services.ems.limit_watch import LimitWatch
@@ -27,9 +30,12 @@ from services.ems.network_limits import NetworkLimits
 from services.ems.outside import Bounds
 from services.ems.problem import Problem
 from services.ems.problem_builder import Unplannable, named_groups, problem_of, window_start
+from services.ems.resting import UNMETERED, held, resting, resting_fallback
 from services.ems.solution import NoSolution
 from services.ems.solve import Budget, Solver
 from services.ems.system_state import SystemState
+
+LOG = logging.getLogger(__name__)
 
 WALL_DELAY_S = 2.0
 """Wall time: what the devices measure at the quarter has arrived by then."""
@@ -51,6 +57,7 @@ class Ems:
         self._leadership = Leadership(options.mode)
         self._groups = named_groups(site)
         self._watch = LimitWatch(self._groups)
+        self._devices = DeviceWatch()
         self._epoch = 0
         """Of this decision."""
         self._flat: tuple[str, float] | None = None
@@ -78,7 +85,10 @@ class Ems:
 
     @property
     def cadence(self) -> Mapping[Phase, Cadence]:
-        return {Phase.DECIDE: Cadence(period_s=self._site.time.step_s, delay_s=WALL_DELAY_S)}
+        return {
+            Phase.SENSE: Cadence(period_s=LOOK_S),
+            Phase.DECIDE: Cadence(period_s=self._site.time.step_s, delay_s=WALL_DELAY_S),
+        }
 
     def birth(self) -> Birth:
         return Birth(
@@ -92,13 +102,16 @@ class Ems:
         self._leadership.observe(turn, inbox)
         self._state.learn(turn, inbox)
         if turn.phase is not Phase.DECIDE:
-            return []
+            return self._look(turn)
         self._epoch = self._leadership.epoch_at(turn)
         if self._leadership.has_stepped_back:
             alarm = self._leadership.alarm()
             return [] if alarm is None else [Outgoing(own_topic(self, Channel.ALARM), alarm)]
         decision = self._decide(turn)
+        if turn.mode is TimeMode.WALL:
+            decision = self._with_knowledge(decision, turn)
         messages = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in self._alarms(turn)]
+        messages += self._look(turn)
         if self._site.ems.mode is not EmsMode.OBSERVE:  # on hold it commands only what limits from outside demand
             start = decision.plan.start
             until = quarter_end(start, turn.step_s + (self._site.ems.grace_s if turn.mode is TimeMode.WALL else 0.0))
@@ -107,6 +120,21 @@ class Ems:
         if turn.mode is TimeMode.WALL and (values := self._about(decision.plan)):
             messages.append(Outgoing(own_topic(self, Channel.METRIC), Metric(values=values)))
         return messages
+
+    def _look(self, turn: Turn) -> list[Outgoing]:
+        """Alarms about devices that are silent or have a wrong clock; in wall time only."""
+        if turn.mode is TimeMode.LOCKSTEP or self._leadership.has_stepped_back:
+            return []
+        alarms = self._devices.observe(self._state, turn)
+        for alarm in alarms:
+            LOG.warning("%s%s: %s", "" if alarm.active else "over: ", alarm.code, alarm.text)
+        return [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in alarms]
+
+    def _with_knowledge(self, decision: Decision, turn: Turn) -> Decision:
+        """The plan says what it was made from."""
+        known = knowledge(self._state, turn, decision.plan)
+        LOG.info("plan of %s, %s: %s", decision.plan.start.isoformat(), decision.plan.status, in_words(known))
+        return replace(decision, plan=decision.plan.model_copy(update={"knowledge": known}))
 
     def _alarms(self, turn: Turn) -> list[Alarm]:
         """About the limits from outside."""
@@ -141,12 +169,25 @@ class Ems:
         problem = self.problem_at(turn)
         if isinstance(problem, Unplannable):
             return self._without(turn, problem.reason)
+        if (silence := unmetered(self._state, turn)) is not None:
+            return self._unmetered(turn, problem, silence)
         self._flat = (self._day(turn), problem.flat_reference_kw)
         decision = self._plan(problem)
         if isinstance(decision, NoSolution):
             return self._without(turn, decision.reason)
         self._previous = decision.plan
         return decision
+
+    def _unmetered(self, turn: Turn, problem: Problem, silence: str) -> Decision:
+        """While nobody measures the PCC: batteries rest, and vehicles only charge."""
+        reason = f"{UNMETERED}: {silence}"
+        restful = resting(problem)
+        decision = self._plan(restful)
+        if isinstance(decision, NoSolution):
+            return self._fallback(turn, f"{reason}; {decision.reason}")
+        decision = held(decision, restful)
+        words = reason if decision.plan.reason is None else f"{reason}; {decision.plan.reason}"
+        return replace(decision, plan=decision.plan.model_copy(update={"reason": words[:2000]}))
 
     def _plan(self, problem: Problem) -> Decision | NoSolution:
         """What to do in the problem's steps. `services.ems.algorithm` puts another algorithm in this place."""
@@ -162,6 +203,8 @@ class Ems:
         A previous plan that does not keep to the limits from outside, because it was made before them, is no plan.
         """
         start = window_start(turn.t, turn.step_s, self._site.zone)
+        if (silence := unmetered(self._state, turn)) is not None:
+            return self._fallback(turn, f"{reason}; {UNMETERED}: {silence}")
         if self._previous is not None and self._previous.step_s == turn.step_s:
             decision = shifted(self._previous, start, self._state.present(turn), reason, self._epoch)
             if decision is not None and decision.plan.devices and self._bounds(turn).kept_by(decision.plan):
@@ -171,7 +214,9 @@ class Ems:
     def _fallback(self, turn: Turn, reason: str) -> Decision:
         """Every device follows its fallback, save where limits from outside forbid it."""
         start = window_start(turn.t, turn.step_s, self._site.zone)
-        decision = fallback_plan(start, turn.step_s, self._epoch, self._site.ems.mode, reason)
+        decision = fallback_plan(start, turn.step_s, self._epoch, self._site.ems.mode, reason[:2000])
+        if unmetered(self._state, turn) is not None:
+            decision = resting_fallback(decision, self._state.present(turn))
         return self._bounds(turn).of_fallback(decision, self._state.present(turn))
 
     def _bounds(self, turn: Turn) -> Bounds:
@@ -185,6 +230,7 @@ class Ems:
             "peak": self._peak.snapshot(),
             "leadership": self._leadership.snapshot(),
             "watch": self._watch.snapshot(),
+            "devices": self._devices.snapshot(),
             "flat": None if self._flat is None else list(self._flat),
             "previous": self._previous_json(),
         }
@@ -202,6 +248,7 @@ class Ems:
         self._peak.restore(state["peak"])
         self._leadership.restore(state["leadership"])
         self._watch.restore(state["watch"])
+        self._devices.restore(state.get("devices", {}))  # a checkpoint of an earlier version has none
         self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
         previous = state["previous"]
         self._previous = None if previous is None else Plan.model_validate_json(json.dumps(previous))

@@ -21,11 +21,9 @@ from schemas.messages import (
     ValueSeries,
 )
 from schemas.participant import Json, Received, Turn
+from schemas.presence import STALE_PERIODS, lag_s
 from schemas.topics import Channel, Kind
 from schemas.wire import body_type
-
-STALE_PERIODS = 3
-"""Wall time: telemetry older than so many of its periods means that the device is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +69,15 @@ class DeviceState:
     telemetry: Telemetry | None = None
     """As it was told; its segments are for the recorder, and no part of the state."""
     telemetry_ts: datetime | None = None
+    """By its own clock."""
     telemetry_n: int = -1
     """Lock-step cycle in which it was handed over."""
+    met: datetime | None = None
+    """Wall time: when its birth was received, by the EMS' clock."""
+    heard: datetime | None = None
+    """Wall time: when its newest telemetry was received, by the EMS' clock."""
+    lags_s: tuple[float, ...] = ()
+    """Wall time: from the ``ts`` of its newest telemetries to their arrival, at most `LAGS` of them."""
     departed: Departed | None = None
     """Chargers only."""
     plugged: Plugged | None = None
@@ -90,6 +95,10 @@ class DeviceState:
             charged = _gained(plugged.import_kwh, body.energy_import_kwh)
             discharged = _gained(plugged.export_kwh, body.energy_export_kwh) if discharged is None else discharged
         return Counted(plugged.since, charged, discharged)
+
+
+LAGS = 3
+"""So many telemetries in a row say that a clock is behind; delays come and go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,7 @@ class SystemState:
             topic, body = received.topic, received.body
             match topic.channel:
                 case Channel.BIRTH if isinstance(body, Birth):
-                    self._birth(topic.device, topic.kind, received.stamp.boot, body)
+                    self._birth(turn, received, body)
                 case Channel.STATE if isinstance(body, State):
                     if body.state is Presence.ONLINE:
                         self._last_wills.pop(topic.device, None)
@@ -141,12 +150,14 @@ class SystemState:
                 case _:
                     pass
 
-    def _birth(self, device: str, kind: Kind, boot: str, birth: Birth) -> None:
+    def _birth(self, turn: Turn, received: Received, birth: Birth) -> None:
         if not birth.capabilities:
             return
+        device, kind, boot = received.topic.device, received.topic.kind, received.stamp.boot
         known = self._devices.get(device)
         if known is None or known.boot != boot:
-            self._devices[device] = DeviceState(kind, boot, birth)
+            met = None if turn.mode is TimeMode.LOCKSTEP else max(received.arrived or turn.t, turn.t0)
+            self._devices[device] = DeviceState(kind, boot, birth, met=met)
         else:
             self._devices[device] = replace(known, birth=birth)
 
@@ -156,15 +167,31 @@ class SystemState:
             return
         ts = received.stamp.ts
         departed = _departed(known, ts, body)
-        self._devices[received.topic.device] = DeviceState(
-            known.kind, known.boot, known.birth, body, ts, turn.n, departed, _plugged(known, ts, body)
+        state = DeviceState(
+            known.kind, known.boot, known.birth, body, ts, turn.n, departed=departed, plugged=_plugged(known, ts, body)
         )
+        if turn.mode is TimeMode.WALL:
+            arrived = received.arrived or ts
+            lags = (*known.lags_s, lag_s(ts, arrived))[-LAGS:]
+            state = replace(state, met=known.met, heard=arrived, lags_s=lags)
+        self._devices[received.topic.device] = state
+
+    @property
+    def devices(self) -> Mapping[str, DeviceState]:
+        """All devices whose birth is known, by name, present or not."""
+        return self._devices
+
+    def goodbye(self, name: str) -> Presence | None:
+        """``offline`` or ``fault`` if the device said so, or its last will did, in the life that is known."""
+        will, known = self._last_wills.get(name), self._devices.get(name)
+        return will.state if will is not None and known is not None and will.boot == known.boot else None
 
     def present(self, turn: Turn) -> dict[str, DeviceState]:
         """Devices to plan with, by name.
 
-        Lock-step: those whose telemetry was handed over in this cycle. Wall time: those whose telemetry is younger
-        than three of its periods. In both, the same boot must not have said offline or fault.
+        Lock-step: those whose telemetry was handed over in this cycle. Wall time: those from which telemetry was
+        received within three of its periods, by the EMS' clock. In both, the same boot must not have said offline or
+        fault.
         """
         if self._present is None or self._present[0] is not turn:
             there = {n: known for n, known in sorted(self._devices.items()) if self._is_present(n, known, turn)}
@@ -172,13 +199,14 @@ class SystemState:
         return self._present[1]
 
     def _is_present(self, name: str, known: DeviceState, turn: Turn) -> bool:
-        will = self._last_wills.get(name)
-        if (will is not None and will.boot == known.boot) or known.telemetry is None or known.telemetry_ts is None:
+        if self.goodbye(name) is not None or known.telemetry is None:
             return False
         if turn.mode is TimeMode.LOCKSTEP:
             return known.telemetry_n == turn.n
         period = known.birth.telemetry_period_s
-        return period is not None and (turn.t - known.telemetry_ts).total_seconds() < STALE_PERIODS * period
+        if period is None or known.heard is None:
+            return False
+        return (turn.t - known.heard).total_seconds() < STALE_PERIODS * period
 
     def values(self, quantity: Quantity) -> Sequence[ValueSeries]:
         """All series of values of one quantity, by sender."""
@@ -207,6 +235,9 @@ class SystemState:
                     "telemetry": _without_segments(known.telemetry),
                     "ts": None if known.telemetry_ts is None else known.telemetry_ts.isoformat(),
                     "n": known.telemetry_n,
+                    "met": None if known.met is None else known.met.isoformat(),
+                    "heard": None if known.heard is None else known.heard.isoformat(),
+                    "lags_s": list(known.lags_s),
                     "departed": None
                     if (left := known.departed) is None
                     else [left.vehicle, left.arrival.isoformat(), left.gone.isoformat()],
@@ -247,11 +278,19 @@ def _known(item: Json) -> DeviceState:
         telemetry=telemetry,
         telemetry_ts=None if item["ts"] is None else datetime.fromisoformat(item["ts"]),
         telemetry_n=item["n"],
+        met=_time_or_none(item.get("met")),
+        # A checkpoint of an earlier version goes by the sender's time until the next telemetry.
+        heard=_time_or_none(item.get("heard", item["ts"])),
+        lags_s=tuple(item.get("lags_s", ())),
         departed=None
         if (left := item["departed"]) is None
         else Departed(left[0], datetime.fromisoformat(left[1]), datetime.fromisoformat(left[2])),
         plugged=None if (here := item["plugged"]) is None else Plugged(datetime.fromisoformat(here[0]), *here[1:]),
     )
+
+
+def _time_or_none(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _without_segments(telemetry: Telemetry | None) -> Json:

@@ -29,6 +29,7 @@ from schemas.messages import (
 )
 from schemas.participant import Received
 from schemas.plausibility import meter_bounds
+from schemas.presence import SKEW_S
 from schemas.site import Site, step_start
 from schemas.topics import Channel, Kind
 from services.history.prices import Prices, prices_of
@@ -42,6 +43,8 @@ _BodyT = TypeVar("_BodyT", bound=Body)
 
 STANDING = (Channel.BIRTH, Channel.RUN, Channel.SERIES, Channel.LIMIT)
 """Their messages hold until the next one: a window has them from the run's beginning."""
+AHEAD = timedelta(seconds=SKEW_S)
+"""Telemetry of a run in wall time may be so much later than the run's end, for clocks differ a little."""
 NEIGHBOUR = timedelta(hours=1)
 """How far beyond a window the telemetry next to it is looked for, so that what flowed across its bounds is shared."""
 
@@ -111,6 +114,25 @@ class Tally:
     missing: int
     dead_letters: int
     stray: int
+
+
+@dataclass(frozen=True, slots=True)
+class Misdated:
+    """Telemetry of one device in wall time whose time lies outside the run: it is recorded, and not counted."""
+
+    device: str
+    times: tuple[datetime, ...]
+    start: datetime
+    end: datetime
+    """The run's."""
+
+    def __str__(self) -> str:
+        first, last = f"{min(self.times):%Y-%m-%d %H:%M:%S}", f"{max(self.times):%Y-%m-%d %H:%M:%S}"
+        dated = f"1 telemetry dated {first}" if len(self.times) == 1 else f"{len(self.times)} dated {first} to {last}"
+        return (
+            f"{self.device}: {dated} UTC, outside the run from {self.start:%Y-%m-%d %H:%M} to "
+            f"{self.end:%Y-%m-%d %H:%M}; not counted"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +267,8 @@ class History(ABC):
         samples: dict[tuple[str, Kind], list[Sample]] = {}
         for received in self.messages(run, Channel.TELEMETRY):
             assert isinstance(received.body, Telemetry)
+            if is_misdated(info, received.stamp.ts):
+                continue
             of_device = samples.setdefault((received.topic.device, received.topic.kind), [])
             of_device.append(Sample(received.stamp.ts, received.stamp.boot, received.body))
         nameplates = {id_: birth.body.nameplate for id_, birth in births.items() if isinstance(birth.body, Birth)}
@@ -259,6 +283,18 @@ class History(ABC):
         start, end = self.window.start, self.window.end
         cut = {device: track.around(start, end) for device, track in tracks.items()}
         return {device: track for device, track in cut.items() if track.samples}
+
+    def misdated(self, run: str) -> list[Misdated]:
+        """Telemetry whose time lies outside the run, by device."""
+        info = self.info(run)
+        if info.mode is TimeMode.LOCKSTEP:
+            return []
+        times: dict[str, list[datetime]] = {}
+        for received in self.messages(run, Channel.TELEMETRY):
+            if is_misdated(info, received.stamp.ts):
+                times.setdefault(received.topic.device, []).append(received.stamp.ts)
+        end = info.up_to or info.t0
+        return [Misdated(device, tuple(found), info.t0, end) for device, found in sorted(times.items())]
 
     def grid(self, run: str) -> tuple[datetime, ...]:
         """The instants between which a run is accounted for.
@@ -331,6 +367,13 @@ class History(ABC):
     ) -> list[tuple[Received, _BodyT]]:
         found = self.messages(run, channel, device=device)
         return [(received, received.body) for received in found if isinstance(received.body, body)]
+
+
+def is_misdated(info: RunInfo, ts: datetime) -> bool:
+    """Whether a telemetry of a run in wall time cannot be of it: one wrong date does not make a run of years."""
+    if info.mode is TimeMode.LOCKSTEP or info.up_to is None:
+        return False
+    return not info.t0 - NEIGHBOUR <= ts <= info.up_to + AHEAD
 
 
 def pcc_of(tracks: dict[str, Track]) -> Track | None:

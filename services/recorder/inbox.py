@@ -9,6 +9,7 @@ from datetime import datetime
 from schemas.errors import LocalStateError
 from schemas.messages import Phase, Receipt, Run, TimeMode
 from schemas.participant import Received, Turn, Wanted
+from schemas.presence import SKEW_S
 from schemas.site import Site
 from schemas.topics import BARRIER, PREFIX, Channel, Kind
 from services.history.store import HistoryStore, from_us, to_us
@@ -16,6 +17,7 @@ from services.history.store import HistoryStore, from_us, to_us
 KEPT_BYTES = 2048
 """Bytes kept of a dead letter's payload: enough to recognise it, too few to fill the disk."""
 _KEPT_CHARACTERS = 500
+_AHEAD_US = int(SKEW_S * 1e6)
 _OF_ITSELF = frozenset({Channel.ALARM, Channel.METRIC, Channel.REJECT})
 """The recorder's own messages that it records: in wall time only, and rare. A receipt would announce the next one."""
 _ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
@@ -72,6 +74,8 @@ class RecorderInbox:
         self._spans: dict[tuple[str, str], Span] = {}
         self._stored = 0
         self._up_to_us: int | None = None
+        self._newest_us: int | None = None
+        """Wall time: the run's, with what clocks may differ by. What is dated later does not say how far it got."""
         self._ended: set[str] = set()
 
     def enter(self, run: str, *, live: bool) -> None:
@@ -164,6 +168,7 @@ class RecorderInbox:
             self.enter(run, live=turn.mode is TimeMode.WALL)
         if turn.phase is not Phase.COMMIT:
             return []  # what a cycle announces grows with its phases; the commit has all of it
+        self._newest_us = to_us(turn.t) + _AHEAD_US
         adopted: list[Identity] = []
         with self._store.transaction() as connection:
             self._begin(connection, run, turn)
@@ -253,7 +258,8 @@ class RecorderInbox:
         for topic, boot, seq, ts_us in adopted:
             self._waiting.discard((topic, boot, seq))
             self._stored += 1
-            self._up_to_us = ts_us if self._up_to_us is None else max(self._up_to_us, ts_us)
+            if not self.live or self._newest_us is None or ts_us <= self._newest_us:
+                self._up_to_us = ts_us if self._up_to_us is None else max(self._up_to_us, ts_us)
             if seq > 0:
                 span = self._spans.setdefault((topic, boot), Span(seq, seq, 0))
                 span.first, span.last, span.count = min(span.first, seq), max(span.last, seq), span.count + 1

@@ -1,5 +1,6 @@
 """The network twin in wall time: what arrives late is booked where it belongs, and no export is invented."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -418,3 +419,47 @@ def test_a_device_is_waited_for_by_the_machines_clock() -> None:
         assert wall.measure(after, telemetry(after, 30.0, 30 * after / 3600, name="a"), pace=600.0) == []
     (told,) = wall.measure(1210, telemetry(1210, 30.0, 30 * 1210 / 3600, name="a"), pace=600.0)[-1:]
     assert told.missing == ("b",)
+
+
+# ---- clocks that are wrong
+
+
+def by_clock(after_s: float, clock_s: float, power_kw: float, imported: float, name: str) -> Received:
+    """A telemetry that arrives so many seconds after T0, of a device whose clock is ``clock_s`` ahead."""
+    found = telemetry(after_s + clock_s, power_kw, imported, name=name, seq=int(after_s) + 1)
+    return dataclasses.replace(found, arrived=T0 + seconds(after_s))
+
+
+@pytest.mark.parametrize("clock_s", [-240.0, -45.0, 45.0, 3600.0])
+def test_a_device_with_a_wrong_clock_is_there_and_its_energy_is_counted_in_time(clock_s: float) -> None:
+    wall = Wall(("a", "b"))
+    for t in range(0, 610, 10):
+        drawn = (by_clock(t, 0.0, 36.0, 36 * t / 3600, "a"), by_clock(t, clock_s, 18.0, 18 * t / 3600, "b"))
+        wall.measure(t, *drawn)
+    assert all(told.missing == () for _, told in wall.told)
+    at, last = wall.told[-1]
+    late = timedelta(seconds=45 + 10) if abs(clock_s) == 45 else timedelta(seconds=30)
+    assert T0 + seconds(600) - at <= late, "one within the bound is waited for, a worse one is put right"
+    hours = (at - T0) / HOUR
+    assert last.energy_import_kwh is not None
+    assert last.energy_import_kwh - last.losses_kwh == approx(54 * hours, abs=0.35)
+
+
+def test_one_date_far_ahead_counts_as_of_its_arrival() -> None:
+    wall = Wall(("a", "b"))
+    for t in range(0, 310, 10):
+        ahead_s = 13 * 365 * 86_400.0 if t == 100 else 0.0
+        wall.measure(t, by_clock(t, 0.0, 36.0, 36 * t / 3600, "a"), by_clock(t, ahead_s, 18.0, 18 * t / 3600, "b"))
+    at, last = wall.told[-1]
+    assert at == T0 + seconds(300)
+    assert last.energy_import_kwh is not None
+    assert last.energy_import_kwh - last.losses_kwh == approx(54 / 12, abs=1e-9)
+
+
+def test_a_device_whose_clock_is_ahead_is_absent_when_it_is_dead() -> None:
+    wall = Wall(("a", "b"))
+    for t in range(0, 310, 10):
+        dead = t > 100
+        b = () if dead else (by_clock(t, 50.0, 18.0, 18 * t / 3600, "b"),)
+        wall.measure(t, by_clock(t, 0.0, 36.0, 36 * t / 3600, "a"), *b)
+    assert next(at for at, told in wall.told if told.missing == ("b",)) <= T0 + seconds(150)

@@ -1,7 +1,7 @@
 """The network twin: solves the site's network for what the devices tell, and is the meter at the PCC."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -254,7 +254,7 @@ class NetworkTwin:
     # Wall time.
 
     def _measure_wall(self, told: Mapping[str, Sequence[Received]], turn: Turn) -> list[Outgoing]:
-        self._hear(told)
+        self._hear(told, turn.pace)
         reached, missing = self._reached(turn)
         if reached is None:
             return []
@@ -299,17 +299,17 @@ class NetworkTwin:
             device.forget(end)
         return sent
 
-    def _hear(self, told: Mapping[str, Sequence[Received]]) -> None:
+    def _hear(self, told: Mapping[str, Sequence[Received]], pace: float) -> None:
         assert self._begin is not None and self._at is not None
         for name, messages in told.items():
             for received in messages:
                 device = self._told.get(name)
                 if device is None:
-                    self._told[name] = Told.first(self._periods.get(name, PERIOD_S), received)
+                    self._told[name] = Told.first(self._periods.get(name, PERIOD_S), received, pace)
                     self._told[name].bounds = self._bounds.get(name)
                     self._expected.pop(name, None)
                     continue
-                energy_kwh = device.hear(received, self._begin, self._at)
+                energy_kwh = device.hear(received, self._begin, self._at, pace)
                 self._late.add(energy_kwh, device.absent_since or self._registers.corrected)
                 if device.newest >= self._at:
                     device.absent_since = None
@@ -439,7 +439,7 @@ def _truth_of(received: Received) -> Received:
     body = received.body
     if not isinstance(body, MeterTelemetry) or body.actual is None:
         return received
-    return Received(received.topic, received.stamp, body.model_copy(update=body.actual._asdict()))
+    return replace(received, body=body.model_copy(update=body.actual._asdict()))
 
 
 def _with_unexplained(interval: MeteredInterval, start: datetime, end: datetime) -> tuple[Span, ...]:

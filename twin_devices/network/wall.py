@@ -2,12 +2,15 @@
 
 An interval is settled up to the *watermark*: the oldest of the newest telemetries of the devices that are present. Up
 to there every device's energy is known by its registers, which are taken to rise linearly between two telemetries; so
-what is booked is a function of what was told, and not of when it arrived. A device that is silent for three of its
-periods (as it keeps them), by what the others have told meanwhile, is absent: the settlement goes on without it. What
+what is booked is a function of what was told, and not of when it arrived. A device from which nothing has arrived for
+three of its periods (as it keeps them), while the others were heard, is absent: the settlement goes on without it. What
 flowed meanwhile by its registers is booked when it is heard again, first against what was booked in the other direction
 since then.
 
 At the end of the run all that is known is settled, whoever has not told, and no correction stays unpaid.
+
+A device's clock may be wrong. A telemetry from the future (`schemas.presence`) counts as of its arrival. One of a
+device whose telemetries are all late by more than the bound counts as so much later as the promptest of them was.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +21,7 @@ from itertools import pairwise
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
 from schemas.plausibility import UNKNOWN_BEFORE, PowerBounds, plausible_power_kw, standing_since, step_doubt
+from schemas.presence import ahead_bound_s, behind_bound_s, lag_s
 from twin_devices.energy_meter import HOUR
 from twin_devices.metering import Span
 
@@ -84,11 +88,16 @@ class Sample:
         return any(a is not None and b is not None and b < a for a, b in pairs)
 
 
-def sample_of(received: Received) -> Sample:
+LEAST_LAGS, LAGS = 3, 20
+"""So many telemetries in a row have to be late before it is their sender's clock, at first and later on."""
+
+
+def sample_of(received: Received, ts: datetime | None = None) -> Sample:
+    """``ts``: the time that counts, if it is not the sender's."""
     body, stamp = received.body, received.stamp
     assert isinstance(body, Telemetry)
-    since = stamp.ts - UNKNOWN_BEFORE
-    return Sample(stamp.ts, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, since)
+    at = ts or stamp.ts
+    return Sample(at, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, at - UNKNOWN_BEFORE)
 
 
 def _following(last: Sample, sample: Sample) -> Sample:
@@ -97,15 +106,38 @@ def _following(last: Sample, sample: Sample) -> Sample:
     return replace(sample, since=standing_since(before, last.since, after, sample.ts))
 
 
+class SenderClock:
+    """What is known of the clock of one device."""
+
+    def __init__(self, lags_s: Sequence[float] = ()) -> None:
+        self.lags_s = list(lags_s)
+
+    def time_of(self, received: Received, pace: float) -> datetime:
+        """The time that counts for a telemetry. ``pace``: run seconds in a second of the machine."""
+        ts, arrived = received.stamp.ts, received.arrived
+        if arrived is None:
+            return ts
+        lag = lag_s(ts, arrived)
+        if lag < -ahead_bound_s(pace):
+            return arrived
+        self.lags_s = [*self.lags_s, lag][-LAGS:]
+        least_s = min(self.lags_s)
+        is_behind = len(self.lags_s) >= LEAST_LAGS and least_s > behind_bound_s(pace)
+        return ts + timedelta(seconds=least_s) if is_behind else ts
+
+
 class Told:
     """Of one device: its samples from the last one that is settled on."""
 
-    def __init__(self, period_s: float, samples: Sequence[Sample]) -> None:
+    def __init__(self, period_s: float, samples: Sequence[Sample], clock: SenderClock | None = None) -> None:
         self.period_s = period_s
         self._pace_s = period_s
         self.samples = list(samples)
         self.bounds: PowerBounds | None = None
         """What it may draw and give at most; None: not known."""
+        self.heard = self.samples[-1].ts
+        """When its newest telemetry was received, by the clock of the network twin."""
+        self._clock = clock or SenderClock()
         self.absent_since: tuple[float, float] | None = None
         """The PCC's registers (import, export) [kWh] when the settlement went on without it."""
 
@@ -119,15 +151,19 @@ class Told:
         return max(periods, timedelta(seconds=MACHINE_PATIENCE_S * pace))
 
     @classmethod
-    def first(cls, period_s: float, received: Received) -> "Told":
-        return cls(period_s, [sample_of(received)])
+    def first(cls, period_s: float, received: Received, pace: float) -> "Told":
+        clock = SenderClock()
+        told = cls(period_s, [sample_of(received, clock.time_of(received, pace))], clock)
+        told.heard = received.arrived or told.newest
+        return told
 
-    def hear(self, received: Received, begin: datetime, settled: datetime) -> float:
+    def hear(self, received: Received, begin: datetime, settled: datetime, pace: float = 1.0) -> float:
         """Takes a telemetry in. Returns the energy [kWh] of it that flowed in [begin, settled): too late for its time.
 
         One that is not newer than the newest is not taken: its energy is in the registers of that one.
         """
-        sample, last = sample_of(received), self.samples[-1]
+        sample, last = sample_of(received, self._clock.time_of(received, pace)), self.samples[-1]
+        self.heard = max(self.heard, received.arrived or sample.ts)
         if sample.ts <= last.ts:
             return 0.0
         sample = _following(last, sample)
@@ -185,6 +221,8 @@ class Told:
             "pace_s": self._pace_s,
             "absent_since": None if self.absent_since is None else list(self.absent_since),
             "bounds": None if self.bounds is None else list(astuple(self.bounds)),
+            "heard": self.heard.isoformat(),
+            "lags_s": list(self._clock.lags_s),
             "samples": [
                 [s.ts.isoformat(), s.boot, s.power_kw, s.import_kwh, s.export_kwh, s.since.isoformat()]
                 for s in self.samples
@@ -199,7 +237,10 @@ class Told:
                 Sample(datetime.fromisoformat(ts), *rest, datetime.fromisoformat(since))
                 for ts, *rest, since in state["samples"]
             ],
+            SenderClock(state.get("lags_s", ())),
         )
+        if "heard" in state:  # a checkpoint of an earlier version has none
+            told.heard = datetime.fromisoformat(state["heard"])
         told._pace_s = state["pace_s"]
         told.bounds = None if state["bounds"] is None else PowerBounds(*state["bounds"])
         since = state["absent_since"]
@@ -209,10 +250,10 @@ class Told:
 
 def absent(told: Mapping[str, Told], now: datetime, pace: float = 1.0) -> tuple[str, ...]:
     """Devices that were silent for their patience while others told, or while nobody did for `QUIET`; sorted."""
-    newest = max((device.newest for device in told.values()), default=now)
+    newest = max((device.heard for device in told.values()), default=now)
     quiet = max(QUIET, timedelta(seconds=MACHINE_PATIENCE_S * pace))
     reached = min(newest, now) if now - newest <= quiet else now
-    return tuple(name for name, device in sorted(told.items()) if reached - device.newest > device.patience(pace))
+    return tuple(name for name, device in sorted(told.items()) if reached - device.heard > device.patience(pace))
 
 
 def watermark(present: Iterable[datetime], now: datetime, settled: datetime, end: datetime | None) -> datetime:

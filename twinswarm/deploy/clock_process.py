@@ -10,6 +10,7 @@ from broker.mqtt import MqttTransport
 from runtime.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
 from runtime.host import new_boot
 from runtime.pump import ClockPump
+from runtime.steady_clock import SteadyClock
 from runtime.wall import PATIENCE_S, drive
 from schemas.cycle import Course
 from schemas.errors import BrokerUnreachableError, Code, RunFailedError
@@ -69,6 +70,7 @@ def _drive_wall(
     # With real devices the run begins at once: there is nothing to wait for.
     lead_s = LEAD_S if order.simulated else 0.0
     time_ = WallTime(site.time.step_s, order.t0, order.length, speed, order.simulated, lead_s)
+    steady = SteadyClock(utc_now)
     clock = WallClock(
         site.site,
         transport,
@@ -79,8 +81,9 @@ def _drive_wall(
         end_when_stopped=order.end_when_stopped,
         store=kept,
         when_late=order.when_late,
+        clock=steady,
     )
-    drive(clock, transport, stop, utc_now)
+    drive(clock, transport, stop, steady.now)
     time_base = clock.time_base
     if clock.finished:
         kept.clear()

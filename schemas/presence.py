@@ -1,0 +1,36 @@
+"""Whether a peer is there and its clock is right, in wall time, by the receiver's clock.
+
+Times are of the run [s]. What a busy machine takes to deliver a message, or to read it, is a longer time in a run that
+passes faster; the bounds therefore never ask for more than `PROMPT_S` of the machine.
+"""
+
+from datetime import datetime, timedelta
+
+STALE_PERIODS = 3
+"""A device from which nothing has come for so many of its telemetry periods is not there."""
+SKEW_S = 60.0
+"""Difference between a device's clock and the receiver's from which on the device's is wrong."""
+PROMPT_S = 5.0
+"""Machine time within which a message that was sent has been read."""
+EXACT_S = 2.0
+"""Machine time by which the clocks of two processes differ at most."""
+
+
+def ahead_bound_s(pace: float) -> float:
+    """How far before its ``ts`` a telemetry may arrive. ``pace``: run seconds in a second of the machine."""
+    return max(SKEW_S, EXACT_S * pace)
+
+
+def behind_bound_s(pace: float) -> float:
+    """How long after its ``ts`` a telemetry may arrive, if its sender's clock is right."""
+    return max(SKEW_S, 2 * PROMPT_S * pace)
+
+
+def silent_after_s(period_s: float, pace: float) -> float:
+    """After so long without telemetry a device is silent. ``period_s``: its telemetry period."""
+    return max(STALE_PERIODS * period_s, PROMPT_S * pace)
+
+
+def lag_s(ts: datetime, arrived: datetime) -> float:
+    """Time from a telemetry's ``ts`` to its arrival [s]: negative when the sender's clock is ahead."""
+    return (arrived - ts) / timedelta(seconds=1)
