@@ -7,7 +7,8 @@ from typing import Any
 
 from broker.transport import Delivery, Transport
 from schemas.errors import RemoteMessageError
-from schemas.messages import Birth, Body, Run, Stamp, State, Telemetry, TimeMode
+from schemas.messages import Birth, Body, KnownDevice, Plan, Run, Stamp, State, Telemetry, TimeMode
+from schemas.presence import ahead_bound_s, behind_bound_s, lag_s
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
 
@@ -27,6 +28,16 @@ class Seen:
     channel: Channel | None = None
     arrived: datetime | None = None
     """Machine time; None: only retained messages came."""
+    lag_s: float | None = None
+    """Least time from a telemetry's ``ts`` to its arrival [s of the run]; negative when the sender's clock is ahead."""
+
+    def clock_behind_s(self, run: Run | None) -> float | None:
+        """By how much its clock is behind this machine's [s of the run], negative when ahead; None: within the bound,
+        or not known. The time of a network twin is that up to which the slowest device was heard."""
+        if self.lag_s is None or run is None or run.mode is TimeMode.LOCKSTEP or self.kind is Kind.NETWORK:
+            return None
+        wrong = self.lag_s < -ahead_bound_s(run.pace) or self.lag_s > behind_bound_s(run.pace)
+        return self.lag_s if wrong else None
 
     def age_s(self, now: datetime, run: Run | None) -> float | None:
         """Machine seconds since its last message.
@@ -54,6 +65,8 @@ class Roster:
     seen: dict[tuple[str, Kind, str], Seen] = field(default_factory=dict)
     runs: dict[str, tuple[str | None, Run]] = field(default_factory=dict)
     """By site: the identifier and the message of the run that is retained."""
+    plans: dict[str, Plan] = field(default_factory=dict)
+    """By site: the newest plan of its EMS."""
     rejected: int = 0
     """How many messages were not of the contract."""
 
@@ -68,6 +81,8 @@ class Roster:
             return
         if isinstance(body, Run):
             self.runs[topic.site] = (stamp.run, body)
+        if isinstance(body, Plan):
+            self.plans[topic.site] = body
         if topic.channel is Channel.SETPOINT:
             return  # it is the EMS' message, on the device's topic
         who = (topic.site, topic.kind, topic.device)
@@ -75,8 +90,28 @@ class Roster:
         self._learn(seen, body)
         if not delivery.retained:
             seen.arrived = now
+            self._compare_clocks(seen, stamp, body, now)
         if not delivery.retained or seen.stamp is None or (seen.arrived is None and stamp.ts >= seen.stamp.ts):
             seen.stamp, seen.channel = stamp, topic.channel
+
+    def _compare_clocks(self, seen: Seen, stamp: Stamp, body: Body, now: datetime) -> None:
+        _, run = self.runs.get(seen.site, (None, None))
+        if isinstance(body, Telemetry) and run is not None and run.ended is None and run.mode is TimeMode.WALL:
+            lag = lag_s(stamp.ts, run.time_at(now))
+            seen.lag_s = lag if seen.lag_s is None else min(seen.lag_s, lag)
+
+    def known(self, seen: Seen) -> KnownDevice | None:
+        """What the EMS said of it in its newest plan; None: nothing."""
+        plan = self.plans.get(seen.site)
+        return None if plan is None or plan.knowledge is None else plan.knowledge.get(seen.device)
+
+    def clock_behind_s(self, seen: Seen) -> float | None:
+        """See `Seen.clock_behind_s`; without telemetry meanwhile as the EMS has said."""
+        _, run = self.runs.get(seen.site, (None, None))
+        known = self.known(seen)
+        if seen.lag_s is None and known is not None:
+            return known.clock_behind_s
+        return seen.clock_behind_s(run)
 
     @staticmethod
     def _learn(seen: Seen, body: Body) -> None:
@@ -117,6 +152,8 @@ class Roster:
             "last_channel": None if seen.channel is None else str(seen.channel),
             "last_ts": None if stamp is None else stamp.ts.isoformat(),
             "age_s": self.age_s(seen, now),
+            "clock_behind_s": self.clock_behind_s(seen),
+            "ems": None if (known := self.known(seen)) is None else known.model_dump(mode="json"),
         }
 
     def age_s(self, seen: Seen, now: datetime) -> float | None:

@@ -5,19 +5,35 @@ import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from broker.mqtt import MqttTransport
 from broker.servers.embedded import EmbeddedBroker
 from broker.transport import Delivery
 from schemas.examples import examples
-from schemas.topics import Channel, topic_filter
+from schemas.messages import (
+    Birth,
+    ChargerTelemetry,
+    EmsMode,
+    KnownDevice,
+    MeterNameplate,
+    MeterRole,
+    Plan,
+    PlanStatus,
+    Run,
+    Stamp,
+    TimeMode,
+)
+from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import encode
 from services.monitor.discovery import Roster
 from tests.cli.calling import COMMAND, call, plain_environment
+from twinswarm.cli.commands.devices import _show
 
 HEAVY = ("numpy", "pandas", "xarray", "highspy", "matplotlib", "scipy", "rich")
 MOST_BYTES = 50 * 1024 * 1024
@@ -143,3 +159,59 @@ def test_what_is_not_of_the_contract_is_counted() -> None:
     roster.note(Delivery("twin/v2/fit-g2v/charger/ev1/state", b"{"), NOW)
     roster.note(Delivery("twin/v2/fit-g2v/charger/ev1/state", b"", retained=True), NOW)
     assert roster.rejected == 1
+
+
+def _wall(clock_behind_s: float = 0.0) -> Roster:
+    """A site in wall time: the EMS' plan names a charger that it plans with and a meter that it does not hear."""
+    run_id = "20260101T120000.000000Z-5f0c"
+    t0 = NOW - timedelta(minutes=10)
+    run = Run(mode=TimeMode.WALL, step_s=900, t0=t0, wall0=t0, simulated=False)
+    known = {
+        "ev1": KnownDevice(power_kw=7.25, soc_frac=0.5, age_s=4.0, in_plan=True),
+        "grid": KnownDevice(power_kw=9.0, age_s=310.0, in_plan=False, why_not="no telemetry of grid for 310 s"),
+    }
+    plan = Plan(
+        epoch=1,
+        mode=EmsMode.CONTROL,
+        status=PlanStatus.OPTIMAL,
+        start=t0,
+        step_s=900,
+        objective_eur=0.0,
+        knowledge=known,
+    )
+    telemetry = ChargerTelemetry(power_kw=7.5)
+    birth = Birth(nameplate=MeterNameplate(role=MeterRole.PCC), time_modes=(TimeMode.WALL,), software="test")
+    roster = Roster()
+    for kind, device, channel, body, ts, retained in (
+        (Kind.CLOCK, "clock", Channel.RUN, run, t0, True),
+        (Kind.METER, "grid", Channel.BIRTH, birth, t0, True),
+        (Kind.EMS, "ems", Channel.PLAN, plan, t0, True),
+        (Kind.CHARGER, "ev1", Channel.TELEMETRY, telemetry, NOW - timedelta(seconds=clock_behind_s), False),
+    ):
+        topic = Topic("lab", kind, device, channel)
+        roster.note(Delivery(str(topic), encode(Stamp(ts=ts, run=run_id, boot="b", seq=1), body), retained), NOW)
+    return roster
+
+
+def test_what_the_ems_knows_of_a_device_is_shown() -> None:
+    by_device = {row["device"]: row for row in _wall().json(NOW)["devices"]}
+    assert by_device["ev1"]["ems"]["in_plan"] and by_device["ev1"]["power_kw"] == 7.5
+    assert by_device["grid"]["ems"]["why_not"] == "no telemetry of grid for 310 s"
+    assert by_device["ems"]["ems"] is None
+    shown = Console(record=True, width=200, file=StringIO())
+    _show(_wall(), NOW, "mqtt://lab", shown)
+    text = shown.export_text()
+    assert "in the plan, 4.0 s old" in text
+    assert "not in the plan: no telemetry of grid for 310 s" in " ".join(text.replace("│", " ").split())
+    assert "9.00 kW" in text, "what the EMS heard of it last"
+
+
+@pytest.mark.parametrize(("behind_s", "words"), [(240.0, "clock 4 min behind"), (-3600.0, "clock 60 min ahead")])
+def test_a_device_with_a_wrong_clock_says_so(behind_s: float, words: str) -> None:
+    roster = _wall(behind_s)
+    by_device = {row["device"]: row["clock_behind_s"] for row in roster.json(NOW)["devices"]}
+    assert by_device == {"clock": None, "ems": None, "ev1": behind_s, "grid": None}
+    shown = Console(record=True, width=200, file=StringIO())
+    _show(roster, NOW, "mqtt://lab", shown)
+    assert words in shown.export_text()
+    assert _wall(50.0).json(NOW)["devices"][2]["clock_behind_s"] is None

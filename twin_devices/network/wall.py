@@ -234,8 +234,8 @@ class Told:
         told = cls(
             state["period_s"],
             [
-                Sample(datetime.fromisoformat(ts), *rest, datetime.fromisoformat(since))
-                for ts, *rest, since in state["samples"]
+                Sample(datetime.fromisoformat(ts), boot, power_kw, imported, exported, datetime.fromisoformat(since))
+                for ts, boot, power_kw, imported, exported, since in state["samples"]
             ],
             SenderClock(state.get("lags_s", ())),
         )

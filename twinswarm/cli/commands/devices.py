@@ -44,7 +44,10 @@ def devices(
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
 ) -> None:
-    """Show the participants on a broker: **births, states, age of the last message**.
+    """Show the participants on a broker: **births, states, power, age of the last message, and what the EMS knows**.
+
+    The column *EMS* is of its newest plan, in wall time: the age of what it had received of a device, in run time,
+    and whether the device is in the plan or why not. A device whose clock is wrong says so below its state.
 
     It only listens; it publishes nothing. Ages are in seconds of the machine's clock. The age of a retained message
     follows from its time stamp. In lock-step that is simulated time, so there the age is a dash.
@@ -102,35 +105,64 @@ def _show(roster: "Roster", now: datetime, address: str, console: "Console") -> 
         "state",
         "time modes",
         "nameplate",
+        "power, SOC",
+        "EMS",
         "last message",
         "boot",
     )
     for head in heads:
         table.add_column(head, overflow="fold")
     for seen in everybody:
-        row = _row(seen, roster.age_s(seen, now))
+        row = _row(seen, roster, now)
         table.add_row(*((seen.site, *row) if several else row))
     console.print(table)
     if roster.rejected:
         console.print(f"Messages that are not of the contract: {roster.rejected}", style="yellow")
 
 
-def _row(seen: "Seen", age_s: float | None) -> tuple[str, ...]:
+def _row(seen: "Seen", roster: "Roster", now: datetime) -> tuple[str, ...]:
     from rich.markup import escape
 
-    birth = seen.birth
+    birth, age_s = seen.birth, roster.age_s(seen, now)
     state = "\N{EN DASH}" if seen.state is None else str(seen.state.state)
     colour = {"online": "green", "fault": "red"}.get(state, "dim")
+    behind_s = roster.clock_behind_s(seen)
+    notes = [] if seen.state is None or not seen.state.reason else [escape(seen.state.reason)]
+    if behind_s is not None:
+        notes.append(f"[red]clock {_spoken(abs(behind_s))} {'behind' if behind_s > 0 else 'ahead'}[/]")
     age = "\N{EN DASH}" if age_s is None else f"{_spoken(age_s)} ago"
     return (
         seen.device,
         str(seen.kind),
-        f"[{colour}]{state}[/]" + (f"\n{escape(seen.state.reason)}" if seen.state and seen.state.reason else ""),
+        "\n".join([f"[{colour}]{state}[/]", *notes]),
         "\N{EN DASH}" if birth is None else " ".join(birth.time_modes),
         "no birth" if birth is None else birth.nameplate.text,
+        _measured(seen, roster),
+        _of_the_ems(seen, roster),
         age if seen.channel is None else f"{seen.channel}, {age}",
         "\N{EN DASH}" if seen.stamp is None else escape(seen.stamp.boot),
     )
+
+
+def _measured(seen: "Seen", roster: "Roster") -> str:
+    """Newest power and SOC: as heard, else as the EMS has said."""
+    known = roster.known(seen)
+    power_kw = known.power_kw if seen.power_kw is None and known is not None else seen.power_kw
+    soc_frac = known.soc_frac if seen.soc_frac is None and known is not None else seen.soc_frac
+    parts = [] if power_kw is None else [f"{power_kw:.2f} kW"]
+    if soc_frac is not None:
+        parts.append(f"{100 * soc_frac:.1f} %")
+    return ", ".join(parts) or "\N{EN DASH}"
+
+
+def _of_the_ems(seen: "Seen", roster: "Roster") -> str:
+    from rich.markup import escape
+
+    known = roster.known(seen)
+    if known is None:
+        return "\N{EN DASH}"
+    age = "" if known.age_s is None else f", {_spoken(known.age_s)} old"
+    return f"in the plan{age}" if known.in_plan else f"[yellow]not in the plan[/]: {escape(known.why_not or '')}"
 
 
 def _spoken(seconds: float) -> str:
