@@ -30,7 +30,10 @@ def day(cost_eur: float, pcc_kw: tuple[float, ...] = (10.0, 10.0)) -> Day:
         cars_soc_frac=(),
         purchase_eur_per_kwh=zeros,
         sale_eur_per_kwh=zeros,
-        stored_kwh=0.0,
+        bess_stored_kwh=0.0,
+        cars_stored_kwh=0.0,
+        bess_end_soc_frac={},
+        cars_discharged_kwh=0.0,
         departure_shortfall_kwh=0.0,
         statuses={"optimal": 96},
     )

@@ -52,8 +52,14 @@ class Day:
     """Likewise; mean of the vehicles that are plugged."""
     purchase_eur_per_kwh: tuple[float, ...]
     sale_eur_per_kwh: tuple[float, ...]
-    stored_kwh: float
-    """Change of the energy in all batteries over the day; of vehicles from arrival to departure."""
+    bess_stored_kwh: float
+    """Change of the energy in the cells of the BESS over the day."""
+    cars_stored_kwh: float
+    """Likewise of the vehicles, from arrival to departure."""
+    bess_end_soc_frac: dict[str, float]
+    """By BESS: its SOC when the day ends."""
+    cars_discharged_kwh: float
+    """Energy that the chargers took out of vehicles, at their AC terminals; by the registers of each."""
     departure_shortfall_kwh: float
     statuses: dict[str, int]
     """How many plans of each status: their sum is the number of optimisations."""
@@ -61,6 +67,16 @@ class Day:
     @property
     def optimisations(self) -> int:
         return sum(self.statuses.values())
+
+    @property
+    def stored_kwh(self) -> float:
+        """Change of the energy in all batteries over the day."""
+        return self.bess_stored_kwh + self.cars_stored_kwh
+
+    @property
+    def peak_import_kw(self) -> float:
+        """Highest mean import of a quarter-hour at the PCC; 0 for a day without import."""
+        return max(0.0, *self.pcc_kw)
 
 
 _KEPT = (Channel.BIRTH, Channel.TELEMETRY, Channel.PLAN)
@@ -90,6 +106,7 @@ class Listener:
         if settlement.unsettled:
             raise RunFailedError(f"{settlement.unsettled} steps could not be settled")
         quarters = quarters_of(tracks, prices, times, course.step, site.zone)
+        stored = stored_change(tracks, course.t0, course.t_end)
         groups = {group: [track.device for track in tracks.values() if track.group is group] for group in Group}
         return Day(
             cost_eur=settlement.cost_eur,
@@ -107,7 +124,10 @@ class Listener:
             cars_soc_frac=_mean_soc([tracks[name] for name in groups[Group.VEHICLES]], quarters, course),
             purchase_eur_per_kwh=tuple(_known(quarter.purchase_price_eur_per_kwh) for quarter in quarters),
             sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
-            stored_kwh=stored_change(tracks, course.t0, course.t_end).total_kwh,
+            bess_stored_kwh=stored.bess_kwh,
+            cars_stored_kwh=stored.vehicles_kwh,
+            bess_end_soc_frac=_end_soc([tracks[name] for name in groups[Group.BATTERY]], course),
+            cars_discharged_kwh=_exported_kwh([tracks[name] for name in groups[Group.VEHICLES]], times),
             departure_shortfall_kwh=departure_shortfall_kwh(tracks),
             statuses=dict(sorted(statuses.items())),
         )
@@ -128,6 +148,19 @@ def _known(value: float | None) -> float:
 
 def _total(quarters: list[Quarter], names: list[str]) -> tuple[float, ...]:
     return tuple(math.fsum(_known(quarter.power_kw[name]) for name in names) for quarter in quarters)
+
+
+def _end_soc(tracks: Sequence[Track], course: Course) -> dict[str, float]:
+    found = {}
+    for track in tracks:
+        body = track.at(course.t_end, course.step)
+        if body is not None and (soc := soc_of(body)) is not None:
+            found[track.device] = soc
+    return found
+
+
+def _exported_kwh(tracks: Sequence[Track], times: Sequence[datetime]) -> float:
+    return math.fsum(_known(flow.export_kwh) for track in tracks for flow in track.flows(times))
 
 
 def _mean_soc(tracks: Sequence[Track], quarters: list[Quarter], course: Course) -> tuple[float | None, ...]:

@@ -1,11 +1,14 @@
 """The numbers of a site that are printed with every table: which are published, which are fitted."""
 
 import math
+from importlib.resources import as_file, files
 from typing import Any
 
 from schemas.messages import MeterRole
 from schemas.site import AnyDevice, DayProfile, Meter, PowerProfile, Pv, Site
 from sites.description import SiteDescription
+from twinswarm.study.calibration.target import read_target, residual_names
+from twinswarm.study.published import published
 
 PUBLISHED = (
     "BESS of 40 kWh, wished at 85 % at midnight",
@@ -21,7 +24,7 @@ FITTED = (
     "the load, its measured course included (it differs from the forecast by correlated noise of 3 %)",
     "levels and shapes of both prices",
 )
-"""Numbers of the sites that were searched so that the table comes out: over 30 for 21 published numbers."""
+"""Numbers of the sites that were searched so that the table comes out; how many: `fitted_numbers`."""
 
 NOT_KNOWN = (
     "what the study's reference was: no cars, uncontrolled or smart charging each have a site that fits",
@@ -30,6 +33,24 @@ NOT_KNOWN = (
     "which of several plans of equal cost the study's solver chose, which moves the peak-shaving factor",
 )
 """The questions that no fit can answer."""
+
+
+_TARGETS = {"fit-g2v": "smart.toml"}
+"""By site: the parameters of the calibration that made it. Those of the two others were not kept."""
+
+
+def fitted_numbers(site: SiteDescription) -> int | None:
+    """How many numbers were searched to make the site, each of which may stand for many of it; None: not known."""
+    name = _TARGETS.get(site.site)
+    if name is None:
+        return None
+    with as_file(files("twinswarm.study.calibration") / name) as path:
+        return len(read_target(path).parameter)
+
+
+def published_numbers() -> int:
+    """Savings and peak-shaving factors that a fit can aim at."""
+    return len(residual_names(tuple(published())))
 
 
 def parameters(site: SiteDescription) -> dict[str, Any]:

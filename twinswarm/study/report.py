@@ -8,8 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schemas.errors import Code, InputError
 from services.analysis.summary import REFERENCES, number
+from twinswarm.study.beside import plain_words, ranking, stored_and_periodic, wear_listing
 from twinswarm.study.figures import Drawn
 from twinswarm.study.orders import TIES
+from twinswarm.study.periodic import Periodic
 from twinswarm.study.published import DOI
 from twinswarm.study.robustness import Robustness
 from twinswarm.study.study import StudyResult
@@ -47,6 +49,8 @@ class _Spread:
 def render_study(
     result: StudyResult,
     figures: Sequence[Drawn],
+    periodic: Periodic,
+    car_wear_eur_per_kwh: float,
     robustness: Robustness | None = None,
     sensitivities: Sequence[Drawn] = (),
 ) -> str:
@@ -67,7 +71,13 @@ def render_study(
         verdict=[line for line in verdict(result) if not line.startswith("Reference:")],
         ties=_ties(result),
         tie_storages=[STORAGE_NAMES[storage] for storage in result.ties],
-        honesty=honesty(),
+        listings=[
+            listing
+            for listing in (stored_and_periodic(result, periodic), wear_listing(result, car_wear_eur_per_kwh))
+            if listing is not None
+        ],
+        ranking=ranking(result, periodic),
+        honesty=[*plain_words(result), *honesty()],
         spreads=_spreads(robustness),
         without_spreads=without_spreads(result),
         figures=figures,

@@ -11,6 +11,9 @@ from twinswarm.study.day import Day
 from twinswarm.study.orders import TIES, Key
 from twinswarm.study.published import PSF_CASE, STORAGES, published
 
+_LEAST_KWH = 1e-3
+"""Less than this discharged from cars is rounding of registers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -27,9 +30,36 @@ class Cell:
     """None: of a case that the study does not have."""
     psf: ShavingFactor
     psf_2kw: ShavingFactor
+    psf_all: ShavingFactor
+    """Equation (22) as it stands: no quarter-hour is left out but those without any reference power."""
     published_psf: float | None
-    stored_kwh: float
-    """Energy that the day left in batteries above the reference; not in the money."""
+    bess_stored_kwh: float
+    """Change of the energy in the BESS over the day; not in the money."""
+    cars_stored_kwh: float
+    """Change of the energy in the cars, above the reference's; not in the money."""
+    reference_peak_kw: float
+    """Highest mean import of a quarter-hour at the PCC in the reference."""
+    peak_kw: float
+    """Likewise in this cell."""
+    cars_discharged_kwh: float
+    """Energy taken out of the cars, at the chargers' AC terminals."""
+
+    @property
+    def stored_kwh(self) -> float:
+        """Energy that the day left in batteries above the reference; not in the money."""
+        return self.bess_stored_kwh + self.cars_stored_kwh
+
+    @property
+    def break_even_wear_eur_per_kwh(self) -> float | None:
+        """Price of wear per kWh discharged from cars at which this cell costs what the reference costs; None where
+        cars discharge nothing or nothing is saved."""
+        if self.cars_discharged_kwh < _LEAST_KWH or self.change_eur_per_day >= 0:
+            return None
+        return -self.change_eur_per_day / self.cars_discharged_kwh
+
+    def with_car_wear(self, price_eur_per_kwh: float) -> float:
+        """Change of the daily cost [€], a price per kWh discharged from the cars included."""
+        return self.change_eur_per_day + price_eur_per_kwh * self.cars_discharged_kwh
 
     @property
     def difference_eur_per_day(self) -> float | None:
@@ -112,7 +142,12 @@ def table_of(days: Mapping[Key, Day], cases: Sequence[str]) -> Table:
                     psf=peak_shaving_factor(day.pcc_kw, reference.pcc_kw),
                     psf_2kw=peak_shaving_factor(day.pcc_kw, reference.pcc_kw, STRICT_THRESHOLD_KW),
                     published_psf=None if known is None else known.psf.get(storage),
-                    stored_kwh=day.stored_kwh - reference.stored_kwh,
+                    psf_all=peak_shaving_factor(day.pcc_kw, reference.pcc_kw, 0.0),
+                    bess_stored_kwh=day.bess_stored_kwh - reference.bess_stored_kwh,
+                    cars_stored_kwh=day.cars_stored_kwh - reference.cars_stored_kwh,
+                    reference_peak_kw=reference.peak_import_kw,
+                    peak_kw=day.peak_import_kw,
+                    cars_discharged_kwh=day.cars_discharged_kwh,
                 )
             )
     return Table(tuple(cells))

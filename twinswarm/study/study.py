@@ -92,7 +92,15 @@ class StudyResult:
                     "psf_samples_left_out": cell.psf.excluded,
                     "psf_2kw": cell.psf_2kw.psf,
                     "psf_2kw_samples_left_out": cell.psf_2kw.excluded,
+                    "psf_no_threshold": cell.psf_all.psf,
+                    "psf_no_threshold_samples_left_out": cell.psf_all.excluded,
                     "stored_kwh": cell.stored_kwh,
+                    "bess_stored_kwh": cell.bess_stored_kwh,
+                    "cars_stored_kwh": cell.cars_stored_kwh,
+                    "reference_peak_import_kw": cell.reference_peak_kw,
+                    "peak_import_kw": cell.peak_kw,
+                    "cars_discharged_kwh": cell.cars_discharged_kwh,
+                    "break_even_car_wear_eur_per_kwh": cell.break_even_wear_eur_per_kwh,
                 }
                 for cell in self.table.cells
             ],

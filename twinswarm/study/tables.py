@@ -12,6 +12,8 @@ from twinswarm.study.variations import has_other_loads
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from twinswarm.study.beside import Listing
+
 STORAGE_NAMES = {"none": "reference", "bess": "BESS", "v2g": "V2G", "both": "V2G and BESS"}
 
 
@@ -48,6 +50,21 @@ def table_ii(result: StudyResult) -> "Table":
                 number(cell.published_psf, 3) if cell.published_psf is not None else "",
             )
         table.add_section()
+    return table
+
+
+def listed(listing: "Listing") -> "Table":
+    """One of the tables beside."""
+    from rich.table import Table
+
+    table = Table(title=listing.title, title_style="bold", title_justify="left")
+    for place, head in enumerate(listing.heads):
+        words = place < listing.texts
+        table.add_column(head, justify="left" if words else "right", no_wrap=not words)
+    for place, row in enumerate(listing.rows):
+        if place and row[0]:
+            table.add_section()
+        table.add_row(*row)
     return table
 
 

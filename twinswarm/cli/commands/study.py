@@ -15,6 +15,7 @@ from twinswarm.simulation.variants import Reference
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from twinswarm.study.periodic import Periodic
     from twinswarm.study.pool import Pool
     from twinswarm.study.robustness import Robustness
     from twinswarm.study.sensitivity import Sensitivity
@@ -61,6 +62,18 @@ def study(
             rich_help_panel="More",
         ),
     ] = False,
+    car_wear: Annotated[
+        float | None,
+        typer.Option(
+            "--car-wear",
+            metavar="€/KWH",
+            min=0,
+            max=10,
+            help="Price of the cars' wear per kWh discharged, for the second table; the first has none.",
+            show_default="0.075, Kempton and Tomić 2005",
+            rich_help_panel="More",
+        ),
+    ] = None,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -76,7 +89,8 @@ def study(
     """Reproduce the **published study**: six cases, each as baseline, with BESS, with V2G and with both.
 
     Every day is run by the same twins, network and EMS as with `run`, to the last bit. Prints the table beside the
-    published one, the peak-shaving factors, both again with other loads, and which numbers are fitted or not known.
+    published one, the peak-shaving factors, what the table leaves out (stored energy, peaks, the day that ends as it
+    began, wear of the cars), both again with other loads, and which numbers are fitted or not known.
 
     Examples:
         twinswarm study
@@ -89,10 +103,12 @@ def study(
 
     require("highspy", "power_grid_model", "jinja2", "matplotlib")  # workers load them
     from sites.loader import load_description
+    from twinswarm.study.beside import CAR_WEAR_EUR_PER_KWH, to_json
     from twinswarm.study.study import SITES, StudyOrder, pool_of
     from twinswarm.study.variations import has_other_loads
 
     output = Output.to(json)
+    wear = CAR_WEAR_EUR_PER_KWH if car_wear is None else car_wear
     chosen = [case.strip() for case in cases.split(",")] if cases is not None else []
     order = StudyOrder.of(load_description(site or SITES[reference]), reference, chosen)
     _make(out)
@@ -102,16 +118,18 @@ def study(
             pool = stack.enter_context(pool_of(order, processes))
         result = _conduct(order, pool, console)
         _tell_table(result, console)
+        periodic = _conduct_periodic(result, pool, console)
+        _tell_beside(result, periodic, wear, console)
         robust = _conduct_robustness(result, pool, console) if robustness and has_other_loads(order.site) else None
         swept = _conduct_sensitivities(order, pool, console) if sensitivities else []
-    told = result.to_json()
+    told = result.to_json() | to_json(result, periodic, wear)
     if robust is not None:
         told["robustness"] = robust.to_json()
     if swept:
         told["sensitivities"] = [one.to_json() for one in swept]
     output.write(told)
     _tell_the_rest(result, robust, console)
-    _write(result, robust, swept, out, console)
+    _write(result, periodic, wear, robust, swept, out, console)
 
 
 def calibrate(
@@ -223,6 +241,13 @@ def _conduct(order: "StudyOrder", pool: "Pool", console: "Console") -> "StudyRes
         return conduct_study(order, pool, on_start, on_day)
 
 
+def _conduct_periodic(result: "StudyResult", pool: "Pool", console: "Console") -> "Periodic":
+    from twinswarm.study.periodic import conduct_periodic
+
+    with _progress(console, "days that end as they began") as (on_start, on_day):
+        return conduct_periodic(result, pool, on_start=on_start, on_day=on_day)
+
+
 def _conduct_robustness(result: "StudyResult", pool: "Pool", console: "Console") -> "Robustness":
     from twinswarm.study.robustness import conduct_robustness
 
@@ -245,6 +270,21 @@ def _tell_table(result: "StudyResult", console: "Console") -> None:
         console.print(line)
 
 
+def _tell_beside(result: "StudyResult", periodic: "Periodic", wear: float, console: "Console") -> None:
+    from twinswarm.study.beside import plain_words, ranking, stored_and_periodic, wear_listing
+    from twinswarm.study.tables import listed
+
+    for listing in (stored_and_periodic(result, periodic), wear_listing(result, wear)):
+        if listing is not None:
+            console.print(listed(listing))
+            for note in listing.notes:
+                console.print(note)
+    for line in ranking(result, periodic):
+        console.print(f"[bold]Ranking:[/bold] {line}")
+    for heading, text in plain_words(result):
+        console.print(f"[bold]{heading}:[/bold] {text}")
+
+
 def _tell_the_rest(result: "StudyResult", robust: "Robustness | None", console: "Console") -> None:
     from twinswarm.study.tables import effort, honesty, spread_table, without_spreads
 
@@ -256,6 +296,8 @@ def _tell_the_rest(result: "StudyResult", robust: "Robustness | None", console: 
 
 def _write(
     result: "StudyResult",
+    periodic: "Periodic",
+    wear: float,
     robust: "Robustness | None",
     swept: "list[Sensitivity]",
     folder: Path,
@@ -266,6 +308,6 @@ def _write(
 
     drawn, more = figures(result), sensitivity_figures(swept)
     files = write_figures([*drawn, *more], folder)
-    report = write_study(render_study(result, drawn, robust, more), folder)
+    report = write_study(render_study(result, drawn, periodic, wear, robust, more), folder)
     console.print(f"Report   {report}", markup=False, soft_wrap=True)
     console.print(f"Figures  {len(files)} files in {folder}", markup=False, soft_wrap=True)
