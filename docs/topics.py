@@ -103,7 +103,8 @@ it withdraws the limit. Powers are means over a settlement period (`step_s` of t
   periods without one, by `ts` and the time of the run, the failsafe values hold until a message comes or the limit
   ends. A failsafe without an ordinary value is possible: no limit while the heartbeat is there.
 - **Alarms**, of the EMS: `outside_limit_failsafe`, `outside_limit_exceeded` (mean power of a period in which the limit
-  was known from the beginning), `outside_limit_unknown_group`.
+  was known from the beginning), `outside_limit_unknown_group`. `connection_limit_exceeded` is the same of what the
+  site's connection may carry, with or without a limit from outside; both from 1 % and 0.1 kW on.
 
 `twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat.
 """,

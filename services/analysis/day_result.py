@@ -5,7 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from schemas.site import Site
 from services.analysis.comparison import Comparison
+from services.analysis.wear import wear_eur
+from services.history.settlement import demand_charge_eur, savings_eur
 
 _HOUR = timedelta(hours=1)
 
@@ -41,9 +44,15 @@ class DayResult:
     residual_kwh: float | None
     """The largest of a step in the energy balance."""
     unsettled_steps: int
+    demand_charge_eur: float | None
+    """As if the day's highest quarter were the month's; of the sum, the days' highest. None without such a tariff."""
+    reference_demand_charge_eur: float | None
+    demand_savings_eur: float | None
+    """A month's money, once: beside the savings, and not a sum of days."""
+    bess_wear_eur: float | None
 
 
-def day_result(day: date, length: timedelta, compared: Comparison) -> DayResult:
+def day_result(day: date, length: timedelta, compared: Comparison, site: Site) -> DayResult:
     """From a comparison over that local day, which lasts ``length``, or over part of it. It has a reference."""
     run, reference = compared.run, compared.reference
     assert reference is not None
@@ -52,6 +61,9 @@ def day_result(day: date, length: timedelta, compared: Comparison) -> DayResult:
     lasted = run.times[-1] - run.times[0]
     shaving = compared.shaving()
     unsettled = run.settlement.unsettled
+    charge = site.tariff.demand_charge_eur_per_kw
+    demand = demand_charge_eur(compared.pcc_kw, charge)
+    reference_demand = demand_charge_eur(compared.reference_kw, charge)
     return DayResult(
         date=day,
         hours=lasted / _HOUR,
@@ -70,6 +82,10 @@ def day_result(day: date, length: timedelta, compared: Comparison) -> DayResult:
         stored_change_eur=compared.stored_difference_eur,
         residual_kwh=compared.energy.residual_kwh_max,
         unsettled_steps=unsettled,
+        demand_charge_eur=demand,
+        reference_demand_charge_eur=reference_demand,
+        demand_savings_eur=_saved(demand, reference_demand),
+        bess_wear_eur=wear_eur(run.tracks, run.times, site.ems.bess_wear_eur_per_kwh),
     )
 
 
@@ -77,6 +93,9 @@ def sum_of(days: Sequence[DayResult]) -> DayResult:
     """At least one. Energies and money add up, the PSF is the mean over all quarters; peaks and residual: highest."""
     samples = sum(day.psf_samples for day in days)
     ratios = [day.psf * day.psf_samples for day in days if day.psf is not None]
+    wear = [day.bess_wear_eur for day in days if day.bess_wear_eur is not None]
+    demand = _highest(day.demand_charge_eur for day in days)
+    reference_demand = _highest(day.reference_demand_charge_eur for day in days)
     values = [day.stored_change_eur for day in days if day.stored_change_eur is not None]
     return DayResult(
         date=None,
@@ -96,7 +115,15 @@ def sum_of(days: Sequence[DayResult]) -> DayResult:
         stored_change_eur=math.fsum(values) if len(values) == len(days) else None,
         residual_kwh=_highest(day.residual_kwh for day in days),
         unsettled_steps=sum(day.unsettled_steps for day in days),
+        demand_charge_eur=demand,
+        reference_demand_charge_eur=reference_demand,
+        demand_savings_eur=_saved(demand, reference_demand),
+        bess_wear_eur=math.fsum(wear) if len(wear) == len(days) else None,
     )
+
+
+def _saved(demand_eur: float | None, reference_eur: float | None) -> float | None:
+    return None if demand_eur is None or reference_eur is None else savings_eur(demand_eur, reference_eur)
 
 
 def _highest(values: Iterable[float | None]) -> float | None:

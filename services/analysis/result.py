@@ -15,6 +15,7 @@ from services.analysis.quarters import Quarter
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
 from services.analysis.shaving import STRICT_THRESHOLD_KW
 from services.analysis.stored import departure_shortfall_kwh
+from services.analysis.wear import wear_eur
 from services.history.reader import History, RunInfo
 from services.history.sessions import sessions_of
 from services.history.settlement import demand_charge_eur, savings_eur
@@ -73,6 +74,7 @@ def analyse(
         reference_demand_charge_eur=reference_demand,
         savings_eur=compared.savings_eur,
         demand_savings_eur=savings_eur(demand or 0.0, reference_demand or 0.0) if both else None,
+        bess_wear_eur=wear_eur(tracks, times, site.ems.bess_wear_eur_per_kwh),
         import_peak_kw=compared.run.import_peak_kw,
         export_peak_kw=compared.run.export_peak_kw,
         reference_import_peak_kw=None if reference is None else reference.import_peak_kw,

@@ -95,6 +95,10 @@ class RunResult:
     """By how much the reference's demand charge is above the run's, each as if its peak were the month's. It is a
     month's money, once, however long the run is; None without such a tariff or reference."""
 
+    bess_wear_eur: float | None
+    """Price of the BESS's throughput, beside the cost and not in the savings; None where wear has no price. The
+    baseline has no BESS and so no such wear."""
+
     import_peak_kw: float | None
     """Highest mean import of a settlement period at the PCC; 0 where nothing was imported."""
     export_peak_kw: float | None

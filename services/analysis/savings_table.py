@@ -46,6 +46,49 @@ def savings_table(site: str, reference: str, days: Sequence[DayResult]) -> "Tabl
     return table
 
 
+def peaks_table(days: Sequence[DayResult]) -> "Table":
+    """The highest quarter-hours of import, and the charge on them where the tariff has one; wear where it is priced."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    charged = any(day.demand_charge_eur is not None for day in days)
+    worn = any(day.bess_wear_eur is not None for day in days)
+    notes = "Highest: mean import of a settlement period at the PCC; of the sum, the highest of all days."
+    if charged:
+        notes += (
+            " Charge: the month's demand charge, if that were the month's highest; it is a month's money, once, and "
+            "not in the costs above."
+        )
+    if worn:
+        notes += " Wear: of the BESS, by its throughput; not in the costs above."
+    table = Table(
+        title="Highest import",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        title_style="bold",
+        title_justify="left",
+        caption=notes,
+        caption_justify="left",
+        width=80,
+    )
+    table.add_column("local\nday", no_wrap=True)
+    heads = ["highest\nkW", "base-\nline kW"]
+    heads += ["charge\n€", "base-\nline €", "saved\n€"] * charged + ["wear\n€"] * worn
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, day in [*((str(day.date) + _cut(day), day) for day in days), ("sum", sum_of(days))]:
+        values = [number(day.peak_kw, 2), number(day.reference_peak_kw, 2)]
+        if charged:
+            values += [
+                number(value)
+                for value in (day.demand_charge_eur, day.reference_demand_charge_eur, day.demand_savings_eur)
+            ]
+        table.add_row(name, *values, *([number(day.bess_wear_eur)] * worn), style="bold" if name == "sum" else None)
+    return table
+
+
 def _cut(day: DayResult) -> str:
     if day.complete:
         return ""

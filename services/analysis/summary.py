@@ -110,6 +110,10 @@ def _cost(result: RunResult) -> list[Line]:
     if result.demand_savings_eur is not None:
         note = "a month's, once, beside the savings above"
         lines.append(Line("Savings of the demand charge", number(result.demand_savings_eur, 2, "€"), note))
+    if result.bess_wear_eur is not None:
+        after = "" if result.savings_eur is None else number(result.savings_eur - result.bess_wear_eur, 2, "€")
+        note = f"by its throughput; not in the savings, which are {after} after it" if after else "by its throughput"
+        lines.append(Line("Wear of the BESS", number(result.bess_wear_eur, 2, "€"), note))
     return lines
 
 

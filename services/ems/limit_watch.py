@@ -1,4 +1,7 @@
-"""Alarms about the limits from outside: exceeded, without a heartbeat, of a group that the site does not name."""
+"""Alarms about the connection's limits and those from outside.
+
+Exceeded, without a heartbeat, of a group that the site does not name.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +15,8 @@ from services.ems.system_state import DeviceState, meter_role
 TOLERANCE_KW, TOLERANCE_FRAC = 0.1, 0.01
 """What a mean power may exceed a limit by without an alarm: the accuracy of a meter of class 1."""
 
-EXCEEDED, FAILSAFE, UNKNOWN_GROUP = (
+CONNECTION, EXCEEDED, FAILSAFE, UNKNOWN_GROUP = (
+    "connection_limit_exceeded",
     "outside_limit_exceeded",
     "outside_limit_failsafe",
     "outside_limit_unknown_group",
@@ -36,9 +40,10 @@ class LimitWatch:
     values the milder.
     """
 
-    def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
-        """``groups``: devices of the groups that the site names."""
+    def __init__(self, groups: Mapping[str, tuple[str, ...]], connection_kw: tuple[float, float]) -> None:
+        """``groups``: devices of the groups that the site names. ``connection_kw``: what it may import and export."""
         self._groups = groups
+        self._connection = (("import", connection_kw[0]), ("export", connection_kw[1]))
         self._before: dict[str, Reading] = {}
         self._allowed: dict[str, tuple[float | None, float | None]] = {}
         """By scope what was allowed at the decision before: import and export [kW]."""
@@ -51,7 +56,12 @@ class LimitWatch:
         for group in (None, *self._groups):
             scope, holds = group or PCC, limits.at(group, turn.t)
             before = self._allowed.get(scope, (None, None))
-            if (flow := self._mean_kw(group, readings, present)) is not None:
+            flow = self._mean_kw(group, readings, present)
+            if flow is not None and group is None:
+                for kw, (way, most_kw) in zip(flow, self._connection, strict=True):
+                    if kw > most_kw * (1 + TOLERANCE_FRAC) + TOLERANCE_KW:
+                        found[f"{CONNECTION}/{way}"] = _over_connection(way, kw, most_kw)
+            if flow is not None:
                 for way, kw, then, now in (
                     ("import", flow[0], before[0], holds.import_),
                     ("export", flow[1], before[1], holds.export),
@@ -125,6 +135,17 @@ def _readings(present: Mapping[str, DeviceState]) -> dict[str, Reading]:
 
 def _values(holds: InForce) -> tuple[float | None, float | None]:
     return tuple(None if allowed is None else allowed.kw for allowed in (holds.import_, holds.export))  # type: ignore[return-value]
+
+
+def _over_connection(way: str, kw: float, limit_kw: float) -> Alarm:
+    return Alarm(
+        code=CONNECTION,
+        severity=Severity.CRITICAL,
+        element=PCC,
+        value=kw,
+        limit=limit_kw,
+        text=f"mean {way} of {kw:.2f} kW in the last period; the connection allows {limit_kw:.2f} kW",
+    )
 
 
 def _exceeded(scope: str, way: str, kw: float, then_kw: float, now: Allowed) -> Alarm | None:

@@ -56,7 +56,7 @@ class Ems:
         self._peak = MonthPeak(site.zone)
         self._leadership = Leadership(options.mode)
         self._groups = named_groups(site)
-        self._watch = LimitWatch(self._groups)
+        self._watch = LimitWatch(self._groups, (site.connection.import_limit_kw, site.connection.export_limit_kw))
         self._devices = DeviceWatch()
         self._epoch = 0
         """Of this decision."""

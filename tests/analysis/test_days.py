@@ -1,6 +1,9 @@
 """A run settled by local day: days add up to the run, and each begins as it should."""
 
+import dataclasses
+import io
 import math
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from schemas.cycle import Course
 from schemas.errors import Code
@@ -18,6 +22,7 @@ from schemas.site import Site
 from schemas.topics import Kind
 from services.analysis.day_result import DayResult, sum_of
 from services.analysis.result import RunResult
+from services.analysis.savings_table import peaks_table
 from services.history.reader import NEIGHBOUR, RunInfo
 from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
@@ -106,6 +111,49 @@ def test_run_of_one_day_is_told_as_report_tells_it_to_the_last_bit(tmp_path: Pat
         assert day.residual_kwh == whole.energy_residual_kwh_max
         assert day.peak_kw == max(quarter.pcc_kw or 0.0 for quarter in whole.quarters)
         assert day.reference_peak_kw == max(quarter.reference_pcc_kw or 0.0 for quarter in whole.quarters)
+
+
+def test_demand_charge_and_wear_of_days_are_those_of_the_run(tmp_path: Path) -> None:
+    plain, path = load_site("fit_g2v"), tmp_path / "h.sqlite"
+    tariff = plain.tariff.model_copy(update={"demand_charge_eur_per_kw": 12.0})
+    site = plain.model_copy(
+        update={"tariff": tariff, "ems": plain.ems.model_copy(update={"bess_wear_eur_per_kwh": 0.01})}
+    )
+    begin = course_of(site).t0 + timedelta(hours=6)
+    run = lived(site, Course(begin, begin + timedelta(hours=36), site.time.step_s), path)
+    days, whole = days_of(path, run, Reference.SMART), review(f"sqlite:{path}", run, Reference.SMART)
+    total = sum_of(days)
+    assert len(days) == 2
+    for day in days:
+        assert day.peak_kw is not None and day.reference_peak_kw is not None
+        assert day.demand_charge_eur == 12.0 * day.peak_kw
+        assert day.reference_demand_charge_eur == 12.0 * day.reference_peak_kw
+        assert day.demand_savings_eur == pytest.approx(12.0 * (day.reference_peak_kw - day.peak_kw))
+    assert total.demand_charge_eur == max(day.demand_charge_eur or 0.0 for day in days)
+    assert (total.demand_charge_eur, total.peak_kw) == (whole.demand_charge_eur, whole.import_peak_kw)
+    (bess,) = [device for device in whole.devices if device.device == "bess"]
+    assert bess.import_kwh is not None and bess.export_kwh is not None and bess.import_kwh > 10
+    assert whole.bess_wear_eur == pytest.approx(0.01 * (bess.import_kwh + bess.export_kwh), abs=1e-9)
+    assert total.bess_wear_eur == pytest.approx(whole.bess_wear_eur, abs=1e-9)
+
+
+def test_table_of_peaks_has_the_charge_only_where_there_is_one(settled: tuple[list[DayResult], RunResult]) -> None:
+    days, _ = settled
+    charged = [
+        dataclasses.replace(
+            day, demand_charge_eur=60.0, reference_demand_charge_eur=84.0, demand_savings_eur=24.0, bess_wear_eur=0.5
+        )
+        for day in days
+    ]
+    shown = []
+    for some in (days, charged):
+        console = Console(width=80, record=True, file=io.StringIO())
+        console.print(peaks_table(some))
+        shown.append(console.export_text())
+    plain, with_charge = shown
+    assert "charge" not in plain.lower() and "wear" not in plain.lower()
+    assert re.search(r"sum +[\d.]+ +[\d.]+ +60\.00 +84\.00 +24\.00 +2\.00", with_charge)
+    assert all(len(line) <= 80 for text in shown for line in text.splitlines())
 
 
 # ---- a vehicle over midnight

@@ -53,6 +53,12 @@ def test_demand_charge_is_a_months_and_its_savings_stand_beside_those_of_energy(
     assert told["Savings of the demand charge"][0] == "24.00 €"
 
 
+def test_wear_counts_where_it_is_priced(day: RunResult) -> None:
+    assert "Wear of the BESS" not in lines(day)
+    told = lines(replace(day, bess_wear_eur=0.5))
+    assert told["Wear of the BESS"] == ("0.50 €", "by its throughput; not in the savings, which are 0.90 € after it")
+
+
 def test_share_of_refused_set_points_stands_beside_the_savings(day: RunResult) -> None:
     assert "refused" not in lines(day)["Savings"][1]
     rushed = replace(day, speed=600.0, mode="wall", setpoints_sent=300, setpoints_refused=100)

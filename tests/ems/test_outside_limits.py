@@ -231,6 +231,24 @@ def test_what_is_exceeded_is_an_alarm_with_mean_power_and_limit_and_over_when_it
     assert alarm.value is not None and alarm.value > 0.1
 
 
+def test_power_above_the_connections_limit_is_an_alarm_until_it_is_kept_again() -> None:
+    """On hold, while a load of tens of kW has a connection of 30 kW; on a wider one nobody says anything."""
+    heard = []
+    for import_limit_kw in (30.0, 500.0):
+        bench = Bench(mode=EmsMode.HOLD)
+        connection = bench.described.connection.model_copy(update={"import_limit_kw": import_limit_kw})
+        bench.ems = Ems(bench.described.model_copy(update={"connection": connection}))
+        begin(bench.ems, bench.plant)
+        heard.append([alarm for step in range(48) for alarm in alarms(bench.cycle(step))])
+    narrow, wide = heard
+    assert wide == []
+    assert [alarm.code for alarm in narrow] == ["connection_limit_exceeded"] * len(narrow)
+    assert [alarm.active for alarm in narrow[:2]] == [True, False]
+    assert narrow[0].limit == 30.0
+    assert narrow[0].value is not None and narrow[0].value > 30.0 * 1.01 + 0.1
+    assert "import" in narrow[0].text
+
+
 @pytest.mark.parametrize("mode", [EmsMode.HOLD, EmsMode.CONTROL])
 def test_without_a_plan_nothing_draws_power_while_import_is_limited(mode: EmsMode) -> None:
     """On hold, or with prices that end: then the EMS commands what the limit demands, and nothing else."""

@@ -92,7 +92,8 @@ def settle_day(history: History, run: str, day: LocalDay, reference: Reference) 
         own = is_its_own_reference(told, run, reference)
         replay = None if own else _replay_of(history, told, run, day, reference)
         with baseline_run(told, run, reference, replay) as baseline:
-            return day_result(day.date, day.end - day.start, compare(told, run, baseline.history, baseline.run))
+            compared = compare(told, run, baseline.history, baseline.run)
+            return day_result(day.date, day.end - day.start, compared, told.site(run))
 
 
 def _replay_of(history: History, told: History, run: str, day: LocalDay, reference: Reference) -> Replay:

@@ -140,7 +140,7 @@ def _tell(
     output: Output,
 ) -> None:
     from services.analysis.day_result import sum_of
-    from services.analysis.savings_table import savings_table
+    from services.analysis.savings_table import peaks_table, savings_table
 
     def plain(day: "DayResult") -> dict[str, object]:
         return {**asdict(day), "date": None if day.date is None else day.date.isoformat()}
@@ -156,6 +156,7 @@ def _tell(
         }
     )
     output.console.print(savings_table(info.site, reference.value, days))
+    output.console.print(peaks_table(days))
     for day, error in failures:
         output.console.print(f"{day.date} could not be settled: {error}", markup=False, soft_wrap=True)
     output.console.print(f"Run {info.run}", markup=False, soft_wrap=True)
