@@ -10,7 +10,7 @@ from schemas.errors import Code, InputError
 from schemas.messages import DeviceId
 from schemas.site import PvSource, Site, SitePart, Tariff
 from schemas.site.devices import Pv
-from schemas.site.references import ReferenceFault, case_faults, profiles_of_source, profiles_of_tariff
+from schemas.site.references import ReferenceFault, case_faults, profiles_of_source, profiles_of_tariff, sources_of
 
 
 class Case(SitePart):
@@ -50,6 +50,9 @@ class SiteDescription(Site):
 
     def _tariffs(self) -> dict[str, Tariff]:
         return super()._tariffs() | {f"cases.{label}.tariff": case.tariff for label, case in self.cases.items()}
+
+    def pv_sources(self) -> dict[str, PvSource]:
+        return sources_of(self.devices, {label: case.pv for label, case in self.cases.items()})
 
     def profiles_used(self) -> list[tuple[str, str]]:
         used = super().profiles_used()

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from schemas.site.base import SitePart
 from schemas.site.network import Node
-from schemas.site.profile import DayName
+from schemas.site.profile import DayName, IntervalLabel
 
 FileName = Annotated[str, Field(min_length=1)]
 """Relative to the site file; gzipped if it ends in ``.gz``."""
@@ -44,6 +44,10 @@ class TimeFile(TableFile):
     type: Literal["time"] = "time"
     column: FileName
     time_column: FileName = "time"
+    interval_label: IntervalLabel | None = None
+    time_offset_s: Annotated[float, Field(ge=-86_400, le=86_400)] = 0.0
+    """Seconds from a time in the file to the instant or the interval that its value is of. PVGIS states one for its
+    typical years, in hours: *Irradiance Time Offset*."""
 
 
 class SessionsFile(TableFile):

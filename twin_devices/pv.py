@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 from schemas.messages import PvTelemetry, Setpoint
 from schemas.site import Pv as PvSpec
-from schemas.site import Site
+from schemas.site import Site, step_start
 from schemas.topics import Kind
 from twin_devices.base import Reading, Twin
 from twin_devices.physics.inverter import pv_output_kw
-from twin_devices.pv_source import pv_power, quarter_start
+from twin_devices.pv_source import pv_power
 from twin_devices.setpoints import Clipped, clip_limit
 
 
@@ -24,7 +24,7 @@ class Pv(Twin):
     def __init__(self, site: Site, device: str, spec: PvSpec) -> None:
         super().__init__(site, device, spec)
         self._pv = spec
-        self._step_s = site.time.step_s
+        self._step, self._zone = timedelta(seconds=site.time.step_s), site.zone
         self._clear_kw = pv_power(site, spec.source, spec.rated_kw)
 
     def _available_kw(self, at: datetime) -> float:
@@ -41,7 +41,7 @@ class Pv(Twin):
         return 0.0 - pv_output_kw(self._available_kw(at), rated_kw, limit_kw)
 
     def _next_change(self, after: datetime) -> datetime:
-        return quarter_start(after, self._step_s) + timedelta(seconds=self._step_s)
+        return step_start(after, self._step, self._zone) + self._step
 
     def _clip(self, setpoint: Setpoint) -> Clipped:
         if setpoint.limit_kw is not None and not self._pv.curtailable:

@@ -48,6 +48,7 @@ from schemas.site.phases import PHASES, phases_of
 from schemas.site.profile import (
     DayName,
     DayProfile,
+    IntervalLabel,
     Profile,
     TimeProfile,
     day_start,
@@ -66,6 +67,8 @@ from schemas.site.references import (
     profile_faults,
     profiles_of_device,
     profiles_of_tariff,
+    sources_of,
+    weather_faults,
 )
 from schemas.site.scenario import CarLeaves, Cloud, MeterLies, Offline, ScenarioEvent
 from schemas.topics import SITE_PATTERN
@@ -110,12 +113,17 @@ class Site(SitePart):
             *device_faults(self.devices, self.zone),
             *profile_faults(self.profiles_used(), self.profiles),
             *price_faults(self._tariffs(), self.profiles),
+            *weather_faults(self.pv_sources(), self.profiles_used(), self.profiles),
             *group_faults(self.ems, self.devices),
         ]
 
     def _tariffs(self) -> dict[str, Tariff]:
         """By the path of its field."""
         return {"tariff": self.tariff}
+
+    def pv_sources(self) -> dict[str, PvSource]:
+        """By the path of its field."""
+        return sources_of(self.devices, {})
 
     def profiles_used(self) -> list[tuple[str, str]]:
         """Path of every field that names a profile, and the name."""
@@ -147,6 +155,7 @@ __all__ = [
     "GroupLimit",
     "HeatPump",
     "Horizon",
+    "IntervalLabel",
     "Irradiance",
     "Location",
     "Meter",

@@ -415,15 +415,35 @@ class ClearSky(SitePart):
 
 
 class Irradiance(ClearSky):
-    """PV power from profiles of global horizontal irradiance [W/m²] and air temperature [°C], by pvlib."""
+    """PV power from profiles of irradiance [W/m²] and air temperature [°C], by pvlib.
+
+    Those by time say with ``interval_label`` whether a value is of an instant or the mean of an interval: the sun's
+    position is that of the instant, or of the middle of the interval. Values of a typical day are means of intervals.
+    """
 
     type: Literal["irradiance"] = "irradiance"  # type: ignore[assignment]
     ghi_profile: ProfileName
+    """Global horizontal irradiance."""
+    dni_profile: ProfileName | None = None
+    """Direct normal irradiance, at the times of the global one. None, as the diffuse one: split by Erbs' model."""
+    dhi_profile: ProfileName | None = None
+    """Diffuse horizontal irradiance, at the times of the global one."""
     temp_air_profile: ProfileName | None = None
+
+    @model_validator(mode="after")
+    def _beam_with_diffuse(self) -> Self:
+        if (self.dni_profile is None) != (self.dhi_profile is None):
+            raise ValueError("dni_profile and dhi_profile belong together: give both or none")
+        return self
 
     @property
     def profiles_used(self) -> tuple[tuple[str, ProfileName], ...]:
-        return _given(ghi_profile=self.ghi_profile, temp_air_profile=self.temp_air_profile)
+        return _given(
+            ghi_profile=self.ghi_profile,
+            dni_profile=self.dni_profile,
+            dhi_profile=self.dhi_profile,
+            temp_air_profile=self.temp_air_profile,
+        )
 
 
 PvSource = Annotated[PowerProfile | ClearSky | Irradiance, Field(discriminator="type")]

@@ -100,19 +100,55 @@ class DayProfile(SitePart):
         return min(end, time + QUARTER - timedelta(seconds=time.timestamp() % QUARTER.total_seconds()))
 
 
+class IntervalLabel(StrEnum):
+    """The meaning of a value's time.
+
+    The words are those of the Solar Forecast Arbiter's ``interval_label`` (instant, beginning, ending).
+    """
+
+    INSTANT = "instant"
+    """The value is of that instant: PVGIS, most reanalyses, spot readings."""
+    INTERVAL_START = "interval_start"
+    """The value is the mean of the step that begins then."""
+    INTERVAL_END = "interval_end"
+    """The value is the mean of the step that ends then: many loggers and weather services."""
+
+
 class TimeProfile(SitePart):
-    """Values by time: ``values[i]`` holds in [start + i·step_s, start + (i+1)·step_s)."""
+    """Values by time: ``values[i]`` is labelled ``start + i·step_s`` and holds in the step that begins there.
+
+    With the label ``interval_end`` it holds in the step that ends there. Instants are for weather alone, see
+    `Irradiance`.
+    """
 
     type: Literal["time"] = "time"
     start: UtcTime
+    """The first label."""
     step_s: Annotated[int, Field(gt=0, le=86_400)]
     values: ProfileValues
+    interval_label: IntervalLabel | None = None
+    """None: not said; the values hold as with ``interval_start``. Weather has to say it."""
     origin: str = ""
     """File and column that the values were read from, for who reads a fault; empty: they were given in place."""
 
     @property
+    def first_interval(self) -> datetime:
+        """Start of the step in which the first value holds."""
+        return self._before if self.interval_label is IntervalLabel.INTERVAL_END else self.start
+
+    @property
+    def begin(self) -> datetime:
+        """From then on values are known. One of an instant is known for a step before and after it."""
+        return self._before if self.interval_label is IntervalLabel.INSTANT else self.first_interval
+
+    @property
     def end(self) -> datetime:
-        return self.start + timedelta(seconds=self.step_s * len(self.values))
+        """Until then values are known."""
+        return self.first_interval + timedelta(seconds=self.step_s * len(self.values))
+
+    @property
+    def _before(self) -> datetime:
+        return self.start - timedelta(seconds=self.step_s)
 
     def at(self, time: datetime, zone: ZoneInfo) -> float:
         """The first and the last value hold beyond the ends, so that a run may close at ``end`` exactly.
@@ -120,12 +156,12 @@ class TimeProfile(SitePart):
         That a run lies within its profiles is checked when the run is composed, with a clear error
         (`twinswarm.simulation.coverage`).
         """
-        index = int((time - self.start).total_seconds() // self.step_s)
+        index = int((time - self.first_interval).total_seconds() // self.step_s)
         return self.values[min(max(index, 0), len(self.values) - 1)]
 
     def next_change(self, time: datetime, zone: ZoneInfo) -> datetime:
-        index = (time - self.start) // timedelta(seconds=self.step_s)
-        return self.start + timedelta(seconds=self.step_s * (index + 1))
+        index = (time - self.first_interval) // timedelta(seconds=self.step_s)
+        return self.first_interval + timedelta(seconds=self.step_s * (index + 1))
 
 
 Profile = Annotated[DayProfile | TimeProfile, Field(discriminator="type")]

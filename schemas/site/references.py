@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from schemas.errors import Code
 from schemas.messages import MeterRole
-from schemas.site.devices import Charger, Device, Meter, PvSource
+from schemas.site.devices import Charger, Device, Irradiance, Meter, Pv, PvSource
 from schemas.site.options import EmsOptions, Tariff
-from schemas.site.profile import Profile
+from schemas.site.profile import IntervalLabel, Profile, TimeProfile
 from schemas.topics import OBSERVER, Kind
 
 NETWORK = "network"
@@ -34,6 +34,9 @@ RESERVED = {
 
 MAX_PRICE_EUR_PER_KWH = 5.0
 """Above the harmonised limit of European day-ahead markets, which is 4 €/kWh (2023) and may be raised."""
+
+MAX_IRRADIANCE_STEP_S = 3600
+"""The sun moves by 15 degrees an hour."""
 
 
 class ReferenceFault(NamedTuple):
@@ -135,6 +138,64 @@ def price_faults(tariffs: Mapping[str, Tariff], profiles: Mapping[str, Profile])
                     f"±{MAX_PRICE_EUR_PER_KWH:g} are allowed; if they are in €/MWh, divide them by 1000"
                 )
                 yield ReferenceFault(path, what, name, Code.RANGE)
+
+
+def sources_of(devices: Mapping[str, Device], cases: Mapping[str, Mapping[str, PvSource]]) -> dict[str, PvSource]:
+    """The sources of all inverters, by the path of the field."""
+    found: dict[str, PvSource] = {}
+    for name, device in devices.items():
+        if isinstance(device, Pv):
+            found |= {f"devices.{name}.source": device.source, f"devices.{name}.forecast": device.forecast}
+    for label, sources in cases.items():
+        found |= {f"cases.{label}.pv.{name}": source for name, source in sources.items()}
+    return found
+
+
+def weather_faults(
+    sources: Mapping[str, PvSource], used: Collection[tuple[str, str]], profiles: Mapping[str, Profile]
+) -> Iterator[ReferenceFault]:
+    """Weather by time that does not say what its times mean, and instants where intervals are wanted.
+
+    ``sources``: by the path of the field. ``used``: as for `profile_faults`.
+    """
+    weather = {where: source for where, source in sources.items() if isinstance(source, Irradiance)}
+    asked: set[str] = set()
+    for where, source in weather.items():
+        for _, name in source.profiles_used:
+            profile = profiles.get(name)
+            if isinstance(profile, TimeProfile) and profile.interval_label is None and name not in asked:
+                asked.add(name)
+                what = (
+                    "is weather, and does not say what its times are; say interval_label: instant (a value is of that "
+                    "instant), interval_start or interval_end (the mean of the step that begins or ends then)"
+                )
+                yield ReferenceFault(f"profiles.{name}", what, code=Code.MISSING)
+        yield from _irradiance_faults(where, source, profiles)
+    for path, name in used:
+        profile = None if path.rpartition(".")[0] in weather else profiles.get(name)
+        if isinstance(profile, TimeProfile) and profile.interval_label is IntervalLabel.INSTANT:
+            what = "the profile's values are of instants, which only weather may be; here means of intervals are wanted"
+            yield ReferenceFault(path, what, name, Code.CONFLICT)
+
+
+def _irradiance_faults(where: str, source: Irradiance, profiles: Mapping[str, Profile]) -> Iterator[ReferenceFault]:
+    ghi = profiles.get(source.ghi_profile)
+    if ghi is None:
+        return
+    if ghi.step_s > MAX_IRRADIANCE_STEP_S:
+        what = f"has steps of {ghi.step_s} s; irradiance needs the sun's position, and steps of an hour at most"
+        yield ReferenceFault(f"{where}.ghi_profile", what, source.ghi_profile, Code.RANGE)
+    for field, name in (("dni_profile", source.dni_profile), ("dhi_profile", source.dhi_profile)):
+        part = None if name is None else profiles.get(name)
+        if part is not None and _times_of(part) != _times_of(ghi):
+            what = f"its times, or what they mean, are not those of the ghi_profile {source.ghi_profile!r}"
+            yield ReferenceFault(f"{where}.{field}", what, name, Code.CONFLICT)
+
+
+def _times_of(profile: Profile) -> tuple[object, ...]:
+    if isinstance(profile, TimeProfile):
+        return profile.start, profile.step_s, len(profile.values), profile.interval_label
+    return (profile.step_s,)
 
 
 def profiles_of_tariff(where: str, tariff: Tariff) -> list[tuple[str, str]]:

@@ -66,7 +66,7 @@ class Forecast(DailySeries):
         for _, name in profiles_of_source("", source):
             profile = self._site.profiles[name]
             if known is not None and isinstance(profile, TimeProfile):
-                known = known.within(profile.start, profile.end)
+                known = known.within(profile.begin, profile.end)
         return known
 
     def _sessions(self, window: Window) -> tuple[ExpectedChargingSession, ...]:

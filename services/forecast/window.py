@@ -43,8 +43,7 @@ class Window:
     def means(self, value_at: Callable[[datetime], float]) -> tuple[float, ...]:
         """The mean of each step, of a function that is constant within each step or quarter-hour.
 
-        Steps of such functions begin at multiples of their length of UTC, those of this window at local midnight;
-        that is a multiple of a quarter-hour of UTC. A step that divides the quarter-hour has one sample, the value
+        Both count their steps from local midnight. A step that divides the quarter-hour has one sample, the value
         itself.
         """
         samples = [timedelta(seconds=s) for s in range(0, self.step_s, math.gcd(self.step_s, QUARTER_S))]
@@ -52,7 +51,7 @@ class Window:
 
     def profile(self, profile: Profile) -> "tuple[datetime, tuple[float, ...]] | None":
         """Start and step means of a profile within the window, as far as it is known; None if it is known nowhere."""
-        known = self.within(profile.start, profile.end) if isinstance(profile, TimeProfile) else self
+        known = self.within(profile.begin, profile.end) if isinstance(profile, TimeProfile) else self
         if known is None:
             return None
         step = timedelta(seconds=self.step_s)

@@ -16,6 +16,8 @@ from schemas.site.references import (
     profiles_of_device,
     profiles_of_source,
     profiles_of_tariff,
+    sources_of,
+    weather_faults,
 )
 from schemas.site.wiring import Ends, nodes_of, wiring_faults
 from sites.loader.parts import Parts
@@ -93,6 +95,8 @@ def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[Referen
         used += profiles_of_device(f"devices.{name}", device)
     yield from profile_faults(used, parts.names("profiles"))
     yield from price_faults(tariffs, parts.members("profiles"))
+    sources = sources_of(devices, {label: case.pv for label, case in cases.items()})
+    yield from weather_faults(sources, used, parts.members("profiles"))
     if "ems" in parts.fields:
         yield from group_faults(parts.fields["ems"], written)
     # A device that is faulty itself may well be an inverter.

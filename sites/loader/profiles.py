@@ -1,6 +1,7 @@
 """Profiles whose values stand in a table."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -42,7 +43,8 @@ def resolved_profile(
         if isinstance(times, list):
             faults += times
         else:
-            data["start"], data["step_s"] = times
+            data["start"], data["step_s"] = times[0] + timedelta(seconds=wanted.time_offset_s), times[1]
+            data["interval_label"] = wanted.interval_label
     else:
         data["variants"] = {}
         for name, column in wanted.variants.items():

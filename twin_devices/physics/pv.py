@@ -75,19 +75,47 @@ def measured_sky(place: Place, times: Sequence[datetime], ghi_w_per_m2: Sequence
 
     Notes
     -----
-    Split into beam and diffuse by Erbs, Klein and Duffie (1982).
+    Split into beam and diffuse by Erbs, Klein and Duffie (1982). The beam is at most the extraterrestrial one; what is
+    beyond, when the sun is low or a cloud's edge adds to it, is diffuse.
     """
     location = pvlib.location.Location(place.latitude_deg, place.longitude_deg, tz="UTC", altitude=place.altitude_m)
     index = pd.DatetimeIndex(times)
     position = location.get_solarposition(index)
+    extra = pvlib.irradiance.get_extra_radiation(index)
     ghi = pd.Series(np.asarray(ghi_w_per_m2, dtype=float), index=index)
     parts = pvlib.irradiance.erbs(ghi, position["zenith"], index)
+    above = parts["dni"] > extra
+    dhi = parts["dhi"].where(~above, ghi - extra * np.cos(np.radians(position["zenith"])))
     return Sky(
         solar_zenith_deg=position["apparent_zenith"],
         solar_azimuth_deg=position["azimuth"],
         ghi=ghi,
-        dni=parts["dni"],
-        dhi=parts["dhi"],
+        dni=parts["dni"].where(~above, extra),
+        dhi=dhi,
+        dni_extra=extra,
+    )
+
+
+def sky_of(
+    place: Place,
+    times: Sequence[datetime],
+    ghi_w_per_m2: Sequence[float],
+    dni_w_per_m2: Sequence[float],
+    dhi_w_per_m2: Sequence[float],
+) -> Sky:
+    """A sky of which global, direct normal and diffuse irradiance are known."""
+    location = pvlib.location.Location(place.latitude_deg, place.longitude_deg, tz="UTC", altitude=place.altitude_m)
+    index = pd.DatetimeIndex(times)
+    position = location.get_solarposition(index)
+    ghi, dni, dhi = (
+        pd.Series(np.asarray(values, dtype=float), index=index) for values in (ghi_w_per_m2, dni_w_per_m2, dhi_w_per_m2)
+    )
+    return Sky(
+        solar_zenith_deg=position["apparent_zenith"],
+        solar_azimuth_deg=position["azimuth"],
+        ghi=ghi,
+        dni=dni,
+        dhi=dhi,
         dni_extra=pvlib.irradiance.get_extra_radiation(index),
     )
 

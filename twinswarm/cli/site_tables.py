@@ -100,7 +100,7 @@ def _profiles(site: Site) -> "Table":
 def _span(profile: Profile, site: Site) -> dict[str, Any]:
     start = end = None
     if not isinstance(profile, DayProfile):
-        start, end = (time.astimezone(site.zone).isoformat() for time in (profile.start, profile.end))
+        start, end = (time.astimezone(site.zone).isoformat() for time in (profile.begin, profile.end))
     values = profile.values
     return {
         "start": start,

@@ -1,13 +1,18 @@
-"""Whether a site's profiles cover a run. Beyond their ends they would stand still, and a result would be of no day."""
+"""Whether a site's profiles cover a run, and whether its weather can be.
+
+Beyond their ends profiles would stand still, and a result would be of no day.
+"""
 
 from datetime import datetime
+from importlib.util import find_spec
 
 from schemas.errors import Code, Fault, InputError
-from schemas.site import DayName, DayProfile, Site, TimeProfile
+from schemas.site import DayName, DayProfile, Irradiance, Site, TimeProfile
+from twin_devices.weather import weather_faults
 
 
 def check_profiles(site: Site, t0: datetime, t_end: datetime | None) -> None:
-    """Raises InputError with every profile that the run needs and that does not cover it.
+    """Raises InputError with every profile that the run needs and that does not cover it, and impossible weather.
 
     ``t_end`` None: a run without an end, which no profile by time covers.
     """
@@ -20,8 +25,20 @@ def check_profiles(site: Site, t0: datetime, t_end: datetime | None) -> None:
             what = _unknown_holidays(profile, site, t0, t_end)
         if what is not None:
             faults.append(Fault(f"profiles.{name}", f"{what}; needed by {', '.join(users)}", code=Code.RANGE))
+    faults += impossible_weather(site)
     if faults:
         raise InputError(faults)
+
+
+def impossible_weather(site: Site) -> list[Fault]:
+    """Values of a site's weather that cannot be, each profile's once.
+
+    Without pvlib nothing is known of the sun. A process that computes PV power needs it, and says so.
+    """
+    if find_spec("pvlib") is None:
+        return []
+    weather = [source for source in site.pv_sources().values() if isinstance(source, Irradiance)]
+    return list(dict.fromkeys(fault for source in weather for fault in weather_faults(site, source)))
 
 
 def _users(site: Site) -> dict[str, list[str]]:
@@ -33,15 +50,15 @@ def _users(site: Site) -> dict[str, list[str]]:
 
 
 def _outside(profile: TimeProfile, site: Site, t0: datetime, t_end: datetime | None) -> str | None:
-    if profile.start <= t0 and t_end is not None and t_end <= profile.end:
+    if profile.begin <= t0 and t_end is not None and t_end <= profile.end:
         return None
 
     def local(time: datetime) -> str:
         return time.astimezone(site.zone).strftime("%Y-%m-%d %H:%M")
 
     origin = f" ({profile.origin})" if profile.origin else ""
-    span = f"holds values from {local(profile.start)} to {local(profile.end)}{origin}"
-    if t_end is None and profile.start <= t0 < profile.end:
+    span = f"holds values from {local(profile.begin)} to {local(profile.end)}{origin}"
+    if t_end is None and profile.begin <= t0 < profile.end:
         return f"{span}, and the run, from {local(t0)}, has no end; give it a length with --for"
     until = "" if t_end is None else f" to {local(t_end)}"
     return f"{span}, and the run is from {local(t0)}{until}, local times of {site.location.time_zone}"

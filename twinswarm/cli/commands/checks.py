@@ -29,6 +29,7 @@ def check(
     from schemas.errors import InputError
     from sites.loader import load_description
     from twinswarm.cli.site_tables import site_json, tell_site
+    from twinswarm.simulation.coverage import impossible_weather
 
     output = Output.to(json)
     faults: list[Fault] = []
@@ -36,9 +37,12 @@ def check(
     for file in files:
         try:
             site = load_description(file)
+            wrong = impossible_weather(site)
         except InputError as error:
-            faults += error.faults
-            found.append({"file": file, "valid": False, "faults": [fault_json(fault) for fault in error.faults]})
+            wrong = list(error.faults)
+        if wrong:
+            faults += wrong
+            found.append({"file": file, "valid": False, "faults": [fault_json(fault) for fault in wrong]})
         else:
             tell_site(site, file, output.console)
             found.append({"file": file, "valid": True, "faults": [], **site_json(site)})
