@@ -90,6 +90,11 @@ answers by an alarm whose `element` is the `id`: `scripted_event`, active until 
 """,
     Channel.ALARM: """About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the
 EMS, looked at every minute; `clock_stepped` of every participant. [design.md](design.md#time) has the rules.
+
+`identity_reused`, of every participant that notices it in wall time: a number was used before with other bytes, by a
+device that restarted under the same `boot`. It counts as another life from there on, under that boot with the suffix
+`-again1`, `-again2`, …; the recorder keeps both. Better is a new `boot` for each life. Messages that only the
+recorder's file can tell apart become dead letters ("used before").
 """,
     Channel.LIMIT: """A message replaces the sender's last one. Without any kW, or with a `valid_until` that has passed,
 it withdraws the limit. Powers are means over a settlement period (`step_s` of the run).

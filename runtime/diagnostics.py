@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from schemas.errors import Code
-from schemas.messages import Metric, Reject
-from schemas.participant import Outgoing, Participant, own_metrics, own_topic
+from schemas.messages import Alarm, Metric, Reject, Severity
+from schemas.participant import Outgoing, Participant, Received, own_metrics, own_topic
 from schemas.topics import Channel
 
 PERIOD = timedelta(minutes=1)
 """Between metrics, and the window of the limit on rejects; of the machine's time, however fast the run's goes."""
 REJECTS_MOST = 10
 """A minute, and one a topic: a flood of garbage is counted, not answered by another flood."""
+IDENTITY_REUSED = "identity_reused"
+"""Code of the alarm about a number that was used twice."""
 _TOPIC_MOST, _REASON_MOST = 200, 500
 """Characters that the contract allows in a reject."""
 
@@ -57,6 +59,21 @@ class Diagnostics:
         self._reported.add(topic)
         body = Reject(topic=topic, code=code, reason=_plain(reason, _REASON_MOST))
         return Outgoing(own_topic(self._participant, Channel.REJECT), body)
+
+    def begun_anew(self, received: Received) -> Alarm | None:
+        """The alarm about a sender that has begun to count anew without a new boot; None: said in this minute."""
+        topic, stamp = received.topic, received.stamp
+        key = f"{topic.kind}/{topic.device} begun anew"
+        if key in self._reported:
+            return None
+        self._reported.add(key)
+        return Alarm(
+            code=IDENTITY_REUSED,
+            severity=Severity.WARNING,
+            device=topic.device,
+            text=f"{topic}: number {stamp.seq} was used before with other content: its sender has begun to count anew "
+            f"without a new boot, and counts as another life, {stamp.boot}",
+        )
 
     def metric(self, now: datetime, skipped: int, inputs: Mapping[str, float]) -> Outgoing | None:
         """The numbers of the minute that is over at machine time ``now``; None: it is not over yet.

@@ -238,6 +238,7 @@ class WallLoop:
             self._t = datetime.fromisoformat(saved["t"])
             self._turns = saved["turns"]
             self._rollcalled = saved["rollcalled"]
+            self._inbox.lives.restore(saved.get("lives", []))  # a checkpoint of an earlier version has none
         found = self._found
         if found is not None and found[0] != self._life.run:
             self._begin_life(found[0])
@@ -397,6 +398,7 @@ class WallLoop:
                 self._show(Presence.ONLINE, None, now)  # my last will: the connection broke, I did not
         received = Received(topic, stamp, body, None if self._run is None else self._run.time_at(now))
         ignored = self._inbox.take_in(delivery, received, self._life.run, entered=self._run is not None)
+        self._report_begun_anew(now)
         if ignored is not None:
             self._ignore(ignored, now)
         elif topic.channel is Channel.TELEMETRY and self._run is not None:
@@ -420,6 +422,16 @@ class WallLoop:
         reject = self._report.reject(delivery.topic, reason, code)
         if reject is not None:
             self._send([reject], now)
+
+    def _report_begun_anew(self, now: datetime) -> None:
+        """Says which senders use their numbers twice. What they send counts as of another life."""
+        begun, self._inbox.begun_anew = self._inbox.begun_anew, []
+        for received in begun:
+            alarm = self._report.begun_anew(received)
+            if alarm is not None:
+                LOG.warning("%s: %s", self._participant.device, alarm.text)
+                if self._run_is_on(now):
+                    self._send([Outgoing(own_topic(self._participant, Channel.ALARM), alarm)], now)
 
     def _run_is_on(self, now: datetime) -> bool:
         """Whether the run is between its start and its end; before and after there is no history to report to."""
@@ -639,5 +651,6 @@ class WallLoop:
                 "turns": self._turns,
                 "rollcalled": self._rollcalled,
                 "registers": self.registers,
+                "lives": self._inbox.lives.snapshot(),
             }
         )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from broker.transport import Delivery, Transport
 from runtime.admission import Belongs, belongs
+from runtime.sender_lives import Seen, SenderLives
 from schemas.messages import RunId, TimeMode
 from schemas.participant import Inbox, Received, Turn
 from schemas.topics import RETAINED, matches
@@ -39,7 +40,9 @@ class WallInbox:
         self._subscriptions = subscriptions
         self._durable = durable
         self._waiting: list[Received] = []
-        self._newest: dict[tuple[str, str], int] = {}
+        self.lives = SenderLives()
+        self.begun_anew: list[Received] = []
+        """First messages of senders that have begun to count anew, since this was last emptied."""
         self._early: deque[tuple[Delivery, Received]] = deque()
         self._unsettled: list[Delivery] = []
         self.arrived = False
@@ -64,7 +67,9 @@ class WallInbox:
             self._transport.acknowledge(delivery)
             return Ignored(delivery, f"of run {received.stamp.run}; this participant's is {run}")
         if self._durable is not None:
-            self._durable.add(received, delivery.payload)
+            judged = self.lives.judge(received, delivery.payload)
+            self._note(judged.seen, judged.received)
+            self._durable.add(judged.received, delivery.payload)
             self.arrived = True
             self.settle_later(delivery)
             return None
@@ -74,18 +79,21 @@ class WallInbox:
             if len(self._early) > EARLY_MOST:
                 return Ignored(self._early.popleft()[0], "too many messages of a run whose clock was not heard")
             return None
-        self._add(received, delivery.topic)
+        self._add(received, delivery.payload)
         return None
 
-    def _add(self, received: Received, topic: str) -> None:
-        if received.topic.channel not in RETAINED:
-            key, seq = (topic, received.stamp.boot), received.stamp.seq
-            if seq <= self._newest.get(key, -1):
-                self.repeated += 1
-                return
-            self._newest[key] = seq
+    def _add(self, received: Received, payload: bytes) -> None:
+        judged = self.lives.judge(received, payload)
+        self._note(judged.seen, judged.received)
+        if judged.seen is Seen.REPEATED and received.topic.channel not in RETAINED:
+            self.repeated += 1
+            return
         self.arrived = True
-        self._waiting.append(received)
+        self._waiting += [judged.received] if judged.birth is None else [judged.birth, judged.received]
+
+    def _note(self, seen: Seen, received: Received) -> None:
+        if seen is Seen.NEW_LIFE:
+            self.begun_anew.append(received)
 
     def replay_early(self, run: RunId | None, now: datetime) -> list[Ignored]:
         """The clock was heard: takes in what had come before it. Returns what is of another run all the same.
@@ -97,7 +105,7 @@ class WallInbox:
         for delivery, received in early:
             place = belongs(received, TimeMode.WALL, run)
             if place is Belongs.HERE:
-                self._add(replace(received, arrived=now), delivery.topic)
+                self._add(replace(received, arrived=now), delivery.payload)
             elif place is Belongs.LATER:
                 self._early.append((delivery, received))
             else:

@@ -17,6 +17,8 @@ from services.history.store import HistoryStore, from_us, to_us
 KEPT_BYTES = 2048
 """Bytes kept of a dead letter's payload: enough to recognise it, too few to fill the disk."""
 _KEPT_CHARACTERS = 500
+USED_BEFORE = "used before"
+"""Begins the reason of a dead letter whose identity another message has."""
 _AHEAD_US = int(SKEW_S * 1e6)
 _OF_ITSELF = frozenset({Channel.ALARM, Channel.METRIC, Channel.REJECT})
 """The recorder's own messages that it records: in wall time only, and rare. A receipt would announce the next one."""
@@ -25,6 +27,7 @@ _ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
 
 _INSERT = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_KEPT = "SELECT payload FROM message WHERE topic = ? AND boot = ? AND seq = ?"
 _BURY = """INSERT INTO dead_letter (run, topic, digest, bytes, payload, reason, received_us, times)
            VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (run, topic, digest) DO UPDATE SET times = times + 1"""
 _ADOPT = """UPDATE message SET run = ?, cycle = ? WHERE topic = ? AND boot = ? AND seq BETWEEN ? AND ?
@@ -205,8 +208,24 @@ class RecorderInbox:
         return range(item.first if span is None else max(item.first, span.last + 1), item.last + 1)
 
     def _write(self, connection: sqlite3.Connection) -> None:
+        before = connection.total_changes
         connection.executemany(_INSERT, self._batch)
+        if self.live and connection.total_changes - before < len(self._batch):
+            self._letters += self._used_before(connection)
         connection.executemany(_BURY, [(self.run or "", *letter) for letter in self._letters])
+
+    def _used_before(self, connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+        """Dead letters for messages whose identity is on disk with other content; a repetition is none."""
+        letters: list[tuple[object, ...]] = []
+        for row in self._batch:
+            topic, boot, seq, payload = row[4], row[5], row[6], row[9]
+            kept = connection.execute(_KEPT, (topic, boot, seq)).fetchall()
+            if seq > 0 and all(text != payload for (text,) in kept):
+                raw = payload.encode()
+                reason = f"{USED_BEFORE}: boot {boot}, number {seq} is on disk with other content"
+                digest = hashlib.sha256(raw).hexdigest()
+                letters.append((topic, digest, len(raw), raw[:KEPT_BYTES], reason, to_us(self._now())))
+        return letters
 
     def _adopt(self, connection: sqlite3.Connection, run: str, cycle: int, item: Wanted, new: range) -> list[Identity]:
         adopted = connection.execute(_ADOPT, (run, cycle, item.topic, item.boot, new.start, item.last, run)).fetchall()
