@@ -1,10 +1,12 @@
 """A run outside the dates of the site's profiles is refused when it is composed, in every way of running."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+import twinswarm
 from schemas.errors import Code, InputError
 from sites.loader import load_description, load_site
 from tests.cli.calling import call
@@ -81,3 +83,11 @@ def test_a_study_looks_at_the_profiles_of_its_cases_as_well() -> None:
 def test_a_day_that_no_profile_by_time_needs_may_be_any(tmp_path: Path) -> None:
     done = call("run", "--date", "2031-07-01", "--for", "1h", "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("call_api", [twinswarm.run_day, twinswarm.plan])
+def test_the_python_api_refuses_a_day_without_values(call_api: Callable[..., object]) -> None:
+    with pytest.raises(InputError) as caught:
+        call_api(PARK, date="2018-06-03")
+    assert set(caught.value.codes) == {Code.RANGE}
+    assert f"profiles.load: {SPAN}, and the run is from 2018-06-03 00:00" in str(caught.value)
