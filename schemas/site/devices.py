@@ -95,8 +95,14 @@ class Vehicle(SitePart):
         return self
 
 
+WEEK = timedelta(days=7)
+
+
 class DailyChargingSession(Vehicle):
-    """The same vehicle on the same local hours of every day (or of the weekdays given, Monday = 0)."""
+    """The same vehicle on the same local hours of every day (or of the weekdays of its arrival given, Monday = 0).
+
+    A departure before the arrival is one of the next day.
+    """
 
     vehicle: Annotated[str, Field(min_length=1, max_length=64)]
     arrival: time
@@ -107,22 +113,38 @@ class DailyChargingSession(Vehicle):
     def _departs_after_arrival(self) -> Self:
         if self.arrival.tzinfo or self.departure.tzinfo:
             raise ValueError(f"arrival {self.arrival} and departure {self.departure} are local hours, without a zone")
-        if self.departure <= self.arrival:
-            raise ValueError(f"departure {self.departure} is not after arrival {self.arrival} (one day's local hours)")
+        if self.departure == self.arrival:
+            raise ValueError(f"departure {self.departure} is the arrival; one before it is of the next day")
         return self
 
+    @property
+    def overnight(self) -> bool:
+        return self.departure < self.arrival
+
     def meets(self, other: "DailyChargingSession") -> bool:
-        """Whether the two share an hour of some weekday."""
-        if not any(day in other.weekdays for day in self.weekdays):
-            return False
-        return self.arrival < other.departure and other.arrival < self.departure
+        """Whether the two share a time of the week, of which Sunday's night goes on on Monday."""
+        return any(
+            (start - begin) % WEEK < length or (begin - start) % WEEK < duration
+            for begin, length in self._of_week
+            for start, duration in other._of_week
+        )
+
+    @property
+    def _of_week(self) -> tuple[tuple[timedelta, timedelta], ...]:
+        """Arrivals since Monday 00:00 and durations, as if no clock changed."""
+        begin, end = (
+            timedelta(hours=t.hour, minutes=t.minute, seconds=t.second) for t in (self.arrival, self.departure)
+        )
+        length = (end - begin) % timedelta(days=1)
+        return tuple((timedelta(days=day) + begin, length) for day in self.weekdays)
 
     def on(self, day: date, zone: ZoneInfo) -> "ChargingSession | None":
-        """The session of one local day, if there is one."""
+        """The session that begins on one local day, if there is one."""
         if day.weekday() not in self.weekdays:
             return None
         arrival = datetime.combine(day, self.arrival, zone).astimezone(UTC)
-        departure = datetime.combine(day, self.departure, zone).astimezone(UTC)
+        leaves = day + timedelta(days=1) if self.overnight else day
+        departure = datetime.combine(leaves, self.departure, zone).astimezone(UTC)
         if departure <= arrival:
             return None  # It lies in the hour that the beginning of summer time leaves out.
         shared = {name: getattr(self, name) for name in (*Vehicle.model_fields, "vehicle")}
@@ -279,7 +301,7 @@ class Charger(Device):
     def sessions_between(self, start: datetime, end: datetime, zone: ZoneInfo) -> tuple[ChargingSession, ...]:
         """All sessions that touch [start, end), daily ones included, by arrival."""
         found = [s for s in self.sessions if s.arrival < end and s.departure > start]
-        day, last = start.astimezone(zone).date(), end.astimezone(zone).date()
+        day, last = start.astimezone(zone).date() - timedelta(days=1), end.astimezone(zone).date()
         while day <= last:
             daily = (each.on(day, zone) for each in self.daily)
             found += [s for s in daily if s is not None and s.arrival < end and s.departure > start]

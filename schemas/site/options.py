@@ -1,7 +1,7 @@
 """Options of a site: connection, tariff, EMS, time."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
@@ -47,6 +47,15 @@ class Connection(SitePart):
     export_limit_kw: PositiveKw
 
 
+class MonthPeak(SitePart):
+    """The highest import of a local month as far as it is known from before the run."""
+
+    month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+    """YYYY-MM."""
+    import_kw: PositiveKw
+    """Mean of its highest quarter-hour."""
+
+
 class Tariff(SitePart):
     """Prices at the PCC. Purchase price = sale price + spread, or a profile of its own."""
 
@@ -55,11 +64,15 @@ class Tariff(SitePart):
     spread_eur_per_kwh: EurPerKwh | None = None
     demand_charge_eur_per_kw: Annotated[float, Field(ge=0, le=1000)] | None = None
     """On the month's highest quarter-hour of import."""
+    month_peak: MonthPeak | None = None
+    """Without it an EMS that begins within a month knows of no import before, and plans with a peak of 0."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if (self.purchase is None) == (self.spread_eur_per_kwh is None):
             raise ValueError("exactly one of purchase and spread_eur_per_kwh is to be given")
+        if self.month_peak is not None and not self.demand_charge_eur_per_kw:
+            raise ValueError("month_peak is given without a demand_charge_eur_per_kw to which it would matter")
         return self
 
 
@@ -72,12 +85,13 @@ class Horizon(StrEnum):
 
 class EmsOptions(SitePart):
     mode: EmsMode = EmsMode.CONTROL
-    horizon: Horizon = Horizon.DAY
+    horizon: Horizon = Horizon.ROLLING
     rolling_h: Annotated[float, Field(gt=0, le=168)] = 36.0
     price_extension_h: Annotated[float, Field(ge=0, le=48)] = 12.0
     """Beyond the known prices those of the same local hour a day earlier are assumed, for so long at most."""
-    bess_terminal_soc_frac: SocFrac | None = 0.85
-    """At every local midnight in the window; None: no such wish."""
+    bess_terminal_soc_frac: SocFrac | Literal["start"] | None = "start"
+    """At every local midnight in the window. ``start``: that with which the EMS found the BESS on this local day, and
+    what is left at the window's end has a value. A number: just that. None: neither."""
     shortfall_price_eur_per_kwh: Annotated[float, Field(gt=0, le=1000)] = 5.0
     """Price of energy that a departing vehicle, or the BESS at midnight, lacks."""
     limit_price_eur_per_kwh: Annotated[float, Field(gt=0, le=10_000)] = 50.0

@@ -5,16 +5,18 @@ from zoneinfo import ZoneInfo
 
 from schemas.messages import MeterRole
 from schemas.participant import Json
+from schemas.site import MonthPeak as Before
 from services.ems.system_state import DeviceState, meter_role
 
 
 class MonthPeak:
     """Mean import between two decisions; the month is the local one."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: ZoneInfo, before: Before | None = None) -> None:
+        """``before``: what is known of a month from before this life; a checkpoint knows better."""
         self._zone = zone
-        self._month = ""
-        self._peak_kw = 0.0
+        self._month = "" if before is None else before.month
+        self._peak_kw = 0.0 if before is None else before.import_kw
         self._last: tuple[str, datetime, float] | None = None
         """(boot, time, register in kWh) of the PCC meter at the decision before."""
 

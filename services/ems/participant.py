@@ -8,6 +8,7 @@ from dataclasses import replace
 from schemas.kinds import COMMANDED_KINDS
 from schemas.messages import (
     Alarm,
+    BessTelemetry,
     Birth,
     EmsMode,
     Fallback,
@@ -53,7 +54,7 @@ class Ems:
         self._state = SystemState()
         options = site.ems
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
-        self._peak = MonthPeak(site.zone)
+        self._peak = MonthPeak(site.zone, site.tariff.month_peak)
         self._leadership = Leadership(options.mode)
         self._groups = named_groups(site)
         self._watch = LimitWatch(self._groups, (site.connection.import_limit_kw, site.connection.export_limit_kw))
@@ -62,6 +63,8 @@ class Ems:
         """Of this decision."""
         self._flat: tuple[str, float] | None = None
         """Local day and its reference of the flat-PCC tie-break [kW]."""
+        self._began: tuple[str, dict[str, float]] = "", {}
+        """Local day and the SOC with which each BESS was found on it first."""
         self._previous: Plan | None = None
         self._previous_text: tuple[Plan, Json] | None = None
         """As JSON: a checkpoint is written in every phase, a plan comes once a quarter."""
@@ -155,7 +158,19 @@ class Ems:
     def problem_at(self, turn: Turn) -> Problem | Unplannable:
         """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""
         flat = self._flat[1] if self._flat is not None and self._flat[0] == self._day(turn) else None
-        return problem_of(self._state, self._site, self._limits, turn, self._peak.at(turn.t), flat)
+        return problem_of(
+            self._state, self._site, self._limits, turn, self._peak.at(turn.t), flat, self._began_at(turn)
+        )
+
+    def _began_at(self, turn: Turn) -> dict[str, float]:
+        """SOC of each BESS at the first decision of this local day at which it was there."""
+        day, known = self._began
+        found = {
+            name: device.telemetry.soc_frac
+            for name, device in self._state.present(turn).items()
+            if isinstance(device.telemetry, BessTelemetry)
+        }
+        return found | (known if day == self._day(turn) else {})
 
     def _day(self, turn: Turn) -> str:
         """The local day."""
@@ -172,6 +187,7 @@ class Ems:
         if (silence := unmetered(self._state, turn)) is not None:
             return self._unmetered(turn, problem, silence)
         self._flat = (self._day(turn), problem.flat_reference_kw)
+        self._began = (self._day(turn), self._began_at(turn))
         decision = self._plan(problem)
         if isinstance(decision, NoSolution):
             return self._without(turn, decision.reason)
@@ -232,6 +248,7 @@ class Ems:
             "watch": self._watch.snapshot(),
             "devices": self._devices.snapshot(),
             "flat": None if self._flat is None else list(self._flat),
+            "began": [self._began[0], dict(self._began[1])],
             "previous": self._previous_json(),
         }
 
@@ -250,5 +267,6 @@ class Ems:
         self._watch.restore(state["watch"])
         self._devices.restore(state.get("devices", {}))  # a checkpoint of an earlier version has none
         self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
+        self._began = state["began"][0], dict(state["began"][1])
         previous = state["previous"]
         self._previous = None if previous is None else Plan.model_validate_json(json.dumps(previous))

@@ -166,6 +166,10 @@ LATER_STEP_H = 1.0
 """Length of a step after the window [h]."""
 
 
+PATIENCE = 2.0
+"""What waits costs this many times the tie-break of throughput, so that of equal prices the earlier is taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Later:
     """Steps of `LATER_STEP_H` after the window, for vehicles that are plugged at its end and stay on."""

@@ -4,7 +4,7 @@ Measurement holds for the current step, series for the future; nameplates come f
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -34,6 +34,7 @@ from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
     LATER_STEP_H,
+    PATIENCE,
     BessUnit,
     ChargerUnit,
     FixedUnit,
@@ -94,8 +95,11 @@ def problem_of(
     turn: Turn,
     month_peak_kw: float,
     flat_reference_kw: float | None,
+    began: Mapping[str, float],
 ) -> Problem | Unplannable:
     """The problem at ``turn.t``. ``flat_reference_kw``: of this local day, if it was seen before.
+
+    ``began``: the SOC with which each BESS was found on this local day.
 
     In wall time a plan may begin within a step; that step then counts as whole, which over-states its energy by what
     has passed of it, and the next plan corrects it.
@@ -112,7 +116,7 @@ def problem_of(
     load = _sum(loads.values(), window)
     inverters = [_pv(name, known, state, site, window) for name, known in present.items()]
     pv = tuple(unit for unit in inverters if unit is not None)
-    batteries = [_bess(name, known, site, window) for name, known in present.items()]
+    batteries = [_bess(name, known, state, site, window, began) for name, known in present.items()]
     options = site.ems
     chargers = [_charger(name, known, state, site, window) for name, known in present.items()]
     outside = _outside_limits(state.limits, site, present, window, turn.t)
@@ -393,13 +397,18 @@ def _pv(
     return PvUnit(name, plate.rated_kw, plate.curtailable, _tuple(np.minimum(available, plate.rated_kw)))
 
 
-def _bess(name: str, known: DeviceState, site: Site, window: Window) -> BessUnit | None:
+def _bess(
+    name: str, known: DeviceState, state: SystemState, site: Site, window: Window, began: Mapping[str, float]
+) -> BessUnit | None:
     plate = known.birth.nameplate
     if not (isinstance(plate, BessNameplate) and isinstance(known.telemetry, BessTelemetry)):
         return None
     capacity = plate.capacity_kwh
     wishes = []
     wanted = site.ems.bess_terminal_soc_frac
+    value = 0.0
+    if wanted == "start":
+        wanted, value = began[name], _left_eur_per_kwh(plate, state, site, window)
     midnight = next_midnight(window.start, site.zone)
     while wanted is not None and midnight <= window.end:
         step = math.ceil((midnight - window.start).total_seconds() / window.step_s) - 1
@@ -416,7 +425,21 @@ def _bess(name: str, known: DeviceState, site: Site, window: Window) -> BessUnit
         energy_max_kwh=plate.soc_max_frac * capacity,
         energy_kwh=known.telemetry.soc_frac * capacity,
         wishes=tuple(wishes),
+        left_eur_per_kwh=value,
     )
+
+
+def _left_eur_per_kwh(plate: BessNameplate, state: SystemState, site: Site, window: Window) -> float:
+    """Value of a kWh that is left in store at the window's end.
+
+    It replaces a purchase at the lowest price that is expected in the day after, which any use of it beats; less wear
+    and twice the tie-break, so that what can be used now at the same price is.
+    """
+    after = Window(window.end, 3600, 24)
+    options = site.ems
+    price = min(_later_price(state, PURCHASE, site, after))
+    price -= options.bess_wear_eur_per_kwh + PATIENCE * options.tie_throughput_eur_per_kwh
+    return max(price, 0.0) * plate.discharge_efficiency
 
 
 def _heat(name: str, known: DeviceState, state: SystemState, site: Site, window: Window) -> HeatUnit | FixedUnit | None:

@@ -181,3 +181,26 @@ def test_sessions_between_are_those_that_touch_the_interval() -> None:
     assert charger.sessions_between(arrival + timedelta(hours=1), arrival + timedelta(hours=9), ROME) == (dated,)
     assert charger.sessions_between(arrival + timedelta(hours=2), arrival + timedelta(hours=9), ROME) == ()
     assert charger.sessions_between(arrival - timedelta(hours=2), arrival, ROME) == ()
+
+
+def test_a_daily_stay_that_leaves_before_it_arrives_lasts_over_midnight() -> None:
+    stay = _daily(time(21), time(5, 30), weekdays=(4,))
+    night = stay.on(date(2024, 5, 17), ROME)
+    assert night is not None
+    assert (night.arrival, night.departure) == (
+        datetime(2024, 5, 17, 19, tzinfo=UTC),
+        datetime(2024, 5, 18, 3, 30, tzinfo=UTC),
+    )
+    assert stay.on(date(2024, 5, 18), ROME) is None
+    charger = Charger(max_charge_kw=11, daily=(stay,))
+    midnight = datetime(2024, 5, 17, 22, tzinfo=UTC)
+    assert charger.sessions_between(midnight, midnight + timedelta(hours=24), ROME) == (night,)
+
+
+def test_a_night_s_stay_overlaps_with_the_next_morning_s_also_from_sunday_to_monday() -> None:
+    sunday = _daily(time(21), time(5, 30), weekdays=(6,))
+    Charger(max_charge_kw=11, daily=(sunday, _daily(time(5, 30), time(8), weekdays=(0,))))
+    with pytest.raises(ValidationError, match="daily sessions overlap"):
+        Charger(max_charge_kw=11, daily=(sunday, _daily(time(5), time(8), weekdays=(0,))))
+    with pytest.raises(ValidationError, match="daily sessions overlap"):
+        Charger(max_charge_kw=11, daily=(_daily(time(21), time(5, 30)), _daily(time(20), time(21, 15))))

@@ -80,7 +80,7 @@ def site(**options: Any) -> Site:
             main_node="MB",
         ),
         profiles={"sale": DayProfile(values=(0.1,))},
-        ems=EmsOptions(**options),
+        ems=EmsOptions(**{"horizon": "day", "bess_terminal_soc_frac": 0.85, **options}),
     )
 
 

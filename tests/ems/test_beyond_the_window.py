@@ -6,11 +6,25 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.messages import EmsMode, Plan, ShortfallKind
+from schemas.messages import BessTelemetry, EmsMode, Plan, Quantity, Series, ShortfallKind
+from schemas.site import Tariff
+from schemas.topics import Channel, Kind
 from services.ems.dispatch import decision_of
-from services.ems.problem import ChargerUnit, Group, Later, Problem, Stay
+from services.ems.participant import Ems
+from services.ems.problem import BessUnit, ChargerUnit, Group, Later, Problem, Stay, Wish
 from services.ems.solution import Solution
 from services.ems.solve import Budget, Solver
+from tests.ems.small_site import (
+    BESS_EFFICIENCY,
+    BESS_KWH,
+    BESS_PLATE,
+    T0,
+    birth,
+    received,
+    site,
+    turn,
+    values,
+)
 
 START = datetime(2025, 3, 3, 20, tzinfo=UTC)
 """The window ends at 24:00; the vehicles leave at 05:00 or later."""
@@ -115,3 +129,72 @@ def test_surplus_of_the_morning_costs_what_its_sale_would_have_earned() -> None:
     found = plan(replace(base, later=sunny))
     assert charged_kwh(found) == pytest.approx(0.0, abs=1e-4)
     assert found.later_eur == pytest.approx(10 * 0.05 + 10 * 0.3, abs=0.01)
+
+
+# What is left in a BESS
+
+
+def battery_left_to_defaults(soc_frac: float, hours: float, ems: Ems | None = None, **options: object) -> Problem:
+    """At so many hours of the day; purchases cost 0.3 €/kWh, on the next day 0.2 for two hours, then 0.4."""
+    ems = Ems(site(**({"bess_terminal_soc_frac": "start"} | options))) if ems is None else ems
+    time = T0 + timedelta(hours=hours)
+    told = received(Kind.BESS, "bess", Channel.TELEMETRY, BessTelemetry(power_kw=0, soc_frac=soc_frac), time)
+    prices = Series(
+        series=(
+            values(Quantity.SALE_PRICE, [0.1] * 192),
+            values(Quantity.PURCHASE_PRICE, [0.3] * 96 + [0.2] * 8 + [0.4] * 88),
+        )
+    )
+    inbox = [received(Kind.TARIFF, "tariff", Channel.SERIES, prices), birth(Kind.BESS, "bess", BESS_PLATE), told]
+    ems.plan_at(turn(time), inbox)
+    found = ems.problem_at(turn(time))
+    assert isinstance(found, Problem), found
+    return found
+
+
+def test_a_battery_shall_end_the_day_as_it_began_by_default() -> None:
+    ems = Ems(site(bess_terminal_soc_frac="start"))
+    for hours, soc_frac in ((0.0, 0.4), (18.0, 0.7)):
+        found = battery_left_to_defaults(soc_frac, hours, ems)
+        assert [wish.energy_kwh for wish in found.bess[0].wishes] == pytest.approx([0.4 * BESS_KWH])
+    again = Ems(site(bess_terminal_soc_frac="start"))
+    again.restore(ems.snapshot())
+    found = battery_left_to_defaults(0.6, 20.0, again)
+    assert [wish.energy_kwh for wish in found.bess[0].wishes] == pytest.approx([0.4 * BESS_KWH])
+
+
+def test_the_next_day_begins_anew() -> None:
+    ems = Ems(site(bess_terminal_soc_frac="start"))
+    battery_left_to_defaults(0.4, 0.0, ems)
+    found = battery_left_to_defaults(0.7, 24.0, ems)
+    assert [wish.energy_kwh for wish in found.bess[0].wishes] == pytest.approx([0.7 * BESS_KWH])
+
+
+def test_what_is_left_is_worth_the_lowest_price_of_the_day_after() -> None:
+    """0.2 €/kWh less twice the tie-break, by what discharging leaves of it; nothing where the site states a SOC."""
+    worth = (0.2 - 2e-4) * BESS_EFFICIENCY
+    assert battery_left_to_defaults(0.5, 18.0).bess[0].left_eur_per_kwh == pytest.approx(worth)
+    for stated in (0.5, None):
+        found = battery_left_to_defaults(0.5, 18.0, bess_terminal_soc_frac=stated)
+        assert found.bess[0].left_eur_per_kwh == 0
+
+
+def test_a_battery_above_its_beginning_serves_a_flat_price_now_and_buys_nothing_for_later() -> None:
+    """The 10 kWh above the beginning cover load; a value above the price would make it buy."""
+    unit = BessUnit("bess", 20.0, 5.0, 5.0, 0.95, 0.95, 1.0, 20.0, 15.0, (Wish(15, 5.0),), (0.3 - 2e-4) * 0.95)
+    found = plan(replace(problem(()), bess=(unit,)))
+    assert 0.25 * sum(found.devices["bess"].power_kw) == pytest.approx(-(15.0 - 5.0) * 0.95, abs=1e-4)
+    dear = replace(problem((), purchase=0.2), bess=(replace(unit, left_eur_per_kwh=0.38),))
+    assert sum(plan(dear).devices["bess"].power_kw) > 0
+
+
+def test_an_ems_that_begins_within_a_month_knows_its_peak_from_the_site() -> None:
+    tariff = site().tariff.model_dump() | {
+        "demand_charge_eur_per_kw": 3.0,
+        "month_peak": {"month": "2024-05", "import_kw": 42.5},
+    }
+    ems = Ems(site().model_copy(update={"tariff": Tariff(**tariff)}))
+    assert battery_left_to_defaults(0.5, 18.0, ems).month_peak_kw == 42.5
+    other = tariff | {"month_peak": {"month": "2024-04", "import_kw": 42.5}}
+    ems = Ems(site().model_copy(update={"tariff": Tariff(**other)}))
+    assert battery_left_to_defaults(0.5, 18.0, ems).month_peak_kw == 0

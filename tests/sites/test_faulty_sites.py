@@ -226,9 +226,9 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         _yaml('departure: "18:00"', 'departure: "25:00"'),
         ["site.yaml: devices.ev1.daily.0.departure:", "'25:00'"],
     ),
-    "departure before arrival": (
-        _yaml('departure: "18:00"', "departure: 08:00"),
-        ["site.yaml: devices.ev1.daily.0:", "departure 08:00:00 is not after arrival 09:00:00"],
+    "departure at arrival": (
+        _yaml('departure: "18:00"', "departure: 09:00"),
+        ["site.yaml: devices.ev1.daily.0:", "departure 09:00:00 is the arrival"],
     ),
     "overlapping daily sessions": (
         _yaml(
@@ -505,7 +505,7 @@ def test_a_fault_is_named_with_file_field_and_value(name: str, folder: Path) -> 
         ("missing column", "unknown"),
         ("non-numeric cell", "format"),
         ("huge cell", "range"),
-        ("departure before arrival", "conflict"),
+        ("departure at arrival", "conflict"),
         ("missing column of cables", "missing"),
         ("empty CSV file", "empty"),
     ],

@@ -14,7 +14,7 @@ import numpy as np
 from schemas.messages import Shortfall, ShortfallKind
 from services.ems.compile import Model
 from services.ems.instance import Instance
-from services.ems.problem import LATER_STEP_H, Later
+from services.ems.problem import LATER_STEP_H, PATIENCE, Later
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
 from services.ems.terms.base import SMALL_KWH, Term
@@ -36,9 +36,6 @@ NET = "later_net_load"
 """A constant: the load that PV does not cover [kW]."""
 ROOM = "later_room"
 """A constant: the room that a shared limit leaves to its devices [kW], by limit and later step."""
-
-PATIENCE = 2.0
-"""Charging later costs this many times the tie-break of throughput, so that of equal prices the earlier is taken."""
 
 
 class LaterShape(NamedTuple):
