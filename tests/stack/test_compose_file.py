@@ -175,13 +175,22 @@ def test_standard_output_carries_sites_in_the_box_alone(folder_site: Path) -> No
     [
         (("nowhere",), "there is no such file"),
         (("fit_g2v", "--case", "9"), "--case: the site fit-g2v has the cases 1, 2, 3, 4, 5, 6"),
-        (("fit_g2v", "--out", "no/c.yaml"), "--out: cannot be written: No such file or directory"),
+        (("fit_g2v", "--out", "file/c.yaml"), "--out: cannot be written: "),
+        (("fit_g2v", "--case", "3", "--out", "file/deep/c.yaml"), "--out: cannot be written: "),
     ],
 )
 def test_wrong_input_is_told(words: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     done = call("compose", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert told in done.stderr
+
+
+def test_the_folder_of_the_file_is_made_with_the_description_beside_it(tmp_path: Path) -> None:
+    done = call("compose", "fit_g2v", "--case", "3", "--out", "new/deep/c.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "new/deep/c.yaml\nnew/deep/fit-g2v.site.json\n")
+    assert services(tmp_path / "new" / "deep" / "c.yaml")
+    assert (tmp_path / "new" / "deep" / "fit-g2v.site.json").is_file()
 
 
 def test_a_device_called_like_a_service_of_the_stack_is_refused(folder_site: Path) -> None:

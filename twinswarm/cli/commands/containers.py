@@ -80,7 +80,7 @@ def _may_replace(path: Path, resolved: str) -> bool:
     later version of the program writes other fields, and replaces what an earlier one wrote."""
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, UnicodeDecodeError):
         return False
@@ -88,8 +88,9 @@ def _may_replace(path: Path, resolved: str) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Readable by all, containers among them: there is no secret in it."""
+    """Readable by all, containers among them: there is no secret in it. Its folder is made if need be."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o644)
     except OSError as error:
