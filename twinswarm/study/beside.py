@@ -110,9 +110,10 @@ def ranking(result: StudyResult, periodic: Periodic) -> list[str]:
         return []
     (won, of), (won_lived, of_lived) = beats(plain, cases), beats(lived, cases)
     loses, loses_lived = _loses(plain), _loses(lived)
+    least, most = number(min(stored), 1), number(max(stored), 1)
     lines = [
         f"In the table the BESS costs less than V2G in {won} of {of} cases, and more than no storage in {loses}; its "
-        f"days leave {number(min(stored), 1)} to {number(max(stored), 1)} kWh in the battery that they pay for. On the "
+        f"days leave {least if least == most else f'{least} to {most}'} kWh in the battery that they pay for. On the "
         f"periodic day it costs less than V2G in {won_lived} of {of_lived}, and more than no storage in {loses_lived}."
     ]
     if won_lived > won or loses_lived < loses:
