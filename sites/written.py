@@ -78,7 +78,7 @@ class _CableRun(SitePart):
     """Reactance of one cable, per phase. 0.08: IEC 60364-5-52, where nothing is known of it."""
     ampacity_a: Annotated[float, Field(gt=0, le=1e5)] | None = None
     """Ampacity of all parallel cables together. None: by IEC 60364-5-52, installation method E, not grouped."""
-    r0_factor: Annotated[float, Field(ge=1, le=20)] = 4.0
+    r0_factor: Annotated[float, Field(gt=0, le=20)] = 4.0
     """As of `Cable`."""
     x0_factor: Annotated[float, Field(ge=0, le=20)] = 4.0
     """As of `Cable`."""

@@ -86,7 +86,8 @@ class Site(SitePart):
     connection: Connection
     tariff: Tariff
     devices: Annotated[dict[DeviceId, AnyDevice], Field(min_length=1, max_length=2000)]
-    network: Network
+    network: Network = Network()
+    """Left out: one busbar without losses."""
     profiles: dict[ProfileName, Profile]
     ems: EmsOptions = EmsOptions()
     time: TimeOptions = TimeOptions()

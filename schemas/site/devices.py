@@ -1,6 +1,7 @@
 """The devices of a site: nameplates, and what only a twin needs to know (profiles, sessions, initial state)."""
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
@@ -25,6 +26,7 @@ from schemas.units import Efficiency, PositiveKw, Seconds, SocFrac, UtcTime
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 Weekday = Annotated[int, Field(ge=0, le=6)]
+PhaseName = Literal["a", "b", "c"]
 
 
 def _given(**profiles: ProfileName | None) -> tuple[tuple[str, ProfileName], ...]:
@@ -235,6 +237,11 @@ class Taper(SitePart):
     end_power_frac: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
+def _check_phase(phase: str | None, phases: int, what: str) -> None:
+    if phase is not None and phases != 1:
+        raise ValueError(f"phase {phase} is given, but the {what} has {phases} phases")
+
+
 class Charger(Device):
     kind: Literal["charger"] = "charger"
     max_charge_kw: Annotated[float, Field(gt=0, le=10_000)]
@@ -244,8 +251,8 @@ class Charger(Device):
     discharge_efficiency: Efficiency = 0.95
     current: Literal["dc", "ac"] = "dc"
     phases: Literal[1, 3] = 3
-    phase: Literal["a", "b", "c"] | None = None
-    """Where a single-phase charger is connected. None: the single-phase chargers that name none take a, b, c in turn,
+    phase: PhaseName | None = None
+    """Where a single-phase device is connected. None: the single-phase devices that name none take a, b, c in turn,
     in the order of their identifiers."""
     dead_time_s: Seconds = 0.0
     ramp_kw_per_s: Annotated[float, Field(gt=0)] | None = None
@@ -269,8 +276,7 @@ class Charger(Device):
     def _consistent(self) -> Self:
         if self.min_power_kw > self.max_charge_kw:
             raise ValueError(f"min_power_kw {self.min_power_kw} is above max_charge_kw {self.max_charge_kw}")
-        if self.phase is not None and self.phases != 1:
-            raise ValueError(f"phase {self.phase} is given, but the charger has {self.phases} phases")
+        _check_phase(self.phase, self.phases, "charger")
         if len(set(self.reports)) < len(self.reports):
             raise ValueError(f"reports names something twice: {', '.join(self.reports)}")
         if self.current == "ac" and self.max_discharge_kw > 0 and self.phases == 1 and self.max_discharge_kw > 7.4:
@@ -475,15 +481,32 @@ class Pv(Device):
     kind: Literal["pv"] = "pv"
     rated_kw: Annotated[float, Field(gt=0, le=1e6)]
     """AC limit of the inverter."""
+    phases: Literal[1, 3] = 3
+    phase: PhaseName | None = None
+    """As of a charger."""
+    power_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    excitation: Literal["under", "over"] = "under"
+    """With a power factor below 1: under-excited, it draws reactive power while it gives active power, which lowers the
+    voltage (VDE-AR-N 4105); over-excited, it gives both."""
     curtailable: bool = True
     source: PvSource
     forecast: PvSource
     """The forecast service's source; the paper's is a clear sky."""
     fallback: Fallback = Fallback.UNCONTROLLED
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _check_phase(self.phase, self.phases, "PV plant")
+        return self
+
     @property
     def nameplate(self) -> PvNameplate:
         return PvNameplate(**self._shared(PvNameplate))
+
+    def reactive_per_active(self) -> float:
+        """Reactive power drawn over active power drawn, which is negative."""
+        ratio = math.tan(math.acos(self.power_factor))
+        return -ratio if self.excitation == "under" else ratio
 
     @property
     def reverts_to(self) -> Fallback:
@@ -503,6 +526,15 @@ class Meter(Device):
     forecast_profile: ProfileName | None = None
     """The forecast service's profile; None: the profile itself."""
     power_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Lagging: the load draws reactive power as well."""
+    phases: Literal[1, 3] = 3
+    phase: PhaseName | None = None
+    """As of a charger."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _check_phase(self.phase, self.phases, "meter's load")
+        return self
 
     @property
     def nameplate(self) -> MeterNameplate:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from schemas.messages import NetworkTelemetry, Plan, Run, TimeMode
 from schemas.punctuality import Punctuality, PunctualityCount
+from schemas.site import Network
 from schemas.topics import Channel
 from services.analysis.comparison import compare
 from services.analysis.outside_limits import outside_limits
@@ -123,6 +124,7 @@ def analyse(
         periods_commanded=0 if punctuality is None else punctuality.periods,
         telemetry_late_frac=_telemetry_late_frac(compared.run.pcc),
         speeds=speeds,
+        network_note=_network_note(site.network, compared.run.pcc),
         estimated_losses_kwh=energy.estimated_losses_kwh,
         unsolved_steps=energy.unsolved,
     )
@@ -142,6 +144,14 @@ def _punctuality(history: History, run: str, info: RunInfo) -> Punctuality:
     for received, ack in history.acks(run):
         count.ack(received.topic.device, ack, received.stamp.ts)
     return count.result
+
+
+def _network_note(network: Network, pcc: Track) -> str | None:
+    if not network.is_busbar or not any(isinstance(sample.body, NetworkTelemetry) for sample in pcc.samples):
+        return None
+    if network.losses_frac:
+        return f"no network is described: {network.losses_frac:.1%} of the power at the busbar, as the site states"
+    return "no network is described: one busbar without losses"
 
 
 def _telemetry_late_frac(pcc: Track) -> float:

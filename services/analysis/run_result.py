@@ -173,6 +173,8 @@ class RunResult:
     """The part of the PCC meter's telemetry that had to go without some device's, which was late or away."""
     speeds: tuple[float, ...] = ()
     """In wall time: the speeds at which the run went, one after the other."""
+    network_note: str | None = None
+    """What stands for the losses where the site describes no network; None: it does, or they are measured."""
     estimated_losses_kwh: float = 0.0
     """The part of ``losses_kwh`` of times in which no voltages carried the devices' power."""
     unsolved_steps: tuple[datetime, ...] = ()

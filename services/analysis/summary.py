@@ -233,7 +233,7 @@ def _energy(result: RunResult) -> list[Line]:
 
 
 def _losses(result: RunResult) -> list[Line]:
-    lines = [Line("Network losses", number(result.losses_kwh, 2, "kWh"))]
+    lines = [Line("Network losses", number(result.losses_kwh, 2, "kWh"), result.network_note or "")]
     if result.unsolved_steps:
         named = [local(step, result.time_zone, "%m-%d %H:%M") for step in result.unsolved_steps[:NAMED_STEPS]]
         left = len(result.unsolved_steps) - NAMED_STEPS

@@ -54,7 +54,9 @@ class Bottleneck:
     shares: tuple[float, ...]
     """The share of each device's power that counts."""
     meters: tuple[str, ...]
-    load_share: float
+    load_shares: tuple[float, ...]
+    """The share of each meter's power that counts."""
+    losses_share: float
     reactive: tuple[float, ...] = ()
     """Reactive power per active power of each meter [kvar/kW]."""
     perhaps: bool = False
@@ -63,8 +65,8 @@ class Bottleneck:
     """The network's losses are behind it."""
 
     def reserved_kw(self, kvar: Array) -> Array:
-        """The part of the limit that reactive power takes."""
-        room: Array = np.sqrt(np.maximum(self.limit_kw**2 - (self.load_share * kvar) ** 2, 0.0))
+        """The part of the limit that reactive power takes; ``kvar``: as much of it as counts."""
+        room: Array = np.sqrt(np.maximum(self.limit_kw**2 - kvar**2, 0.0))
         return self.limit_kw - room
 
 
@@ -79,20 +81,26 @@ class _Rating:
 
 
 def elements_of(network: Network) -> tuple[Element, ...]:
-    """Cables in the order of the table, then the transformer. Cables between the same two nodes are one. A cable in a
-    mesh is left out: its share of the power is not a sum of powers behind it."""
+    """Cables in the order of the table, then the transformer if there is one. Cables between the same two nodes are
+    one. A cable in a mesh is left out: its share of the power is not a sum of powers behind it."""
     transformer = network.transformer
-    low_voltage = _reached(network, transformer.to_node, without=(), through_transformer=False)
+    low_side = network.pcc_node if transformer is None else transformer.to_node
+    low_voltage = _reached(network, low_side, without=(), through_transformer=False)
     parallel: dict[frozenset[str], list[Cable]] = {}
     for cable in network.cables:
         parallel.setdefault(frozenset(cable.ends), []).append(cable)
     found = []
     for cables in parallel.values():
-        behind = frozenset(network.nodes) - _reached(network, transformer.from_node, without=cables)
+        behind = frozenset(network.nodes) - _reached(network, network.trunk[0], without=cables)
         if behind:
-            kv = transformer.low_kv if behind <= low_voltage else transformer.high_kv
+            if transformer is None:
+                kv = network.nominal_kv
+            else:
+                kv = transformer.low_kv if behind <= low_voltage else transformer.high_kv
             name, ampacity_a = _together(cables)
             found.append(Element(name, math.sqrt(3) * kv * ampacity_a, behind))
+    if transformer is None:
+        return tuple(found)
     return (*found, Element(TRANSFORMER, transformer.rated_kva, low_voltage))
 
 
@@ -143,25 +151,40 @@ class NetworkLimits:
         tightest: dict[object, Bottleneck] = {}
         for element in self._elements:
             behind = [name for name in ratings if self._node(name) in element.nodes]
-            meters = tuple(name for name in loads if self._nodes(name) & element.nodes)
-            reactive = tuple(self._reactive(name) for name in meters)
-            perhaps = UNKNOWN_METER in meters and not self._nodes(UNKNOWN_METER) <= element.nodes
+            behind_it = tuple(name for name in loads if self._nodes(name) & element.nodes)
             losses = element.name == TRANSFORMER
-            unbalanced = any(ratings[name].single_phase for name in behind)
+            unbalanced = any(self._is_single(name, ratings[name]) for name in behind)
+            unbalanced = unbalanced or any(name in self._phases for name in behind_it)
             for phase in range(len(PHASES)) if unbalanced else (None,):
                 counted = {name: share for name in behind if (share := self._share(name, ratings[name], phase))}
                 if not any(ratings[name].commanded for name in counted):
                     continue
-                limit, load_share = (element.limit_kw, 1.0) if phase is None else (element.limit_kw * THIRD, THIRD)
+                limit, losses_share = (element.limit_kw, 1.0) if phase is None else (element.limit_kw * THIRD, THIRD)
+                load_shares = {name: share for name in behind_it if (share := self._load_share(name, phase))}
+                meters = tuple(load_shares)
+                reactive = tuple(self._reactive(name) for name in meters)
+                perhaps = UNKNOWN_METER in meters and not self._nodes(UNKNOWN_METER) <= element.nodes
                 draws = sum(share * ratings[name].draws_kw for name, share in counted.items())
-                draws += sum(load_share * loads[name] for name in meters)
-                draws += load_share * self._most_losses_kw if losses else 0.0
+                draws += sum(share * loads[name] for name, share in load_shares.items())
+                draws += losses_share * self._most_losses_kw if losses else 0.0
                 gives = sum(share * ratings[name].gives_kw for name, share in counted.items())
-                devices, shares = tuple(counted), tuple(counted.values())
-                found = Bottleneck(element.name, limit, devices, shares, meters, load_share, reactive, perhaps, losses)
-                kvar = sum(loads[name] * own for name, own in zip(meters, reactive, strict=True))
+                found = Bottleneck(
+                    element.name,
+                    limit,
+                    tuple(counted),
+                    tuple(counted.values()),
+                    meters,
+                    tuple(load_shares.values()),
+                    losses_share,
+                    reactive,
+                    perhaps,
+                    losses,
+                )
+                kvar = sum(
+                    share * loads[name] * own for (name, share), own in zip(load_shares.items(), reactive, strict=True)
+                )
                 room = limit - float(found.reserved_kw(np.array(kvar)))
-                same = (*counted.items(), meters, load_share, perhaps)
+                same = (*counted.items(), *load_shares.items(), losses_share, perhaps)
                 if max(draws, gives) > room and (same not in tightest or limit < tightest[same].limit_kw):
                     tightest[same] = found
         return tuple(tightest.values())
@@ -171,9 +194,19 @@ class NetworkLimits:
         not say the phase may be on any, and counts on each."""
         if phase is None:
             return 1.0
-        if not rating.single_phase:
+        if not self._is_single(device, rating):
             return THIRD
         return float(self._phases.get(device, phase) == phase)
+
+    def _is_single(self, device: str, rating: _Rating) -> bool:
+        """By its nameplate, or as the site describes it."""
+        return rating.single_phase or device in self._phases
+
+    def _load_share(self, meter: str, phase: int | None) -> float:
+        """The same of a load."""
+        if phase is None:
+            return 1.0
+        return float(self._phases[meter] == phase) if meter in self._phases else THIRD
 
     def _node(self, device: str) -> str:
         described = self._site.devices.get(device)
@@ -215,6 +248,8 @@ def _most_losses_kw(network: Network) -> float:
     """With every element at its limit."""
     transformer = network.transformer
     cables = sum(3 * cable.ampacity_a**2 * cable.r_mohm / 1e6 for cable in network.cables)
+    if transformer is None:
+        return cables
     return transformer.iron_loss_kw + transformer.vkr_frac * transformer.rated_kva + cables
 
 
@@ -222,7 +257,7 @@ def _reached(
     network: Network, start: str, without: Sequence[Cable], *, through_transformer: bool = True
 ) -> frozenset[str]:
     links = [cable.ends for cable in network.cables if not any(cable is one for one in without)]
-    if through_transformer:
+    if through_transformer and network.transformer is not None:
         links.append(network.transformer.ends)
     return reached_from(start, links)
 

@@ -296,22 +296,25 @@ def _network(
 def _group(bottleneck: Bottleneck, loads: dict[str, Array], losses: float, window: Window) -> Group:
     """Load counts with its sign; losses and reactive power take room from power drawn, reactive power from power given
     too."""
-    behind = [(name, own) for name, own in zip(bottleneck.meters, bottleneck.reactive, strict=True) if name in loads]
+    of_meters = zip(bottleneck.meters, bottleneck.load_shares, bottleneck.reactive, strict=True)
     certain = np.zeros(window.steps)
     most, kvar = certain, certain
-    for name, own in behind:
-        kvar = kvar + own * loads[name]
+    for name, share, own in of_meters:
+        if name not in loads:
+            continue
+        load = share * loads[name]
+        kvar = kvar + own * load
         perhaps = bottleneck.perhaps and name == UNKNOWN_METER
-        most = most + (np.maximum(loads[name], 0.0) if perhaps else loads[name])
-        certain = certain + (np.minimum(loads[name], 0.0) if perhaps else loads[name])
+        most = most + (np.maximum(load, 0.0) if perhaps else load)
+        certain = certain + (np.minimum(load, 0.0) if perhaps else load)
     reserved = bottleneck.reserved_kw(kvar)
-    share = bottleneck.load_share
+    lost = bottleneck.losses_share * losses if bottleneck.losses else 0.0
     return Group(
         bottleneck.devices,
         bottleneck.limit_kw,
-        _tuple(share * (most + losses) + reserved if bottleneck.losses else share * most + reserved),
+        _tuple(most + lost + reserved),
         bottleneck.shares,
-        _tuple(share * certain - reserved),
+        _tuple(certain - reserved),
         element=bottleneck.element,
     )
 

@@ -1,10 +1,10 @@
 """Second pass: what the parts of a site say of each other, once, whatever else is wrong with them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from schemas.site import Pv, Transformer
+from schemas.site import Network, Pv, Transformer
 from schemas.site.references import (
     ReferenceFault,
     case_faults,
@@ -19,7 +19,7 @@ from schemas.site.references import (
     sources_of,
     weather_faults,
 )
-from schemas.site.wiring import Ends, nodes_of, wiring_faults
+from schemas.site.wiring import Ends, Trunk, nodes_of, wiring_faults
 from sites.loader.parts import Parts
 from sites.loader.places import Finding, Path_
 
@@ -48,27 +48,40 @@ def path_of(dotted: str) -> Path_:
     return tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
 
 
-def _ends(parts: Parts) -> tuple[Ends, dict[int, Ends]] | None:
+def _ends(parts: Parts) -> tuple[Trunk, dict[int, Ends]] | None:
     """Between which nodes transformer and cables stand, whatever else is wrong with them; None: not known of all.
 
     An end that is not known might be what a node is missed for.
     """
-    network = parts.written.get("network")
-    given = network.get("transformer") if isinstance(network, dict) else None
-    if not isinstance(given, dict) or parts.cables is None:
+    if "network" not in parts.written:
+        return Network().trunk, {}
+    network, rows = parts.written["network"], parts.cables
+    if not isinstance(network, dict) or rows is None:
+        return None
+    cables = {index: row.ends for index, row in enumerate(rows) if row.ends is not None}
+    trunk = _trunk(network)
+    return None if trunk is None or len(cables) < len(rows) else (trunk, cables)
+
+
+def _trunk(network: Mapping[str, Any]) -> Trunk | None:
+    """Nodes that a network begins with, as it was written; None: not known."""
+    given = network.get("transformer")
+    if given is None:
+        pcc = network.get("pcc_node", Network.model_fields["pcc_node"].default)
+        return (pcc,) if isinstance(pcc, str) and pcc else None
+    if not isinstance(given, dict):
         return None
     high, low = given.get("from_node", Transformer.model_fields["from_node"].default), given.get("to_node")
     if not (isinstance(high, str) and high and isinstance(low, str) and low):
         return None
-    cables = {index: row.ends for index, row in enumerate(parts.cables) if row.ends is not None}
-    return ((high, low), cables) if len(cables) == len(parts.cables) else None
+    return high, low
 
 
-def _wiring(parts: Parts, transformer: Ends, cables: dict[int, Ends]) -> Iterator[Finding]:
-    given: Any = parts.written["network"]
+def _wiring(parts: Parts, trunk: Trunk, cables: dict[int, Ends]) -> Iterator[Finding]:
+    given: Any = parts.written.get("network", {})
     main_node = given.get("main_node")
     rows = parts.cables or []
-    for fault in wiring_faults(transformer, cables, main_node if isinstance(main_node, str) else None):
+    for fault in wiring_faults(trunk, cables, main_node if isinstance(main_node, str) else None):
         received = None if fault.received is None else repr(fault.received)
         row = None if fault.cable is None else rows[fault.cable]
         if row is not None and row.place is not None:

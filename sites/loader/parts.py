@@ -8,6 +8,8 @@ from pydantic import BaseModel
 
 from schemas.errors import Code, shorten
 from schemas.site import Network
+from schemas.site.network import said
+from schemas.site.wiring import form_faults
 from sites.description import SiteDescription
 from sites.loader.cables import CableRow, read_cables
 from sites.loader.fault_locations import unknown_field
@@ -132,6 +134,11 @@ def _network(given: Any, parts: Parts, tables: Tables) -> Any:
             found = _valid(field_types(Network)[name], value, ("network", name), parts)
             if found is not INVALID:
                 parts.network[name] = found
+    for fault in form_faults(said(given)):
+        received = None if fault.code is Code.MISSING else shorten(given[fault.field])
+        parts.faults.add(Finding(("network", fault.field), fault.what, received, code=fault.code))
+    if "cables" not in given:
+        parts.cables = []
     if parts.faults or parts.cables is None:
         return INVALID
     return Network.model_construct(cables=tuple(row.cable for row in parts.cables), **parts.network)

@@ -168,3 +168,100 @@ def test_without_power_there_is_no_power_factor() -> None:
     assert power_factor_of(0.0, 0.0) is None
     assert power_factor_of(1e-7, -1e-7) is None
     assert (power_factor_of(2e-6, 0.0), power_factor_of(-5.0, 0.0), power_factor_of(0.0, 3.0)) == (1.0, -1.0, 0.0)
+
+
+# Single-phase loads and PV, and what reactive power they draw.
+
+
+def test_single_phase_load_and_pv_are_on_their_phases_with_their_reactive_power() -> None:
+    devices = {
+        "load": {"kind": "meter", "profile": "base", "phases": 1, "phase": "a", "power_factor": 0.8},
+        "pv": pv(phases=1, phase="c", power_factor=0.9, excitation="under"),
+        "over": pv(power_factor=0.6, excitation="over"),
+        "pcc": {"kind": "meter", "role": "submeter", "phases": 1},
+    }
+    described = site(devices)
+    assert phases_of(described.devices) == {"load": 0, "pv": 2}
+    network = SiteNetwork(described)
+    injection = network.injection({"load": 4.0, "pv": -9.0, "over": -3.0})
+    node = network.flow.nodes.index("MB")
+    assert injection.single_phase_kw == ((node, 0, 4.0), (node, 2, -9.0))
+    # Q = P tan(arccos(0.8)) = 3 kvar drawn; under-excited 9 · tan(arccos(0.9)) drawn; over-excited 4 kvar given.
+    assert injection.single_phase_kvar == ((node, 0, approx(3.0)), (node, 2, approx(9.0 * 0.484322, rel=1e-5)))
+    assert injection.active_kw[node] == -3.0
+    assert injection.reactive_kvar[node] == approx(-4.0)
+    (solution,) = network.solve([injection])
+    assert solution.phase_pcc_kw and not solution.is_estimate
+    names = ("load", "pv", "over")
+    flows = network.flows(names, np.array([[4.0, -9.0, -3.0]]))
+    assert flows.pcc_kw[0].sum() == approx(solution.pcc_kw, abs=1e-9)
+    assert flows.pcc_kvar[0].sum() == approx(solution.pcc_kvar, abs=1e-9)
+
+
+@pytest.mark.parametrize("device", [pv(phase="b"), {"kind": "meter", "profile": "base", "phase": "b"}])
+def test_a_phase_is_for_single_phase_devices(device: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="has 3 phases"):
+        site({"device": device})
+
+
+# Without a network.
+
+
+def busbar(**network: Any) -> dict[str, Any]:
+    return {"network": network}
+
+
+@given(st.floats(-400, 400), st.floats(0, 0.5))
+def test_a_busbar_has_the_stated_losses_whichever_way_power_flows(power_kw: float, losses_frac: float) -> None:
+    network = SiteNetwork(site({"ev": charger(), "pv": pv()}, **busbar(losses_frac=losses_frac)))
+    (solution,) = network.solve([network.injection({"ev": 20.0, "pv": power_kw - 20.0})])
+    assert solution.losses_kw == approx(losses_frac * abs(power_kw), abs=1e-9)
+    assert solution.pcc_kw == approx(power_kw + solution.losses_kw, abs=1e-9)
+    flows = network.flows(("ev", "pv"), np.array([[20.0, power_kw - 20.0]]))
+    assert (flows.pcc_kw[0, 0], flows.losses_kw[0]) == (approx(solution.pcc_kw), approx(solution.losses_kw))
+
+
+def test_a_busbar_with_single_phase_devices_is_solved_by_phase() -> None:
+    devices = {"ev": charger(phase="b", **ONE_PHASE)}
+    network = SiteNetwork(site(devices, **busbar(losses_frac=0.1)))
+    (solution,) = network.solve([network.injection({"ev": 6.0})])
+    assert solution.phase_pcc_kw == (approx(0.2), approx(6.2), approx(0.2))
+    assert solution.pcc_kw == approx(6.6)
+
+
+def test_the_network_twin_is_the_pcc_meter_of_a_site_without_a_network() -> None:
+    described = site({"load": {"kind": "meter", "profile": "base"}}, **busbar())
+    (sent,) = Bench(build_network(described)).turn(Phase.MEASURE, T0, [told(Kind.METER, "load", 40.0)])
+    assert isinstance(sent.body, NetworkTelemetry)
+    assert (sent.body.power_kw, sent.body.losses_kw) == (approx(40.0, abs=1e-9), 0.0)
+    assert (sent.body.loadings_frac, list(sent.body.voltages_pu)) == ({}, ["PCC"])
+
+
+# What makes no network.
+
+TRANSFORMER = {"to_node": "LV", "rated_kva": 400, "high_kv": 20, "low_kv": 0.4, "vkr_frac": 0, "iron_loss_kw": 1}
+CABLE = {"from_node": "PCC", "to_node": "MB", "r_mohm": 5.0, "x_mohm": 1.0, "ampacity_a": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ({"transformer": TRANSFORMER | {"vk_frac": 1e-9}, "main_node": "LV"}, "greater than or equal to 0.00001"),
+        ({"transformer": TRANSFORMER | {"vk_frac": 0.04}}, "main_node: is missing"),
+        ({"cables": [CABLE]}, "main_node: is missing"),
+        ({"cables": [CABLE], "main_node": "MB", "losses_frac": 0.02}, "losses_frac: is of a network without"),
+        ({"cables": [CABLE | {"from_node": "X"}], "main_node": "MB"}, "without a connection to PCC: X, MB"),
+        ({"main_node": "MB"}, "main_node: is not a node of the network"),
+        (
+            {"transformer": TRANSFORMER | {"vk_frac": 0.04}, "main_node": "LV", "nominal_kv": 0.23},
+            "nominal_kv: is of a connection without a transformer",
+        ),
+        (
+            {"transformer": TRANSFORMER | {"vk_frac": 0.04, "tap_pos": 9, "tap_step_frac": 0.05}, "main_node": "LV"},
+            "tap_pos 9 times 0.05 is beyond",
+        ),
+    ],
+)
+def test_a_network_at_odds_with_itself_is_refused(network: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        site({"load": {"kind": "meter", "profile": "base"}}, network=network)

@@ -1,10 +1,11 @@
 """The site's network as a power flow: from its tables, and from the devices' power to what each node draws."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from schemas.site import Meter, Network, Site, phases_of
+from schemas.site import Meter, Network, Pv, Site, phases_of
 from twin_devices.physics.load import reactive_kvar
 from twin_devices.physics.power_flow import (
     PHASES,
@@ -42,17 +43,18 @@ class SiteNetwork:
         active = [0.0] * len(self._node)
         reactive = [0.0] * len(self._node)
         single: list[tuple[int, int, float]] = []
+        single_kvar: list[tuple[int, int, float]] = []
         for device, power in power_kw.items():
             node = self._node_of(device)
-            phase = self._phases.get(device)
+            phase, kvar = self._phases.get(device), self._reactive_kvar(device, power)
             if phase is not None:
                 single.append((node, phase, power))
+                if kvar:
+                    single_kvar.append((node, phase, kvar))
                 continue
             active[node] += power
-            spec = self._site.devices.get(device)
-            if isinstance(spec, Meter):
-                reactive[node] += reactive_kvar(power, spec.power_factor)
-        return Injection(tuple(active), tuple(reactive), tuple(single))
+            reactive[node] += kvar
+        return Injection(tuple(active), tuple(reactive), tuple(single), tuple(single_kvar))
 
     def solve(self, injections: Sequence[Injection]) -> list[Solution]:
         """Equal injections are solved once, as are those of the last call: an interval often begins with what the
@@ -61,14 +63,14 @@ class SiteNetwork:
         distinct = dict.fromkeys(injections)
         new = [injection for injection in distinct if injection not in self._solved]
         for injection, solution in zip(new, self.flow.solve(new), strict=True):
-            self._solved[injection] = solution or self._estimate(injection)
+            self._solved[injection] = self._estimate(injection) if solution is None else self._lossy(solution)
         self._solved = {injection: self._solved[injection] for injection in distinct}
         return [self._solved[injection] for injection in injections]
 
     def flows(self, devices: Sequence[str], power_kw: Array) -> Flows:
         """Batch mode for studies: ``power_kw`` of the shape (T, devices), T ≥ 1, a column for each of ``devices``.
 
-        Reactive power as the site's meters have it; other devices have none. Raises ValueError when the shape does
+        Reactive power as the site describes it for meters and PV. Raises ValueError when the shape does
         not fit the devices, for a device that the site does not know (in a run it would be at the main node, with an
         alarm; here nobody would be told) and for power that is no finite number; PowerGridError (of power-grid-model)
         for a load that no voltages carry.
@@ -86,22 +88,42 @@ class SiteNetwork:
         reactive = np.zeros_like(active)
         for column, device in enumerate(devices):
             node, phase = self._node_of(device), self._phases.get(device)
+            kvar = np.array([self._reactive_kvar(device, power) for power in power_kw[:, column].tolist()])
             if phase is not None:
                 active[:, node, phase] += power_kw[:, column]
+                reactive[:, node, phase] += kvar
                 continue
             active[:, node] += power_kw[:, column, None] / phases
-            spec = self._site.devices.get(device)
-            if isinstance(spec, Meter) and spec.power_factor < 1:
-                told = [reactive_kvar(power, spec.power_factor) for power in power_kw[:, column].tolist()]
-                reactive[:, node] += np.array(told)[:, None] / phases
+            reactive[:, node] += kvar[:, None] / phases
         if phases == 1:
             active, reactive = active[:, :, 0], reactive[:, :, 0]
-        return self.flow.flows(active, reactive)
+        flows = self.flow.flows(active, reactive)
+        share = self._site.network.losses_frac
+        if not share:
+            return flows
+        losses_kw = share * np.abs(flows.pcc_kw.sum(axis=1))
+        return replace(flows, pcc_kw=flows.pcc_kw + losses_kw[:, None] / phases, losses_kw=losses_kw)
+
+    def _lossy(self, solution: Solution) -> Solution:
+        """With the stated losses of a busbar."""
+        share = self._site.network.losses_frac
+        if not share:
+            return solution
+        losses_kw = share * abs(solution.pcc_kw)
+        phases = tuple(kw + losses_kw / PHASES for kw in solution.phase_pcc_kw)
+        return replace(solution, pcc_kw=solution.pcc_kw + losses_kw, losses_kw=losses_kw, phase_pcc_kw=phases)
 
     def _estimate(self, injection: Injection) -> Solution:
         losses_kw = min(self.flow.estimated_losses_kw(injection), _GREATEST_KW)
         total_kw = injection.total_kw + losses_kw
         return Solution(min(max(total_kw, -_GREATEST_KW), _GREATEST_KW), losses_kw, (), ())
+
+    def _reactive_kvar(self, device: str, power_kw: float) -> float:
+        """Reactive power that it draws beside its active power, as the site describes it."""
+        spec = self._site.devices.get(device)
+        if isinstance(spec, Pv):
+            return power_kw * spec.reactive_per_active() if spec.power_factor < 1 else 0.0
+        return reactive_kvar(power_kw, spec.power_factor) if isinstance(spec, Meter) else 0.0
 
     def _node_of(self, device: str) -> int:
         spec = self._site.devices.get(device)
@@ -112,18 +134,23 @@ class SiteNetwork:
 def power_flow_of(network: Network, *, unbalanced: bool = False) -> PowerFlow:
     """A site's network, ready to be solved. Raises ValueError when it makes no sense electrically."""
     given = network.transformer
-    transformer = Transformer(
-        name=TRANSFORMER,
-        from_node=given.from_node,
-        to_node=given.to_node,
-        rated_kva=given.rated_kva,
-        high_kv=given.high_kv,
-        low_kv=given.low_kv,
-        vk_frac=given.vk_frac,
-        vkr_frac=given.vkr_frac,
-        iron_loss_kw=given.iron_loss_kw,
-        no_load_current_frac=given.no_load_current_frac,
-        clock=given.clock,
+    transformer = (
+        None
+        if given is None
+        else Transformer(
+            name=TRANSFORMER,
+            from_node=given.from_node,
+            to_node=given.to_node,
+            rated_kva=given.rated_kva,
+            high_kv=given.high_kv,
+            low_kv=given.low_kv,
+            vk_frac=given.vk_frac,
+            vkr_frac=given.vkr_frac,
+            iron_loss_kw=given.iron_loss_kw,
+            no_load_current_frac=given.no_load_current_frac,
+            clock=given.clock,
+            tap_frac=given.tap_frac,
+        )
     )
     cables = [
         Cable(
@@ -138,4 +165,12 @@ def power_flow_of(network: Network, *, unbalanced: bool = False) -> PowerFlow:
         )
         for cable in network.cables
     ]
-    return PowerFlow(transformer, cables, Source(network.source_voltage_pu), unbalanced=unbalanced)
+    source = Source(
+        network.source_voltage_pu,
+        network.source_short_circuit_mva,
+        network.source_rx_ratio,
+        network.source_z0_ratio,
+    )
+    return PowerFlow(
+        transformer, cables, source, unbalanced=unbalanced, pcc=network.pcc_node, nominal_kv=network.nominal_kv
+    )

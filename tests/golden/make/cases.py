@@ -127,8 +127,65 @@ def reverse_flow() -> Any:
     }
 
 
+def tapped() -> Any:
+    """A weak grid, and a transformer two taps up: load with its reactive power, and under-excited PV (cos φ 0.9)."""
+    active = [
+        [0.0, 0.0, 30.0, 22.0, 11.0, 0.0],
+        [0.0, 0.0, 10.0, 0.0, 6.0, -80.0],
+        [0.0, 0.0, 5.0, -22.0, 0.0, -30.0],
+        [0.0] * 6,
+    ]
+    reactive = [[0.0, 0.0, 0.48 * kw[2], 0.0, 0.0, -0.4843 * kw[5]] for kw in active]
+    network = SMALL | {"transformer": TRANSFORMER | {"tap_pos": 2, "tap_step_frac": 0.025}}
+    grid = {"source_voltage_pu": 1.03, "source_short_circuit_mva": 2.5, "source_rx_ratio": 0.4}
+    return {
+        "network": network | grid,
+        "unbalanced": False,
+        "nodes": NODES,
+        "active_kw": active,
+        "reactive_kvar": reactive,
+    }
+
+
+def low_voltage_connection() -> Any:
+    """A house without a transformer behind a weak grid: single-phase loads and PV with reactive power, on cables of
+    which the zero-sequence impedance is below the positive sequence's."""
+    cables = [
+        cable("HAK", "MB", 12.0, 2.4, 63.0, r0_factor=0.6, x0_factor=0.8),
+        cable("MB", "A", 90.0, 6.0, 35.0, r0_factor=0.25, x0_factor=3.0),
+        cable("MB", "PV", 60.0, 5.0, 35.0),
+    ]
+    grid = {"source_voltage_pu": 0.99, "source_short_circuit_mva": 1.2, "source_rx_ratio": 2.0, "source_z0_ratio": 2.5}
+    none = [0.0, 0.0, 0.0]
+    active = [
+        [none, [4.0, 2.0, 1.0], [7.4, 0.0, 0.0], none],
+        [none, [1.0, 1.0, 1.0], none, [0.0, -9.0, 0.0]],
+        [none, [3.0, 0.0, 6.0], [0.0, 7.4, -7.4], [0.0, -4.6, 0.0]],
+        [none, none, none, none],
+    ]
+    reactive = [
+        [none, [1.3, 0.7, 0.3], none, none],
+        [none, [0.3, 0.3, 0.3], none, [0.0, 4.36, 0.0]],
+        [none, [1.0, 0.0, 2.0], none, [0.0, -2.23, 0.0]],
+        [none, none, none, none],
+    ]
+    return {
+        "network": {"pcc_node": "HAK", "main_node": "MB", "nominal_kv": 0.4, "cables": cables} | grid,
+        "unbalanced": True,
+        "nodes": ["HAK", "MB", "A", "PV"],
+        "active_kw": active,
+        "reactive_kvar": reactive,
+    }
+
+
 def main() -> None:
-    cases = {"cigre_lv_residential": cigre(), "unbalanced": unbalanced(), "reverse_flow": reverse_flow()}
+    cases = {
+        "cigre_lv_residential": cigre(),
+        "unbalanced": unbalanced(),
+        "reverse_flow": reverse_flow(),
+        "tapped": tapped(),
+        "low_voltage_connection": low_voltage_connection(),
+    }
     for name, given in cases.items():
         (GOLDEN / name / "input.json").write_text(json.dumps(given, indent=1) + "\n")
 

@@ -17,21 +17,46 @@ from pandapower.pf import runpp_3ph as three_phase
 GOLDEN = Path(__file__).parents[1]
 STIFF_MVA = 1e11
 """Short-circuit power of the grid in three-phase flows: so stiff that the source's voltages do not move."""
+STIFF_LV_MVA = 1e7
+"""The same without a transformer: with more, its rounding errors keep the iteration from ending."""
+UNITS = (("p", "mw"), ("q", "mvar"))
 NO_MAGNETISING_PERCENT = 1e15
 """Zero-sequence magnetising impedance over the short-circuit impedance: none, as in the product's Dyn transformer."""
 
 
 def network(given: Any) -> tuple[Any, dict[str, int]]:
+    """The grid's impedance, if it has one, is a line of its own, the first, between the slack and the PCC."""
     table = given["network"]
-    trafo = table["transformer"]
+    trafo = table.get("transformer")
     net = pp.create_empty_network(f_hz=50)
-    high = trafo["from_node"]
-    buses = {node: pp.create_bus(net, trafo["high_kv"] if node == high else trafo["low_kv"]) for node in given["nodes"]}
+    source_node = table["pcc_node"] if trafo is None else trafo["from_node"]
+    nominal_kv = table["nominal_kv"] if trafo is None else trafo["low_kv"]
+    source_kv = nominal_kv if trafo is None else trafo["high_kv"]
+    buses = {node: pp.create_bus(net, source_kv if node == source_node else nominal_kv) for node in given["nodes"]}
+    slack = buses[source_node]
+    if table.get("source_short_circuit_mva") is not None:
+        slack = pp.create_bus(net, source_kv)
+        ratio, zero = table.get("source_rx_ratio", 0.1), table.get("source_z0_ratio", 1.0)
+        x_ohm = source_kv**2 / table["source_short_circuit_mva"] / (1 + ratio**2) ** 0.5
+        pp.create_line_from_parameters(
+            net,
+            slack,
+            buses[source_node],
+            length_km=1.0,
+            r_ohm_per_km=ratio * x_ohm,
+            x_ohm_per_km=x_ohm,
+            c_nf_per_km=0.0,
+            max_i_ka=1e3,
+            r0_ohm_per_km=zero * ratio * x_ohm,
+            x0_ohm_per_km=zero * x_ohm,
+            c0_nf_per_km=0.0,
+            name="grid",
+        )
     pp.create_ext_grid(
         net,
-        buses[high],
+        slack,
         vm_pu=table.get("source_voltage_pu", 1.0),
-        s_sc_max_mva=STIFF_MVA,
+        s_sc_max_mva=STIFF_MVA if trafo is not None else STIFF_LV_MVA,
         rx_max=0.1,
         x0x_max=1.0,
         r0x0_max=0.1,
@@ -50,10 +75,12 @@ def network(given: Any) -> tuple[Any, dict[str, int]]:
             x0_ohm_per_km=cable["x_mohm"] / 1e3 * cable.get("x0_factor", 4.0),
             c0_nf_per_km=0.0,
         )
+    if trafo is None:
+        return net, buses
     iron = trafo["iron_loss_kw"] / trafo["rated_kva"]
     pp.create_transformer_from_parameters(
         net,
-        buses[high],
+        buses[source_node],
         buses[trafo["to_node"]],
         sn_mva=trafo["rated_kva"] / 1e3,
         vn_hv_kv=trafo["high_kv"],
@@ -69,6 +96,11 @@ def network(given: Any) -> tuple[Any, dict[str, int]]:
         mag0_percent=NO_MAGNETISING_PERCENT,
         mag0_rx=0.0,
         si0_hv_partial=0.9,
+        tap_side="hv",
+        tap_neutral=0,
+        tap_pos=trafo.get("tap_pos", 0),
+        tap_step_percent=100 * trafo.get("tap_step_frac", 0.025),
+        tap_changer_type="Ratio",
     )
     return net, buses
 
@@ -90,15 +122,22 @@ def balanced(given: Any, tolerance_mva: float = 1e-11) -> Any:
             init="dc",
             numba=False,
         )
-        lost = [*net.res_line.pl_mw, *net.res_trafo.pl_mw]
+        own = net.line.name != "grid"
+        lost = [*net.res_line.pl_mw[own], *net.res_trafo.pl_mw]
+        grid = net.res_line[~own]
+        delivered = net.res_ext_grid.p_mw[0], net.res_ext_grid.q_mvar[0]
+        if len(grid):
+            delivered = -grid.p_to_mw.iloc[0], -grid.q_to_mvar.iloc[0]
         add(
             found,
-            pcc_kw=float(net.res_ext_grid.p_mw[0] * 1e3),
-            pcc_kvar=float(net.res_ext_grid.q_mvar[0] * 1e3),
+            pcc_kw=float(delivered[0] * 1e3),
+            pcc_kvar=float(delivered[1] * 1e3),
             losses_kw=float(sum(lost) * 1e3),
             branch_losses_kw=[float(loss * 1e3) for loss in lost],
-            voltages_pu=[[float(v)] for v in net.res_bus.vm_pu],
-            loadings_frac=[float(x / 100) for x in (*net.res_line.loading_percent, *net.res_trafo.loading_percent)],
+            voltages_pu=[[float(net.res_bus.vm_pu[bus])] for bus in buses.values()],
+            loadings_frac=[
+                float(x / 100) for x in (*net.res_line.loading_percent[own], *net.res_trafo.loading_percent)
+            ],
         )
     return found
 
@@ -113,17 +152,24 @@ def by_phase(given: Any) -> Any:
             net.asymmetric_load[f"p_{phase}_mw"] = np.array(active)[:, i] / 1e3
             net.asymmetric_load[f"q_{phase}_mvar"] = np.array(reactive)[:, i] / 1e3
         three_phase.runpp_3ph(net, trafo_model="t", tolerance_mva=1e-11, max_iteration=200, numba=False)
-        lines = [float(net.res_line_3ph[f"pl_{p}_mw"].iloc[i] * 1e3) for i in range(len(net.line)) for p in "abc"]
+        own = [i for i in range(len(net.line)) if net.line.name.iloc[i] != "grid"]
+        lines = [float(net.res_line_3ph[f"pl_{p}_mw"].iloc[i] * 1e3) for i in own for p in "abc"]
         line_losses = np.array(lines).reshape(-1, 3).sum(axis=1).tolist()
-        trafo_loss = float(sum(net.res_trafo_3ph[f"pl_{p}_mw"].iloc[0] for p in "abc") * 1e3)
+        trafos = range(len(net.trafo))
+        trafo_losses = [float(sum(net.res_trafo_3ph[f"pl_{p}_mw"].iloc[i] for p in "abc") * 1e3) for i in trafos]
+        if len(own) < len(net.line):
+            at_pcc, side, sign = net.res_line_3ph, "_to", -1e3
+        else:
+            at_pcc, side, sign = net.res_ext_grid_3ph, "", 1e3
+        pcc = {(q, p): sign * float(at_pcc[f"{q}_{p}{side}_{unit}"].iloc[0]) for q, unit in UNITS for p in "abc"}
         add(
             found,
-            pcc_kw=float(sum(net.res_ext_grid_3ph[f"p_{p}_mw"].iloc[0] for p in "abc") * 1e3),
-            pcc_kvar=float(sum(net.res_ext_grid_3ph[f"q_{p}_mvar"].iloc[0] for p in "abc") * 1e3),
-            losses_kw=float(sum(line_losses) + trafo_loss),
-            branch_losses_kw=[*line_losses, trafo_loss],
-            voltages_pu=[[float(net.res_bus_3ph[f"vm_{p}_pu"].iloc[i]) for p in "abc"] for i in range(len(net.bus))],
-            phase_pcc_kw=[float(net.res_ext_grid_3ph[f"p_{p}_mw"].iloc[0] * 1e3) for p in "abc"],
+            pcc_kw=sum(pcc["p", p] for p in "abc"),
+            pcc_kvar=sum(pcc["q", p] for p in "abc"),
+            losses_kw=float(sum(line_losses) + sum(trafo_losses)),
+            branch_losses_kw=[*line_losses, *trafo_losses],
+            voltages_pu=[[float(net.res_bus_3ph[f"vm_{p}_pu"][bus]) for p in "abc"] for bus in buses.values()],
+            phase_pcc_kw=[pcc["p", p] for p in "abc"],
         )
     return found
 
@@ -131,7 +177,7 @@ def by_phase(given: Any) -> Any:
 def tighten() -> None:
     """pandapower ends a three-phase flow at 3e-8 MVA, which is 3e-5 kW, and offers no option for it."""
     source = inspect.getsource(three_phase.runpp_3ph)
-    tighter = source.replace("outer_tolerance_mva = 3e-8", "outer_tolerance_mva = 1e-12")
+    tighter = source.replace("outer_tolerance_mva = 3e-8", "outer_tolerance_mva = 1e-12 if len(net.trafo) else 1e-9")
     assert tighter != source
     exec(tighter, three_phase.__dict__)
 
