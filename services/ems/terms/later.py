@@ -188,4 +188,5 @@ def _final_max_kwh(instance: Instance) -> Array:
         np.inf if (stay := store.stays_on) is None else max(stay.energy_max_kwh, stay.energy_kwh)
         for store in instance.stores
     ]
-    return np.maximum(np.array(most), _target_kwh(instance))
+    final: Array = np.maximum(np.array(most), _target_kwh(instance))
+    return final
