@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages.birth import HeatPumpNameplate, MeterNameplate, Nameplate, PvNameplate
+from schemas.messages.birth import BessNameplate, HeatPumpNameplate, MeterNameplate, Nameplate, PvNameplate
 from schemas.messages.series import Quantity, ValueSeries
 from schemas.messages.vehicle import ExpectedChargingSession
 from schemas.site import Site
@@ -35,8 +35,11 @@ METER_LEAST_KW = 10.0
 RESOLUTION_KWH = 1.0
 """The coarsest step of a register: whole kWh, as the display of a household's meter."""
 
-UNKNOWN_BEFORE = timedelta(hours=1)
-"""Of the first reading nobody knows since when its register has stood; the slowest meters update once an hour."""
+SOC_JUMP_FRAC = 0.1
+"""A battery that reaches a known state corrects the SOC that it had counted, by some per cent."""
+
+BOOKED_LATE = timedelta(hours=1)
+"""The network twin books what flowed unheard when a device is heard again: at least so much time may be in its step."""
 
 FORECAST_AGE = timedelta(hours=48)
 """A forecast comes at least daily. One that ended two days ago belongs to a service that has stopped."""
@@ -114,6 +117,18 @@ def step_doubt(drawn_kwh: float, given_kwh: float, lasted: timedelta, bounds: Po
         if step > limit:
             return f"a register grew by {step:.6g} kWh where at most {limit:.6g} kWh can flow"
     return None
+
+
+def soc_doubt(before_frac: float, now_frac: float, lasted: timedelta, plate: BessNameplate) -> str | None:
+    """Why a battery's SOC [fraction] is doubtful after another one ``lasted`` ago; None: it is plausible."""
+    bounds = bounds_of(plate, None)
+    assert bounds is not None
+    gained, hours = now_frac - before_frac, max(lasted / _HOUR, 0.0)
+    most_kw = bounds.draws_kw if gained > 0 else bounds.gives_kw / plate.discharge_efficiency
+    limit = SOC_JUMP_FRAC + most_kw * hours / plate.capacity_kwh
+    if abs(gained) <= limit:
+        return None
+    return f"SOC went from {before_frac:.3f} to {now_frac:.3f} where at most {limit:.3f} can flow"
 
 
 def standing_since(

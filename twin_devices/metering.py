@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
-from schemas.plausibility import UNKNOWN_BEFORE, PowerBounds, plausible_power_kw, standing_since, step_doubt
+from schemas.plausibility import PowerBounds, plausible_power_kw, standing_since, step_doubt
 from twin_devices.energy_meter import HOUR
 
 ROUNDING_KWH = 1e-9
@@ -152,9 +152,12 @@ class DeviceMetering:
     def _doubts_step(self, before: tuple[float, float] | None, report: Report) -> bool:
         """Whether the registers grew by more than can flow since the report before."""
         assert report.registers is not None
-        since = self._since or report.ts - UNKNOWN_BEFORE
-        self._since = standing_since(before or (None, None), since, report.registers, report.ts)
-        if before is None or any(now < then for now, then in zip(report.registers, before, strict=True)):
+        since = self._since
+        if before is None or since is None:
+            self._since = report.ts
+            return False
+        self._since = standing_since(before, since, report.registers, report.ts)
+        if any(now < then for now, then in zip(report.registers, before, strict=True)):
             return False
         drawn, given = report.registers[0] - before[0], report.registers[1] - before[1]
         doubt = step_doubt(drawn, given, report.ts - since, self.bounds)
@@ -186,8 +189,9 @@ class DeviceMetering:
         metering._boot = state["boot"]
         metering._registers = None if state["registers"] is None else tuple(state["registers"])
         metering._fresh = state["fresh"]
-        metering._since = None if state["since"] is None else datetime.fromisoformat(state["since"])
-        metering.bounds = None if state["bounds"] is None else PowerBounds(*state["bounds"])
+        since, bounds = state.get("since"), state.get("bounds")  # a checkpoint of an earlier version has none
+        metering._since = None if since is None else datetime.fromisoformat(since)
+        metering.bounds = None if bounds is None else PowerBounds(*bounds)
         return metering
 
 

@@ -155,6 +155,10 @@ class Plan(Body):
     """Limits from outside that the plan keeps to, or names as shortfalls."""
     knowledge: dict[DeviceId, KnownDevice] | None = None
     """Wall time: what is known of every device that has published a birth. In lock-step all is known of all."""
+    doubts: (
+        Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=1000, strict=False)] | None
+    ) = None
+    """What was reported and is not acted on, because it cannot be, each with its reason. Left out: nothing."""
     load_kw: Values | None = None
     pcc_kw: Values | None = None
     """Positive on import, losses included."""

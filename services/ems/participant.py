@@ -24,6 +24,7 @@ from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
 from services.ems.device_watch import LOOK_S, DeviceWatch, in_words, knowledge, unmetered
 from services.ems.dispatch import Decision, decision_of, fallback_plan, quarter_end, setpoints, shifted
+from services.ems.door import Door
 from services.ems.leadership import Leadership
 from services.ems.limit_watch import LimitWatch
 from services.ems.month_peak import MonthPeak
@@ -52,6 +53,7 @@ class Ems:
         self._site = site
         self._limits = NetworkLimits(site)
         self._state = SystemState()
+        self._door = Door(site)
         options = site.ems
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
         self._peak = MonthPeak(site.zone, site.tariff.month_peak)
@@ -103,23 +105,27 @@ class Ems:
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         self._leadership.observe(turn, inbox)
-        self._state.learn(turn, inbox)
+        self._state.learn(turn, self._door.admit(inbox))
         if turn.phase is not Phase.DECIDE:
             return self._look(turn)
         self._epoch = self._leadership.epoch_at(turn)
         if self._leadership.has_stepped_back:
             alarm = self._leadership.alarm()
             return [] if alarm is None else [Outgoing(own_topic(self, Channel.ALARM), alarm)]
+        doubts = self._door.alarms(self._state.leave_out_old_series(turn.t))
         decision = self._decide(turn)
         if turn.mode is TimeMode.WALL:
             decision = self._with_knowledge(decision, turn)
-        messages = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in self._alarms(turn)]
+        messages = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in (*doubts, *self._alarms(turn))]
         messages += self._look(turn)
         if self._site.ems.mode is not EmsMode.OBSERVE:  # on hold it commands only what limits from outside demand
             start = decision.plan.start
             until = quarter_end(start, turn.step_s + (self._site.ems.grace_s if turn.mode is TimeMode.WALL else 0.0))
             messages += setpoints(decision, self._state.present(turn), self.site, start, until)
-        messages.append(Outgoing(own_topic(self, Channel.PLAN), decision.plan))
+        plan = decision.plan
+        if self._door.doubts:
+            plan = plan.model_copy(update={"doubts": self._door.doubts})
+        messages.append(Outgoing(own_topic(self, Channel.PLAN), plan))
         if turn.mode is TimeMode.WALL and (values := self._about(decision.plan)):
             messages.append(Outgoing(own_topic(self, Channel.METRIC), Metric(values=values)))
         return messages
@@ -152,7 +158,8 @@ class Ems:
 
     def plan_at(self, turn: Turn, inbox: Sequence[Received]) -> Plan:
         """One plan at ``turn.t`` from these messages and those before: what `act` publishes at *decide*."""
-        self._state.learn(turn, inbox)
+        self._state.learn(turn, self._door.admit(inbox))
+        self._state.leave_out_old_series(turn.t)
         return self._decide(turn).plan
 
     def problem_at(self, turn: Turn) -> Problem | Unplannable:
@@ -242,6 +249,7 @@ class Ems:
     def snapshot(self) -> Json:
         return {
             "state": self._state.snapshot(),
+            "door": self._door.snapshot(),
             "solver": self._solver.snapshot(),
             "peak": self._peak.snapshot(),
             "leadership": self._leadership.snapshot(),
@@ -261,6 +269,8 @@ class Ems:
 
     def restore(self, state: Json) -> None:
         self._state.restore(state["state"])
+        if "door" in state:  # a checkpoint of an earlier version has none
+            self._door.restore(state["door"])
         self._solver.restore(state["solver"])
         self._peak.restore(state["peak"])
         self._leadership.restore(state["leadership"])

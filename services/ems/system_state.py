@@ -21,9 +21,12 @@ from schemas.messages import (
     ValueSeries,
 )
 from schemas.participant import Json, Received, Turn
+from schemas.plausibility import series_age_doubt, session_is_past
 from schemas.presence import STALE_PERIODS, lag_s
 from schemas.topics import Channel, Kind
 from schemas.wire import body_type
+
+_PRICES = (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,38 @@ class SystemState:
     def sessions(self, charger: str) -> Sequence[ExpectedChargingSession]:
         """All sessions that are expected on one charger, by sender."""
         return self._sessions.get(charger, ())
+
+    def leave_out_old_series(self, now: datetime) -> dict[str, str]:
+        """Leaves out forecasts that are too old to be continued, until others come. Returns why, by what is missing.
+
+        Prices are not forecasts: they have a bound of their own, ``ems.price_extension_h``.
+        """
+        old: dict[tuple[Quantity, str | None], str] = {}
+        fresh: set[tuple[Quantity, str | None]] = set()
+        for told in self._series.values():
+            for series in told.series:
+                about = (series.quantity, series.device)
+                doubt = None if series.quantity in _PRICES else series_age_doubt(series, now)
+                if doubt is None:
+                    fresh.add(about)
+                else:
+                    old[about] = doubt
+        if old:
+            self._sort_series()
+            self._values = {
+                quantity: [s for s in found if quantity in _PRICES or series_age_doubt(s, now) is None]
+                for quantity, found in self._values.items()
+            }
+        past = [s for found in self._sessions.values() for s in found if session_is_past(s, now)]
+        if past:
+            self._sessions = {
+                charger: [s for s in found if not session_is_past(s, now)] for charger, found in self._sessions.items()
+            }
+        return {
+            f"age of {quantity}" + ("" if device is None else f" of {device}"): why
+            for (quantity, device), why in old.items()
+            if (quantity, device) not in fresh
+        }
 
     def _sort_series(self) -> None:
         values, sessions = defaultdict(list), defaultdict(list)

@@ -5,13 +5,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from schemas.messages import Quantity, ValueSeries
+from schemas.plausibility import price_doubt
 
 _Covering = tuple[datetime, datetime, ValueSeries]
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Series in the order in which they were announced; of two that cover an instant the later one holds."""
+    """Series in the order in which they were announced; of two that cover an instant the later one holds.
+
+    A price that no market has (`schemas.plausibility`) is not known: nothing is settled with it.
+    """
 
     series: tuple[ValueSeries, ...]
     _newest_first: dict[Quantity, tuple[_Covering, ...]] = field(init=False, repr=False, compare=False)
@@ -26,7 +30,8 @@ class Prices:
     def at(self, quantity: Quantity, time: datetime) -> float | None:
         """[€/kWh]; None where nothing was announced."""
         series = self._covering(quantity, time)
-        return None if series is None else series.at(time)
+        value = None if series is None else series.at(time)
+        return None if value is None or price_doubt((value,)) is not None else value
 
     def mean(self, quantity: Quantity, start: datetime, end: datetime) -> float | None:
         """Mean over [start, end) weighted by time; None unless all of it is covered.
@@ -42,6 +47,8 @@ class Prices:
             step = timedelta(seconds=covering.step_s)
             index = (at - covering.start) // step
             until = min(end, covering.start + (index + 1) * step)
+            if price_doubt((covering.values[index],)) is not None:
+                return None
             pieces.append((covering.values[index], until - at))
             at = until
         if len({value for value, _ in pieces}) == 1:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from schemas.capabilities import Capabilities, Group, group_of
 from schemas.kinds import DEVICES
 from schemas.messages import MeterRole, Nameplate, Telemetry
-from schemas.plausibility import UNKNOWN_BEFORE, PowerBounds, bounds_of, plausible_power_kw, standing_since, step_doubt
+from schemas.plausibility import BOOKED_LATE, PowerBounds, bounds_of, plausible_power_kw, standing_since, step_doubt
 from schemas.topics import Kind
 
 _HOUR = timedelta(hours=1)
@@ -115,14 +115,14 @@ class Track:
         sums = [_Sum() for _ in times[1:]]
         place = 0
         bounds = self.bounds
-        since = self.samples[0].ts - UNKNOWN_BEFORE if self.samples else times[0]
+        since = self.samples[0].ts if self.samples else times[0]
         for before, after in itertools.pairwise(self._last_of_each_instant()):
             if after.ts <= before.ts:
                 continue
             lasted = after.ts - since
             if self.kind is Kind.NETWORK:
                 # It books what flowed unheard when the device is heard again.
-                lasted = max(lasted, UNKNOWN_BEFORE)
+                lasted = max(lasted, BOOKED_LATE)
             flow = _between(before, after, self.lockstep, lasted, bounds)
             since = standing_since(_registers(before), since, _registers(after), after.ts)
             while place < len(sums) and times[place + 1] <= before.ts:

@@ -8,6 +8,7 @@ from typing import Any
 from broker.transport import Delivery, Transport
 from schemas.errors import RemoteMessageError
 from schemas.messages import Birth, Body, KnownDevice, Plan, Run, Stamp, State, Telemetry, TimeMode
+from schemas.plausibility import bounds_of
 from schemas.presence import ahead_bound_s, behind_bound_s, lag_s
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
@@ -28,6 +29,8 @@ class Seen:
     channel: Channel | None = None
     arrived: datetime | None = None
     """Machine time; None: only retained messages came."""
+    doubts: tuple[str, ...] = ()
+    """An EMS: what it does not act on, because it cannot be, each with its reason."""
     lag_s: float | None = None
     """Least time from a telemetry's ``ts`` to its arrival [s of the run]; negative when the sender's clock is ahead."""
 
@@ -38,6 +41,12 @@ class Seen:
             return None
         wrong = self.lag_s < -ahead_bound_s(run.pace) or self.lag_s > behind_bound_s(run.pace)
         return self.lag_s if wrong else None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why its newest power cannot be, by its nameplate; None: it can, or nothing is known to judge it by."""
+        bounds = None if self.birth is None else bounds_of(self.birth.nameplate, None)
+        return None if bounds is None or self.power_kw is None else bounds.doubt(self.power_kw)
 
     def age_s(self, now: datetime, run: Run | None) -> float | None:
         """Machine seconds since its last message.
@@ -119,10 +128,22 @@ class Roster:
             seen.birth = body
         elif isinstance(body, State):
             seen.state = body
+        elif isinstance(body, Plan):
+            seen.doubts = body.doubts or ()
         elif isinstance(body, Telemetry):
             vehicle = getattr(body, "vehicle", None)
             seen.power_kw = body.power_kw
             seen.soc_frac = getattr(body, "soc_frac", None) if vehicle is None else vehicle.soc_frac
+
+    def doubts(self) -> list[tuple[str, str]]:
+        """Site and text of everything that is implausible: by the plan of its EMS, or by a device's nameplate."""
+        found = []
+        for seen in self:
+            found += [(seen.site, text) for text in seen.doubts]
+            of_power = f"power of {seen.device}: "
+            if seen.doubt is not None and not any(s == seen.site and t.startswith(of_power) for s, t in found):
+                found.append((seen.site, of_power + seen.doubt))
+        return found
 
     def __iter__(self) -> Iterator[Seen]:
         return iter([self.seen[who] for who in sorted(self.seen)])
@@ -133,6 +154,7 @@ class Roster:
             "runs": {site: {"run": run_id, **run.model_dump(mode="json")} for site, (run_id, run) in self.runs.items()},
             "devices": [self._device(seen, now) for seen in self],
             "rejected": self.rejected,
+            "doubts": [{"site": site, "text": text} for site, text in self.doubts()],
         }
 
     def _device(self, seen: Seen, now: datetime) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from itertools import pairwise
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
-from schemas.plausibility import UNKNOWN_BEFORE, PowerBounds, plausible_power_kw, standing_since, step_doubt
+from schemas.plausibility import PowerBounds, plausible_power_kw, standing_since, step_doubt
 from schemas.presence import ahead_bound_s, behind_bound_s, lag_s
 from twin_devices.energy_meter import HOUR
 from twin_devices.metering import Span
@@ -97,7 +97,7 @@ def sample_of(received: Received, ts: datetime | None = None) -> Sample:
     body, stamp = received.body, received.stamp
     assert isinstance(body, Telemetry)
     at = ts or stamp.ts
-    return Sample(at, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, at - UNKNOWN_BEFORE)
+    return Sample(at, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, at)
 
 
 def _following(last: Sample, sample: Sample) -> Sample:
@@ -234,15 +234,16 @@ class Told:
         told = cls(
             state["period_s"],
             [
-                Sample(datetime.fromisoformat(ts), boot, power_kw, imported, exported, datetime.fromisoformat(since))
-                for ts, boot, power_kw, imported, exported, since in state["samples"]
+                Sample(datetime.fromisoformat(ts), boot, power, drawn, given, datetime.fromisoformat((*since, ts)[0]))
+                for ts, boot, power, drawn, given, *since in state["samples"]
             ],
             SenderClock(state.get("lags_s", ())),
         )
         if "heard" in state:  # a checkpoint of an earlier version has none
             told.heard = datetime.fromisoformat(state["heard"])
         told._pace_s = state["pace_s"]
-        told.bounds = None if state["bounds"] is None else PowerBounds(*state["bounds"])
+        bounds = state.get("bounds")  # a checkpoint of an earlier version has none, and no times of registers
+        told.bounds = None if bounds is None else PowerBounds(*bounds)
         since = state["absent_since"]
         told.absent_since = None if since is None else (since[0], since[1])
         return told

@@ -116,6 +116,9 @@ def _show(roster: "Roster", now: datetime, address: str, console: "Console") -> 
         row = _row(seen, roster, now)
         table.add_row(*((seen.site, *row) if several else row))
     console.print(table)
+    for site, text in roster.doubts():
+        line = f"implausible, and not acted on: {f'{site}: ' if several else ''}{text}"
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     if roster.rejected:
         console.print(f"Messages that are not of the contract: {roster.rejected}", style="yellow")
 
