@@ -35,10 +35,10 @@ def battery(soc_frac: float, step: int = 0, power_kw: float = 0.0) -> Received:
     return received(Kind.BESS, "bess", Channel.TELEMETRY, body, T0 + step * QUARTER)
 
 
-def begun(*inbox: Received) -> Ems:
+def begun(*inbox: Received, mode: Mode = Mode.LOCKSTEP) -> Ems:
     ems = Ems(site())
     births = [birth(Kind.METER, "building", METER), birth(Kind.BESS, "bess", BESS_PLATE)]
-    ems.act(turn(T0, n=0), [*births, prices(), *inbox])
+    ems.act(turn(T0, n=0, mode=mode), [*births, prices(), *inbox])
     return ems
 
 
@@ -145,7 +145,7 @@ def test_what_is_doubtful_survives_a_restart() -> None:
 
 
 def test_in_wall_time_the_last_plausible_value_holds_while_it_is_fresh() -> None:
-    ems = begun(load(7.0), battery(0.5))
+    ems = begun(load(7.0), battery(0.5), mode=Mode.WALL)
     late = T0 + timedelta(seconds=20)
     wrong = received(Kind.METER, "building", Channel.TELEMETRY, MeterTelemetry(power_kw=7_000.0), late)
     there = received(Kind.BESS, "bess", Channel.TELEMETRY, BessTelemetry(power_kw=0.0, soc_frac=0.5), late)
