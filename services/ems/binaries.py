@@ -110,3 +110,33 @@ def required_for_pcc(problem: Problem) -> Flags:
     under both limits, and lowers the peak; nothing else sees the two apart.
     """
     return np.array(problem.sale_eur_per_kwh) > np.array(problem.purchase_eur_per_kwh)
+
+
+def largest_exchange(problem: Problem, stores: tuple[Store, ...]) -> Array:
+    """The most [kW] that can be imported, and exported, shape (2, steps): at most the connection's limit, at least 0.
+
+    Import: all that is drawn, with every store and heat pump at full power and without PV that can be curtailed.
+    Export: all that is given, with every store and all PV at full power and every heat pump off. A plan that does not
+    do both at once never has more, so these bounds cut nothing off.
+    """
+    drawn = undecided_demand(problem)
+    given: Array = -drawn
+    for unit in problem.pv:
+        if unit.curtailable:
+            given = given + np.array(unit.available_kw)
+    for store in stores:
+        drawn, given = drawn + store.charge_max_kw, given + store.discharge_max_kw
+    drawn = drawn + sum(pump.max_power_kw for pump in problem.heat)
+    most: Array = np.stack([np.clip(drawn, 0.0, problem.import_limit_kw), np.clip(given, 0.0, problem.export_limit_kw)])
+    return most
+
+
+def undecided_demand(problem: Problem) -> Array:
+    """Load, losses and uncontrolled devices, less PV that cannot be curtailed [kW], shape (steps,)."""
+    demand: Array = np.array(problem.load_kw) + np.array(problem.losses_kw)
+    for fixed in problem.fixed:
+        demand = demand + np.array(fixed.power_kw)
+    for unit in problem.pv:
+        if not unit.curtailable:
+            demand = demand - np.array(unit.available_kw)
+    return demand

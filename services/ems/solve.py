@@ -9,7 +9,7 @@ the relaxation, which would throw the basis away.
 import base64
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -83,7 +83,46 @@ class Solver:
         _, iterations = highs.getInfoValue("simplex_iteration_count")
         if not data.whole.any() or all(term.relaxation_is_exact(values) for term in TERMS):
             return _solution(values, data, proven=True, mip_gap=0.0, iterations=iterations)
-        return self._whole(model, instance, data, iterations)
+        bound_eur = float(highs.getInfo().objective_function_value) / COST_SCALE
+        rounded = self._rounded(values, data, bound_eur)
+        if rounded is not None:
+            rounded = replace(rounded, iterations=iterations + rounded.iterations)
+            if rounded.proven:
+                return rounded
+        return self._whole(values, data, iterations, rounded)
+
+    def _rounded(self, relaxed: Values, data: LpData, bound_eur: float) -> Solution | None:
+        """The relaxation again with all binaries rounded, warm. Its gap to the relaxation, which is a bound, is proved.
+
+        None where the rounded binaries do not fit together.
+        """
+        lower, upper = data.lower.copy(), data.upper.copy()
+        passed = relaxed.model.structure.steps - relaxed.instance.problem.steps
+        fixed = np.zeros(len(lower), dtype=np.bool_)
+        for term in TERMS:
+            for name, flags in term.rounded(relaxed).items():
+                where = relaxed.model.columns_of[name]
+                for vector in (lower, upper):
+                    where.to_come(vector, passed)[...] = flags
+                where.to_come(fixed, passed)[...] = True
+        if (data.whole & ~fixed).any():
+            return None
+        lower, upper = (np.where(data.whole, new, old) for new, old in ((lower, data.lower), (upper, data.upper)))
+        highs, columns = self._highs, _indices(data.whole)
+        highs.changeColsBounds(len(columns), columns, lower[columns], upper[columns])
+        began_s = highs.getRunTime()
+        highs.run()
+        self.solve_s += highs.getRunTime() - began_s
+        status, vector = highs.getModelStatus(), _values(highs)
+        _, iterations = highs.getInfoValue("simplex_iteration_count")
+        highs.changeColsBounds(len(columns), columns, data.lower[columns], data.upper[columns])
+        if status != highspy.HighsModelStatus.kOptimal:
+            return None
+        cost_eur = float(data.cost @ vector) / COST_SCALE
+        gap = max(cost_eur - bound_eur, 0.0) / max(abs(cost_eur), 1e-9)
+        proven = gap <= self._budget.mip_rel_gap
+        values = Values(relaxed.model, relaxed.instance, vector)
+        return _solution(values, data, proven=proven, mip_gap=gap, iterations=max(iterations, 0))
 
     def _adopt(self, problem: Problem) -> Instance:
         """Keeps structure and basis if the problem fits them; else takes the problem's structure and starts cold."""
@@ -113,14 +152,14 @@ class Solver:
         self._highs.clearSolver()
         return self._highs
 
-    def _whole(self, model: CompiledModel, instance: Instance, data: LpData, iterations: int) -> Solution | NoSolution:
-        """The MILP, from scratch: branch and bound takes nothing over, so nothing is left to remember."""
-        highs = _highs(self._budget)
-        highs.setOptionValue("presolve", "on")
-        lp = _lp(model, data)
-        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        lp.integrality_ = [kinds[int(whole)] for whole in data.whole]
-        highs.passModel(lp)
+    def _whole(self, relaxed: Values, data: LpData, iterations: int, start: Solution | None) -> Solution | NoSolution:
+        """The MILP. It begins with the rounded solution and takes nothing else over, so nothing is left to remember."""
+        model, instance = relaxed.model, relaxed.instance
+        highs = mixed_integer_program(self._budget, model, data)
+        if start is not None:
+            first = highspy.HighsSolution()
+            first.col_value = start.values.vector.tolist()
+            highs.setSolution(first)
         highs.run()
         self.solve_s += highs.getRunTime()
         status, info = highs.getModelStatus(), highs.getInfo()
@@ -178,6 +217,17 @@ def _highs(budget: Budget) -> Any:
     }.items():
         if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
             raise ValueError(f"HiGHS does not know option {name} = {value}")
+    return highs
+
+
+def mixed_integer_program(budget: Budget, model: CompiledModel, data: LpData) -> Any:
+    """HiGHS with the whole program, ready to run from scratch."""
+    highs = _highs(budget)
+    highs.setOptionValue("presolve", "on")
+    lp = _lp(model, data)
+    kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+    lp.integrality_ = [kinds[int(whole)] for whole in data.whole]
+    highs.passModel(lp)
     return highs
 
 

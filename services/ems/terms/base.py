@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.messages import DevicePlan, Shortfall, ShortfallKind
 from services.ems.compile import Model
@@ -65,6 +66,22 @@ def without_tolerance(power_kw: float, least_kw: float) -> float:
     return power_kw
 
 
+def spread(first: Array, second: Array) -> NDArray[np.bool_]:
+    """Which of two shares of a step is to have the whole of it, shape (member, step): sum-up rounding.
+
+    Where both have a part, what the first did not get is owed to it in the next such step, so that a sum over time is
+    never off by more than one step (Sager, Bock, Diehl 2012, doi 10.1007/s10107-010-0405-3).
+    """
+    both, owed = (first > AT_ONCE_KW) & (second > AT_ONCE_KW), np.zeros(len(first))
+    chosen: NDArray[np.bool_] = first >= second
+    for step in range(first.shape[1]):
+        part = first[:, step] / np.maximum(first[:, step] + second[:, step], AT_ONCE_KW)
+        owed = owed + np.where(both[:, step], part, 0.0)
+        chosen[:, step] = np.where(both[:, step], owed >= 0.5, chosen[:, step])
+        owed = owed - (both[:, step] & chosen[:, step])
+    return chosen
+
+
 class Term(Generic[S]):
     """One subject of the optimisation. What a term does not override, it does not have.
 
@@ -94,6 +111,13 @@ class Term(Generic[S]):
     def relaxation_is_exact(self, values: Values) -> bool:
         """Whether a solution of the LP relaxation obeys what the term's binaries demand."""
         return True
+
+    def rounded(self, values: Values) -> Mapping[str, NDArray[np.bool_]]:
+        """Values of the term's binaries near a solution of the LP relaxation, by name, in the steps of the problem.
+
+        They need not be feasible together: the solver tries them, and knows what they cost.
+        """
+        return {}
 
     def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
         """Fields of the plan that are this term's."""

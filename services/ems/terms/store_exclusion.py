@@ -1,12 +1,15 @@
 """A store charges or discharges: equations (7)(8)(11) and (17)(18)(19), where they can matter."""
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from services.ems.compile import Model
 from services.ems.instance import Instance
 from services.ems.solution import Values
 from services.ems.stores import Array
-from services.ems.terms.base import AT_ONCE_KW, Term
+from services.ems.terms.base import AT_ONCE_KW, Term, spread
 from services.ems.terms.storage import STORAGE, per_store
 from services.ems.terms.targets import SHORTFALL
 
@@ -42,6 +45,28 @@ class StoreExclusion(Term[tuple[bool, ...]]):
     def relaxation_is_exact(self, values: Values) -> bool:
         both = (values.of("charge") > AT_ONCE_KW) & (values.of("discharge") > AT_ONCE_KW)
         return not bool((values.instance.required.store & both).any())
+
+    def rounded(self, values: Values) -> Mapping[str, NDArray[np.bool_]]:
+        """A flow below its smallest power in the first step is rounded to 0 or to that."""
+        shape = values.model.model.shape(self)
+        flagged = [i for i, has in enumerate(shape) if has]
+        if not flagged:
+            return {}
+        stores = [values.instance.stores[i] for i in flagged]
+        charge, discharge = values.of("charge")[flagged], values.of("discharge")[flagged]
+        most_charge = np.array([store.charge_max_kw for store in stores])
+        most_discharge = np.array([store.discharge_max_kw for store in stores])
+        charges = spread(
+            charge / np.where(most_charge > 0, most_charge, 1.0),
+            discharge / np.where(most_discharge > 0, most_discharge, 1.0),
+        )
+        discharges = ~charges
+        for i, store in enumerate(stores):
+            if store.min_power_kw > 0:
+                half = 0.5 * store.plugged_frac[0]
+                charges[i, 0] &= bool(charge[i, 0] > half * store.least_draw_kw)
+                discharges[i, 0] &= bool(discharge[i, 0] > half * store.min_power_kw)
+        return dict(zip(FLAGS, (charges, discharges), strict=True))
 
 
 STORE_EXCLUSION = StoreExclusion()
