@@ -161,7 +161,7 @@ A message is one flat JSON object of at most {MAX_PAYLOAD_BYTES // 1024} KiB, pu
 | `ts` | the time that it is about, with its zone |
 | `run` | the run it belongs to; a device in wall time may leave it out |
 | `boot` | the life of its sender; a new one begins with a new run or after a restart without a checkpoint |
-| `seq` | counts from 1 per boot and topic, without gaps; a last will carries 0 |
+| `seq` | counts from 1 per boot and topic, without gaps, in `tick` and `done` with gaps; a last will carries 0 |
 
 (`boot`, topic, `seq`) is its identity: the same identity means the same bytes, however often it arrives. Power is in
 kW, positive when drawn from the building's bus; only the PCC meter counts import as positive. Energies are in kWh, a

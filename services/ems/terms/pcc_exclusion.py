@@ -84,8 +84,8 @@ ORIGINS = {IMPORT: ("charge", HEAT_POWER), EXPORT: ("discharge", "pv")}
 
 def _open(instance: Instance) -> NDArray[np.bool_]:
     """Where the direction is a choice: in other steps one M is 0, and the other flag 1."""
-    both: NDArray[np.bool_] = (largest_exchange(instance.problem, instance.stores) > 0).all(axis=0)
-    return instance.required.pcc & both
+    most = largest_exchange(instance.problem, instance.stores)
+    return instance.required.pcc & (most[0] > 0) & (most[1] > 0)
 
 
 def _undecided(direction: Direction) -> Callable[[Instance], Array]:
