@@ -252,7 +252,8 @@ def _uncurtailed(track: Track) -> Track:
             energy_kwh += _offered_kwh(track, track.samples[place - 1], sample)
         body = sample.body.model_copy(update={"energy_import_kwh": energy_kwh, "energy_export_kwh": 0.0})
         samples.append(replace(sample, boot="", body=body))
-    return replace(track, samples=tuple(samples))
+    # Without the nameplate: as an import the magnitude is beyond its bounds. What was read has been checked above.
+    return replace(track, nameplate=None, samples=tuple(samples))
 
 
 def _offered_kwh(track: Track, before: Sample, after: Sample) -> float:
