@@ -85,7 +85,8 @@ ORIGINS = {IMPORT: ("charge", HEAT_POWER), EXPORT: ("discharge", "pv")}
 def _open(instance: Instance) -> NDArray[np.bool_]:
     """Where the direction is a choice: in other steps one M is 0, and the other flag 1."""
     most = largest_exchange(instance.problem, instance.stores)
-    return instance.required.pcc & (most[0] > 0) & (most[1] > 0)
+    choice: NDArray[np.bool_] = instance.required.pcc & (most[0] > 0) & (most[1] > 0)
+    return choice
 
 
 def _undecided(direction: Direction) -> Callable[[Instance], Array]:
