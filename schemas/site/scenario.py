@@ -7,25 +7,31 @@ the site's description nor the channel ``event``.
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from schemas.messages import Command, DeviceId
 from schemas.site.base import SitePart
 from schemas.units import UtcTime
 
 
-class CarLeaves(SitePart):
+class _Event(SitePart):
+    """Strict, since it comes in messages, too."""
+
+    model_config = ConfigDict(strict=True)
+
+    device: DeviceId
+
+
+class CarLeaves(_Event):
     """The vehicle at a charger leaves before the end of its session. What it announced stays announced."""
 
     type: Literal["leaves"] = "leaves"
-    device: DeviceId
     at: UtcTime
 
 
-class _Lasting(SitePart):
+class _Lasting(_Event):
     """An event that holds in [start, end)."""
 
-    device: DeviceId
     start: UtcTime
     end: UtcTime
 

@@ -104,6 +104,8 @@ NOT_IN_SCHEMAS = ("is not after", "do not agree with the nameplate")
 @example(at=("tick", ("roster",)), new={"EV 1": "b"})
 @example(at=("telemetry.bess", ("energy_import_kwh",)), new=DROP)
 @example(at=("birth", ("nameplate",)), new={})
+@example(at=("event", ("event", "start")), new=1e12 + 0.5)
+@example(at=("event", ("event", "available_frac")), new="0.5")
 def test_schema_and_decode_agree_on_one_changed_field(at: tuple[str, Place], new: Any) -> None:
     name, place = at
     assume(not (new is True and place[-1] in CONSTANT_ONE))
