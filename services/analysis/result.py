@@ -11,15 +11,14 @@ from schemas.punctuality import Punctuality, PunctualityCount
 from schemas.site import Network
 from schemas.topics import Channel
 from services.analysis.comparison import compare
+from services.analysis.outcome import outcome_of
 from services.analysis.outside_limits import outside_limits
 from services.analysis.quarters import Quarter
 from services.analysis.run_result import DeviceResult, QuarterResult, RunResult
 from services.analysis.shaving import STRICT_THRESHOLD_KW
 from services.analysis.stored import departure_shortfall_kwh
-from services.analysis.wear import wear_eur
 from services.history.reader import History, RunInfo
 from services.history.sessions import sessions_of
-from services.history.settlement import demand_charge_eur, savings_eur
 from services.history.tracks import Track, soc_of
 
 __all__ = ["DeviceResult", "QuarterResult", "RunResult", "analyse"]
@@ -47,15 +46,12 @@ def analyse(
     counts = history.counts(run)
     alarms = Counter(alarm.code for _, alarm in history.alarms(run) if alarm.active)
     plans = _plans(history, run, quarters)
-    charge = site.tariff.demand_charge_eur_per_kw
     worst = energy.worst
-    demand = demand_charge_eur(compared.pcc_kw, charge)
-    reference_demand = None if reference is None else demand_charge_eur(reference_kw, charge)
-    both = demand is not None and reference_demand is not None
     speeds = _speeds(history, run)
     punctuality = _punctuality(history, run, info) if info.mode is TimeMode.WALL else None
     limits = site.connection.import_limit_kw, site.connection.export_limit_kw
     return RunResult(
+        **outcome_of(compared, site).fields(),
         run=run,
         site=site.site,
         description=site.description,
@@ -65,40 +61,20 @@ def analyse(
         start=times[0],
         end=times[-1],
         complete=info.complete,
-        cost_eur=settlement.cost_eur,
-        import_kwh=settlement.import_kwh,
-        export_kwh=settlement.export_kwh,
-        demand_charge_eur=demand,
-        unsettled_steps=settlement.unsettled,
         reference=None if reference is None else reference_name or reference_run,
-        reference_cost_eur=None if reference is None else reference.settlement.cost_eur,
-        reference_demand_charge_eur=reference_demand,
-        savings_eur=compared.savings_eur,
-        demand_savings_eur=savings_eur(demand or 0.0, reference_demand or 0.0) if both else None,
-        bess_wear_eur=wear_eur(tracks, times, site.ems.bess_wear_eur_per_kwh),
-        import_peak_kw=compared.run.import_peak_kw,
-        export_peak_kw=compared.run.export_peak_kw,
-        reference_import_peak_kw=None if reference is None else reference.import_peak_kw,
-        reference_export_peak_kw=None if reference is None else reference.export_peak_kw,
         import_limit_kw=limits[0],
         export_limit_kw=limits[1],
         limit_exceeded_periods=compared.run.above_kw(*limits),
-        psf=psf.psf,
-        psf_samples=psf.samples,
         psf_excluded_samples=psf.excluded,
         psf_unknown_samples=psf.unknown,
         psf_2kw=strict.psf,
         psf_2kw_excluded_samples=strict.excluded,
-        energy_residual_kwh_max=energy.residual_kwh_max,
         energy_residual_at=None if worst is None else worst.start,
         energy_residual_undisturbed_kwh_max=energy.undisturbed_residual_kwh_max,
         energy_note=energy.note,
         energy_causes=(*energy.causes, *((str(found), timedelta()) for found in history.misdated(run))),
-        losses_kwh=energy.losses_kwh,
         stored_bess_kwh=stored.bess_kwh,
         stored_vehicles_kwh=stored.vehicles_kwh,
-        stored_energy_difference_kwh=compared.stored_difference_kwh,
-        stored_energy_difference_eur=compared.stored_difference_eur,
         stored_price_eur_per_kwh=settlement.mean_purchase_price_eur_per_kwh,
         setpoints_sent=counts.setpoints_sent,
         setpoints_changed=counts.setpoints_changed,

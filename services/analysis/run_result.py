@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from schemas.capabilities import Group
+from services.analysis.outcome import Outcome
 from services.analysis.outside_limits import OutsideLimitResult
 
 
@@ -55,13 +56,9 @@ class DeviceResult:
     """Why energies are estimated or not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """Result of a run. ``None`` is what could not be known; numbers are at full precision.
-
-    Sign of savings: ``savings_eur`` = reference cost - cost, positive is money saved. (The published Table II prints
-    the opposite sign; whoever prints that table turns it round.)
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult(Outcome):
+    """Result of a run: what `Outcome` says of it, and how it went."""
 
     run: str
     site: str
@@ -75,69 +72,32 @@ class RunResult:
     """Up to where the history goes; None: nothing was recorded."""
     complete: bool
     """Whether the run was carried to its end."""
-
-    cost_eur: float
-    """At the PCC meter, losses included, equation (1)."""
-    import_kwh: float
-    export_kwh: float
-    demand_charge_eur: float | None
-    """Apart from the cost; None without such a tariff."""
-    unsettled_steps: int
-    """Without known energy or price; not in the cost."""
-
     reference: str | None
     """The policy it is compared with: no-cars, uncontrolled, smart; None: not compared."""
-    reference_cost_eur: float | None
-    reference_demand_charge_eur: float | None
-    savings_eur: float | None
-    """Of energy alone."""
-    demand_savings_eur: float | None
-    """By how much the reference's demand charge is above the run's, each as if its peak were the month's. It is a
-    month's money, once, however long the run is; None without such a tariff or reference."""
 
-    bess_wear_eur: float | None
-    """Price of the BESS's throughput, beside the cost and not in the savings; None where wear has no price. The
-    baseline has no BESS and so no such wear."""
-
-    import_peak_kw: float | None
-    """Highest mean import of a settlement period at the PCC; 0 where nothing was imported."""
-    export_peak_kw: float | None
-    reference_import_peak_kw: float | None
-    reference_export_peak_kw: float | None
     import_limit_kw: float
     """Of the connection, by the site's description."""
     export_limit_kw: float
     limit_exceeded_periods: int
     """Settlement periods whose mean is above the connection's limit."""
 
-    psf: float | None
-    """Peak-shaving factor, equation (22), quarters with a reference above 0.5 kW: the mean of the ratios of run to
-    reference in each quarter. It says how much flatter the quarters are on average, and nothing of the highest one."""
-    psf_samples: int
     psf_excluded_samples: int
     psf_unknown_samples: int
     psf_2kw: float | None
     """The same with 2 kW."""
     psf_2kw_excluded_samples: int
 
-    energy_residual_kwh_max: float | None
-    """Largest absolute residual of the energy balance in a step."""
     energy_residual_at: datetime | None
-    """Where that step begins."""
+    """Where the step of the largest residual begins."""
     energy_residual_undisturbed_kwh_max: float | None
     """Over the steps in which every device told."""
     energy_note: str | None
     energy_causes: tuple[tuple[str, timedelta], ...]
     """Why the balance may not close, and for how long."""
-    losses_kwh: float
 
     stored_bess_kwh: float
     """Change over the run, in the cells."""
     stored_vehicles_kwh: float
-    stored_energy_difference_kwh: float | None
-    """That change minus the reference's."""
-    stored_energy_difference_eur: float | None
-    """Valued at the mean purchase price of the run; beside the savings, never in them."""
     stored_price_eur_per_kwh: float | None
 
     setpoints_sent: int

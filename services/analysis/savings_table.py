@@ -79,7 +79,7 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for name, day in [*((str(day.date) + _cut(day), day) for day in days), ("sum", sum_of(days))]:
-        values = [number(day.peak_kw, 2), number(day.reference_peak_kw, 2)]
+        values = [number(day.import_peak_kw, 2), number(day.reference_import_peak_kw, 2)]
         if charged:
             values += [
                 number(value)
@@ -105,7 +105,7 @@ def _values(day: DayResult) -> tuple[str, ...]:
         number(day.import_kwh, 0),
         number(day.export_kwh, 0),
         number(day.losses_kwh, 0),
-        number(day.stored_change_kwh, 1),
-        number(day.stored_change_eur),
-        UNKNOWN if day.residual_kwh is None else f"{day.residual_kwh:.0e}",
+        number(day.stored_energy_difference_kwh, 1),
+        number(day.stored_energy_difference_eur),
+        UNKNOWN if day.energy_residual_kwh_max is None else f"{day.energy_residual_kwh_max:.0e}",
     )

@@ -93,8 +93,8 @@ def test_stored_energy_of_days_adds_up_where_the_reference_has_no_storage(three_
     days = days_of(path, run, Reference.NO_CARS)
     whole = review(f"sqlite:{path}", run, Reference.NO_CARS)
     assert whole.stored_energy_difference_kwh == whole.stored_bess_kwh + whole.stored_vehicles_kwh
-    assert sum_of(days).stored_change_kwh == pytest.approx(whole.stored_energy_difference_kwh, abs=1e-9)
-    assert max(abs(day.stored_change_kwh) for day in days) > 1
+    assert sum_of(days).stored_energy_difference_kwh == pytest.approx(whole.stored_energy_difference_kwh, abs=1e-9)
+    assert max(abs(day.stored_energy_difference_kwh) for day in days) > 1
 
 
 def test_run_of_one_day_is_told_as_report_tells_it_to_the_last_bit(tmp_path: Path) -> None:
@@ -106,11 +106,11 @@ def test_run_of_one_day_is_told_as_report_tells_it_to_the_last_bit(tmp_path: Pat
         assert (day.date, day.hours, day.complete) == (site.date, 24.0, True)
         same_names = (*ENERGIES, "reference_cost_eur", "savings_eur", "psf", "psf_samples", "unsettled_steps")
         assert [getattr(day, name) for name in same_names] == [getattr(whole, name) for name in same_names]
-        assert day.stored_change_kwh == whole.stored_energy_difference_kwh
-        assert day.stored_change_eur == whole.stored_energy_difference_eur
-        assert day.residual_kwh == whole.energy_residual_kwh_max
-        assert day.peak_kw == max(quarter.pcc_kw or 0.0 for quarter in whole.quarters)
-        assert day.reference_peak_kw == max(quarter.reference_pcc_kw or 0.0 for quarter in whole.quarters)
+        assert day.stored_energy_difference_kwh == whole.stored_energy_difference_kwh
+        assert day.stored_energy_difference_eur == whole.stored_energy_difference_eur
+        assert day.energy_residual_kwh_max == whole.energy_residual_kwh_max
+        assert day.import_peak_kw == max(quarter.pcc_kw or 0.0 for quarter in whole.quarters)
+        assert day.reference_import_peak_kw == max(quarter.reference_pcc_kw or 0.0 for quarter in whole.quarters)
 
 
 def test_demand_charge_and_wear_of_days_are_those_of_the_run(tmp_path: Path) -> None:
@@ -125,12 +125,12 @@ def test_demand_charge_and_wear_of_days_are_those_of_the_run(tmp_path: Path) -> 
     total = sum_of(days)
     assert len(days) == 2
     for day in days:
-        assert day.peak_kw is not None and day.reference_peak_kw is not None
-        assert day.demand_charge_eur == 12.0 * day.peak_kw
-        assert day.reference_demand_charge_eur == 12.0 * day.reference_peak_kw
-        assert day.demand_savings_eur == pytest.approx(12.0 * (day.reference_peak_kw - day.peak_kw))
+        assert day.import_peak_kw is not None and day.reference_import_peak_kw is not None
+        assert day.demand_charge_eur == 12.0 * day.import_peak_kw
+        assert day.reference_demand_charge_eur == 12.0 * day.reference_import_peak_kw
+        assert day.demand_savings_eur == pytest.approx(12.0 * (day.reference_import_peak_kw - day.import_peak_kw))
     assert total.demand_charge_eur == max(day.demand_charge_eur or 0.0 for day in days)
-    assert (total.demand_charge_eur, total.peak_kw) == (whole.demand_charge_eur, whole.import_peak_kw)
+    assert (total.demand_charge_eur, total.import_peak_kw) == (whole.demand_charge_eur, whole.import_peak_kw)
     (bess,) = [device for device in whole.devices if device.device == "bess"]
     assert bess.import_kwh is not None and bess.export_kwh is not None and bess.import_kwh > 10
     assert whole.bess_wear_eur == pytest.approx(0.01 * (bess.import_kwh + bess.export_kwh), abs=1e-9)

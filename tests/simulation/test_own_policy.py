@@ -105,7 +105,7 @@ def test_days_of_a_run_against_its_own_policy(tmp_path: Path) -> None:
     with closing(SqliteHistory(path)) as history:
         for day in local_days(history.info(run), described.zone):
             result = settle_day(history, run, day, Reference.SMART)
-            assert (result.savings_eur, result.psf, result.stored_change_kwh) == (0.0, 1.0, 0.0)
+            assert (result.savings_eur, result.psf, result.stored_energy_difference_kwh) == (0.0, 1.0, 0.0)
         assert not is_its_own_reference(history, run, Reference.UNCONTROLLED)
 
 

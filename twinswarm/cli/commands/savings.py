@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -142,16 +141,13 @@ def _tell(
     from services.analysis.day_result import sum_of
     from services.analysis.savings_table import peaks_table, savings_table
 
-    def plain(day: "DayResult") -> dict[str, object]:
-        return {**asdict(day), "date": None if day.date is None else day.date.isoformat()}
-
     output.write(
         {
             "site": info.site,
             "run": info.run,
             "reference": reference.value,
-            "days": [plain(day) for day in days],
-            "sum": plain(sum_of(days)),
+            "days": [day.to_json() for day in days],
+            "sum": sum_of(days).to_json(),
             "failed": [{"date": day.date.isoformat(), "reason": str(error)} for day, error in failures],
         }
     )
@@ -167,7 +163,7 @@ def _write(
 ) -> None:
     from services.influx.day_results import write_day
 
-    values = {name: float(value) for name, value in asdict(result).items() if isinstance(value, int | float)}
+    values = {name: float(value) for name, value in result.to_json().items() if isinstance(value, int | float)}
     with closing(results.server()) as server:
         write_day(
             server,

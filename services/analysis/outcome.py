@@ -1,0 +1,99 @@
+"""Money, energy and peaks of a settled time beside its baseline's: what the results of a run and of a day share."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.site import Site
+from services.analysis.comparison import Comparison
+from services.analysis.wear import wear_eur
+from services.history.settlement import demand_charge_eur, savings_eur
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """At full precision. ``None`` is what could not be known, or what no baseline is there for.
+
+    Sign of savings: ``savings_eur`` = cost of the baseline - cost, positive is money saved. (The published Table II
+    prints the opposite sign; whoever prints that table turns it round.)
+    """
+
+    cost_eur: float
+    """At the PCC meter, losses included, equation (1)."""
+    import_kwh: float
+    export_kwh: float
+    losses_kwh: float
+    unsettled_steps: int
+    """Without known energy or price; not in the cost."""
+
+    reference_cost_eur: float | None
+    savings_eur: float | None
+    """Of energy alone."""
+
+    demand_charge_eur: float | None
+    """As if the highest settlement period were the month's; apart from the cost. None without such a tariff."""
+    reference_demand_charge_eur: float | None
+    demand_savings_eur: float | None
+    """By how much the baseline's demand charge is above the run's. It is a month's money, once, however long the time
+    is; None without such a tariff or baseline."""
+
+    bess_wear_eur: float | None
+    """Price of the BESS's throughput, beside the cost and not in the savings; None where wear has no price. The
+    baseline has no BESS and so no such wear."""
+
+    import_peak_kw: float | None
+    """Highest mean import of a settlement period at the PCC; 0 where nothing was imported."""
+    export_peak_kw: float | None
+    reference_import_peak_kw: float | None
+    reference_export_peak_kw: float | None
+
+    psf: float | None
+    """Peak-shaving factor, equation (22), quarters with a baseline above 0.5 kW: the mean of the ratios of run to
+    baseline in each quarter. It says how much flatter the quarters are on average, and nothing of the highest one."""
+    psf_samples: int
+
+    stored_energy_difference_kwh: float | None
+    """In the batteries at the end above what the baseline left in them, in the cells; not in the savings."""
+    stored_energy_difference_eur: float | None
+    """Valued at the mean purchase price of the time; beside the savings, never in them."""
+    energy_residual_kwh_max: float | None
+    """Largest absolute residual of the energy balance in a step."""
+
+    def fields(self) -> dict[str, Any]:
+        """By name, for a value that has more of them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Outcome)}
+
+
+def outcome_of(compared: Comparison, site: Site) -> Outcome:
+    run, reference = compared.run, compared.reference
+    price = site.tariff.demand_charge_eur_per_kw
+    demand = demand_charge_eur(compared.pcc_kw, price)
+    reference_demand = None if reference is None else demand_charge_eur(compared.reference_kw, price)
+    shaving = compared.shaving()
+    return Outcome(
+        cost_eur=run.settlement.cost_eur,
+        import_kwh=run.settlement.import_kwh,
+        export_kwh=run.settlement.export_kwh,
+        losses_kwh=compared.energy.losses_kwh,
+        unsettled_steps=run.settlement.unsettled,
+        reference_cost_eur=None if reference is None else reference.settlement.cost_eur,
+        savings_eur=compared.savings_eur,
+        demand_charge_eur=demand,
+        reference_demand_charge_eur=reference_demand,
+        demand_savings_eur=demand_savings_eur(demand, reference_demand),
+        bess_wear_eur=wear_eur(run.tracks, run.times, site.ems.bess_wear_eur_per_kwh),
+        import_peak_kw=run.import_peak_kw,
+        export_peak_kw=run.export_peak_kw,
+        reference_import_peak_kw=None if reference is None else reference.import_peak_kw,
+        reference_export_peak_kw=None if reference is None else reference.export_peak_kw,
+        psf=shaving.psf,
+        psf_samples=shaving.samples,
+        stored_energy_difference_kwh=compared.stored_difference_kwh,
+        stored_energy_difference_eur=compared.stored_difference_eur,
+        energy_residual_kwh_max=compared.energy.residual_kwh_max,
+    )
+
+
+def demand_savings_eur(demand_eur: float | None, reference_eur: float | None) -> float | None:
+    """None where either is."""
+    return None if demand_eur is None or reference_eur is None else savings_eur(demand_eur, reference_eur)
