@@ -200,7 +200,7 @@ def test_power_and_register_that_cannot_be_count_as_nothing_and_say_so() -> None
     assert (flows[0].import_kwh, flows[0].cause) == (0.0, "m: neither registers nor power are plausible; taken as 0")
 
 
-def test_an_old_history_is_settled_right_although_its_pcc_meter_believed_a_leap() -> None:
+def test_a_leap_of_an_old_historys_pcc_meter_is_not_settled() -> None:
     # The network twin of an earlier version took a meter's zero for 81,004 kWh; 10 s later all is as before.
     registers = [500.0 + 0.05 * i + (81_004.0 if i >= 30 else 0.0) for i in range(91)]
     bounds = PowerBounds(600.0, 600.0, "test")
