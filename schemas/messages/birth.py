@@ -85,6 +85,11 @@ class ChargerNameplate(DeviceNameplate):
     dead_time_s: Seconds = 0.0
     """Between receiving a set-point and following it; the old one is held meanwhile."""
     controllable: bool = True
+    taper_start_soc_frac: SocFrac | None = None
+    """SOC from which on the vehicles' charging power falls linearly (constant voltage); None: it does not, or nothing
+    is known of it."""
+    taper_end_power_frac: SocFrac = 0.05
+    """The part of the full power that is left at SOC 1."""
 
     @property
     def bidirectional(self) -> bool:

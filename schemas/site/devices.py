@@ -298,7 +298,11 @@ class Charger(Device):
 
     @property
     def nameplate(self) -> ChargerNameplate:
-        return ChargerNameplate(**self._shared(ChargerNameplate))
+        shared = self._shared(ChargerNameplate)
+        if self.taper is not None:
+            shared["taper_start_soc_frac"] = self.taper.start_soc_frac
+            shared["taper_end_power_frac"] = self.taper.end_power_frac
+        return ChargerNameplate(**shared)
 
     @property
     def reverts_to(self) -> Fallback:

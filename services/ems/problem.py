@@ -61,6 +61,23 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
+class TaperCurve:
+    """Charging power falls linearly with SOC, from full power at ``start_frac`` to ``end_power_frac`` of it at 1."""
+
+    start_frac: float
+    end_power_frac: float
+
+    @property
+    def falls(self) -> float:
+        """The part of the full power that is lost per unit of SOC."""
+        return (1.0 - self.end_power_frac) / (1.0 - self.start_frac)
+
+    def part_at(self, soc_frac: float) -> float:
+        """The part of the full power that is left."""
+        return min(1.0, 1.0 - self.falls * (soc_frac - self.start_frac))
+
+
+@dataclass(frozen=True, slots=True)
 class ChargerUnit:
     """A controllable charger and its stays that touch the window, by arrival, without overlap."""
 
@@ -73,6 +90,8 @@ class ChargerUnit:
     stays: tuple[Stay, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     """What had to be assumed of its vehicles; for the plan to say, not for the model."""
+    taper: TaperCurve | None = None
+    """None: vehicles draw full power up to full, or nothing is known of it."""
 
 
 @dataclass(frozen=True, slots=True)

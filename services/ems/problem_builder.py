@@ -46,6 +46,7 @@ from services.ems.problem import (
     Problem,
     PvUnit,
     Stay,
+    TaperCurve,
     Values,
     Wish,
     flat_reference,
@@ -512,7 +513,14 @@ def _charger(
         discharge_efficiency=plate.discharge_efficiency,
         stays=sessions.stays,
         assumptions=sessions.assumptions,
+        taper=_taper(plate),
     )
+
+
+def _taper(plate: ChargerNameplate) -> TaperCurve | None:
+    if plate.taper_start_soc_frac is None or plate.taper_start_soc_frac >= 1 or plate.taper_end_power_frac >= 1:
+        return None
+    return TaperCurve(plate.taper_start_soc_frac, plate.taper_end_power_frac)
 
 
 def unknown_power(

@@ -137,18 +137,35 @@ class _Plain:
         after_h = max((stay.departure - p.end).total_seconds(), 0) / 3600
         goes_on = p.later is not None and after_h > 0
         target = min(stay.target_kwh - after_h * rate * unit.charge_efficiency, upper)
+        tapers = unit.taper is not None and stay.capacity_kwh > 0 and rate > 0
+
+        def fall(part):
+            """The part of full power that is lost per unit of SOC; no more than empties a step."""
+            lost = (1 - unit.taper.end_power_frac) / (1 - unit.taper.start_frac)
+            return min(lost, 2 * stay.capacity_kwh / (unit.charge_efficiency * part * rate * self.dt))
+
         e = self.start(stay.energy_kwh)
         for t in steps:
             down = min(unit.max_discharge_kw, stay.max_discharge_kw)
             g, v, x, y = self.pair(part[t] * rate, part[t] * down, p.prices.tie_throughput_eur_per_kwh)
             if t == 0 and unit.min_power_kw > 0:
-                h.addConstr(g >= part[t] * min(unit.min_power_kw, rate) * x)
+                least = min(unit.min_power_kw, rate)
+                if tapers and part[t] >= 0.02:
+                    # The mean power g of a vehicle that draws all it can: g = P(1 + k s0) - P k (e0 + η part dt g/2)/C.
+                    falls, gain = fall(part[t]), unit.charge_efficiency * part[t] * self.dt
+                    most = rate * (1 + falls * unit.taper.start_frac - falls * stay.energy_kwh / stay.capacity_kwh)
+                    least = max(min(least, most / (1 + rate * falls * gain / (2 * stay.capacity_kwh))), 0.0)
+                h.addConstr(g >= part[t] * least * x)
                 h.addConstr(v >= part[t] * unit.min_power_kw * y)
             lower, soft = min(stay.energy_min_kwh, 1e9 if below else stay.energy_kwh), below
             floor = 0.0 if below else lower
             if t == steps[-1] and target > lower and not goes_on:
                 lower, soft = target, True
-            e = self.chain(e, g, v, unit, lower, upper, soft, floor)
+            before, e = e, self.chain(e, g, v, unit, lower, upper, soft, floor)
+            if tapers and part[t] >= 0.02:
+                falls = fall(part[t])
+                mean = (before + e) * (0.5 / stay.capacity_kwh)
+                h.addConstr(g <= part[t] * rate * (1 + falls * unit.taper.start_frac) - part[t] * rate * falls * mean)
             self.power[unit.device][t] += [(1, g), (-1, v)]
         if goes_on:
             self.stay_on.append((unit.device, rate, unit.charge_efficiency, stay, e))

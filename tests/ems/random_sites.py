@@ -17,6 +17,7 @@ from services.ems.problem import (
     Problem,
     PvUnit,
     Stay,
+    TaperCurve,
     Wish,
     flat_reference,
 )
@@ -160,4 +161,5 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
         charge_efficiency=draw(numbers(0.8, 1)),
         discharge_efficiency=draw(numbers(0.8, 1)),
         stays=tuple(stays),
+        taper=draw(st.sampled_from([None, None, TaperCurve(0.6, 0.05), TaperCurve(0.3, 0.0), TaperCurve(0.8, 0.5)])),
     )

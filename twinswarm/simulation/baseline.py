@@ -25,7 +25,7 @@ from schemas.messages import (
     PvTelemetry,
     Telemetry,
 )
-from schemas.site import AnyDevice, Charger, HeatPump, Meter, PowerProfile, Pv, Site, TimeProfile, VehicleReport
+from schemas.site import AnyDevice, Charger, HeatPump, Meter, PowerProfile, Pv, Site, Taper, TimeProfile, VehicleReport
 from schemas.topics import Channel
 from services.history.reader import History
 from services.history.sessions import RecordedChargingSession
@@ -199,6 +199,9 @@ def _charger(nameplate: ChargerNameplate) -> Charger:
     fields = nameplate.model_dump(include=set(shared))
     # A description is stricter than a nameplate, which may contradict itself and was admitted nevertheless.
     fields["min_power_kw"] = min(nameplate.min_power_kw, nameplate.max_charge_kw)
+    if nameplate.taper_start_soc_frac is not None and nameplate.taper_start_soc_frac < 1:
+        start, end = nameplate.taper_start_soc_frac, nameplate.taper_end_power_frac
+        fields["taper"] = Taper(start_soc_frac=start, end_power_frac=end)
     return Charger.model_construct(**fields)
 
 

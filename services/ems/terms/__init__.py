@@ -23,6 +23,7 @@ from services.ems.terms.pv import Pv
 from services.ems.terms.smallest_power import SmallestPower
 from services.ems.terms.storage import STORAGE
 from services.ems.terms.store_exclusion import STORE_EXCLUSION
+from services.ems.terms.taper import Taper
 from services.ems.terms.targets import Targets
 from services.ems.terms.tie_break import TieBreak
 from services.ems.terms.wear import Wear
@@ -46,6 +47,7 @@ TERMS: tuple[Term[Any], ...] = (
     DemandCharge(),
     OutsideLimits(),
     AfterTheWindow(),
+    Taper(),
     TieBreak(),
 )
 """All terms, in the order of their columns and rows."""

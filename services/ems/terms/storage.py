@@ -10,7 +10,7 @@ from services.ems.compile import Model
 from services.ems.instance import Instance
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
-from services.ems.terms.base import Commands, Term, clipped_kw, without_tolerance
+from services.ems.terms.base import AT_ONCE_KW, Commands, Term, clipped_kw, without_tolerance
 from services.ems.terms.targets import SHORTFALL
 
 
@@ -80,17 +80,30 @@ class Storage(Term[tuple[StoreShape, ...]]):
         Where another car follows within the step, the set-point is of the one that is there when it begins.
         """
         power = {store.device: 0.0 for store in solution.stores}
-        charge, discharge = solution.of("charge"), solution.of("discharge")
+        charge, discharge, energy = solution.of("charge"), solution.of("discharge"), energy_kwh(solution)
         there = [i for i, store in enumerate(solution.stores) if store.plugged_frac[0] > 0]
         for i in sorted(there, key=lambda i: solution.stores[i].comes_later, reverse=True):
             store = solution.stores[i]
             now = float((charge[i, 0] - discharge[i, 0]) / store.plugged_frac[0])
             now = min(max(now, -store.rated_discharge_kw), store.rated_charge_kw)
-            power[store.device] = _offer_kw(now, store)
+            power[store.device] = _offer_kw(_untapered_kw(now, store, float(energy[i, 0])), store)
         return Commands(power, {})
 
 
 STORAGE = Storage()
+
+
+def _untapered_kw(now: float, store: Store, end_kwh: float) -> float:
+    """The power at the step's beginning of a vehicle that draws all it can and less and less: what is planned is the
+    mean, and as a set-point it would hold the vehicle back at first and not be reached at the end."""
+    capacity, begin_kwh = float(store.capacity_kwh[0]), float(store.arrives_kwh[0])
+    if store.taper is None or capacity <= 0 or now <= 0:
+        return now
+    full = float(store.charge_max_kw[0] / store.plugged_frac[0])
+    mean = store.taper.part_at((begin_kwh + end_kwh) / (2 * capacity))
+    if mean >= 1 or now < full * mean - AT_ONCE_KW:
+        return now
+    return max(now, full * store.taper.part_at(begin_kwh / capacity))
 
 
 def _offer_kw(now: float, store: Store) -> float:
