@@ -380,7 +380,6 @@ class WallLoop:
 
     def handle(self, delivery: Delivery, now: datetime) -> None:
         """Takes one message in. A message that is not of the contract is rejected, and stops nothing."""
-        self._last_arrival = now
         try:
             topic = Topic.parse(delivery.topic)
             if topic.retained and not delivery.payload:
@@ -396,6 +395,9 @@ class WallLoop:
             assert isinstance(body, State)
             if body.state is Presence.OFFLINE and not self.finished:
                 self._show(Presence.ONLINE, None, now)  # my last will: the connection broke, I did not
+        if stamp.run in (None, self._life.run):
+            # What another run sends keeps nobody: the next one may be waiting for whoever lingers in this one.
+            self._last_arrival = now
         received = Received(topic, stamp, body, None if self._run is None else self._run.time_at(now))
         ignored = self._inbox.take_in(delivery, received, self._life.run, entered=self._run is not None)
         self._report_begun_anew(now)

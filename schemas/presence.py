@@ -10,7 +10,7 @@ STALE_PERIODS = 3
 """A device from which nothing has come for so many of its telemetry periods is not there."""
 SKEW_S = 60.0
 """Difference between a device's clock and the receiver's from which on the device's is wrong."""
-PROMPT_S = 5.0
+PROMPT_S = 10.0
 """Machine time within which a message that was sent has been read."""
 EXACT_S = 2.0
 """Machine time by which the clocks of two processes differ at most."""

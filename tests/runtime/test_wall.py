@@ -567,6 +567,19 @@ def test_a_recorder_listens_on_for_a_quiet_while_after_the_session_has_ended() -
     assert keeper.inbox.added[-1] == str(SETPOINTS)
 
 
+def test_the_next_runs_roll_call_does_not_keep_a_recorder_that_listens_on() -> None:
+    """Seen: a clock called the roll twice a second for the recorder, which waited for two quiet seconds."""
+    bench, keeper = Bench(), Keeper()
+    bench.announce(session(hours=1 / 60))
+    driven = bench.loop(keeper, once=True).start().at(60)
+    bench.announce(session(hours=1 / 60, ended_after_s=60))
+    driven.at(61)
+    for half_seconds in range(123, 127):
+        bench.clock.publish(str(SETPOINTS), setpoint(f"next-{half_seconds}", run=RUN2))
+        driven.at(half_seconds / 2)
+    assert driven.at(63.1).loop.finished
+
+
 # ---- over a real broker, in real time
 
 

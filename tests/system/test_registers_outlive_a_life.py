@@ -121,12 +121,15 @@ def _over(broker: BrokerAddress, site: Site, folder: Path, order: ClockOrder) ->
         for thread in threads:
             thread.start()
         transport = MqttTransport(broker, client_id(site.site, "clock"))
-        drive_clock(site, order, transport, MemoryCheckpoint(), stop)
-        stop.wait(3.0 if order.speed else 0.5)
-        stop.set()
-        for thread in threads:
-            thread.join(10)
-            assert not thread.is_alive()
+        try:
+            drive_clock(site, order, transport, MemoryCheckpoint(), stop)
+            stop.wait(3.0 if order.speed else 0.5)
+        finally:
+            # Before the store is closed, whatever happened: SQLite does not bear a connection closed in its use.
+            stop.set()
+            for thread in threads:
+                thread.join(60)
+        assert not any(thread.is_alive() for thread in threads)
     for checkpoint in opened:
         checkpoint.close()
 
