@@ -17,7 +17,8 @@ from hashlib import blake2b
 
 from schemas.messages import Birth, BootId
 from schemas.participant import Json, Received
-from schemas.topics import Channel, Kind, Topic
+from schemas.roles import WRITES
+from schemas.topics import Channel, Topic
 
 REMEMBERED = 64
 """Messages of a topic whose bytes are remembered: more than a broker has in flight to one client."""
@@ -116,7 +117,9 @@ class SenderLives:
         self._lives = {(who, boot): lives for who, boot, lives in state}
 
 
-_WRITERS: Mapping[Channel, str] = {Channel.SETPOINT: str(Kind.EMS), Channel.EVENT: str(Kind.CLOCK)}
+_WRITERS: Mapping[Channel, str] = {
+    right.channel: str(kind) for kind, rights in WRITES.items() for right in rights if not right.own
+}
 """Channels that somebody else writes on a device's topic."""
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from pydantic import TypeAdapter
+
 from schemas.kinds import kinds_with
 from schemas.messages import ActualReading, Alarm, MeterTelemetry, NetworkTelemetry, Severity
 from schemas.participant import Json, Received
@@ -13,6 +15,7 @@ from schemas.site import CarLeaves, ChargingSession, Cloud, MeterLies, Offline, 
 from schemas.site.scenario import Event, end_of
 from schemas.topics import Kind
 
+_EVENT: TypeAdapter[ScenarioEvent] = TypeAdapter(ScenarioEvent)
 TelemetryT = TypeVar("TelemetryT", MeterTelemetry, NetworkTelemetry)
 
 
@@ -89,10 +92,8 @@ class Script:
         return [[each.id, json.loads(each.event.model_dump_json()), each.over] for each in self._by_command]
 
     def restore(self, state: Json) -> None:
-        known = {kind.model_fields["type"].default: kind for kind in (CarLeaves, Cloud, Offline, MeterLies)}
         self._by_command = [
-            _ByCommand(name, known[event["type"]].model_validate_json(json.dumps(event)), over)
-            for name, event, over in state
+            _ByCommand(name, _EVENT.validate_json(json.dumps(event)), over) for name, event, over in state
         ]
         self._arrange()
 

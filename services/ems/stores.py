@@ -6,13 +6,13 @@ so that within a slot a step without a car lies between two stays and no energy 
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.messages import ShortfallKind
 from services.ems.problem import BessUnit, ChargerUnit, Problem, Stay, TaperCurve
+from services.ems.taper_row import TaperRow, drawn_kw, taper_row
 
 Array = NDArray[np.float64]
 
@@ -62,6 +62,7 @@ class Store:
     """What that stay wants at the end of these steps."""
     taper: TaperCurve | None = None
     """Of vehicles whose power falls near full."""
+    taper_row: TaperRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
     leaves = np.zeros(steps, dtype=np.bool_)
     kinds: list[ShortfallKind | None] = [None] * steps
     stays_on: Stay | None = None
-    later_target, least_draw = 0.0, charger.min_power_kw
+    later_target, least_draw, step_h = 0.0, charger.min_power_kw, problem.step_s / 3600
     for place in places:
         stay, first, last = place.stay, place.first, place.last
         there, most = slice(first, last + 1), max(stay.energy_max_kwh, stay.energy_kwh)
@@ -188,9 +189,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
             plugged[step] = _fraction(stay, problem.step_start(step), problem.step_s)
         plugged[first + 1 : last] = 1.0
         if first == 0:
-            least_draw = min(
-                least_draw, stay.max_charge_kw, _drawn_kw(charger, stay, plugged[0], problem.step_s / 3600)
-            )
+            least_draw = min(least_draw, stay.max_charge_kw, drawn_kw(charger, stay, plugged[0], step_h))
         charge[there] = plugged[there] * min(charger.max_charge_kw, stay.max_charge_kw)
         discharge[there] = plugged[there] * min(charger.max_discharge_kw, stay.max_discharge_kw)
         upper[there], arrives[first], capacity[there] = most, stay.energy_kwh, stay.capacity_kwh
@@ -226,31 +225,10 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         stays_on=stays_on,
         later_target_kwh=later_target,
         taper=charger.taper,
+        taper_row=taper_row(
+            charger, step_h, plugged=plugged, charge_max=charge, upper=upper, arrives=arrives, capacity=capacity
+        ),
     )
-
-
-LEAST_PART = 0.02
-"""In a step of which a vehicle is there for less its taper is left out: its coefficient would be out of range."""
-
-
-def fall_of(taper: TaperCurve, capacity_kwh: Any, gain_kwh: Any) -> Any:
-    """The part of the full power that is lost per unit of SOC; ``gain_kwh``: what full power would store in a step.
-
-    Not more than where a vehicle that begins the step just short of full would be full at its end: with more, the
-    trapezoidal rule would let it draw nothing.
-    """
-    return np.minimum(taper.falls, 2 * capacity_kwh / gain_kwh)
-
-
-def _drawn_kw(charger: ChargerUnit, stay: Stay, plugged: float, step_h: float) -> float:
-    """Mean power in the first step of a vehicle that is there and draws all it can, by its taper."""
-    full, capacity = min(charger.max_charge_kw, stay.max_charge_kw), stay.capacity_kwh
-    if charger.taper is None or capacity <= 0 or full <= 0 or plugged < LEAST_PART:
-        return full
-    gain = charger.charge_efficiency * plugged * full * step_h
-    falls = float(fall_of(charger.taper, capacity, gain))
-    begins = 1 + falls * (charger.taper.start_frac - stay.energy_kwh / capacity)
-    return max(min(full * begins / (1 + falls * gain / (2 * capacity)), full), 0.0)
 
 
 def wanted_at_end(stay: Stay, charger: ChargerUnit, problem: Problem) -> float:

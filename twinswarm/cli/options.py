@@ -204,6 +204,18 @@ JsonOption = Annotated[
     ),
 ]
 
+SiteWithDeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--site",
+        metavar="ID|FILE",
+        help="A site by its identifier, such as fit-g2v, or by its description.",
+        show_default="the one that has the device",
+        rich_help_panel="Site",
+    ),
+]
+"""Of commands that act on a device of a running site."""
+
 # ---- the broker
 
 UpBrokerOption = Annotated[

@@ -1,13 +1,13 @@
 """Vehicles that draw less near full: the constant-voltage part of a charge."""
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.ems.compile import Model
 from services.ems.instance import Instance
-from services.ems.stores import LEAST_PART, Array, fall_of
+from services.ems.stores import Array
 from services.ems.terms.base import Term
 from services.ems.terms.targets import SHORTFALL
 
@@ -42,38 +42,19 @@ class Taper(Term[bool]):
             m.coefficient("charge", "taper", _per_kw)
 
 
-class _Numbers(NamedTuple):
-    """By store and step."""
-
-    per_kw: Array
-    most_kwh: Array
-    holds: NDArray[np.bool_]
-
-
-def _numbers(instance: Instance) -> _Numbers:
-    shape, step_h = (len(instance.stores), instance.problem.steps), instance.problem.step_s / 3600
-    found = _Numbers(np.ones(shape), np.zeros(shape), np.zeros(shape, dtype=np.bool_))
-    for i, store in enumerate(instance.stores):
-        if store.taper is None:
-            continue
-        holds = (store.capacity_kwh > 0) & (store.plugged_frac >= LEAST_PART) & (store.charge_max_kw > 0)
-        capacity, power = store.capacity_kwh[holds], store.charge_max_kw[holds]
-        falls = fall_of(store.taper, capacity, store.charge_efficiency * power * step_h)
-        found.per_kw[i, holds] = 2 * capacity / (power * falls)
-        # A measured energy above the capacity must not make the row infeasible.
-        most = np.maximum(2 * capacity * (store.taper.start_frac + 1 / falls), 2 * store.upper_kwh[holds])
-        found.most_kwh[i, holds] = most - store.arrives_kwh[holds]
-        found.holds[i] = holds
-    return found
-
-
 def _per_kw(instance: Instance) -> Array:
-    return _numbers(instance).per_kw
+    return _rows(instance, "per_kw", np.ones)
 
 
 def _most_kwh(instance: Instance) -> Array:
-    return _numbers(instance).most_kwh
+    return _rows(instance, "most_kwh", np.zeros)
 
 
 def _tapers(instance: Instance) -> NDArray[np.bool_]:
-    return _numbers(instance).holds
+    return _rows(instance, "holds", np.zeros).astype(np.bool_)
+
+
+def _rows(instance: Instance, name: str, otherwise: Callable[[int], Array]) -> Array:
+    """By store and step; ``otherwise`` for stores without a taper."""
+    none = otherwise(instance.problem.steps)
+    return np.array([none if store.taper_row is None else getattr(store.taper_row, name) for store in instance.stores])

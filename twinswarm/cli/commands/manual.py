@@ -75,16 +75,7 @@ def set_point(
             show_default="the highest of the run's plans and set-points",
         ),
     ] = None,
-    site: Annotated[
-        str | None,
-        typer.Option(
-            "--site",
-            metavar="ID|FILE",
-            help="A site by its identifier, such as fit-g2v, or by its description.",
-            show_default="the one that has the device",
-            rich_help_panel="Site",
-        ),
-    ] = None,
+    site: options.SiteWithDeviceOption = None,
     broker: options.BrokerOption = options.BROKER,
     json: options.JsonOption = None,
     cafile: options.CafileOption = None,
