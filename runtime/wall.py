@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
 from broker.transport import Delivery, Transport, Will
-from runtime.admission import Entry, entry_into, modes_of
+from runtime.admission import Entry, entry_into, is_newer, modes_of
 from runtime.checkpoint import CheckpointStore, NoCheckpoint
 from runtime.diagnostics import Diagnostics
 from runtime.life import Life
@@ -270,16 +270,34 @@ class WallLoop:
             raise RemoteMessageError("a clock's message about its run without a run")
         entry = entry_into(run, body, TimeMode.WALL, self._life.run, modes=self._modes)
         if self._run is None and run == self._life.run:
-            self._run = body
-            if self._saved_state is not None:
-                assert self._t is not None
-                self._resume(self._no_earlier(self._t, now))
-            else:
-                self._join(run, body, self._no_earlier(announced, now, body))
+            self._take_up(run, body, announced, now)
         elif entry is Entry.SAME:
             self._run = body if self._run is None else self._in_my_terms(self._run, body)
         elif entry is Entry.JOIN:
             self._join(run, body, self._no_earlier(announced, now, body))
+        elif is_newer(run, self._life.run) and (entry is Entry.OTHER_MODE or self._run is None):
+            self._end_superseded(now)
+
+    def _take_up(self, run: RunId, body: Run, announced: datetime, now: datetime) -> None:
+        """Enters the run that the checkpoint is of, or that was found."""
+        self._run = body
+        if self._saved_state is not None:
+            assert self._t is not None
+            self._resume(self._no_earlier(self._t, now))
+        else:
+            self._join(run, body, self._no_earlier(announced, now, body))
+
+    def _end_superseded(self, now: datetime) -> None:
+        """A later run began that is not for this loop: its own is over, even if nobody said so.
+
+        The broker retains the later one only, so that the end of an earlier run can be missed; and a run that was
+        found for this loop may have been followed by another before the loop heard of it.
+        """
+        if self._run is None and self._found is not None:
+            run, body = self._found
+            self._take_up(run, body, body.t0, now)
+        if self._run is not None and self._run.ended is None:
+            self._run = self._run.model_copy(update={"ended": now})
 
     def _in_my_terms(self, known: Run, announced: Run) -> Run:
         """The run as announced again, in terms of the clock that this loop is driven by.

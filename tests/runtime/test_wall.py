@@ -66,9 +66,16 @@ class Bench:
         stamp = Stamp(ts=T0, run=run, boot="clock", seq=self._session_seq)
         self.clock.publish(str(SESSION_TOPIC), encode(stamp, content), retain=True)
 
-    def loop(self, participant: Probe, checkpoint: CheckpointStore | None = None, *, once: bool = False) -> "Driven":
+    def loop(
+        self,
+        participant: Probe,
+        checkpoint: CheckpointStore | None = None,
+        *,
+        once: bool = False,
+        found: tuple[RunId, Run] | None = None,
+    ) -> "Driven":
         transport = MemoryTransport(self.broker, f"{SITE}_{participant.device}", persistent=False)
-        loop = WallLoop(participant, transport, checkpoint, new_boot=lambda: next(self.boots), once=once)
+        loop = WallLoop(participant, transport, checkpoint, new_boot=lambda: next(self.boots), once=once, found=found)
         return Driven(loop, transport)
 
     def heard(self, channel: Channel) -> list[tuple[Stamp, Body]]:
@@ -578,6 +585,52 @@ def test_the_next_runs_roll_call_does_not_keep_a_recorder_that_listens_on() -> N
         bench.clock.publish(str(SETPOINTS), setpoint(f"next-{half_seconds}", run=RUN2))
         driven.at(half_seconds / 2)
     assert driven.at(63.1).loop.finished
+
+
+def lockstep(ended_after_s: float | None = None) -> Run:
+    ended = None if ended_after_s is None else machine(ended_after_s)
+    return Run(mode=TimeMode.LOCKSTEP, step_s=60, t0=T0, t_end=at(3600), wall0=machine(0.0), ended=ended)
+
+
+@pytest.mark.parametrize("found_ended_after_s", [None, 60.0], ids=["found open", "found ended"])
+@pytest.mark.parametrize(
+    "later", [lockstep(), lockstep(ended_after_s=61.0), session(ended_after_s=61.0)], ids=["on", "over", "over, wall"]
+)
+def test_a_run_that_was_found_and_that_another_followed_before_the_loop_heard_of_it_is_over(
+    later: Run, found_ended_after_s: float | None
+) -> None:
+    """Seen: recorder and network, to end a run of before, waited for ever for what the broker no longer had."""
+    bench, keeper = Bench(), Keeper()
+    bench.announce(later, RUN2)
+    driven = bench.loop(keeper, once=True, found=(RUN1, session(hours=1 / 60, ended_after_s=found_ended_after_s)))
+    driven.start(61).at(62).at(63.1).at(63.2)
+    assert driven.loop.finished
+    assert driven.loop.life.run == RUN1
+
+
+class Simulated(Probe):
+    def birth(self) -> Birth:
+        return super().birth().model_copy(update={"time_modes": (TimeMode.LOCKSTEP, TimeMode.WALL)})
+
+
+def test_a_run_is_over_when_a_later_one_begins_in_the_other_time_mode_though_its_clock_said_nothing() -> None:
+    bench, probe = Bench(), Simulated()
+    bench.announce(session())
+    driven = bench.loop(probe, once=True).start().at(60)
+    bench.announce(lockstep(), RUN2)
+    driven.at(61).at(120).at(180)
+    assert driven.loop.finished
+    assert turns_of(probe, Phase.SENSE)[-1] <= 61
+
+
+def test_a_device_of_wall_time_only_stays_in_its_run_when_a_clock_begins_one_in_lockstep() -> None:
+    bench, probe = Bench(), Probe()
+    bench.announce(session())
+    driven = bench.loop(probe, once=True).start().at(60)
+    bench.announce(lockstep(), RUN2)
+    driven.at(61).at(120).at(180)
+    assert not driven.loop.finished
+    assert turns_of(probe, Phase.SENSE)[-1] == 180
 
 
 # ---- over a real broker, in real time
