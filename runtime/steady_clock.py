@@ -23,6 +23,10 @@ STEP_S = 1.0
 adjust smaller ones by the speed of both."""
 FOLLOW_AFTER_S = 600.0
 """A step forward that has lasted so long [s] is followed in a real run."""
+TIGHT_S = 1e-3
+"""Two clocks that were read within so long [s] were read at the same time."""
+READINGS = 5
+"""So often the two are read until that is so; then the tightest reading counts."""
 
 
 def machine_now() -> datetime:
@@ -43,8 +47,7 @@ class SteadyClock:
     def __init__(self, machine: Callable[[], datetime] = machine_now, elapsed: Callable[[], float] = elapsed_s) -> None:
         self._machine = machine
         self._elapsed = elapsed
-        self._from_s = elapsed()
-        self._began = machine()
+        self._from_s, self._began = self._read_both()
         self._noticed = timedelta()
         """Difference that the last look found."""
         self._since_s = self._from_s
@@ -52,12 +55,27 @@ class SteadyClock:
 
     def now(self) -> datetime:
         """The machine's time at the beginning, plus what has passed since."""
-        return self._began + timedelta(seconds=self._elapsed() - self._from_s)
+        return self._at(self._elapsed())
 
     @property
     def apart(self) -> timedelta:
         """By how much the machine's clock is ahead of this one."""
-        return self._machine() - self.now()
+        elapsed_s, machine = self._read_both()
+        return machine - self._at(elapsed_s)
+
+    def _at(self, elapsed_s: float) -> datetime:
+        return self._began + timedelta(seconds=elapsed_s - self._from_s)
+
+    def _read_both(self) -> tuple[float, datetime]:
+        """Both clocks at the same time: a process that was held up between two readings would take that for a step."""
+        readings = []
+        for _ in range(READINGS):
+            before, machine, after = self._elapsed(), self._machine(), self._elapsed()
+            readings.append((after - before, before, machine))
+            if after - before <= TIGHT_S:
+                break
+        width, before, machine = min(readings, key=lambda reading: reading[0])
+        return before + width / 2, machine
 
     def step(self) -> timedelta | None:
         """By how much the machine's clock is ahead since it was set, once each time that it was; None: it was not."""

@@ -32,6 +32,23 @@ class Machine:
         return SteadyClock(self.clock, lambda: self.elapsed_s)
 
 
+@pytest.mark.parametrize("held_up_at", range(4))
+def test_a_process_that_is_held_up_between_two_readings_sees_no_step(held_up_at: int) -> None:
+    """The first two or three readings are those of the start, the others those of the look."""
+    machine, readings = Machine(), iter(range(100))
+
+    def elapsed_s() -> float:
+        if next(readings) == held_up_at:
+            machine.elapsed_s += 30.0
+        return machine.elapsed_s
+
+    steady = SteadyClock(machine.clock, elapsed_s)
+    assert steady.step() is None
+    assert steady.now() == machine.clock()
+    machine.set_by_s = -HOUR_S
+    assert steady.step() == timedelta(seconds=-HOUR_S)
+
+
 class Bench:
     """A broker in memory, and one machine on which everybody runs."""
 
