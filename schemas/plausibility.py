@@ -15,7 +15,7 @@ from schemas.messages.birth import BessNameplate, HeatPumpNameplate, MeterNamepl
 from schemas.messages.series import Quantity, ValueSeries
 from schemas.messages.vehicle import ExpectedChargingSession
 from schemas.site import Site
-from schemas.site.references import MAX_PRICE_EUR_PER_KWH
+from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH
 
 RATING_FACTOR = 2.0
 """A device that is built for a power does not carry twice as much; inverters and EVSEs switch off at 1.1 to 1.25."""

@@ -40,9 +40,7 @@ from schemas.site.options import (
     GroupLimit,
     Horizon,
     Location,
-    MonthPeak,
     OnSilence,
-    Tariff,
     TimeOptions,
 )
 from schemas.site.phases import PHASES, phases_of
@@ -51,6 +49,7 @@ from schemas.site.profile import (
     DayProfile,
     IntervalLabel,
     Profile,
+    Stepwise,
     TimeProfile,
     day_start,
     next_midnight,
@@ -72,6 +71,7 @@ from schemas.site.references import (
     weather_faults,
 )
 from schemas.site.scenario import CarLeaves, Cloud, MeterLies, Offline, ScenarioEvent
+from schemas.site.tariff import MonthPeak, PricePart, PriceRule, Tariff
 from schemas.topics import SITE_PATTERN
 
 
@@ -167,6 +167,8 @@ __all__ = [
     "Offline",
     "OnSilence",
     "PowerProfile",
+    "PricePart",
+    "PriceRule",
     "Profile",
     "ProfileName",
     "Pv",
@@ -174,6 +176,7 @@ __all__ = [
     "ScenarioEvent",
     "Site",
     "SitePart",
+    "Stepwise",
     "Taper",
     "Tariff",
     "TimeOptions",

@@ -1,4 +1,4 @@
-"""Options of a site: connection, tariff, EMS, time."""
+"""Options of a site: place, connection, EMS, time."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -9,8 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from schemas.messages.plan import EmsMode
 from schemas.messages.stamp import DeviceId
 from schemas.site.base import SitePart
-from schemas.site.devices import ProfileName
-from schemas.units import EurPerKwh, PositiveKw, SocFrac
+from schemas.units import PositiveKw, SocFrac
 
 
 class Location(SitePart):
@@ -45,35 +44,6 @@ class Connection(SitePart):
 
     import_limit_kw: PositiveKw
     export_limit_kw: PositiveKw
-
-
-class MonthPeak(SitePart):
-    """The highest import of a local month as far as it is known from before the run."""
-
-    month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
-    """YYYY-MM."""
-    import_kw: PositiveKw
-    """Mean of its highest quarter-hour."""
-
-
-class Tariff(SitePart):
-    """Prices at the PCC. Purchase price = sale price + spread, or a profile of its own."""
-
-    sale: ProfileName
-    purchase: ProfileName | None = None
-    spread_eur_per_kwh: EurPerKwh | None = None
-    demand_charge_eur_per_kw: Annotated[float, Field(ge=0, le=1000)] | None = None
-    """On the month's highest quarter-hour of import."""
-    month_peak: MonthPeak | None = None
-    """Without it an EMS that begins within a month knows of no import before, and plans with a peak of 0."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.purchase is None) == (self.spread_eur_per_kwh is None):
-            raise ValueError("exactly one of purchase and spread_eur_per_kwh is to be given")
-        if self.month_peak is not None and not self.demand_charge_eur_per_kw:
-            raise ValueError("month_peak is given without a demand_charge_eur_per_kw to which it would matter")
-        return self
 
 
 class Horizon(StrEnum):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Protocol, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
@@ -97,7 +97,7 @@ class DayProfile(SitePart):
         if end.astimezone(zone).utcoffset() == local.utcoffset():
             return end
         # The clocks change before the step is over, and they do so at a whole quarter-hour of UTC.
-        return min(end, time + QUARTER - timedelta(seconds=time.timestamp() % QUARTER.total_seconds()))
+        return min(end, next_quarter(time))
 
 
 class IntervalLabel(StrEnum):
@@ -167,8 +167,18 @@ class TimeProfile(SitePart):
 Profile = Annotated[DayProfile | TimeProfile, Field(discriminator="type")]
 
 
+class Stepwise(Protocol):
+    """What has a value at every instant, and keeps it for a while: a profile, or a price that is made of one."""
+
+    def at(self, time: datetime, zone: ZoneInfo) -> float: ...
+
+    def next_change(self, time: datetime, zone: ZoneInfo) -> datetime:
+        """The next instant after ``time`` at which the value may change."""
+        ...
+
+
 def profile_mean(
-    profile: DayProfile | TimeProfile,
+    profile: Stepwise,
     start: datetime,
     end: datetime,
     zone: ZoneInfo,
@@ -190,6 +200,11 @@ def profile_mean(
     if all(value == pieces[0][0] for value, _ in pieces):
         return pieces[0][0]
     return math.fsum(value * seconds for value, seconds in pieces) / (end - start).total_seconds()
+
+
+def next_quarter(time: datetime) -> datetime:
+    """The next whole quarter-hour after ``time``, of UTC and of every zone's clock."""
+    return time + QUARTER - timedelta(seconds=time.timestamp() % QUARTER.total_seconds())
 
 
 def day_start(time: datetime, zone: ZoneInfo) -> datetime:

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from schemas.errors import Code
 from schemas.messages import MeterRole
 from schemas.site.devices import Charger, Device, Irradiance, Meter, Pv, PvSource
-from schemas.site.options import EmsOptions, Tariff
+from schemas.site.options import EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
+from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH, Tariff
 from schemas.topics import OBSERVER, Kind
 
 NETWORK = "network"
@@ -31,9 +32,6 @@ RESERVED = {
 }
 """Owners of the identifiers that no device may use."""
 
-
-MAX_PRICE_EUR_PER_KWH = 5.0
-"""Above the harmonised limit of European day-ahead markets, which is 4 €/kWh (2023) and may be raised."""
 
 MAX_IRRADIANCE_STEP_S = 3600
 """The sun moves by 15 degrees an hour."""
@@ -199,8 +197,7 @@ def _times_of(profile: Profile) -> tuple[object, ...]:
 
 
 def profiles_of_tariff(where: str, tariff: Tariff) -> list[tuple[str, str]]:
-    used = [(f"{where}.sale", tariff.sale), (f"{where}.purchase", tariff.purchase)]
-    return [(path, profile) for path, profile in used if profile is not None]
+    return [(f"{where}.{field}", profile) for field, profile in tariff.profiles_used]
 
 
 def profiles_of_source(where: str, source: PvSource) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from schemas.errors import Code, InputError
 from schemas.messages import Series
-from schemas.site import EmsOptions, Horizon, Profile, TimeProfile, day_start, next_midnight, profile_mean
+from schemas.site import EmsOptions, Horizon, Profile, Stepwise, TimeProfile, day_start, next_midnight, profile_mean
 from schemas.wire import MAX_PAYLOAD_BYTES
 
 QUARTER_S = 900
@@ -51,11 +51,16 @@ class Window:
 
     def profile(self, profile: Profile) -> "tuple[datetime, tuple[float, ...]] | None":
         """Start and step means of a profile within the window, as far as it is known; None if it is known nowhere."""
-        known = self.within(profile.begin, profile.end) if isinstance(profile, TimeProfile) else self
-        if known is None:
-            return None
+        known = self.known(profile)
+        return None if known is None else (known.start, known.step_means(profile))
+
+    def known(self, profile: Profile) -> "Window | None":
+        """The part of the window that a profile covers."""
+        return self.within(profile.begin, profile.end) if isinstance(profile, TimeProfile) else self
+
+    def step_means(self, values: Stepwise) -> tuple[float, ...]:
         step = timedelta(seconds=self.step_s)
-        return known.start, tuple(profile_mean(profile, time, time + step, self.zone) for time in known.steps)
+        return tuple(profile_mean(values, time, time + step, self.zone) for time in self.steps)
 
     def within(self, start: datetime, end: datetime) -> "Window | None":
         """The whole steps of this window that lie in [start, end); None if there are none."""

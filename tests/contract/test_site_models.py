@@ -94,7 +94,7 @@ def test_network_with_an_island_is_refused() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Tariff(sale="p"), "exactly one of purchase and spread_eur_per_kwh"),
+        (lambda: Tariff(sale="p"), "exactly one of purchase, purchase_price and spread_eur_per_kwh"),
         (lambda: TimeOptions(step_s=700), "step_s 700 does not divide an hour"),
         (lambda: Charger(max_charge_kw=3, min_power_kw=4.14), "min_power_kw 4.14 is above max_charge_kw 3"),
         (

@@ -90,7 +90,7 @@ def test_holidays_of_a_subdivision_differ_from_those_of_its_country(tmp_path: Pa
             "IT",
             "profiles.load.variants.sunday: load.csv has no such column; did you mean 'free",
         ),
-        (VARIANTS, "", "profiles.load.variants: has one for holidays, and location says no country; say there country"),
+        (VARIANTS, "", "profiles.load.variants: differs on holidays, and location says no country; say there country"),
         (VARIANTS, "XX", "location.country: the library holidays knows none of this country"),
         (VARIANTS, "Italy", "location.country: String should match pattern"),
         (VARIANTS, "DE\n  subdivision: QQ", "location.subdivision: is no subdivision of DE; there are BB, BE"),

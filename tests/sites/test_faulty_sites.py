@@ -247,7 +247,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "purchase and spread": (
         _yaml("spread_eur_per_kwh: 0.12", "spread_eur_per_kwh: 0.12\n  purchase: price"),
-        ["site.yaml: tariff:", "exactly one of purchase and spread_eur_per_kwh"],
+        ["site.yaml: tariff:", "exactly one of purchase, purchase_price and spread_eur_per_kwh"],
     ),
     "SOC bounds crossed": (
         _yaml("initial_soc_frac: 0.5", "initial_soc_frac: 0.95"),

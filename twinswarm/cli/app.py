@@ -19,6 +19,7 @@ from twinswarm.cli.commands import (
     manual,
     members,
     plans,
+    prices,
     provision,
     savings,
     study,
@@ -39,7 +40,7 @@ _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what w
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     _DAY: (days.up, days.run, plans.plan, study.study, study.calibrate),
-    _SITE: (checks.check, files.init, files.schema, containers.compose, devices.devices, event.event),
+    _SITE: (checks.check, files.init, files.schema, prices.prices, containers.compose, devices.devices, event.event),
     _RECORD: (
         histories.report,
         savings.savings,

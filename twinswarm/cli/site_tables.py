@@ -2,7 +2,20 @@
 
 from typing import TYPE_CHECKING, Any
 
-from schemas.site import AnyDevice, Bess, Charger, DayProfile, HeatPump, Meter, PowerProfile, Profile, Pv, Site, Tariff
+from schemas.site import (
+    AnyDevice,
+    Bess,
+    Charger,
+    DayProfile,
+    HeatPump,
+    Meter,
+    PowerProfile,
+    PriceRule,
+    Profile,
+    Pv,
+    Site,
+    Tariff,
+)
 from sites.description import SiteDescription
 
 if TYPE_CHECKING:
@@ -129,12 +142,18 @@ def _cases(site: SiteDescription) -> "Table":
 
 
 def _tariff(tariff: Tariff) -> str:
-    bought = (
-        f"purchase price {tariff.purchase}"
-        if tariff.purchase
-        else f"purchase price {tariff.spread_eur_per_kwh:g} €/kWh above it"
-    )
+    sold = _price(tariff.sale, tariff.sale_price)
+    bought = _price(tariff.purchase, tariff.purchase_price)
+    if tariff.spread_eur_per_kwh is not None:
+        bought = f"{tariff.spread_eur_per_kwh:g} €/kWh above it"
     charge = tariff.demand_charge_eur_per_kw
-    return f"sale price {tariff.sale}, {bought}" + (
+    return f"sale price {sold}, purchase price {bought}" + (
         "" if charge is None else f", demand charge {charge:g} €/kW a month"
     )
+
+
+def _price(profile: str | None, rule: PriceRule | None) -> str:
+    if rule is None:
+        return str(profile)
+    names = [component.name for component in rule.components] + [tax.name for tax in rule.taxes]
+    return "of " + " + ".join(dict.fromkeys(names if rule.market is None else [rule.market, *names]))

@@ -3,11 +3,12 @@
 Beyond their ends profiles would stand still, and a result would be of no day.
 """
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.util import find_spec
 
 from schemas.errors import Code, Fault, InputError
-from schemas.site import DayName, DayProfile, Irradiance, Site, TimeProfile
+from schemas.site import DayName, DayProfile, Irradiance, Site, Tariff, TimeProfile
 from twin_devices.weather import weather_faults
 
 
@@ -16,18 +17,39 @@ def check_profiles(site: Site, t0: datetime, t_end: datetime | None) -> None:
 
     ``t_end`` None: a run without an end, which no profile by time covers.
     """
-    faults = []
-    for name, users in _users(site).items():
+    faults = [
+        *_profile_faults(site, _users(site), t0, t_end),
+        *_tariff_faults(site, t0, t_end),
+        *impossible_weather(site),
+    ]
+    if faults:
+        raise InputError(faults)
+
+
+def check_tariff(site: Site, t0: datetime, t_end: datetime) -> None:
+    """As `check_profiles`, for prices alone."""
+    used = {name: users for name, users in _users(site).items() if any(user.startswith("tariff.") for user in users)}
+    faults = [*_profile_faults(site, used, t0, t_end), *_tariff_faults(site, t0, t_end)]
+    if faults:
+        raise InputError(faults)
+
+
+def _profile_faults(site: Site, used: Mapping[str, list[str]], t0: datetime, t_end: datetime | None) -> Iterator[Fault]:
+    for name, users in used.items():
         profile = site.profiles[name]
         if isinstance(profile, TimeProfile):
             what = _outside(profile, site, t0, t_end)
         else:
-            what = _unknown_holidays(profile, site, t0, t_end)
+            what = _unknown_holidays(profile, site, t0, t_end) if DayName.HOLIDAY in profile.variants else None
         if what is not None:
-            faults.append(Fault(f"profiles.{name}", f"{what}; needed by {', '.join(users)}", code=Code.RANGE))
-    faults += impossible_weather(site)
-    if faults:
-        raise InputError(faults)
+            yield Fault(f"profiles.{name}", f"{what}; needed by {', '.join(users)}", code=Code.RANGE)
+
+
+def _tariff_faults(site: Site, t0: datetime, t_end: datetime | None) -> Iterator[Fault]:
+    if any(rule.knows_holidays for _, rule in site.tariff.rules):
+        what = _unknown_holidays(site.tariff, site, t0, t_end)
+        if what is not None:
+            yield Fault("tariff", what, code=Code.RANGE)
 
 
 def impossible_weather(site: Site) -> list[Fault]:
@@ -64,11 +86,9 @@ def _outside(profile: TimeProfile, site: Site, t0: datetime, t_end: datetime | N
     return f"{span}, and the run is from {local(t0)}{until}, local times of {site.location.time_zone}"
 
 
-def _unknown_holidays(profile: DayProfile, site: Site, t0: datetime, t_end: datetime | None) -> str | None:
-    if DayName.HOLIDAY not in profile.variants:
-        return None
+def _unknown_holidays(knowing: DayProfile | Tariff, site: Site, t0: datetime, t_end: datetime | None) -> str | None:
     years = {t0.astimezone(site.zone).year, (t_end or t0).astimezone(site.zone).year}
-    known = {day.year for day in profile.holidays}
+    known = {day.year for day in knowing.holidays}
     if years <= known:
         return None
     return f"knows the holidays of {min(known)} to {max(known)}, and the run is in {max(years)}"

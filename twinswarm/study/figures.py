@@ -174,6 +174,8 @@ def _prices(result: StudyResult) -> Picture:
     days: dict[str, Day] = {}
     for case in result.order.cases:
         profile = site.cases[case].tariff.sale
+        if profile is None:
+            continue  # A built price is drawn by `twinswarm prices`.
         days.setdefault(profile, result.days[Key(case, StorageChoice.NONE)])
         spread = site.cases[case].tariff.spread_eur_per_kwh
         if spread is not None:

@@ -24,10 +24,20 @@ class TimeAxis(Protocol):
         ...
 
 
+class Period(Protocol):
+    """A settlement period, or another piece of time that values hold in."""
+
+    @property
+    def time(self) -> datetime: ...
+
+    @property
+    def length_s(self) -> float: ...
+
+
 class ClockAxis:
     """Hours since the start, labelled with the local clock, so that days of 23 and 25 hours are drawn as they are."""
 
-    def __init__(self, quarters: Sequence[QuarterResult], zone: str) -> None:
+    def __init__(self, quarters: Sequence[Period], zone: str) -> None:
         self.zone = ZoneInfo(zone)
         self.start = quarters[0].time
         last = quarters[-1]
