@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,13 +25,22 @@ from services.analysis.figures.canvas import (
     line,
     zero,
 )
-from services.analysis.figures.time_axis import ClockAxis
-from services.forecast.prices import PricedQuarter
+from services.analysis.figures.time_axis import ClockAxis, Period
 
 _COLOURS = (SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILION, BLUE, GREY)
 
 
-def price_parts(quarters: Sequence[PricedQuarter], zone: str) -> Picture:
+class PricedPeriod(Period, Protocol):
+    """A piece of time with what the prices are made of in it."""
+
+    @property
+    def purchase(self) -> tuple[PricePart, ...]: ...
+
+    @property
+    def sale(self) -> tuple[PricePart, ...]: ...
+
+
+def price_parts(quarters: Sequence[PricedPeriod], zone: str) -> Picture:
     """The purchase price as the stack of its parts, and the sale price likewise."""
     axis = ClockAxis(quarters, zone)
     figure, (bought, sold) = canvas(
@@ -41,7 +51,7 @@ def price_parts(quarters: Sequence[PricedQuarter], zone: str) -> Picture:
         line(axes, axis.edges, [sum(part.eur_per_kwh for part in each) for each in parts], "price", BLACK)
         zero(axes)
         legend(axes, 5)
-    costs = [quarter.purchase_eur_per_kwh for quarter in quarters]
+    costs = [sum(part.eur_per_kwh for part in quarter.purchase) for quarter in quarters]
     return Picture(
         "Prices and what they are made of",
         f"A kWh costs between {min(costs):.4f} and {max(costs):.4f} € in purchase. Parts above zero are stacked "
