@@ -111,6 +111,10 @@ class MemoryBroker:
             assert isinstance(delivery.token, int)
             self._box_of(client).unacknowledged.pop(delivery.token, None)
 
+    def _owns(self, client: "MemoryTransport") -> bool:
+        box = self._mailboxes.get(client.client_id)
+        return box is not None and box.owner is client
+
     def _box_of(self, client: "MemoryTransport") -> _Mailbox:
         box = self._mailboxes.get(client.client_id)
         if box is None or box.owner is not client:
@@ -126,6 +130,10 @@ class MemoryTransport:
         self.client_id = client_id
         self.persistent = persistent
         self.woken = False
+
+    @property
+    def connected(self) -> bool:
+        return self._broker._owns(self)
 
     def connect(self, subscriptions: Sequence[str], will: Will | None = None) -> None:
         self._broker._join(self, subscriptions, will)

@@ -27,6 +27,11 @@ class Will:
 class Transport(Protocol):
     """Used by one thread. Reconnects by itself, with back-off; publications made meanwhile are kept and sent later."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands, subscriptions included: else nothing can arrive."""
+        ...
+
     def connect(self, subscriptions: Sequence[str], will: Will | None = None) -> None:
         """Returns once the subscriptions stand. Raises BrokerUnreachableError."""
         ...

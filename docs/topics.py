@@ -33,8 +33,9 @@ WRITERS = {
     Channel.RECEIPT: "the recorder",
     Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
     "exceeded, without its heartbeat, or for an unknown group, a device that is silent or has a wrong clock; "
-    "the recorder: low disk; a twin: an [event](#event) by command; every participant: its machine's clock was set",
-    Channel.METRIC: "every participant but the clock, about itself, in wall time",
+    "the recorder: low disk; EMS and recorder: a [service that is silent](#metric); "
+    "a twin: an [event](#event) by command; every participant: its machine's clock was set",
+    Channel.METRIC: "every participant, about itself, in wall time",
     Channel.REJECT: "the participant that ignored a message, in wall time",
 }
 
@@ -113,19 +114,26 @@ it withdraws the limit. Powers are means over a settlement period (`step_s` of t
 
 `twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat.
 """,
-    Channel.METRIC: """Every minute of the machine's clock:
+    Channel.METRIC: """Every minute of the machine's clock; of EMS, recorder, clock, forecast and tariff every 15 s, as
+the `heartbeat_s` of their births promises:
 
 | name | meaning |
 |---|---|
 | `rejected` | messages that were not of the contract, since the process started |
 | `other_runs` | messages of other runs, ignored, since the process started |
 | `skipped` | instants skipped because the process was late by more than a period, since it started [1] |
-| `turn_s` | the longest turn of that minute, in machine seconds |
-| `lag_s` | the longest time from telemetry's `ts` to its arrival in that minute [s]; if it receives any |
+| `turn_s` | the longest turn since the metric before, in machine seconds |
+| `lag_s` | the longest time from telemetry's `ts` to its arrival since the metric before [s]; if it receives any |
 | `inputs_refused`, `inputs_dropped` | values of its sources that were not valid, or were not taken in time |
 | `stored`, `missing`, `dead_letters` | of the recorder: as in its receipt |
 
 [1] Harmless in the recorder, whose commits come on messages, too.
+
+A service that is stopped, stuck or starved keeps its connection, and its last will says nothing. So its metric is its
+heartbeat: when nothing comes for three `heartbeat_s`, or it has been `offline` or `fault` for that long, the alarm
+`service_silent` names it, until it is heard again. The EMS watches recorder, clock, forecast and tariff; the recorder
+watches EMS and clock (`schemas/presence.py`). An EMS of your own that promises no `heartbeat_s` counts by its state
+only. The clock sends `rejected` alone. In lock-step there are neither metrics nor this alarm.
 
 With every plan, from the EMS:
 

@@ -1,4 +1,4 @@
-"""Diagnostics of a run loop in wall time: `metric` once a minute, `reject` for a message that it ignores.
+"""Diagnostics of a run loop in wall time: `metric` periodically, `reject` for a message that it ignores.
 
 Both belong to wall time alone. What a lock-step run sends is a function of what it was given, to the last bit, and
 arises from ticks only: there, seconds have no place, and a stray message that comes at no cycle cannot be answered in
@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from schemas.errors import Code
 from schemas.messages import Alarm, Metric, Reject, Severity
 from schemas.participant import Outgoing, Participant, Received, own_metrics, own_topic
-from schemas.topics import Channel
+from schemas.presence import HEARTBEAT_S, WATCHED
+from schemas.topics import Channel, Kind
 
 PERIOD = timedelta(minutes=1)
 """Between metrics, and the window of the limit on rejects; of the machine's time, however fast the run's goes."""
@@ -26,12 +27,19 @@ _TOPIC_MOST, _REASON_MOST = 200, 500
 """Characters that the contract allows in a reject."""
 
 
+def metric_period(kind: Kind) -> timedelta:
+    """Machine time between the metrics of a participant: for a service that others watch they are its heartbeat."""
+    return timedelta(seconds=HEARTBEAT_S) if kind in WATCHED else PERIOD
+
+
 class Diagnostics:
     """Counts of one participant's run loop, since its process began."""
 
     def __init__(self, participant: Participant) -> None:
         self._participant = participant
+        self._period = metric_period(participant.kind)
         self._since: datetime | None = None
+        self._window_began: datetime | None = None
         self._reported: set[str] = set()
         """Topics that a reject named in this minute."""
         self._lag_s: float | None = None
@@ -76,14 +84,17 @@ class Diagnostics:
         )
 
     def metric(self, now: datetime, skipped: int, inputs: Mapping[str, float]) -> Outgoing | None:
-        """The numbers of the minute that is over at machine time ``now``; None: it is not over yet.
+        """The numbers of the period that is over at machine time ``now``; None: it is not over yet.
 
         ``skipped``: instants that were passed over since the start because the process was late. ``inputs``: numbers
         about the participant's sources.
         """
-        if self._since is None:
-            self._since = now
-        if now - self._since < PERIOD:
+        if self._since is None or self._window_began is None:
+            self._since = self._window_began = now
+        if now - self._window_began >= PERIOD:
+            self._window_began = now
+            self._reported.clear()
+        if now - self._since < self._period:
             return None
         values = {"rejected": float(self.rejected), "other_runs": float(self.other_runs), "skipped": float(skipped)}
         if self._lag_s is not None:
@@ -91,7 +102,6 @@ class Diagnostics:
         if self._turn_s is not None:
             values["turn_s"] = self._turn_s
         self._since, self._lag_s, self._turn_s = now, None, None
-        self._reported.clear()
         return Outgoing(
             own_topic(self._participant, Channel.METRIC),
             Metric(values=values | dict(inputs) | own_metrics(self._participant)),

@@ -1,5 +1,6 @@
 """A participant's process: one connection, and the run loop that the site's run asks for."""
 
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -12,10 +13,13 @@ from runtime.life import Life
 from runtime.lockstep import Member
 from runtime.pump import Pump
 from runtime.steady_clock import SteadyClock, elapsed_s
-from runtime.wall import WallLoop, drive
+from runtime.wall import GOODBYE_S, WallLoop, drive, last_words
+from schemas.errors import TwinswarmError
 from schemas.messages import Presence, Run, RunId, State
 from schemas.participant import Outgoing, Participant, greatest_registers, own_inbox, own_topic
-from schemas.topics import Channel
+from schemas.topics import Channel, Topic
+
+LOG = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
 """How often a silent process looks whether it is to stop."""
@@ -98,9 +102,10 @@ class Host:
         member = Member(self.make, self.lockstep_store, transport.publish, new_boot, registers, unfinished)
         state_topic = own_topic(member.participant, Channel.STATE)
 
-        def show(presence: Presence) -> bytes:
+        def show(presence: Presence, reason: str | None = None) -> bytes:
             """Outside every run's counts: number 0."""
-            return member.life.encode_unnumbered(Outgoing(state_topic, State(state=presence)), member.t or self.now())
+            state = Outgoing(state_topic, State(state=presence, reason=reason))
+            return member.life.encode_unnumbered(state, member.t or self.now())
 
         transport.connect(member.subscriptions, Will(str(state_topic), show(Presence.OFFLINE)))
         try:
@@ -115,12 +120,23 @@ class Host:
                 pump.poll(_LOOK_S)
             if member.wall_run is None:
                 transport.publish(str(state_topic), show(Presence.OFFLINE), retain=True)
-            transport.flush(2.0)
+            transport.flush(GOODBYE_S)
+        except Exception as error:
+            self._say_why(transport, state_topic, show(Presence.FAULT, last_words(error)))
+            raise
         finally:
             transport.close()
         if durable and member.ended:
             self._leave_the_broker()
         return member.wall_run, member.registers
+
+    @staticmethod
+    def _say_why(transport: Transport, topic: Topic, fault: bytes) -> None:
+        try:
+            transport.publish(str(topic), fault, retain=True)
+            transport.flush(GOODBYE_S)
+        except TwinswarmError as error:
+            LOG.warning("%s cannot say that it fails: %s", topic.device, error)
 
     def _leave_the_broker(self) -> None:
         """A lock-step run is over and stored: the broker need not collect what comes after it."""

@@ -26,6 +26,7 @@ from runtime.checkpoint import CheckpointStore, NoCheckpoint
 from runtime.diagnostics import Diagnostics
 from runtime.life import Life
 from runtime.schedule import Due, Schedule
+from runtime.service_watch import ServiceWatch
 from runtime.sources import Inlets
 from runtime.steady_clock import STEP_S, SteadyClock, machine_now, stepped
 from runtime.wall_inbox import Ignored, WallInbox
@@ -46,6 +47,7 @@ from schemas.participant import (
     own_sources,
     own_topic,
 )
+from schemas.presence import HEARTBEAT_S, WATCHED
 from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
 
@@ -112,10 +114,15 @@ def drive(loop: Loop, transport: Transport, stop: threading.Event, now: Callable
                 loop.handle(delivery, now())
         loop.finish(now())
     except Exception as error:
-        loop.fail(f"{type(error).__name__}: {error}"[:500], now())
+        loop.fail(last_words(error), now())
         raise
     finally:
         transport.close()
+
+
+def last_words(error: Exception) -> str:
+    """The reason in the state ``fault`` of a participant that ends with this error."""
+    return f"{type(error).__name__}: {error}"[:500]
 
 
 class WallLoop:
@@ -160,6 +167,7 @@ class WallLoop:
         self._modes = modes_of(participant)
         self._progress = WallProgress()
         self._report = Diagnostics(participant)
+        self._services = ServiceWatch(participant)
         self._cadence = dict(participant.cadence)
         self._on_message = frozenset(phase for phase, c in self._cadence.items() if c.on_message)
         self._prompt = self._on_message or frozenset(sorted(self._cadence, key=lambda phase: phase.order)[:1])
@@ -239,6 +247,7 @@ class WallLoop:
             self._turns = saved["turns"]
             self._rollcalled = saved["rollcalled"]
             self._inbox.lives.restore(saved.get("lives", []))  # a checkpoint of an earlier version has none
+            self._services.restore(saved.get("silent", []))  # nor this
         found = self._found
         if found is not None and found[0] != self._life.run:
             self._begin_life(found[0])
@@ -258,6 +267,7 @@ class WallLoop:
             topic_filter(site, Kind.CLOCK, channel=Channel.RUN),  # first, for the broker hands over in this order
             str(self._state_topic),
             *self._participant.subscriptions,
+            *self._services.subscriptions,
         )
         offline = Outgoing(self._state_topic, State(state=Presence.OFFLINE, reason="connection lost"))
         will = Will(str(self._state_topic), self._life.encode_unnumbered(offline, will_ts))
@@ -277,6 +287,12 @@ class WallLoop:
             self._join(run, body, self._no_earlier(announced, now, body))
         elif is_newer(run, self._life.run) and (entry is Entry.OTHER_MODE or self._run is None):
             self._end_superseded(now)
+
+    def _look_at_services(self, now: datetime) -> None:
+        """Says which services have become silent, and which are heard again."""
+        for alarm in self._services.look(now, connected=self._transport.connected):
+            LOG.warning("%s: %s", self._participant.device, alarm.text)
+            self._send([Outgoing(own_topic(self._participant, Channel.ALARM), alarm)], now)
 
     def _take_up(self, run: RunId, body: Run, announced: datetime, now: datetime) -> None:
         """Enters the run that the checkpoint is of, or that was found."""
@@ -352,6 +368,7 @@ class WallLoop:
         self._life.run = run
         self._saved_state = None
         self._inbox.clear()
+        self._services.clear()
         self._rollcalled = self._gap = self._closing = False
         self._t, self._turns, self._wake_at = None, 0, None
 
@@ -378,7 +395,10 @@ class WallLoop:
 
     def _announce(self, now: datetime) -> None:
         """Birth, then online."""
-        self._send([Outgoing(own_topic(self._participant, Channel.BIRTH), self._participant.birth())], now)
+        birth = self._participant.birth()
+        if self._participant.kind in WATCHED:
+            birth = birth.model_copy(update={"heartbeat_s": HEARTBEAT_S})
+        self._send([Outgoing(own_topic(self._participant, Channel.BIRTH), birth)], now)
         self._show(Presence.ONLINE, None, now)
 
     def _show(self, state: Presence, reason: str | None, now: datetime) -> None:
@@ -417,6 +437,7 @@ class WallLoop:
             # What another run sends keeps nobody: the next one may be waiting for whoever lingers in this one.
             self._last_arrival = now
         received = Received(topic, stamp, body, None if self._run is None else self._run.time_at(now))
+        self._services.hear(received, self._life.run, now, retained=delivery.retained)
         ignored = self._inbox.take_in(delivery, received, self._life.run, entered=self._run is not None)
         self._report_begun_anew(now)
         if ignored is not None:
@@ -497,6 +518,7 @@ class WallLoop:
                 self._save()
         if self._run_is_on(now):
             self._look_at_the_clock(run, now)
+            self._look_at_services(now)
             metric = self._report.metric(now, self.skipped, self._inlets.metrics)
             if metric is not None:
                 self._send([metric], now)
@@ -672,5 +694,6 @@ class WallLoop:
                 "rollcalled": self._rollcalled,
                 "registers": self.registers,
                 "lives": self._inbox.lives.snapshot(),
+                "silent": self._services.snapshot(),
             }
         )

@@ -4,7 +4,10 @@ Times are of the run [s]. What a busy machine takes to deliver a message, or to 
 passes faster; the bounds therefore never ask for more than `PROMPT_S` of the machine.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+
+from schemas.topics import Kind
 
 STALE_PERIODS = 3
 """A device from which nothing has come for so many of its telemetry periods is not there."""
@@ -34,3 +37,23 @@ def silent_after_s(period_s: float, pace: float) -> float:
 def lag_s(ts: datetime, arrived: datetime) -> float:
     """Time from a telemetry's ``ts`` to its arrival [s]: negative when the sender's clock is ahead."""
     return (arrived - ts) / timedelta(seconds=1)
+
+
+# ---- services, which send no telemetry
+
+HEARTBEAT_S = 15.0
+"""Machine time between the metrics of a service that others watch; its birth says so."""
+SILENT_BEATS = 3
+"""A service of which nothing has come for so many of its heartbeats is silent, though its connection may stand."""
+WATCHES: Mapping[Kind, tuple[Kind, ...]] = {
+    Kind.EMS: (Kind.RECORDER, Kind.CLOCK, Kind.FORECAST, Kind.TARIFF),
+    Kind.RECORDER: (Kind.EMS, Kind.CLOCK),
+}
+"""Who raises an alarm about whom in wall time. Nobody can watch itself, so these two watch each other."""
+WATCHED = frozenset(kind for kinds in WATCHES.values() for kind in kinds)
+"""Services with a heartbeat."""
+
+
+def silent_service_s(heartbeat_s: float) -> float:
+    """After so much machine time without a message a service is silent. ``heartbeat_s``: by its birth."""
+    return SILENT_BEATS * heartbeat_s

@@ -6,6 +6,7 @@ A participant's rights follow from its kind. Everything that is not named here i
 from dataclasses import dataclass
 
 from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
+from schemas.presence import WATCHES
 from schemas.topics import OBSERVER, Channel, Kind, Topic, everything, former, topic_filter
 
 __all__ = ["OBSERVER", "READS", "WRITES", "Right", "read_filters", "write_filters"]
@@ -69,6 +70,7 @@ READS: dict[Kind, tuple[Right, ...]] = {
         *_LIMITS,
         *_own(Channel.PLAN),
         *_any(Channel.SETPOINT, Channel.ACK, kinds=COMMANDED_KINDS),
+        *_any(Channel.METRIC, kinds=WATCHES[Kind.EMS]),
     ),
     # Births and answers to drive the barrier; the others to see, before it begins, whether somebody lives there.
     Kind.CLOCK: _any(

@@ -295,6 +295,9 @@ class Birth(Body):
     """Capabilities. Left out: exactly those that the nameplate implies."""
     telemetry_period_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """Wall time only; in lock-step every step has one telemetry. None: this participant sends none."""
+    heartbeat_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """Wall time only: a ``metric`` comes at least that often, in seconds of the machine. After three periods without a
+    message the participant counts as silent, and an alarm names it. Left out: it has no heartbeat."""
     time_modes: Annotated[tuple[TimeMode, ...], Field(min_length=1, strict=False)]
     fallback: Fallback = Fallback.IDLE
     """In force before the first set-point."""

@@ -9,8 +9,21 @@ from broker.transport import Delivery, Transport, Will
 from runtime.life import Life
 from runtime.steady_clock import STEP_S, SteadyClock, stepped
 from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError
-from schemas.messages import Ack, Birth, BootId, Presence, Run, RunId, ServiceNameplate, Setpoint, State, TimeMode
+from schemas.messages import (
+    Ack,
+    Birth,
+    BootId,
+    Metric,
+    Presence,
+    Run,
+    RunId,
+    ServiceNameplate,
+    Setpoint,
+    State,
+    TimeMode,
+)
 from schemas.participant import Outgoing, Received, software
+from schemas.presence import HEARTBEAT_S
 from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
 from services.clock.lateness import TOO_LATE_FRAC, LatenessWatch, WhenLate, slower, too_fast
@@ -94,6 +107,8 @@ class WallClock:
         self._state = Topic(site, Kind.CLOCK, device, Channel.STATE)
         self._topic = Topic(site, Kind.CLOCK, device, Channel.RUN)
         self._alarm = Topic(site, Kind.CLOCK, device, Channel.ALARM)
+        self._metric = Topic(site, Kind.CLOCK, device, Channel.METRIC)
+        self._beaten: datetime | None = None
         self._clock = clock
         self._store = store or NoStore()
         self._found = _kept(self._store)
@@ -175,7 +190,17 @@ class WallClock:
         if time_base.ended is not None:
             return None
         ends = [] if time_base.t_end is None else [time_base.machine_time_at(time_base.t_end)]
-        return min([*ends, *looks], default=None)
+        return min([*ends, *looks, self._beat(time_base, now)])
+
+    def _beat(self, time_base: Run, now: datetime) -> datetime:
+        """The heartbeat, for others to see that the clock is there. Returns when the next one is due."""
+        period = timedelta(seconds=HEARTBEAT_S)
+        if self._beaten is None:
+            self._beaten = now  # birth and state have just been sent
+        if now - self._beaten >= period and time_base.time_at(now) >= time_base.t0:
+            self._beaten = now
+            self._send([Outgoing(self._metric, Metric(values={"rejected": float(self.rejected)}))], now)
+        return self._beaten + period
 
     def _keeps_pace(self, time_base: Run, now: datetime) -> bool:
         """Acts when set-points come too late. Returns whether to look again."""
@@ -242,7 +267,9 @@ class WallClock:
                 simulated=self._time.simulated,
             )
         self._keep()
-        birth = Birth(nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=software())
+        birth = Birth(
+            nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=software(), heartbeat_s=HEARTBEAT_S
+        )
         self._send(
             [
                 Outgoing(self._birth, birth),

@@ -10,6 +10,7 @@ from runtime.checkpoint import MemoryCheckpoint
 from schemas.errors import Code, LocalStateError
 from schemas.messages import Ack, Fallback, Presence, Run, RunId, Setpoint, Stamp, State, TimeMode
 from schemas.participant import Json
+from schemas.presence import HEARTBEAT_S
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode, encode
 from services.clock.lateness import WhenLate
@@ -85,7 +86,7 @@ def test_with_real_devices_the_session_begins_now_and_has_no_end() -> None:
     bench = Bench()
     clock = bench.clock(WallTime(step_s=900, simulated=False), resume=False)
     clock.start(machine(0))
-    assert clock.run_due(machine(0)) is None
+    assert clock.run_due(machine(0)) == machine(HEARTBEAT_S), "nothing is due but its next heartbeat"
     _, session = opened(bench)
     assert (session.t0, session.wall0, session.speed, session.t_end) == (WALL0, WALL0, 1.0, None)
     assert not session.simulated
@@ -95,7 +96,8 @@ def test_it_ends_the_session_at_its_end() -> None:
     bench = Bench()
     clock = bench.clock(resume=False)
     clock.start(machine(0))
-    assert clock.run_due(machine(0)) == machine(60)  # an hour at 60 times
+    clock.run_due(machine(0))
+    assert clock.run_due(machine(59)) == machine(60)  # an hour at 60 times
     bench.at(clock, 59.9)
     assert not clock.finished
     bench.at(clock, 60)
