@@ -78,6 +78,7 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
                 charge_efficiency=0.9,
                 discharge_efficiency=0.9,
                 dead_time_s=30.0,
+                ramp_kw_per_s=1.0,
             ),
             telemetry_period_s=10.0,
             time_modes=(TimeMode.LOCKSTEP, TimeMode.WALL),

@@ -55,6 +55,9 @@ PositiveKw = Annotated[float, Field(ge=0, le=1e6)]
 Kwh = Annotated[float, Field(ge=0, le=1e12)]
 """An energy or a register [kWh]."""
 
+RampRate = Annotated[float, Field(gt=0, le=1e6)]
+"""Greatest rate at which a power moves [kW/s]."""
+
 SocFrac = Annotated[float, Field(ge=0, le=1)]
 """State of charge as a fraction of the nameplate capacity."""
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from schemas.capabilities import COMMANDED, Capabilities, Capability
 from schemas.messages.stamp import Body
-from schemas.units import Efficiency, PositiveKw, Seconds, SocFrac
+from schemas.units import Efficiency, PositiveKw, RampRate, Seconds, SocFrac
 
 
 class TimeMode(StrEnum):
@@ -84,6 +84,8 @@ class ChargerNameplate(DeviceNameplate):
     phases: Literal[1, 3] = 3
     dead_time_s: Seconds = 0.0
     """Between receiving a set-point and following it; the old one is held meanwhile."""
+    ramp_kw_per_s: RampRate | None = None
+    """Greatest rate at which the power moves; None: it follows at once, or nothing is known of it."""
     controllable: bool = True
     taper_start_soc_frac: SocFrac | None = None
     """SOC from which on the vehicles' charging power falls linearly (constant voltage); None: it does not, or nothing
@@ -136,6 +138,7 @@ class BessNameplate(DeviceNameplate):
     soc_min_frac: SocFrac
     soc_max_frac: SocFrac
     dead_time_s: Seconds = 0.0
+    ramp_kw_per_s: RampRate | None = None
 
     @property
     def capabilities(self) -> Capabilities:

@@ -142,6 +142,8 @@ class Plan(Body):
     later_eur: float = 0.0
     """Beyond the window: what charging the vehicles that stay on is expected to cost, less the value of what is left in
     the BESSs."""
+    ramping_eur: float = 0.0
+    """The site's price on changes of power, times the changes of all stores in the window [kW]."""
     penalty_eur: float = 0.0
     """Price of the shortfalls."""
     tie_break_eur: float = 0.0

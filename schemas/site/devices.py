@@ -22,7 +22,7 @@ from schemas.messages import (
     Quantity,
 )
 from schemas.site.base import SitePart
-from schemas.units import Efficiency, PositiveKw, Seconds, SocFrac, UtcTime
+from schemas.units import Efficiency, PositiveKw, RampRate, Seconds, SocFrac, UtcTime
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 Weekday = Annotated[int, Field(ge=0, le=6)]
@@ -255,7 +255,7 @@ class Charger(Device):
     """Where a single-phase device is connected. None: the single-phase devices that name none take a, b, c in turn,
     in the order of their identifiers."""
     dead_time_s: Seconds = 0.0
-    ramp_kw_per_s: Annotated[float, Field(gt=0)] | None = None
+    ramp_kw_per_s: RampRate | None = None
     """None: power follows at once (after the dead time)."""
     taper: Taper | None = None
     sub_step_s: Annotated[float, Field(gt=0, le=900)] = 10.0
@@ -330,7 +330,7 @@ class Bess(Device):
     soc_max_frac: SocFrac = 0.9
     initial_soc_frac: SocFrac = 0.5
     dead_time_s: Seconds = 0.0
-    ramp_kw_per_s: Annotated[float, Field(gt=0)] | None = None
+    ramp_kw_per_s: RampRate | None = None
     sub_step_s: Annotated[float, Field(gt=0, le=900)] = 10.0
     fallback: Fallback = Fallback.IDLE
 

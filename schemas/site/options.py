@@ -68,10 +68,15 @@ class EmsOptions(SitePart):
     """Price of energy above the limits of the connection, of cables, of the transformer and of ``cable_limits``."""
     bess_wear_eur_per_kwh: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Price of AC throughput, charging and discharging."""
+    ramping_price_eur_per_kw: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Price on a change of a store's power from one step to the next: how much calm may cost."""
     tie_throughput_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-4
     """Secondary objective: of equal-cost plans the one with least throughput ..."""
     tie_flat_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-5
     """... and then a flat PCC profile: each higher band of import (and export) costs this much more."""
+    plan_device_lag: bool = True
+    """Plans with the dead times and ramps that births state: what is asked of a vehicle takes effect by that much later
+    and ends when it leaves."""
     cable_limits: tuple["GroupLimit", ...] = ()
     node_budget: Annotated[int, Field(gt=0)] = 5_000
     """Branch-and-bound nodes of one optimisation."""

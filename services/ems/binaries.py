@@ -30,9 +30,11 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     Room is there if all that cannot be switched off (firm surplus = PV that cannot be curtailed, plus all discharge,
     minus load) stays within the limit: whatever would exceed it is then PV that can be curtailed at no price. If the
     firm surplus is not even positive, every exported kWh is such PV, so δ can be curtailed instead of exported and a
-    negative sale price costs nothing. So the plan without simultaneous flows is no dearer where
+    negative sale price costs nothing. A price on changes of power adds at most 2·(1 − ρ)·a of it, since the power of
+    one step moves by that much against both its neighbours. So the plan without simultaneous flows is no dearer where
 
-        (tie + wear)·(1 + ρ) + min(purchase, sale − tie_flat)·(1 − ρ) ≥ 0   and   firm surplus ≤ export limit.
+        (tie + wear)·(1 + ρ) + (min(purchase, sale − tie_flat) − 2·ramping/Δt)·(1 − ρ) ≥ 0
+        and   firm surplus ≤ export limit.
 
     The exclusion of import and export does not interfere: both slopes are covered. A group limit is touched from
     below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less
@@ -50,6 +52,7 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     sale = np.array(problem.sale_eur_per_kwh) - problem.prices.tie_flat_eur_per_kwh
     export_slope = np.where(firm <= 0, np.maximum(sale, 0.0), sale)
     slope = np.minimum(np.array(problem.purchase_eur_per_kwh), export_slope)
+    slope = slope - 2 * problem.prices.ramping_eur_per_kw / problem.step_h
     room = firm <= problem.export_limit_kw
     for limit in problem.outside_limits:
         if not limit.group:

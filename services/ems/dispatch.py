@@ -149,6 +149,7 @@ def shifted(
             "wear_eur": 0.0,
             "demand_eur": 0.0,
             "later_eur": 0.0,
+            "ramping_eur": 0.0,
             "penalty_eur": 0.0,
             "tie_break_eur": 0.0,
             "shortfalls": (),

@@ -38,14 +38,17 @@ class BessUnit:
     wishes: tuple[Wish, ...] = ()
     left_eur_per_kwh: float = 0.0
     """Value of what is in store at the window's end."""
+    flowing_kw: float = 0.0
+    """Power when the window begins; positive: it charges."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stay:
     """A vehicle at a charger in [arrival, departure): plugged now (arrival at or before the window) or expected.
 
-    ``energy_kwh`` is what it holds at the later of arrival and the window's start. Where ``capacity_kwh`` is 0 nothing
-    is known of its SOC, and all its energies count from plug-in.
+    ``energy_kwh`` is what it holds at the later of arrival and the window's start; with a lag, once set-points of that
+    instant have taken effect. Where ``capacity_kwh`` is 0 nothing is known of its SOC, and all its energies count from
+    plug-in.
     """
 
     vehicle: str
@@ -58,6 +61,13 @@ class Stay:
     energy_max_kwh: float
     max_charge_kw: float
     max_discharge_kw: float
+    lag_s: float = 0.0
+    """Time from a set-point to its effect, see `services.ems.lag`."""
+
+    @property
+    def commanded_until(self) -> datetime:
+        """The end of the set-points that take effect while it is there."""
+        return self.departure - timedelta(seconds=self.lag_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,8 @@ class ChargerUnit:
     """What had to be assumed of its vehicles; for the plan to say, not for the model."""
     taper: TaperCurve | None = None
     """None: vehicles draw full power up to full, or nothing is known of it."""
+    flowing_kw: float = 0.0
+    """Power when the window begins; positive: it charges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +232,8 @@ class Prices:
     bess_wear_eur_per_kwh: float = 0.0
     tie_throughput_eur_per_kwh: float = 1e-4
     tie_flat_eur_per_kwh: float = 1e-5
+    ramping_eur_per_kw: float = 0.0
+    """On every change of a store's power from step to step; 0: changes are free."""
     demand_eur_per_kw: float = 0.0
     """On the month's highest import; 0: no demand charge."""
 

@@ -31,6 +31,7 @@ from schemas.messages import (
 from schemas.participant import Turn
 from schemas.site import Horizon, Site, next_midnight, step_start
 from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
+from services.ems.lag import with_lag
 from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
     LATER_STEP_H,
@@ -153,6 +154,7 @@ def problem_of(
             bess_wear_eur_per_kwh=options.bess_wear_eur_per_kwh,
             tie_throughput_eur_per_kwh=options.tie_throughput_eur_per_kwh,
             tie_flat_eur_per_kwh=options.tie_flat_eur_per_kwh,
+            ramping_eur_per_kw=options.ramping_price_eur_per_kw,
             demand_eur_per_kw=site.tariff.demand_charge_eur_per_kw or 0.0,
         ),
     )
@@ -430,6 +432,7 @@ def _bess(
         energy_kwh=known.telemetry.soc_frac * capacity,
         wishes=tuple(wishes),
         left_eur_per_kwh=value,
+        flowing_kw=known.telemetry.power_kw,
     )
 
 
@@ -511,9 +514,10 @@ def _charger(
         min_power_kw=plate.min_power_kw,
         charge_efficiency=plate.charge_efficiency,
         discharge_efficiency=plate.discharge_efficiency,
-        stays=sessions.stays,
+        stays=with_lag(sessions.stays, plate, telemetry, window.start) if site.ems.plan_device_lag else sessions.stays,
         assumptions=sessions.assumptions,
         taper=_taper(plate),
+        flowing_kw=telemetry.power_kw,
     )
 
 

@@ -63,6 +63,8 @@ class Store:
     taper: TaperCurve | None = None
     """Of vehicles whose power falls near full."""
     taper_row: TaperRow | None = None
+    flowing_kw: float = 0.0
+    """Power when the window begins; positive: it charges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def stores_of(problem: Problem, places: Places, slots: tuple[int, ...]) -> tuple
 def _steps_of(stay: Stay, problem: Problem) -> tuple[int, int]:
     """First and last step in which the stay has a part; last < first if it has none."""
     first = int((stay.arrival - problem.start).total_seconds() // problem.step_s)
-    last = -int(-(stay.departure - problem.start).total_seconds() // problem.step_s) - 1
+    last = -int(-(stay.commanded_until - problem.start).total_seconds() // problem.step_s) - 1
     return max(first, 0), min(last, problem.steps - 1)
 
 
@@ -109,7 +111,7 @@ def _placed(charger: ChargerUnit, problem: Problem) -> tuple[Placed, ...]:
     ends: list[int] = []
     for stay in charger.stays:
         first, last = _steps_of(stay, problem)
-        if last < first:
+        if last < first or stay.commanded_until <= stay.arrival:
             continue
         slot = next((s for s, end in enumerate(ends) if end + 1 < first), len(ends))
         ends[slot : slot + 1] = [last]
@@ -156,6 +158,7 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
         capacity_kwh=np.full(steps, unit.capacity_kwh),
         kinds=tuple(kinds),
         left_eur_per_kwh=unit.left_eur_per_kwh,
+        flowing_kw=unit.flowing_kw,
     )
 
 
@@ -195,7 +198,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         upper[there], arrives[first], capacity[there] = most, stay.energy_kwh, stay.capacity_kwh
         _floor(lower, shortfall, kinds, there, stay.energy_min_kwh, stay.energy_kwh)
         target = min(wanted_at_end(stay, charger, problem), most)
-        if problem.later is not None and stay.departure > problem.end:
+        if problem.later is not None and stay.commanded_until > problem.end:
             stays_on, later_target = stay, target
         elif target > lower[last]:
             shortfall[last] = _down_to_floor(target, lower[last], shortfall[last])
@@ -224,6 +227,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         kinds=tuple(kinds),
         stays_on=stays_on,
         later_target_kwh=later_target,
+        flowing_kw=charger.flowing_kw if any(place.first == 0 for place in places) else 0.0,
         taper=charger.taper,
         taper_row=taper_row(
             charger, step_h, plugged=plugged, charge_max=charge, upper=upper, arrives=arrives, capacity=capacity
@@ -237,12 +241,12 @@ def wanted_at_end(stay: Stay, charger: ChargerUnit, problem: Problem) -> float:
     For a stay that outlasts all that, what leaves the target within reach at full power after it. A target above
     the vehicle's own maximum is lowered to that by the caller.
     """
-    outside_h = max((stay.departure - problem.later_end).total_seconds(), 0.0) / 3600
+    outside_h = max((stay.commanded_until - problem.later_end).total_seconds(), 0.0) / 3600
     power = min(charger.max_charge_kw, stay.max_charge_kw)
     return stay.target_kwh - outside_h * power * charger.charge_efficiency
 
 
 def _fraction(stay: Stay, start: datetime, step_s: int) -> float:
     begin = max((stay.arrival - start).total_seconds(), 0.0)
-    end = min((stay.departure - start).total_seconds(), float(step_s))
+    end = min((stay.commanded_until - start).total_seconds(), float(step_s))
     return max(end - begin, 0.0) / step_s

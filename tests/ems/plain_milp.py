@@ -5,6 +5,8 @@ bands are sums of positive parts. Sources: equations (1)-(21) of the paper (doi 
 the soft targets, limits and the tie-break as the site's options name them. Only the frozen problem is read.
 """
 
+from datetime import timedelta
+
 import highspy
 
 from services.ems.problem import BessUnit, ChargerUnit, Problem, Stay
@@ -95,6 +97,15 @@ class _Plain:
             h.addConstr(e >= lower)
         return e
 
+    def change(self, before, after):
+        """A price on |after − before|, of expressions or numbers."""
+        if self.p.prices.ramping_eur_per_kw == 0:
+            return
+        ramp = self.h.addVariable(lb=0)
+        self.h.addConstr(ramp + before >= after)
+        self.h.addConstr(ramp + after >= before)
+        self.cost.append((self.p.prices.ramping_eur_per_kw, ramp))
+
     def start(self, energy):
         return self.h.addVariable(lb=energy, ub=energy)
 
@@ -104,6 +115,7 @@ class _Plain:
         below = unit.energy_kwh < unit.energy_min_kwh - 1e-9
         upper = max(unit.energy_max_kwh, unit.energy_kwh)
         e = self.start(unit.energy_kwh)
+        net = unit.flowing_kw
         self.power[unit.device] = []
         for t in range(p.steps):
             g, v, _, _ = self.pair(unit.max_charge_kw, unit.max_discharge_kw, weight)
@@ -114,6 +126,8 @@ class _Plain:
                     lower, soft = min(wish.energy_kwh, upper), True
             e = self.chain(e, g, v, unit, lower, upper, soft, floor)
             self.power[unit.device].append([(1, g), (-1, v)])
+            self.change(net, g - v)
+            net = g - v
         self.cost.append((-unit.left_eur_per_kwh, e))
 
     def add_charger(self, unit: ChargerUnit):
@@ -123,10 +137,14 @@ class _Plain:
 
     def add_stay(self, unit: ChargerUnit, stay: Stay):
         p, h = self.p, self.h
+        # What is asked at t flows at t + lag.
+        asked_until = stay.departure - timedelta(seconds=stay.lag_s)
+        if asked_until <= stay.arrival:
+            return
         part = []
         for t in range(p.steps):
             begin = max((stay.arrival - p.start).total_seconds(), t * p.step_s)
-            end = min((stay.departure - p.start).total_seconds(), (t + 1) * p.step_s)
+            end = min((asked_until - p.start).total_seconds(), (t + 1) * p.step_s)
             part.append(max(end - begin, 0) / p.step_s)
         steps = [t for t in range(p.steps) if part[t] > 0]
         if not steps:
@@ -134,7 +152,7 @@ class _Plain:
         below = stay.energy_kwh < stay.energy_min_kwh - 1e-9
         upper = max(stay.energy_max_kwh, stay.energy_kwh)
         rate = min(unit.max_charge_kw, stay.max_charge_kw)
-        after_h = max((stay.departure - p.end).total_seconds(), 0) / 3600
+        after_h = max((asked_until - p.end).total_seconds(), 0) / 3600
         goes_on = p.later is not None and after_h > 0
         target = min(stay.target_kwh - after_h * rate * unit.charge_efficiency, upper)
         tapers = unit.taper is not None and stay.capacity_kwh > 0 and rate > 0
@@ -145,6 +163,7 @@ class _Plain:
             return min(lost, 2 * stay.capacity_kwh / (unit.charge_efficiency * part * rate * self.dt))
 
         e = self.start(stay.energy_kwh)
+        net = unit.flowing_kw
         for t in steps:
             down = min(unit.max_discharge_kw, stay.max_discharge_kw)
             g, v, x, y = self.pair(part[t] * rate, part[t] * down, p.prices.tie_throughput_eur_per_kwh)
@@ -167,8 +186,11 @@ class _Plain:
                 mean = (before + e) * (0.5 / stay.capacity_kwh)
                 h.addConstr(g <= part[t] * rate * (1 + falls * unit.taper.start_frac) - part[t] * rate * falls * mean)
             self.power[unit.device][t] += [(1, g), (-1, v)]
+            if part[t] == 1 and (t == 0 or part[t - 1] == 1):
+                self.change(net, g - v)
+            net = g - v
         if goes_on:
-            self.stay_on.append((unit.device, rate, unit.charge_efficiency, stay, e))
+            self.stay_on.append((unit.device, rate, unit.charge_efficiency, stay, asked_until, e))
 
     def add_later(self):
         """Hour by hour after the window: those who stay on charge, nothing else is decided."""
@@ -176,8 +198,8 @@ class _Plain:
         if p.later is None:
             return
         hourly = [[] for _ in p.later.net_load_kw]
-        for device, rate, efficiency, stay, e in self.stay_on:
-            left_h, gained = (stay.departure - p.end).total_seconds() / 3600, []
+        for device, rate, efficiency, stay, asked_until, e in self.stay_on:
+            left_h, gained = (asked_until - p.end).total_seconds() / 3600, []
             for t in range(len(hourly)):
                 q = h.addVariable(lb=0, ub=rate * min(max(left_h - t, 0), 1))
                 hourly[t].append((device, q))

@@ -85,6 +85,7 @@ def problems(draw: st.DrawFn) -> Problem:
             bess_wear_eur_per_kwh=draw(st.sampled_from([0.0, 0.02])),
             tie_throughput_eur_per_kwh=draw(st.sampled_from([0.0, 1e-4])),
             tie_flat_eur_per_kwh=draw(st.sampled_from([0.0, 1e-5])),
+            ramping_eur_per_kw=draw(st.sampled_from([0.0, 0.0, 0.002, 0.03])),
             demand_eur_per_kw=draw(st.sampled_from([0.0, 0.5])),
         ),
     )
@@ -128,6 +129,7 @@ def _bess(draw: st.DrawFn, device: str, steps: int) -> BessUnit:
         energy_kwh=draw(numbers(0, 10)),
         wishes=wishes,
         left_eur_per_kwh=draw(st.sampled_from([0.0, 0.11, 0.3])),
+        flowing_kw=draw(st.sampled_from([0.0, 2.5, -3.0])),
     )
 
 
@@ -150,6 +152,7 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
                 energy_max_kwh=draw(numbers(9, 11)),
                 max_charge_kw=draw(numbers(2, 30)),
                 max_discharge_kw=draw(numbers(0, 30)),
+                lag_s=draw(st.sampled_from([0.0, 0.0, 45.0, 400.0])),
             )
         )
         minute = max(minute, 0) + length + draw(st.sampled_from([0, 4, 15, 30]))
@@ -162,4 +165,5 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
         discharge_efficiency=draw(numbers(0.8, 1)),
         stays=tuple(stays),
         taper=draw(st.sampled_from([None, None, TaperCurve(0.6, 0.05), TaperCurve(0.3, 0.0), TaperCurve(0.8, 0.5)])),
+        flowing_kw=draw(st.sampled_from([0.0, 4.5, -2.0])),
     )

@@ -187,7 +187,13 @@ def test_the_plan_costs_what_the_plain_milp_says(task: Problem) -> None:
     assert solution.total_eur == approx(least_cost_eur(task), rel=1e-7, abs=1e-6)
     plan = decision.plan
     spent = (
-        plan.objective_eur + plan.wear_eur + plan.demand_eur + plan.penalty_eur + plan.later_eur + plan.tie_break_eur
+        plan.objective_eur
+        + plan.wear_eur
+        + plan.demand_eur
+        + plan.penalty_eur
+        + plan.later_eur
+        + plan.ramping_eur
+        + plan.tie_break_eur
     )
     assert spent == approx(solution.total_eur, rel=1e-7, abs=1e-5)
 

@@ -70,7 +70,13 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
         power = abs(decision.power_kw[charger.device])
         assert power == 0 or power >= charger.min_power_kw
     spent = (
-        plan.objective_eur + plan.wear_eur + plan.demand_eur + plan.penalty_eur + plan.later_eur + plan.tie_break_eur
+        plan.objective_eur
+        + plan.wear_eur
+        + plan.demand_eur
+        + plan.penalty_eur
+        + plan.later_eur
+        + plan.ramping_eur
+        + plan.tie_break_eur
     )
     spent += problem.prices.demand_eur_per_kw * problem.month_peak_kw
     batteries = [i for i, store in enumerate(solution.stores) if store.is_bess]

@@ -65,6 +65,8 @@ def _figures(plan: Plan, site: Site) -> "Table":
     after = "charging expected after the plan, less the value of what is left in the BESS"
     table.add_row("Later", f"{_number(plan.later_eur, 4)} €", after)
     table.add_row("Penalty", f"{_number(plan.penalty_eur, 4)} €", f"price of the shortfalls ({len(plan.shortfalls)})")
+    if plan.ramping_eur:
+        table.add_row("Changes", f"{_number(plan.ramping_eur, 4)} €", "price on changes of power")
     table.add_row("Tie-break", f"{_number(plan.tie_break_eur, 4)} €", "secondary objective: at most this much")
     table.add_row("MIP gap", f"{plan.mip_gap:.1e}", f"{plan.binaries} binaries, {plan.iterations} iterations")
     return table

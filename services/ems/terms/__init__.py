@@ -20,6 +20,7 @@ from services.ems.terms.outside_limits import OutsideLimits
 from services.ems.terms.pcc_exclusion import PccExclusion
 from services.ems.terms.power_balance import PowerBalance
 from services.ems.terms.pv import Pv
+from services.ems.terms.ramping import Ramping
 from services.ems.terms.smallest_power import SmallestPower
 from services.ems.terms.storage import STORAGE
 from services.ems.terms.store_exclusion import STORE_EXCLUSION
@@ -48,6 +49,7 @@ TERMS: tuple[Term[Any], ...] = (
     OutsideLimits(),
     AfterTheWindow(),
     Taper(),
+    Ramping(),
     TieBreak(),
 )
 """All terms, in the order of their columns and rows."""

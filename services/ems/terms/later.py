@@ -173,7 +173,7 @@ def _charge_max_kw(instance: Instance) -> Array:
     for store, row in zip(instance.stores, found, strict=True):
         if store.stays_on is not None:
             rate = min(store.rated_charge_kw, store.stays_on.max_charge_kw)
-            hours = (store.stays_on.departure - instance.problem.end).total_seconds() / 3600
+            hours = (store.stays_on.commanded_until - instance.problem.end).total_seconds() / 3600
             row[:] = rate * np.clip(hours / later.step_h - np.arange(later.steps), 0.0, 1.0)
     return found
 
