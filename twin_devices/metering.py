@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
-from schemas.plausibility import PowerBounds, plausible_power_kw, standing_since, step_doubt
+from schemas.plausibility import PowerBounds, plausible_power_kw
+from schemas.register_reading import RegisterReading
 from twin_devices.energy_meter import HOUR
 
 ROUNDING_KWH = 1e-9
@@ -94,8 +95,8 @@ class DeviceMetering:
         """It reported in the interval before."""
         self._reset = False
         self._doubts: list[str] = []
-        self._since: datetime | None = None
-        """Since when the registers have had their values."""
+        self._reading: RegisterReading | None = None
+        """The newest one with registers."""
         self.bounds: PowerBounds | None = None
         """What the device may draw and give at most; None: not known."""
 
@@ -133,7 +134,7 @@ class DeviceMetering:
                     now < then for now, then in zip(report.registers, before, strict=True)
                 )
                 self._reset = self._reset or fell
-                believed = not fell and not self._doubts_step(before, report)
+                believed = not self._doubts_step(report) and not fell
                 if before is not None and believed:
                     (imported, exported), (imported_before, exported_before) = report.registers, before
                     difference = (imported - exported) - (imported_before - exported_before)
@@ -141,6 +142,8 @@ class DeviceMetering:
                 elif report.spans is not None:
                     energy = sum(span.energy_kwh for span in within)
                     by_register = energy if by_register is None else by_register + energy
+            else:
+                self._reading = None
             self._boot, self._registers = report.boot, report.registers
             power_kw = plausible_power_kw((report.power_kw,), self.bounds)
             if power_kw is not None:
@@ -149,18 +152,18 @@ class DeviceMetering:
                 self._doubts.append(doubt)
         return by_register, tuple(sorted(spans, key=lambda span: span.start))
 
-    def _doubts_step(self, before: tuple[float, float] | None, report: Report) -> bool:
-        """Whether the registers grew by more than can flow since the report before."""
+    def _doubts_step(self, report: Report) -> bool:
+        """Whether the registers came back after a fall, or grew by more than can flow, since the report before."""
         assert report.registers is not None
-        since = self._since
-        if before is None or since is None:
-            self._since = report.ts
+        before = self._reading
+        now = (report.ts, report.boot, report.power_kw, *report.registers)
+        if before is None or before.boot != report.boot:
+            self._reading = RegisterReading.first(*now)
             return False
-        self._since = standing_since(before, since, report.registers, report.ts)
-        if any(now < then for now, then in zip(report.registers, before, strict=True)):
+        reading = self._reading = before.following(*now)
+        if before.fell_until(reading):
             return False
-        drawn, given = report.registers[0] - before[0], report.registers[1] - before[1]
-        doubt = step_doubt(drawn, given, report.ts - since, self.bounds)
+        doubt = before.doubt_until(reading, self.bounds)
         self._doubts += [] if doubt is None else [doubt]
         return doubt is not None
 
@@ -175,7 +178,7 @@ class DeviceMetering:
     def snapshot(self) -> Json:
         return {
             "power_kw": self.power_kw,
-            "since": None if self._since is None else self._since.isoformat(),
+            "reading": None if self._reading is None else self._reading.snapshot(),
             "bounds": None if self.bounds is None else [self.bounds.draws_kw, self.bounds.gives_kw, self.bounds.reason],
             "boot": self._boot,
             "registers": None if self._registers is None else list(self._registers),
@@ -189,8 +192,8 @@ class DeviceMetering:
         metering._boot = state["boot"]
         metering._registers = None if state["registers"] is None else tuple(state["registers"])
         metering._fresh = state["fresh"]
-        since, bounds = state.get("since"), state.get("bounds")  # a checkpoint of an earlier version has none
-        metering._since = None if since is None else datetime.fromisoformat(since)
+        reading, bounds = state.get("reading"), state.get("bounds")  # a checkpoint of an earlier version has none
+        metering._reading = None if reading is None else RegisterReading.restored(reading)
         metering.bounds = None if bounds is None else PowerBounds(*bounds)
         return metering
 

@@ -9,30 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from schemas.messages import Alarm, BessTelemetry, Birth, Body, Nameplate, Series, Severity, Telemetry
+from schemas.messages import Alarm, BessTelemetry, Birth, Body, Nameplate, NetworkTelemetry, Series, Severity, Telemetry
 from schemas.messages.birth import BessNameplate
 from schemas.participant import Json, Received
-from schemas.plausibility import BOOKED_LATE, PowerBounds, bounds_of, soc_doubt, standing_since, step_doubt
+from schemas.plausibility import PowerBounds, bounds_of, soc_doubt
 from schemas.plausibility import series_doubt as doubt_of_series
+from schemas.register_reading import RegisterReading
 from schemas.site import Site
-from schemas.topics import Channel, Kind
+from schemas.topics import Channel
 
 IMPLAUSIBLE = "implausible"
 """Code of the alarm."""
 
 BELIEVED_AFTER = 3
 """A SOC that jumped is believed when so many telemetries in a row agree with it: the device has corrected itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """Registers [kWh] and SOC of a life, and since when the registers have stood."""
-
-    boot: str
-    ts: datetime
-    since: datetime
-    import_kwh: float | None
-    export_kwh: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +42,7 @@ class Door:
         self._site = site
         self._plates: dict[str, Nameplate] = {}
         self._bounds: dict[str, PowerBounds | None] = {}
-        self._readings: dict[str, _Reading] = {}
+        self._readings: dict[str, RegisterReading] = {}
         self._levels: dict[str, _Level] = {}
         self._believed: dict[str, _Level] = {}
         self._doubts: dict[str, tuple[str | None, str]] = {}
@@ -123,23 +113,18 @@ class Door:
 
     def _step(self, received: Received, body: Telemetry, bounds: PowerBounds | None) -> str | None:
         device, stamp = received.topic.device, received.stamp
-        before, now = self._readings.get(device), (body.energy_import_kwh, body.energy_export_kwh)
+        before = self._readings.get(device)
+        missing = body.missing if isinstance(body, NetworkTelemetry) else ()
+        now = (stamp.ts, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, missing)
         if before is None or before.boot != stamp.boot:
-            self._readings[device] = _Reading(stamp.boot, stamp.ts, stamp.ts, *now)
+            self._readings[device] = RegisterReading.first(*now)
             return None
         if stamp.ts <= before.ts:
             return None
-        then = (before.import_kwh, before.export_kwh)
-        since = standing_since(then, before.since, now, stamp.ts)
-        self._readings[device] = _Reading(stamp.boot, stamp.ts, since, *now)
-        if then[0] is None or then[1] is None or now[0] is None or now[1] is None:
-            return None
-        if now[0] < then[0] or now[1] < then[1]:
+        reading = self._readings[device] = before.following(*now)
+        if before.fell_until(reading):
             return None  # A reset: whoever compares registers sees it.
-        lasted = stamp.ts - before.since
-        if received.topic.kind is Kind.NETWORK:
-            lasted = max(lasted, BOOKED_LATE)  # It books what flowed unheard when the device is heard again.
-        return step_doubt(now[0] - then[0], now[1] - then[1], lasted, bounds)
+        return before.doubt_until(reading, bounds)
 
     def _soc(self, received: Received, body: Telemetry) -> str | None:
         """Of a battery; a vehicle is another one at each plug-in, and heat is taken at any rate."""
@@ -176,10 +161,7 @@ class Door:
     def snapshot(self) -> Json:
         return {
             "births": {name: plate.model_dump(mode="json") for name, plate in self._plates.items()},
-            "readings": {
-                name: [r.boot, r.ts.isoformat(), r.since.isoformat(), r.import_kwh, r.export_kwh]
-                for name, r in self._readings.items()
-            },
+            "readings": {name: reading.snapshot() for name, reading in self._readings.items()},
             "levels": {name: _listed(level) for name, level in self._levels.items()},
             "believed": {name: _listed(level) for name, level in self._believed.items()},
             "doubts": {subject: list(doubt) for subject, doubt in self._doubts.items()},
@@ -195,10 +177,7 @@ class Door:
         }
         self._plates = plates
         self._bounds = {name: bounds_of(plate, self._site) for name, plate in plates.items()}
-        self._readings = {
-            name: _Reading(boot, datetime.fromisoformat(ts), datetime.fromisoformat(since), *registers)
-            for name, (boot, ts, since, *registers) in state["readings"].items()
-        }
+        self._readings = {name: RegisterReading.restored(reading) for name, reading in state["readings"].items()}
         self._levels = {name: _level(listed) for name, listed in state["levels"].items()}
         self._believed = {name: _level(listed) for name, listed in state["believed"].items()}
         self._doubts = {subject: (device, why) for subject, (device, why) in state["doubts"].items()}

@@ -3,14 +3,15 @@
 import bisect
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.capabilities import Capabilities, Group, group_of
 from schemas.kinds import DEVICES
-from schemas.messages import MeterRole, Nameplate, Telemetry
-from schemas.plausibility import BOOKED_LATE, PowerBounds, bounds_of, plausible_power_kw, standing_since, step_doubt
+from schemas.messages import MeterRole, Nameplate, NetworkTelemetry, Telemetry
+from schemas.plausibility import PowerBounds, bounds_of, plausible_power_kw
+from schemas.register_reading import CAME_BACK, RegisterReading
 from schemas.topics import Kind
 
 _HOUR = timedelta(hours=1)
@@ -108,23 +109,16 @@ class Track:
 
         Differences of the registers where telemetry lies on the grid; between two samples that do not, the energy is
         spread evenly over their time. Over a gap longer than an interval, and without registers (then the power is
-        held until the next sample), the result is marked as estimated. So it is where registers went back or grew by
-        more than can flow (`schemas.plausibility`): then, too, the power counts. Registers of two lives in lock-step
-        are not compared: that energy counts as 0 and says so.
+        held until the next sample), the result is marked as estimated. So it is where registers went back, came back
+        or grew by more than can flow (`schemas.register_reading`): then, too, the power counts. Registers of two lives
+        in lock-step are not compared: that energy counts as 0 and says so.
         """
         sums = [_Sum() for _ in times[1:]]
         place = 0
         bounds = self.bounds
-        since = self.samples[0].ts if self.samples else times[0]
-        for before, after in itertools.pairwise(self._last_of_each_instant()):
-            if after.ts <= before.ts:
-                continue
-            lasted = after.ts - since
-            if self.kind is Kind.NETWORK:
-                # It books what flowed unheard when the device is heard again.
-                lasted = max(lasted, BOOKED_LATE)
-            flow = _between(before, after, self.lockstep, lasted, bounds)
-            since = standing_since(_registers(before), since, _registers(after), after.ts)
+        for step in self.register_steps():
+            before, after = step.before, step.after
+            flow = _between(step, self.lockstep, bounds)
             while place < len(sums) and times[place + 1] <= before.ts:
                 place += 1
             for index in range(place, len(sums)):
@@ -136,6 +130,16 @@ class Track:
             for total, (start, end) in zip(sums, itertools.pairwise(times), strict=True)
         ]
 
+    def register_steps(self) -> Iterator["RegisterStep"]:
+        """From each sample to the next one, with what their registers are judged by."""
+        reading: RegisterReading | None = None
+        for before, after in itertools.pairwise(self._last_of_each_instant()):
+            if after.ts <= before.ts:
+                continue
+            earlier = reading or RegisterReading.first(*_read(before))
+            reading = earlier.following(*_read(after))
+            yield RegisterStep(before, after, earlier, reading)
+
     def _last_of_each_instant(self) -> list[Sample]:
         """A meter may correct what it published of an instant; the registers that came last count."""
         return [
@@ -143,6 +147,16 @@ class Track:
             for sample, after in itertools.zip_longest(self.samples, self.samples[1:])
             if after is None or after.ts > sample.ts or after.boot != sample.boot
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterStep:
+    """Two consecutive samples, and their registers as parts of a chain."""
+
+    before: Sample
+    after: Sample
+    earlier: RegisterReading
+    later: RegisterReading
 
 
 class _Sum:
@@ -175,26 +189,25 @@ class _Sum:
         return Flow(self.import_kwh, self.export_kwh, cause is not None, cause and f"{device}: {cause}")
 
 
-def _registers(sample: Sample) -> tuple[float | None, float | None]:
-    return sample.body.energy_import_kwh, sample.body.energy_export_kwh
+def _read(sample: Sample) -> tuple[datetime, str, float, float | None, float | None, tuple[str, ...]]:
+    body = sample.body
+    missing = body.missing if isinstance(body, NetworkTelemetry) else ()
+    return sample.ts, sample.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, missing
 
 
-def _between(before: Sample, after: Sample, lockstep: bool, lasted: timedelta, bounds: PowerBounds | None) -> Flow:
-    """Energy between two consecutive samples. ``lasted``: in which the registers can have grown."""
-    a, b = before.body, after.body
-    if a.energy_import_kwh is None or a.energy_export_kwh is None:
-        return _held(before, after, bounds)
-    if b.energy_import_kwh is None or b.energy_export_kwh is None:
-        return _held(before, after, bounds)
-    if lockstep and before.boot != after.boot:
+def _between(step: RegisterStep, lockstep: bool, bounds: PowerBounds | None) -> Flow:
+    """Energy between two consecutive samples."""
+    grown = step.earlier.grown_until(step.later)
+    if grown is None:
+        return _held(step.before, step.after, bounds)
+    if lockstep and step.before.boot != step.after.boot:
         return Flow(0.0, 0.0, True, "came back as another life, with other registers")
-    drawn, given = b.energy_import_kwh - a.energy_import_kwh, b.energy_export_kwh - a.energy_export_kwh
-    doubt = step_doubt(drawn, given, lasted, bounds)
+    doubt = step.earlier.doubt_until(step.later, bounds)
     if doubt is not None:
         # Without figures, so that the same cause of many quarters is one.
-        cause = doubt if drawn < 0 or given < 0 else "a register grew by more than can flow"
-        return _held(before, after, bounds, f"{cause}; power integrated")
-    return Flow(drawn, given)
+        cause = doubt if min(grown) < 0 or doubt == CAME_BACK else "a register grew by more than can flow"
+        return _held(step.before, step.after, bounds, f"{cause}; power integrated")
+    return Flow(*grown)
 
 
 def _held(

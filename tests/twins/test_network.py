@@ -183,6 +183,21 @@ def test_a_register_that_falls_within_a_life_is_a_reset_with_an_alarm(*, segment
     assert len(bench.turn(Phase.MEASURE, T0 + 3 * QUARTER)) == 1, "one alarm for one reset"
 
 
+@pytest.mark.parametrize("segmented", [True, False])
+def test_a_register_that_went_back_and_came_back_is_booked_once(*, segmented: bool) -> None:
+    bench = two_nodes()
+    told = measure(bench, T0, load(T0, 40.0, 1000.0, [] if segmented else None))
+    for step in range(1, 8):
+        begin, end = T0 + (step - 1) * QUARTER, T0 + step * QUARTER
+        register = 1000.0 + 10.0 * step - (25.0 if step in (3, 4) else 0.0)
+        sent = bench.turn(Phase.MEASURE, end, [load(end, 40.0, register, [(begin, 40.0)] if segmented else None)])
+        told = sent[0].body
+        codes = [each.body.code for each in sent if isinstance(each.body, Alarm)]
+        assert codes == {3: ["register_reset"], 5: ["implausible"], 6: ["implausible"]}.get(step, [])
+    assert isinstance(told, NetworkTelemetry)
+    assert told.energy_import_kwh - told.losses_kwh == approx(70.0, abs=1e-9)
+
+
 def test_great_registers_differ_by_their_rounding_and_that_is_no_energy_told_too_late() -> None:
     bench = two_nodes()
     begun = 3.3e8

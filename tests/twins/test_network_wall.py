@@ -210,6 +210,16 @@ def test_another_life_counts_as_nothing_and_a_register_that_went_back_as_power_t
     assert wall.alarms == ["register_reset load"]
 
 
+def test_a_register_that_went_back_and_came_back_is_booked_once() -> None:
+    wall = Wall()
+    rows = [100.0 + 0.1 * i - (0.4 if i in (4, 5) else 0.0) for i in range(12)]
+    for i, imported in enumerate(rows):
+        (told,) = wall.measure(10 * i, telemetry(10 * i, 36.0, imported))
+    assert told.energy_import_kwh == approx(11 * (36 + losses_at(36)) / 360, rel=1e-9)
+    assert abs(told.residual_kwh) < 1e-10
+    assert wall.alarms == ["register_reset load", "implausible load", "implausible load"]
+
+
 def test_without_registers_the_power_holds_until_the_next_word() -> None:
     wall = Wall()
     wall.measure(0, telemetry(0, 36.0, None))

@@ -14,14 +14,15 @@ device whose telemetries are all late by more than the bound counts as so much l
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from schemas.messages import Telemetry
 from schemas.participant import Json, Received
-from schemas.plausibility import PowerBounds, plausible_power_kw, standing_since, step_doubt
+from schemas.plausibility import PowerBounds, plausible_power_kw
 from schemas.presence import ahead_bound_s, behind_bound_s, lag_s
+from schemas.register_reading import RegisterReading
 from twin_devices.energy_meter import HOUR
 from twin_devices.metering import Span
 
@@ -46,64 +47,32 @@ GRID_S = 10
 """The watermark is rounded down to multiples of this since the epoch, so that quarters are met exactly."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One telemetry. Registers [kWh] are None where the device has none."""
+def energy_between(earlier: RegisterReading, later: RegisterReading, bounds: PowerBounds | None = None) -> float:
+    """Net energy [kWh] drawn from one reading to the next, by the registers; without registers the power holds.
 
-    ts: datetime
-    boot: str
-    power_kw: float
-    import_kwh: float | None
-    export_kwh: float | None
-    since: datetime
-    """Since when the registers have had these values."""
+    So it does where registers went back, came back or grew by more than can flow. Registers of another life are not
+    compared: nothing is known, and 0 is booked.
+    """
+    registers_missing = earlier.import_kwh is None or earlier.export_kwh is None
+    if registers_missing or doubt_between(earlier, later, bounds) is not None:
+        power_kw = plausible_power_kw((earlier.power_kw, later.power_kw), bounds)
+        return (power_kw or 0.0) * ((later.ts - earlier.ts) / HOUR)
+    grown = earlier.grown_until(later)
+    return 0.0 if grown is None or earlier.boot != later.boot else grown[0] - grown[1]
 
-    def energy_until(self, later: "Sample", bounds: PowerBounds | None = None) -> float:
-        """Net energy [kWh] drawn until a later sample, by the registers; without registers the power holds.
 
-        So it does where registers went back, or grew by more than can flow. Registers of another life are not compared:
-        nothing is known, and 0 is booked.
-        """
-        if self.import_kwh is None or self.export_kwh is None or self.doubt_until(later, bounds) is not None:
-            power_kw = plausible_power_kw((self.power_kw, later.power_kw), bounds)
-            return (power_kw or 0.0) * ((later.ts - self.ts) / HOUR)
-        if later.import_kwh is None or later.export_kwh is None or self.boot != later.boot:
-            return 0.0
-        return (later.import_kwh - self.import_kwh) - (later.export_kwh - self.export_kwh)
+def doubt_between(earlier: RegisterReading, later: RegisterReading, bounds: PowerBounds | None) -> str | None:
+    """Why the registers' growth within a life is doubtful; None: it is plausible."""
+    return earlier.doubt_until(later, bounds) if earlier.boot == later.boot else None
 
-    def doubt_until(self, later: "Sample", bounds: PowerBounds | None) -> str | None:
-        """Why the registers' growth until a later sample of the same life is doubtful; None: it is plausible."""
-        if None in (self.import_kwh, self.export_kwh, later.import_kwh, later.export_kwh) or self.boot != later.boot:
-            return None
-        assert self.import_kwh is not None and self.export_kwh is not None
-        assert later.import_kwh is not None and later.export_kwh is not None
-        drawn, given = later.import_kwh - self.import_kwh, later.export_kwh - self.export_kwh
-        return step_doubt(drawn, given, later.ts - self.since, bounds)
 
-    def fell_until(self, later: "Sample") -> bool:
-        """Whether a register of the same life is lower in a later sample: it was reset."""
-        if self.boot != later.boot:
-            return False
-        pairs = ((self.import_kwh, later.import_kwh), (self.export_kwh, later.export_kwh))
-        return any(a is not None and b is not None and b < a for a, b in pairs)
+def fell_between(earlier: RegisterReading, later: RegisterReading) -> bool:
+    """Whether a register of the same life is lower in the later reading: it was reset."""
+    return earlier.boot == later.boot and earlier.fell_until(later)
 
 
 LEAST_LAGS, LAGS = 3, 20
 """So many telemetries in a row have to be late before it is their sender's clock, at first and later on."""
-
-
-def sample_of(received: Received, ts: datetime | None = None) -> Sample:
-    """``ts``: the time that counts, if it is not the sender's."""
-    body, stamp = received.body, received.stamp
-    assert isinstance(body, Telemetry)
-    at = ts or stamp.ts
-    return Sample(at, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, at)
-
-
-def _following(last: Sample, sample: Sample) -> Sample:
-    """A sample that comes after another one, with the time since when its registers have stood."""
-    before, after = (last.import_kwh, last.export_kwh), (sample.import_kwh, sample.export_kwh)
-    return replace(sample, since=standing_since(before, last.since, after, sample.ts))
 
 
 class SenderClock:
@@ -127,9 +96,9 @@ class SenderClock:
 
 
 class Told:
-    """Of one device: its samples from the last one that is settled on."""
+    """Of one device: its readings from the last one that is settled on."""
 
-    def __init__(self, period_s: float, samples: Sequence[Sample], clock: SenderClock | None = None) -> None:
+    def __init__(self, period_s: float, samples: Sequence[RegisterReading], clock: SenderClock | None = None) -> None:
         self.period_s = period_s
         self._pace_s = period_s
         self.samples = list(samples)
@@ -153,7 +122,8 @@ class Told:
     @classmethod
     def first(cls, period_s: float, received: Received, pace: float) -> "Told":
         clock = SenderClock()
-        told = cls(period_s, [sample_of(received, clock.time_of(received, pace))], clock)
+        first = RegisterReading.first(clock.time_of(received, pace), *_registers_of(received))
+        told = cls(period_s, [first], clock)
         told.heard = received.arrived or told.newest
         return told
 
@@ -162,38 +132,38 @@ class Told:
 
         One that is not newer than the newest is not taken: its energy is in the registers of that one.
         """
-        sample, last = sample_of(received, self._clock.time_of(received, pace)), self.samples[-1]
-        self.heard = max(self.heard, received.arrived or sample.ts)
-        if sample.ts <= last.ts:
+        ts, last = self._clock.time_of(received, pace), self.samples[-1]
+        self.heard = max(self.heard, received.arrived or ts)
+        if ts <= last.ts:
             return 0.0
-        sample = _following(last, sample)
+        sample = last.following(ts, *_registers_of(received))
         self.samples.append(sample)
         self._pace_s += SMOOTHING * ((sample.ts - last.ts).total_seconds() - self._pace_s)
         self._pace_s = min(self._pace_s, SLOWEST_PACE * self.period_s)
         overlap = min(sample.ts, settled) - max(last.ts, begin)
         if overlap <= timedelta():
             return 0.0
-        return last.energy_until(sample, self.bounds) * (overlap / (sample.ts - last.ts))
+        return energy_between(last, sample, self.bounds) * (overlap / (sample.ts - last.ts))
 
     def spans(self, start: datetime, end: datetime) -> tuple[Span, ...]:
         """Its mean power from sample to sample, within [start, end)."""
         spans = []
         for a, b in pairwise(self.samples):
             if a.ts < end and b.ts > start:
-                power_kw = a.energy_until(b, self.bounds) / ((b.ts - a.ts) / HOUR)
+                power_kw = energy_between(a, b, self.bounds) / ((b.ts - a.ts) / HOUR)
                 spans.append(Span(max(a.ts, start), min(b.ts, end), power_kw))
         return tuple(spans)
 
     def reset_between(self, start: datetime, end: datetime) -> bool:
         """Whether a register fell from one sample to the next, which lies within (start, end]."""
-        return any(start < b.ts <= end and a.fell_until(b) for a, b in pairwise(self.samples))
+        return any(start < b.ts <= end and fell_between(a, b) for a, b in pairwise(self.samples))
 
     def doubts_between(self, start: datetime, end: datetime) -> tuple[str, ...]:
         """Why what it told within (start, end] is doubtful, falls of registers apart."""
         doubts: list[str | None] = []
         for a, b in pairwise(self.samples):
             if start < b.ts <= end:
-                doubts.append(None if a.fell_until(b) else a.doubt_until(b, self.bounds))
+                doubts.append(None if fell_between(a, b) else doubt_between(a, b, self.bounds))
                 doubts.append(None if self.bounds is None else self.bounds.doubt(b.power_kw))
         return tuple(doubt for doubt in doubts if doubt is not None)
 
@@ -205,7 +175,7 @@ class Told:
         """Just after ``at``: as told then, else the mean between the samples around it; 0 beyond the newest."""
         for a, b in pairwise(self.samples):
             if a.ts < at < b.ts:
-                return a.energy_until(b, self.bounds) / ((b.ts - a.ts) / HOUR)
+                return energy_between(a, b, self.bounds) / ((b.ts - a.ts) / HOUR)
             if b.ts == at:
                 return plausible_power_kw((b.power_kw, a.power_kw), self.bounds) or 0.0
         return next((plausible_power_kw((s.power_kw,), self.bounds) or 0.0 for s in self.samples if s.ts == at), 0.0)
@@ -223,30 +193,38 @@ class Told:
             "bounds": None if self.bounds is None else list(astuple(self.bounds)),
             "heard": self.heard.isoformat(),
             "lags_s": list(self._clock.lags_s),
-            "samples": [
-                [s.ts.isoformat(), s.boot, s.power_kw, s.import_kwh, s.export_kwh, s.since.isoformat()]
-                for s in self.samples
-            ],
+            "samples": [sample.snapshot() for sample in self.samples],
         }
 
     @classmethod
     def restored(cls, state: Json) -> "Told":
         told = cls(
             state["period_s"],
-            [
-                Sample(datetime.fromisoformat(ts), boot, power, drawn, given, datetime.fromisoformat((*since, ts)[0]))
-                for ts, boot, power, drawn, given, *since in state["samples"]
-            ],
+            [_restored(sample) for sample in state["samples"]],
             SenderClock(state.get("lags_s", ())),
         )
         if "heard" in state:  # a checkpoint of an earlier version has none
             told.heard = datetime.fromisoformat(state["heard"])
         told._pace_s = state["pace_s"]
-        bounds = state.get("bounds")  # a checkpoint of an earlier version has none, and no times of registers
+        bounds = state.get("bounds")  # a checkpoint of an earlier version has none
         told.bounds = None if bounds is None else PowerBounds(*bounds)
         since = state["absent_since"]
         told.absent_since = None if since is None else (since[0], since[1])
         return told
+
+
+def _registers_of(received: Received) -> tuple[str, float, float | None, float | None]:
+    body = received.body
+    assert isinstance(body, Telemetry)
+    return received.stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh
+
+
+def _restored(saved: Json) -> RegisterReading:
+    if isinstance(saved, list):  # of an earlier version, which may have no time since when the registers have stood
+        ts, boot, power_kw, import_kwh, export_kwh, *since = saved
+        first = RegisterReading.first(datetime.fromisoformat(ts), boot, power_kw, import_kwh, export_kwh)
+        return replace(first, since=datetime.fromisoformat((*since, ts)[0]))
+    return RegisterReading.restored(saved)
 
 
 def absent(told: Mapping[str, Told], now: datetime, pace: float = 1.0) -> tuple[str, ...]:
