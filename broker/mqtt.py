@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -278,6 +279,15 @@ class MqttTransport:
     @property
     def connected(self) -> bool:
         return self._ready
+
+    @property
+    def certificate_ends(self) -> datetime | None:
+        """When the broker's certificate expires, by the connection that stands; None: it is not encrypted."""
+        sock = self._client.socket()
+        shown = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+        if not shown:
+            return None
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
 
     @property
     def client_id(self) -> str:

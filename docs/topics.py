@@ -126,6 +126,7 @@ the `heartbeat_s` of their births promises:
 | `lag_s` | the longest time from telemetry's `ts` to its arrival since the metric before [s]; if it receives any |
 | `inputs_refused`, `inputs_dropped` | values of its sources that were not valid, or were not taken in time |
 | `stored`, `missing`, `dead_letters` | of the recorder: as in its receipt |
+| `disk_free_mib`, `disk_low_mib` | of the recorder: free where it writes, and below which its alarm `disk_low` comes |
 
 [1] Harmless in the recorder, whose commits come on messages, too.
 

@@ -1,4 +1,8 @@
-"""Finds out who is on a broker: the newest message of each participant while listening."""
+"""Finds out who is on a broker, and how they are: the newest messages of each participant while listening.
+
+The one model of a site's state from outside. `twinswarm devices` shows it by participant, `services.monitor.health`
+judges it.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,11 +11,29 @@ from typing import Any
 
 from broker.transport import Delivery, Transport
 from schemas.errors import RemoteMessageError
-from schemas.messages import Birth, Body, KnownDevice, Plan, Run, Stamp, State, Telemetry, TimeMode
+from schemas.messages import (
+    Alarm,
+    Birth,
+    Body,
+    KnownDevice,
+    Metric,
+    Plan,
+    Presence,
+    Receipt,
+    Reject,
+    Run,
+    Stamp,
+    State,
+    Telemetry,
+    TimeMode,
+)
 from schemas.plausibility import bounds_of
 from schemas.presence import ahead_bound_s, behind_bound_s, lag_s
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
+
+LOOK_S = 0.25
+"""How often it is looked at whether everybody was heard."""
 
 
 @dataclass
@@ -23,6 +45,11 @@ class Seen:
     device: str
     birth: Birth | None = None
     state: State | None = None
+    state_run: str | None = None
+    """The run in which it said its state."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Numbers about its own work, the newest by name."""
+    receipt: Receipt | None = None
     power_kw: float | None = None
     soc_frac: float | None = None
     stamp: Stamp | None = None
@@ -32,7 +59,8 @@ class Seen:
     doubts: tuple[str, ...] = ()
     """An EMS: what it does not act on, because it cannot be, each with its reason."""
     lag_s: float | None = None
-    """Least time from a telemetry's ``ts`` to its arrival [s of the run]; negative when the sender's clock is ahead."""
+    """Least time from the ``ts`` of a telemetry or metric to its arrival [s of the run]; negative when the sender's
+    clock is ahead."""
 
     def clock_behind_s(self, run: Run | None) -> float | None:
         """By how much its clock is behind this machine's [s of the run], negative when ahead; None: within the bound,
@@ -41,6 +69,19 @@ class Seen:
             return None
         wrong = self.lag_s < -ahead_bound_s(run.pace) or self.lag_s > behind_bound_s(run.pace)
         return self.lag_s if wrong else None
+
+    def expected_s(self, run: Run) -> float | None:
+        """Machine time within which it sends something, in wall time; None: its birth promises nothing."""
+        if self.birth is None:
+            return None
+        if self.birth.heartbeat_s is not None:
+            return self.birth.heartbeat_s
+        period_s = self.birth.telemetry_period_s
+        return None if period_s is None else period_s / run.pace
+
+    def takes_part(self, run_id: str | None) -> bool:
+        """Whether it has shown itself in the run, as far as is known, and not only before it."""
+        return self.state is not None and self.state_run in (None, run_id)
 
     @property
     def doubt(self) -> str | None:
@@ -76,6 +117,10 @@ class Roster:
     """By site: the identifier and the message of the run that is retained."""
     plans: dict[str, Plan] = field(default_factory=dict)
     """By site: the newest plan of its EMS."""
+    alarms: dict[tuple[str, str, str, str], Alarm] = field(default_factory=dict)
+    """Raised and not ended while listening, by site, sender, code and what it is about."""
+    rejects: dict[tuple[str, str, str], Reject] = field(default_factory=dict)
+    """The newest by site, who ignored a message, and that message's topic."""
     rejected: int = 0
     """How many messages were not of the contract."""
 
@@ -96,7 +141,8 @@ class Roster:
             return  # it is the EMS' message, on the device's topic
         who = (topic.site, topic.kind, topic.device)
         seen = self.seen.setdefault(who, Seen(*who))
-        self._learn(seen, body)
+        self._learn(seen, stamp, body)
+        self._note_trouble(seen, body)
         if not delivery.retained:
             seen.arrived = now
             self._compare_clocks(seen, stamp, body, now)
@@ -105,7 +151,7 @@ class Roster:
 
     def _compare_clocks(self, seen: Seen, stamp: Stamp, body: Body, now: datetime) -> None:
         _, run = self.runs.get(seen.site, (None, None))
-        if isinstance(body, Telemetry) and run is not None and run.ended is None and run.mode is TimeMode.WALL:
+        if isinstance(body, Telemetry | Metric) and run is not None and run.ended is None and run.mode is TimeMode.WALL:
             lag = lag_s(stamp.ts, run.time_at(now))
             seen.lag_s = lag if seen.lag_s is None else min(seen.lag_s, lag)
 
@@ -122,12 +168,48 @@ class Roster:
             return known.clock_behind_s
         return seen.clock_behind_s(run)
 
+    def heard_all(self) -> bool:
+        """Whether everybody has sent what it promises, so that there is nothing more to wait for.
+
+        Only in a run in wall time that goes on: elsewhere nobody promises anything.
+        """
+        return bool(self.runs) and all(
+            run.ended is not None or run.mode is TimeMode.LOCKSTEP or self._heard_all_of(site, run_id, run)
+            for site, (run_id, run) in self.runs.items()
+        )
+
+    def _heard_all_of(self, site: str, run_id: str | None, run: Run) -> bool:
+        online = [
+            seen
+            for seen in self
+            if seen.site == site
+            and seen.takes_part(run_id)
+            and seen.state is not None
+            and seen.state.state is Presence.ONLINE
+            and seen.expected_s(run) is not None
+        ]
+        beating = [seen for seen in online if seen.birth is not None and seen.birth.heartbeat_s is not None]
+        return all(seen.arrived is not None for seen in online) and all(seen.metrics for seen in beating)
+
+    def _note_trouble(self, seen: Seen, body: Body) -> None:
+        if isinstance(body, Alarm):
+            key = (seen.site, seen.device, body.code, body.device or body.element or "")
+            self.alarms.pop(key, None)
+            if body.active:
+                self.alarms[key] = body
+        elif isinstance(body, Reject):
+            self.rejects[seen.site, seen.device, body.topic] = body
+
     @staticmethod
-    def _learn(seen: Seen, body: Body) -> None:
+    def _learn(seen: Seen, stamp: Stamp, body: Body) -> None:
         if isinstance(body, Birth):
             seen.birth = body
         elif isinstance(body, State):
-            seen.state = body
+            seen.state, seen.state_run = body, stamp.run
+        elif isinstance(body, Metric):
+            seen.metrics |= body.values
+        elif isinstance(body, Receipt):
+            seen.receipt = body
         elif isinstance(body, Plan):
             seen.doubts = body.doubts or ()
         elif isinstance(body, Telemetry):
@@ -184,11 +266,25 @@ class Roster:
         return seen.age_s(now, run)
 
 
-def listen(transport: Transport, seconds: float, monotonic: Callable[[], float], utc: Callable[[], datetime]) -> Roster:
-    """Takes what comes in for so long. The transport is connected."""
+def listen(
+    transport: Transport,
+    seconds: float,
+    monotonic: Callable[[], float],
+    utc: Callable[[], datetime],
+    *,
+    enough_after_s: float | None = None,
+) -> Roster:
+    """Takes what comes in for so long. The transport is connected.
+
+    ``enough_after_s``: from then on it ends as soon as everybody has sent what it promises.
+    """
     roster = Roster()
-    deadline = monotonic() + seconds
-    while (left := deadline - monotonic()) > 0:
+    began = monotonic()
+    while (left := began + seconds - monotonic()) > 0:
+        if enough_after_s is not None:
+            if monotonic() - began >= enough_after_s and roster.heard_all():
+                break
+            left = min(left, LOOK_S)
         delivery = transport.receive(left)
         if delivery is not None:
             roster.note(delivery, utc())

@@ -29,6 +29,11 @@ class DiskWatch:
         self._low_bytes = low_bytes
         self.active = False
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Free space [MiB], and below which the alarm is raised."""
+        return {"disk_free_mib": self._free() / 2**20, "disk_low_mib": self._low_bytes / 2**20}
+
     def look(self) -> Alarm | None:
         """The alarm when it begins or ends; None: nothing changed."""
         free = self._free()

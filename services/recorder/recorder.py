@@ -67,6 +67,7 @@ class Recorder:
             "stored": float(receipt.stored),
             "missing": float(receipt.missing),
             "dead_letters": float(receipt.dead_letters),
+            **self._disk.metrics,
         }
 
     def birth(self) -> Birth:

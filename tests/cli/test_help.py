@@ -8,7 +8,7 @@ from sites.loader import builtin_sites
 from twinswarm.cli import main
 from twinswarm.cli.documentation import help_text
 
-AT_A_BROKER = ["up", "devices", "twin", "network", "ems", "forecast", "tariff", "recorder", "clock"]
+AT_A_BROKER = ["up", "devices", "doctor", "twin", "network", "ems", "forecast", "tariff", "recorder", "clock"]
 COMMANDS = [
     *AT_A_BROKER,
     "run",

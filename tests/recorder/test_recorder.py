@@ -152,7 +152,9 @@ def test_what_it_tells_of_its_work_in_wall_time_is_history_and_counts_once(tmp_p
     tape = Tape(mode=TimeMode.WALL)
     recorder.inbox.take(RUN, tape.turn(0), [])
     recorder.inbox.reject("twin/v2/house/nonsense", b"?", "not a topic")
-    assert recorder.metrics == {"stored": 0.0, "missing": 0.0, "dead_letters": 0.0}
+    counts = {"stored": 0.0, "missing": 0.0, "dead_letters": 0.0}
+    assert {name: recorder.metrics[name] for name in counts} == counts
+    assert recorder.metrics["disk_free_mib"] > 0 and recorder.metrics["disk_low_mib"] == 1024.0
     for channel, body in (
         (Channel.METRIC, Metric(values={"stored": 0.0})),
         (Channel.REJECT, Reject(topic="x", reason="y")),

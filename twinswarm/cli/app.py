@@ -11,6 +11,7 @@ from twinswarm.cli.commands import (
     dashboards,
     days,
     devices,
+    doctor,
     event,
     files,
     histories,
@@ -40,7 +41,16 @@ _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what w
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     _DAY: (days.up, days.run, plans.plan, study.study, study.calibrate),
-    _SITE: (checks.check, files.init, files.schema, prices.prices, containers.compose, devices.devices, event.event),
+    _SITE: (
+        checks.check,
+        files.init,
+        files.schema,
+        prices.prices,
+        containers.compose,
+        devices.devices,
+        doctor.doctor,
+        event.event,
+    ),
     _RECORD: (
         histories.report,
         savings.savings,

@@ -1,16 +1,14 @@
 """``devices``: the participants on a broker."""
 
-import logging
-import re
-import secrets
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.topics import SITE_PATTERN, client_id, everything
+from schemas.topics import everything
 from twinswarm.cli import options
+from twinswarm.cli.observing import ObservedSiteOption, observed, observer
 from twinswarm.cli.output import Output, busy
 
 if TYPE_CHECKING:
@@ -21,16 +19,7 @@ if TYPE_CHECKING:
 
 def devices(
     broker: options.BrokerOption = options.BROKER,
-    site: Annotated[
-        str | None,
-        typer.Option(
-            "--site",
-            metavar="ID|FILE",
-            help="A site by its identifier, such as fit-g2v, or by its description.",
-            show_default="all sites",
-            rich_help_panel="Site",
-        ),
-    ] = None,
+    site: ObservedSiteOption = None,
     wait: Annotated[
         float,
         typer.Option(
@@ -56,16 +45,12 @@ def devices(
         twinswarm devices  all sites on the broker of a running `up`, else on mqtt://127.0.0.1:1883
         twinswarm devices --broker mqtts://broker:8883 --cafile ca.pem --site fit-g2v --wait 30
     """
-    from broker.mqtt import MqttTransport
     from services.monitor.discovery import listen
 
     output = Output.to(json)
-    wanted = "+" if site is None else site_id(site)
-    named = None if site is None else wanted
+    wanted, named = observed(site)
     connection = options.connection(broker, cafile, cert, key, username, password_file, named)
-    name = client_id("observer" if wanted == "+" else wanted, f"devices-{secrets.token_hex(3)}")
-    logging.getLogger(MqttTransport.__module__).addHandler(logging.NullHandler())  # what it warns of is raised, too
-    transport = MqttTransport(connection.address, name, connection.credentials)
+    transport = observer(connection, wanted, "devices")
     try:
         transport.connect([everything(wanted)])
         with busy(output.console, f"listening for {wait:g} s …"):
@@ -75,15 +60,6 @@ def devices(
     now = datetime.now(UTC)
     output.write({"broker": str(connection.address), "waited_s": wait, **roster.json(now)})
     _show(roster, now, str(connection.address), output.console)
-
-
-def site_id(text: str) -> str:
-    """The identifier of ``--site``: as it is, or of a description. Raises InputError."""
-    from sites.loader import builtin_sites, load_site
-
-    if re.fullmatch(SITE_PATTERN, text) and text not in builtin_sites():
-        return text
-    return load_site(text).site
 
 
 def _show(roster: "Roster", now: datetime, address: str, console: "Console") -> None:
@@ -116,6 +92,9 @@ def _show(roster: "Roster", now: datetime, address: str, console: "Console") -> 
         row = _row(seen, roster, now)
         table.add_row(*((seen.site, *row) if several else row))
     console.print(table)
+    for (site, sender, code, _), alarm in roster.alarms.items():
+        line = f"alarm {code} of {sender}: {f'{site}: ' if several else ''}{alarm.text}"
+        console.print(line, style="red", markup=False, soft_wrap=True)
     for site, text in roster.doubts():
         line = f"implausible, and not acted on: {f'{site}: ' if several else ''}{text}"
         console.print(line, style="yellow", markup=False, soft_wrap=True)

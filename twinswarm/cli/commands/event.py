@@ -11,7 +11,7 @@ import typer
 from schemas.errors import Code, InputError, RunFailedError
 from schemas.topics import Channel, Topic, client_id
 from twinswarm.cli import options
-from twinswarm.cli.commands.devices import site_id
+from twinswarm.cli.observing import site_id
 from twinswarm.cli.output import Output
 from twinswarm.simulation.runs import parse_duration
 

@@ -13,7 +13,7 @@ from schemas.errors import Code, InputError, RunFailedError, SiteBusyError
 from schemas.kinds import COMMANDED_KINDS
 from schemas.topics import Channel, Kind, Topic, client_id
 from twinswarm.cli import options
-from twinswarm.cli.commands.devices import site_id
+from twinswarm.cli.observing import site_id
 from twinswarm.cli.output import Output
 from twinswarm.simulation.runs import parse_duration
 
