@@ -7,9 +7,11 @@ from schemas.errors import Code, Fault, InputError
 _OF_LIBRARY = {
     "amqtt": "broker",
     "cryptography": "provision",
+    "entsoe": "feeds",
     "highspy": "ems",
     "influxdb_client": "influx",
     "jinja2": "plots",
+    "jmespath": "feeds",
     "linopy": "ems",
     "matplotlib": "plots",
     "pandas": "analysis",
@@ -17,10 +19,12 @@ _OF_LIBRARY = {
     "power_grid_model": "network",
     "pvlib": "pv",
     "scipy": "analysis",
+    "urllib3": "feeds",
     "xarray": "analysis",
 }
 _OF_ROOM = {
     "services.ems": "ems",
+    "services.feeds": "feeds",
     "twin_devices.network": "network",
     "twin_devices.physics.power_flow": "network",
     "twin_devices.physics.pv": "pv",

@@ -33,6 +33,7 @@ from schemas.site.devices import (
     Vehicle,
     VehicleReport,
 )
+from schemas.site.feeds import Feed
 from schemas.site.network import Cable, Network, Transformer
 from schemas.site.options import (
     Connection,
@@ -61,6 +62,7 @@ from schemas.site.references import (
     SERVICES,
     ReferenceFault,
     device_faults,
+    feed_faults,
     group_faults,
     node_faults,
     price_faults,
@@ -89,6 +91,8 @@ class Site(SitePart):
     network: Network = Network()
     """Left out: one busbar without losses."""
     profiles: dict[ProfileName, Profile]
+    feeds: dict[ProfileName, Feed] = Field(default_factory=dict)
+    """By the profile whose values it replaces at a live site."""
     ems: EmsOptions = EmsOptions()
     time: TimeOptions = TimeOptions()
     scenario: tuple[ScenarioEvent, ...] = ()
@@ -114,6 +118,7 @@ class Site(SitePart):
             *node_faults({name: device.node for name, device in self.devices.items()}, self.network.nodes),
             *device_faults(self.devices, self.zone),
             *profile_faults(self.profiles_used(), self.profiles),
+            *feed_faults(self.feeds, self.profiles),
             *price_faults(self._tariffs(), self.profiles),
             *weather_faults(self.pv_sources(), self.profiles_used(), self.profiles),
             *group_faults(self.ems, self.devices),
@@ -154,6 +159,7 @@ __all__ = [
     "DayProfile",
     "Device",
     "EmsOptions",
+    "Feed",
     "GroupLimit",
     "HeatPump",
     "Horizon",

@@ -122,6 +122,15 @@ def profile_faults(used: Collection[tuple[str, str]], profiles: Collection[str])
             yield ReferenceFault(where, f"there is no such profile; there are {there_are}", profile)
 
 
+def feed_faults(feeds: Collection[str], profiles: Collection[str]) -> Iterator[ReferenceFault]:
+    """Feeds of profiles that there are not. ``feeds``: their profiles' names."""
+    there_are = ", ".join(sorted(profiles)) or "none"
+    for name in feeds:
+        if name not in profiles:
+            what = f"there is no profile whose values it could replace; there are {there_are}"
+            yield ReferenceFault(f"feeds.{name}", what, name)
+
+
 def price_faults(tariffs: Mapping[str, Tariff], profiles: Mapping[str, Profile]) -> Iterator[ReferenceFault]:
     """Prices that no market has: €/MWh taken for €/kWh. ``tariffs``: by the path of the field."""
     for where, tariff in tariffs.items():

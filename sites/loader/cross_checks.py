@@ -9,6 +9,7 @@ from schemas.site.references import (
     ReferenceFault,
     case_faults,
     device_faults,
+    feed_faults,
     group_faults,
     node_faults,
     price_faults,
@@ -107,6 +108,7 @@ def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[Referen
     for name, device in devices.items():
         used += profiles_of_device(f"devices.{name}", device)
     yield from profile_faults(used, parts.names("profiles"))
+    yield from feed_faults(parts.members("feeds"), parts.names("profiles"))
     yield from price_faults(tariffs, parts.members("profiles"))
     sources = sources_of(devices, {label: case.pv for label, case in cases.items()})
     yield from weather_faults(sources, used, parts.members("profiles"))

@@ -107,5 +107,5 @@ def test_every_library_is_in_the_base_or_in_an_extra_that_all_has() -> None:
     (everything,) = extras["all"]
     for extra in everything.removeprefix("twinswarm[").removesuffix("]").split(","):
         for line in extras[extra]:
-            library = line.split(">")[0].replace("-", "_")
+            library = line.split(">")[0].replace("-", "_").removesuffix("_py")
             assert missing_extra(ModuleNotFoundError(name=library))

@@ -13,7 +13,8 @@ from schemas.site import NETWORK, Site
 from services.clock.lateness import WhenLate
 from twinswarm.cli import options
 from twinswarm.deploy.logs import log_to_stderr
-from twinswarm.deploy.process import Connection, Life, run_members, utc_now
+from twinswarm.deploy.process import Connection, Life, run_members, stop_event, utc_now
+from twinswarm.deploy.process import serve as serve_participant
 
 CheckpointsOption = Annotated[
     Path | None,
@@ -23,6 +24,16 @@ CheckpointsOption = Annotated[
         help="Folder of its checkpoint, with which it continues after a restart in the middle of a run.",
         show_default="none: a restart begins a new life",
         rich_help_panel="Results",
+    ),
+]
+FeedsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--feeds",
+        metavar="DIR",
+        help="Renew the site's profiles by its feeds; the last answers are kept in this folder.",
+        show_default="the profiles of the site",
+        rich_help_panel="Site",
     ),
 ]
 OnceOption = Annotated[
@@ -84,6 +95,41 @@ def _service(device: str, summary: str, example: str) -> Callable[..., None]:
     return serve
 
 
+def _fed_service(device: str, summary: str, example: str) -> Callable[..., None]:
+    """The command of a participant whose profiles feeds may renew."""
+
+    def serve(
+        site: options.ResolvedSiteOption = options.SITE,
+        feeds: FeedsOption = None,
+        broker: options.BrokerOption = options.BROKER,
+        checkpoints: CheckpointsOption = None,
+        once: OnceOption = False,
+        cafile: options.CafileOption = None,
+        cert: options.CertOption = None,
+        key: options.KeyOption = None,
+        username: options.UsernameOption = None,
+        password_file: options.PasswordFileOption = None,
+        heartbeat: options.HeartbeatOption = None,
+    ) -> None:
+        chosen = options.resolved_site(site)
+        connection = options.connection(broker, cafile, cert, key, username, password_file)
+        life = Life(once=once, heartbeat=heartbeat)
+        if feeds is None:
+            _serve(chosen, device, connection, checkpoints, life)
+            return
+        from twinswarm.deploy.feeds import fed
+
+        make = fed(chosen, device, feeds)
+        _log(device, chosen, connection)
+        serve_participant(make, chosen, device, connection, checkpoints, life, stop_event(life))
+
+    serve.__doc__ = (
+        f"{summary}\n\nWith `--feeds` it fetches the profiles that the site has feeds for, in wall time only."
+        f"\n\nExamples:\n    {example}\n    twinswarm {device} --site site.json --feeds cache  prices or weather of now"
+    )
+    return serve
+
+
 def ems(
     site: options.ResolvedSiteOption = options.SITE,
     mode: Annotated[
@@ -141,12 +187,12 @@ network = _service(
     "Run the **network twin**: solves the network, publishes PCC power, losses and voltages.",
     "twinswarm network --site fit_g2v --broker mqtt://127.0.0.1:1883",
 )
-forecast = _service(
+forecast = _fed_service(
     "forecast",
     "Run the **forecast**: load, PV and expected charging sessions as retained series.",
     "twinswarm forecast --site fit_g2v --broker mqtt://127.0.0.1:1883",
 )
-tariff = _service(
+tariff = _fed_service(
     "tariff",
     "Run the **tariff**: purchase and sale prices in €/kWh as retained series.",
     "twinswarm tariff --site site.json --broker mqtt://127.0.0.1:1883",
