@@ -120,3 +120,13 @@ Feed = Annotated[
     EnergyCharts | Entsoe | Awattar | Tibber | OpenMeteo | JsonFeed,
     Field(discriminator="type"),
 ]
+
+
+def token_variable(feed: Feed) -> str | None:
+    """The environment variable with the feed's access token; None: it needs none, or reads it from a file."""
+    return feed.token_env if isinstance(feed, _Secret) else None
+
+
+def token_path(feed: Feed) -> str | None:
+    """The file with the feed's access token; None: it needs none, or has it from a variable."""
+    return feed.token_file if isinstance(feed, _Secret) else None

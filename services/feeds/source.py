@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.site import Feed, IntervalLabel, Location, Site, day_start
+from schemas.site.feeds import token_path, token_variable
 from services.feeds.fetch import FetchError, fetch
 from services.feeds.reading import BadAnswerError, Reading
 from services.feeds.requests import Request, Wanted, request_for
@@ -55,7 +56,7 @@ class FeedAnswer(BaseModel):
 
 def token_of(feed: Feed) -> str | None:
     """The access token. Raises BadAnswerError where one is named and cannot be had."""
-    variable, file = getattr(feed, "token_env", None), getattr(feed, "token_file", None)
+    variable, file = token_variable(feed), token_path(feed)
     if variable is not None:
         if not os.environ.get(variable):
             raise BadAnswerError(f"the environment variable {variable} with the token is not set")

@@ -129,6 +129,22 @@ def test_all_containers_of_a_variant_read_one_resolved_site(tmp_path: Path) -> N
     assert "--case" not in (tmp_path / "c.yaml").read_text().replace("`twinswarm compose fit_g2v --case 3", "")
 
 
+def test_a_site_with_feeds_has_them_in_live_alone_with_a_way_outside_and_their_tokens(folder_site: Path) -> None:
+    file = folder_site / "mysite" / "site.yaml"
+    file.write_text(file.read_text() + "\nfeeds:\n  price: {type: tibber, token_env: TIBBER_TOKEN}\n")
+    assert call("compose", "mysite", cwd=folder_site).returncode == 0
+    made = services(folder_site / "compose.yaml")
+    assert made["tariff"]["profiles"] == ["sim"]
+    assert "--feeds" not in made["tariff"]["command"]
+    live = made["tariff-live"]
+    assert live["profiles"] == ["live"]
+    assert "tariff --feeds /var/lib/twinswarm/feeds --site" in " ".join(live["command"].split())
+    assert live["networks"] == ["field", "outside"]
+    assert live["environment"] == {"TIBBER_TOKEN": "${TIBBER_TOKEN:?the access token of a feed}"}
+    assert "profiles" not in made["forecast"]
+    assert "forecast-live" not in made
+
+
 def test_a_site_of_ones_own_is_carried_in_a_file_beside_it(folder_site: Path) -> None:
     done = call("compose", "mysite", cwd=folder_site)
     assert (done.returncode, done.stderr) == (0, "")

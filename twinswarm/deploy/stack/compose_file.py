@@ -6,6 +6,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schemas.errors import Code, Fault, InputError
 from schemas.site import NETWORK, SERVICES, Site
+from schemas.site.feeds import token_variable
+from twinswarm.deploy.feeds import FED, feeds_of
 from twinswarm.deploy.stack import accounts
 from twinswarm.deploy.stack.secrets import volumes
 from twinswarm.simulation.compose import members
@@ -16,7 +18,8 @@ SITE_FILE = "/etc/twinswarm/site.json"
 MARK = "# Written by `twinswarm compose "
 """Begins the line that tells a file of ours."""
 _OTHER_SERVICES = frozenset(
-    {"provision", "mosquitto", "influxdb", "init-history", "forward", "savings", "grafana", "ems-live", "clock-live"}
+    {"provision", "mosquitto", "influxdb", "init-history", "forward", "savings", "grafana"}
+    | {f"{service}-live" for service in ("ems", "clock", "forecast", "tariff")}
 )
 _WORDS_OF_YAML = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
@@ -59,6 +62,7 @@ def compose_file(order: StackOrder) -> str:
     if faults:
         raise InputError(faults)
     everybody = members(order.site)
+    feeds = {service: feeds_of(order.site, service) for service in FED}
     environment = Environment(
         loader=PackageLoader("twinswarm.deploy.stack", "templates"),
         autoescape=False,  # noqa: S701  it is YAML; what is filled in are identifiers of a-z 0-9 - and words of ours
@@ -76,6 +80,8 @@ def compose_file(order: StackOrder) -> str:
         twins=[name for name in everybody if name not in SERVICES],
         members=everybody,
         consumers=sorted(volumes(order.site)),
+        feeds=feeds,
+        tokens={service: sorted(filter(None, map(token_variable, found.values()))) for service, found in feeds.items()},
         accounts=accounts,
         network_twin=NETWORK,
     )
