@@ -28,6 +28,7 @@ WRITERS = {
     Channel.SETPOINT: "the EMS, on the topic of the device that has to obey",
     Channel.ACK: "the device that received a set-point",
     Channel.PLAN: "the EMS",
+    Channel.DECISION: "the EMS, with every plan, in wall time",
     Channel.TICK: "the clock, in lock-step",
     Channel.DONE: "every participant, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder",
@@ -76,6 +77,10 @@ known of the plugged vehicle, and says why the charger gets no set-point.
 
 In wall time `knowledge` has, for every device that has published a birth: its newest power and SOC, their age, whether
 it is in the plan or `why_not`, and `clock_behind_s` when its clock is wrong.
+""",
+    Channel.DECISION: """It has the `boot` and the `ts` of its plan. `snapshot` is compressed JSON, in Python
+`json.loads(zlib.decompress(base64.b64decode(snapshot)))`; what stands in it is the EMS' own affair and may change with
+its version. `twinswarm replay` reads it: [replay.md](replay.md).
 """,
     Channel.RUN: """In wall time a clock may announce the same run again with a lower `speed` when the machine is
 too slow for it (`--when-late slow`): `t0` and `t_end` stay, `wall0` moves, so that time goes on from where it is.

@@ -1,7 +1,10 @@
 """One valid message of every type on the wire, as documentation: they stand in the exported JSON Schemas."""
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
+from zlib import compress
 
 from schemas.errors import Code
 from schemas.messages import (
@@ -12,6 +15,7 @@ from schemas.messages import (
     Body,
     ChargerNameplate,
     ChargerTelemetry,
+    DecisionRecord,
     DevicePlan,
     Done,
     EmsMode,
@@ -276,6 +280,21 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
             value=1.05,
             limit=1.0,
             text="cable MB-EV1 carries 105 % of its rated current",
+        ),
+    ),
+    (
+        Kind.EMS,
+        "ems",
+        Channel.DECISION,
+        DecisionRecord(
+            software="twinswarm 0.1.0",
+            site_sha256=sha256(b"").hexdigest(),
+            epoch=1,
+            t0=T,
+            step_s=900,
+            turn=112,
+            pace=1.0,
+            snapshot=b64encode(compress(b"{}")).decode(),
         ),
     ),
     (Kind.EMS, "ems", Channel.METRIC, Metric(values={"solve_s": 0.004, "plan_age_s": 0.0})),

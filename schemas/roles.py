@@ -46,7 +46,7 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
     **{kind: (*_OF_ITSELF, *_own(Channel.TELEMETRY)) for kind in DEVICE_KINDS},
     **{kind: (*_OF_ITSELF, *_own(Channel.TELEMETRY, Channel.ACK)) for kind in COMMANDED_KINDS},
     Kind.NETWORK: (*_OF_ITSELF, *_own(Channel.TELEMETRY)),
-    Kind.EMS: (*_OF_ITSELF, *_own(Channel.PLAN), *_any(Channel.SETPOINT, kinds=COMMANDED_KINDS)),
+    Kind.EMS: (*_OF_ITSELF, *_own(Channel.PLAN, Channel.DECISION), *_any(Channel.SETPOINT, kinds=COMMANDED_KINDS)),
     # Whoever owns the time of a simulated run may make something happen in it.
     Kind.CLOCK: (
         *_PRESENCE,

@@ -46,6 +46,7 @@ class Channel(StrEnum):
     SETPOINT = "setpoint"
     ACK = "ack"
     PLAN = "plan"
+    DECISION = "decision"
     TICK = "tick"
     DONE = "done"
     RECEIPT = "receipt"

@@ -16,6 +16,7 @@ from schemas.messages.birth import (
     TimeMode,
 )
 from schemas.messages.control import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, VALIDITY_MOST, Ack, Setpoint
+from schemas.messages.decision import DecisionRecord
 from schemas.messages.limit import Limit
 from schemas.messages.plan import (
     Assumption,
@@ -70,6 +71,7 @@ __all__ = [
     "ChargerNameplate",
     "ChargerTelemetry",
     "Command",
+    "DecisionRecord",
     "DepartedVehicle",
     "DeviceId",
     "DevicePlan",

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from schemas.kinds import COMMANDED_KINDS
 from schemas.messages import (
@@ -22,6 +23,7 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
+from services.ems.decision_record import digest_of, record_of
 from services.ems.device_watch import LOOK_S, DeviceWatch, in_words, knowledge, unmetered
 from services.ems.dispatch import Decision, decision_of, fallback_plan, quarter_end, setpoints, shifted
 from services.ems.door import Door
@@ -77,6 +79,10 @@ class Ems:
     def site(self) -> str:
         return self._site.site
 
+    @cached_property
+    def _site_sha256(self) -> str:
+        return digest_of(self._site)
+
     @property
     def subscriptions(self) -> tuple[str, ...]:
         channels = (Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES)
@@ -112,6 +118,25 @@ class Ems:
         if self._leadership.has_stepped_back:
             alarm = self._leadership.alarm()
             return [] if alarm is None else [Outgoing(own_topic(self, Channel.ALARM), alarm)]
+        return [*self._record(turn), *self._conclude(turn)]
+
+    def repeat(self, turn: Turn, epoch: int) -> list[Outgoing]:
+        """Decides at ``turn`` under ``epoch`` with what is known: what `act` sent after it had taken in its inbox."""
+        self._epoch = epoch
+        return self._conclude(turn)
+
+    def _record(self, turn: Turn) -> list[Outgoing]:
+        """The state that the decision is made in; in wall time only. It goes out first: a plan has its record."""
+        if turn.mode is TimeMode.LOCKSTEP:
+            return []
+        record = record_of(turn, self._epoch, self.snapshot(), self._site_sha256)
+        if record is None:
+            LOG.warning("the state of this decision is too large for a message: it cannot be repeated later")
+            return []
+        return [Outgoing(own_topic(self, Channel.DECISION), record)]
+
+    def _conclude(self, turn: Turn) -> list[Outgoing]:
+        """Decides, and commands what was decided."""
         doubts = self._door.alarms(self._state.leave_out_old_series(turn.t))
         decision = self._decide(turn)
         if turn.mode is TimeMode.WALL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -45,9 +46,15 @@ def covers(have: Structure, want: Structure, terms: Sequence[Term[Any]]) -> bool
     )
 
 
+@cache
+def _adapter(shape_type: Any) -> TypeAdapter[Any]:
+    """Made once: that takes longer than all that it is then used for, and a snapshot is taken in every phase."""
+    return TypeAdapter(shape_type)
+
+
 def structure_to_json(structure: Structure, terms: Sequence[Term[Any]]) -> Json:
     shapes = {
-        term.name: TypeAdapter(term.shape_type).dump_python(shape, mode="json")
+        term.name: _adapter(term.shape_type).dump_python(shape, mode="json")
         for term, shape in zip(terms, structure.shapes, strict=True)
     }
     return {"steps": structure.steps, "step_s": structure.step_s, "slots": list(structure.slots), "shapes": shapes}
@@ -55,5 +62,5 @@ def structure_to_json(structure: Structure, terms: Sequence[Term[Any]]) -> Json:
 
 def structure_from_json(state: Json, terms: Sequence[Term[Any]]) -> Structure:
     """Raises KeyError and ValidationError where another version of the terms wrote it."""
-    shapes = tuple(TypeAdapter(term.shape_type).validate_python(state["shapes"][term.name]) for term in terms)
+    shapes = tuple(_adapter(term.shape_type).validate_python(state["shapes"][term.name]) for term in terms)
     return Structure(state["steps"], state["step_s"], tuple(state["slots"]), shapes)

@@ -37,6 +37,7 @@ TAGS = ("device", "kind", "run", "site")
 _KEY = re.compile(r"[^\w.-]")
 _LINE_BREAK = re.compile(r"[\r\n]")
 _OF_STAMP = frozenset(Stamp.model_fields)
+_IN_JSON_ALONE = frozenset({"segments", "snapshot"})
 _STEP_VALUES = ("load_kw", "pcc_kw", "losses_kw", "purchase_price_eur_per_kwh", "sale_price_eur_per_kwh")
 
 Scalar = bool | int | float | str
@@ -164,7 +165,7 @@ def _literal(value: Scalar) -> str:
 
 @cache
 def _content(body: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(name for name in body.model_fields if name not in _OF_STAMP and name != "segments")
+    return tuple(name for name in body.model_fields if name not in _OF_STAMP | _IN_JSON_ALONE)
 
 
 def _flat(name: str, value: object) -> Iterator[tuple[str, Scalar]]:

@@ -23,6 +23,7 @@ from twinswarm.cli.commands import (
     plans,
     prices,
     provision,
+    replay,
     savings,
     study,
 )
@@ -57,6 +58,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         histories.report,
         savings.savings,
         histories.export,
+        replay.replay,
         influx.init_history,
         influx.downsample,
         dashboards.dashboards,

@@ -35,13 +35,18 @@ def plan_json(plan: Plan, site: Site) -> dict[str, Any]:
 def tell_plan(plan: Plan, site: Site, console: "Console") -> None:
     """Prints the figures of the plan, its series in as many tables as the width asks for, and its shortfalls."""
     console.print(_figures(plan, site))
-    for columns in _fitting(_groups(plan), max(1, (console.width - _TIME_WIDTH) // _WIDTH)):
-        console.print(_series(plan, site, columns))
+    tell_series(plan, site, _groups(plan), console)
     console.print(
         _shortfalls(plan.shortfalls, site)
         if plan.shortfalls
         else "No shortfalls: every target is met, no limit is exceeded."
     )
+
+
+def tell_series(plan: Plan, site: Site, groups: "Iterable[list[Column]]", console: "Console") -> None:
+    """Prints groups of columns over the plan's steps, in as many tables as the width asks for."""
+    for columns in _fitting(groups, max(1, (console.width - _TIME_WIDTH) // _WIDTH)):
+        console.print(_series(plan, site, columns))
 
 
 def _figures(plan: Plan, site: Site) -> "Table":
@@ -57,17 +62,17 @@ def _figures(plan: Plan, site: Site) -> "Table":
     table.add_row("Status", str(plan.status), Text(plan.reason or "proven, within the stated gap"))
     table.add_row(
         "Objective",
-        f"{_number(plan.objective_eur, 4)} €",
+        f"{number(plan.objective_eur, 4)} €",
         "equation (1): purchases minus sales, to the end of the plan",
     )
-    table.add_row("Wear", f"{_number(plan.wear_eur, 4)} €", "wear of the BESS, by its throughput")
-    table.add_row("Demand", f"{_number(plan.demand_eur, 4)} €", "increase of the month's demand charge")
+    table.add_row("Wear", f"{number(plan.wear_eur, 4)} €", "wear of the BESS, by its throughput")
+    table.add_row("Demand", f"{number(plan.demand_eur, 4)} €", "increase of the month's demand charge")
     after = "charging expected after the plan, less the value of what is left in the BESS"
-    table.add_row("Later", f"{_number(plan.later_eur, 4)} €", after)
-    table.add_row("Penalty", f"{_number(plan.penalty_eur, 4)} €", f"price of the shortfalls ({len(plan.shortfalls)})")
+    table.add_row("Later", f"{number(plan.later_eur, 4)} €", after)
+    table.add_row("Penalty", f"{number(plan.penalty_eur, 4)} €", f"price of the shortfalls ({len(plan.shortfalls)})")
     if plan.ramping_eur:
-        table.add_row("Changes", f"{_number(plan.ramping_eur, 4)} €", "price on changes of power")
-    table.add_row("Tie-break", f"{_number(plan.tie_break_eur, 4)} €", "secondary objective: at most this much")
+        table.add_row("Changes", f"{number(plan.ramping_eur, 4)} €", "price on changes of power")
+    table.add_row("Tie-break", f"{number(plan.tie_break_eur, 4)} €", "secondary objective: at most this much")
     table.add_row("MIP gap", f"{plan.mip_gap:.1e}", f"{plan.binaries} binaries, {plan.iterations} iterations")
     return table
 
@@ -94,11 +99,11 @@ def _groups(plan: Plan) -> Iterator[list[Column]]:
         ("losses\nkW", plan.losses_kw, 2),
     ):
         if values is not None:
-            yield [(head, _at(values, digits))]
+            yield [(head, values_of(values, digits))]
     for name, device in plan.devices.items():
-        of_device = [(f"{name}\nkW", _at(device.power_kw, 2))]
+        of_device = [(f"{name}\nkW", values_of(device.power_kw, 2))]
         if device.soc_frac is not None:
-            of_device.append((f"{name}\nSOC %", _at(device.soc_frac, 1, 100.0)))
+            of_device.append((f"{name}\nSOC %", values_of(device.soc_frac, 1, 100.0)))
         yield of_device
 
 
@@ -114,10 +119,12 @@ def _fitting(groups: Iterable[list[Column]], most: int) -> Iterator[list[Column]
         yield row
 
 
-def _at(values: Sequence[float | None], digits: int, factor: float = 1.0) -> Cell:
+def values_of(values: Sequence[float | None], digits: int, factor: float = 1.0) -> Cell:
+    """The cells of a series; a step without a value has a dash."""
+
     def cell(step: int) -> str:
         value = values[step] if step < len(values) else None
-        return UNKNOWN if value is None else _number(factor * value, digits)
+        return UNKNOWN if value is None else number(factor * value, digits)
 
     return cell
 
@@ -137,7 +144,7 @@ def _shortfalls(shortfalls: Sequence[Shortfall], site: Site) -> "Table":
         table.add_column(head, justify="right", no_wrap=True)
     for shortfall in shortfalls:
         when = _local(shortfall.at, site, "%Y-%m-%d %H:%M")
-        amounts = (_number(shortfall.kwh, 3), _number(shortfall.eur, 3))
+        amounts = (number(shortfall.kwh, 3), number(shortfall.eur, 3))
         table.add_row(str(shortfall.kind), shortfall.device or shortfall.element or UNKNOWN, when, *amounts)
     return table
 
@@ -154,6 +161,7 @@ def _local(time: datetime, site: Site, form: str = "%H:%M") -> str:
     return f"{time.astimezone(site.zone):{form}}"
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
+    """With a minus sign that looks like one."""
     # Adding 0.0 turns a rounded -0.0 into 0.0.
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)
