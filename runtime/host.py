@@ -11,6 +11,7 @@ from broker.transport import Transport, Will
 from runtime.checkpoint import CheckpointStore
 from runtime.life import Life
 from runtime.lockstep import Member
+from runtime.log_context import RUN
 from runtime.pump import Pump
 from runtime.steady_clock import SteadyClock, elapsed_s
 from runtime.wall import GOODBYE_S, WallLoop, drive, last_words
@@ -73,6 +74,7 @@ class Host:
 
     def _serve_wall(self, found: tuple[RunId, Run], registers: Mapping[str, float]) -> dict[str, float]:
         """Takes part in the run that was found. Returns the registers that outlive this life."""
+        RUN.set(found[0])
         participant = self.make()
         transport = self.transport(own_inbox(participant) is not None)
         clock = SteadyClock(self.now, self.elapsed)

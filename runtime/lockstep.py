@@ -25,6 +25,7 @@ from runtime.admission import Belongs, Entry, belongs, entry_into, is_newer, is_
 from runtime.checkpoint import CheckpointStore
 from runtime.inbox import MemoryInbox
 from runtime.life import Life
+from runtime.log_context import RUN
 from runtime.outbox import Outbox, Sent
 from schemas.cycle import Course
 from schemas.errors import LocalStateError, RemoteMessageError
@@ -120,6 +121,7 @@ class Member:
             self.participant = self._make()
         continue_registers(self.participant, registers)
         self._outbox = Outbox(Life(self._new_boot(), run))
+        RUN.set(run)
         self._take_inbox()
         self._answered: _Answered | None = None
         self._newest = (0, 0, 0)
@@ -136,6 +138,7 @@ class Member:
     def _resume(self, saved: Json) -> None:
         """A restart from the checkpoint is nothing but silence."""
         self._outbox = Outbox.restored(saved["outbox"])
+        RUN.set(self._outbox.life.run)
         answered = saved["answered"]
         self._answered = answered and _Answered(
             answered["n"], Phase(answered["phase"]), datetime.fromisoformat(answered["t"])

@@ -25,6 +25,7 @@ from runtime.admission import Entry, entry_into, is_newer, modes_of
 from runtime.checkpoint import CheckpointStore, NoCheckpoint
 from runtime.diagnostics import Diagnostics
 from runtime.life import Life
+from runtime.log_context import RUN
 from runtime.schedule import Due, Schedule
 from runtime.service_watch import ServiceWatch
 from runtime.sources import Inlets
@@ -366,6 +367,7 @@ class WallLoop:
             self._participant.restore(self._blank)
         continue_registers(self._participant, registers)
         self._life.run = run
+        RUN.set(run)
         self._saved_state = None
         self._inbox.clear()
         self._services.clear()

@@ -4,6 +4,8 @@ The heartbeat is a second instead of fifteen, so silence is three; `tests/runtim
 durations along a clock of its own.
 """
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from schemas.wire import decode
 from tests.history.tape import SITE
 from tests.parts import skip_without
 from twinswarm.deploy.clock_order import ClockOrder
+from twinswarm.deploy.logs import FORMAT_VARIABLE, JSON
 
 QUICK = """
 import sys
@@ -31,6 +34,7 @@ from twinswarm.deploy.process import main
 sys.exit(main(sys.argv[1:]))
 """
 PATIENCE_S = 30.0
+RUN = "20261101T120000.000000Z-0001"
 
 
 class Swarm:
@@ -46,7 +50,15 @@ class Swarm:
 
     def start(self, name: str, *options: str) -> None:
         command = [sys.executable, "-c", QUICK, name, "--site", str(self._folder / "site.json")]
-        self.processes[name] = subprocess.Popen([*command, "--broker", str(self._address), *options])
+        log = (self._folder / f"{name}.log").open("wb")
+        environment = os.environ | {FORMAT_VARIABLE: JSON}
+        command += ["--broker", str(self._address), *options]
+        self.processes[name] = subprocess.Popen(command, stderr=log, env=environment)
+        log.close()
+
+    def log(self, name: str) -> list[dict[str, str | None]]:
+        """The lines of a process's log so far."""
+        return [json.loads(line) for line in (self._folder / f"{name}.log").read_text(encoding="utf-8").splitlines()]
 
     def until(self, what: str, is_there: Callable[[str, object], bool]) -> float:
         """Waits for a message; returns how long it took [s]."""
@@ -93,7 +105,7 @@ def swarm(tmp_path: Path) -> Iterator[Swarm]:
     with LocalMosquitto(directory=tmp_path / "broker") as broker:
         swarm = Swarm(tmp_path, broker)
         try:
-            order = ClockOrder(run="20261101T120000.000000Z-0001", t0=None, length=None, speed=1.0, simulated=False)
+            order = ClockOrder(run=RUN, t0=None, length=None, speed=1.0, simulated=False)
             swarm.start("recorder", "--history", str(tmp_path / "history.sqlite"))
             swarm.start("ems")
             swarm.start("clock", "--course", order.model_dump_json())
@@ -116,3 +128,6 @@ def test_services_that_are_stopped_or_killed_are_named_by_who_watches_them_until
 
     swarm.processes["clock"].kill()
     swarm.until_named("clock", "recorder", "ems")
+
+    lines = [line for line in swarm.log("recorder") if "the ems ems is silent" in str(line["message"])]
+    assert [(line["level"], line["device"], line["run"]) for line in lines] == [("warning", "recorder", RUN)]

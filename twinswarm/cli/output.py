@@ -1,6 +1,7 @@
 """Where output goes: people read standard output, unless ``--json -`` gives it to a program."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -86,6 +87,11 @@ def busy(console: "Console", text: str) -> Iterator[None]:
 
 def complain(error: TwinswarmError) -> int:
     """Says on standard error what is wrong, each fault on a line of its own; returns the exit code."""
+    from twinswarm.deploy.logs import complains_in_json
+
+    if complains_in_json():
+        logging.getLogger("twinswarm").error("%s [%s]", error, error.code)
+        return 2 if isinstance(error, InputError) else 1
     if not isinstance(error, InputError):
         print(f"error: {error} [{error.code}]", file=sys.stderr)
         return 1

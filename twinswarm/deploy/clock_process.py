@@ -9,6 +9,7 @@ from broker.heartbeat import Heartbeat
 from broker.mqtt import MqttTransport
 from runtime.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
 from runtime.host import new_boot
+from runtime.log_context import DEVICE, RUN
 from runtime.pump import ClockPump
 from runtime.steady_clock import SteadyClock
 from runtime.wall import PATIENCE_S, drive
@@ -33,6 +34,7 @@ RETRY_S = 2.0
 
 def run_clock(site: Site, order: ClockOrder, connection: Connection, checkpoints: Path | None, life: Life) -> None:
     """Drives a run to its end, or goes on with it after a restart. Raises as `drive_clock` does."""
+    DEVICE.set(CLOCK)
     store = NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / "clock.json")
     transport = MqttTransport(
         connection.address, client_id(site.site, CLOCK), connection.credentials, heartbeat=Heartbeat(life.heartbeat)
@@ -56,6 +58,7 @@ def drive_clock(
     if kept.run is not None:
         LOG.info("goes on with run %s", kept.run)
         order = order.model_copy(update={"run": kept.run})
+    RUN.set(order.run)
     if order.speed is None:
         _drive_lockstep(site, order, transport, kept, stop)
     else:

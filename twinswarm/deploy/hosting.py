@@ -18,6 +18,7 @@ from broker.heartbeat import NOBODY_LOOKS, Heartbeat
 from broker.mqtt import MqttTransport
 from runtime.checkpoint import CheckpointStore, FileCheckpoint, MemoryCheckpoint, NoCheckpoint
 from runtime.host import Host
+from runtime.log_context import DEVICE
 from schemas.errors import RunFailedError, TwinswarmError
 from schemas.participant import Participant
 from schemas.site import Site
@@ -56,6 +57,7 @@ class Hosting:
         tenant.thread.start()
 
     def _guard(self, name: str, serve: Callable[[], None]) -> None:
+        DEVICE.set(name)
         try:
             serve()
         except Exception as error:

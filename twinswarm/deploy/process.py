@@ -145,7 +145,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--username")
     given = parser.parse_args(arguments)
-    log_to_stderr()
     return guarded(lambda: _serve(given))
 
 
@@ -172,6 +171,7 @@ def guarded(serve: Callable[[], None]) -> int:
 def _serve(given: argparse.Namespace) -> None:
     from broker.address import parse_broker
 
+    log_to_stderr()
     site = Site.model_validate_json(given.site.read_bytes())
     credentials = Credentials(given.cafile, given.cert, given.key, given.username, given.password_file)
     address = parse_broker(given.broker)
