@@ -31,7 +31,8 @@ WRITERS = {
     Channel.DECISION: "the EMS, with every plan, in wall time",
     Channel.TICK: "the clock, in lock-step",
     Channel.DONE: "every participant, in lock-step: the answer to a tick",
-    Channel.RECEIPT: "the recorder",
+    Channel.RECEIPT: "the recorder, on its own topic; in wall time on the topic of each participant that stores and "
+    "forwards",
     Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
     "exceeded, without its heartbeat, or for an unknown group, a device that is silent or has a wrong clock; "
     "the recorder: low disk; EMS and recorder: a [service that is silent](#metric); "
@@ -94,7 +95,11 @@ before.
 answers by an alarm whose `element` is the `id`: `scripted_event`, active until the event is over, or
 `scripted_event_refused` with the reason. `twinswarm event` sends one.
 """,
-    Channel.ALARM: """About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the
+    Channel.ALARM: """`sent_thinned` and `sent_not_kept`, of a participant that stores and forwards: the recorder has
+been away for so long that the oldest telemetry is thinned; its disk refuses to keep what it sends, which is sent all
+the same.
+
+About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the
 EMS, looked at every minute; `clock_stepped` of every participant; `feed_failed`, `feed_stale` and `feed_holes` of a
 tariff or forecast with feeds ([feeds.md](feeds.md)). [design.md](design.md#time) has the rules.
 
@@ -120,6 +125,21 @@ it withdraws the limit. Powers are means over a settlement period (`step_s` of t
 
 `twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat.
 """,
+    Channel.RECEIPT: """On a participant's topic, about that one's messages, with the numbers that are on disk:
+
+```json
+"ranges": {"5f0c9a": {"twin/v2/fit-g2v/charger/ev1/telemetry": [[1, 340], [352, 360]]}}
+```
+
+**Store and forward**, in wall time. Whoever keeps what it sends until a receipt names it says so in its birth,
+`store_and_forward: true`, and is given a receipt of what came since the last one, every 10 s of the run at most. It
+forgets what is named. What it sent before the newest message that this receipt names, and was not named, is lost on the
+way: it sends it again, byte for byte, on `twin/forward/v2/…` in the place of `twin/v2/…`, not retained. Only the
+recorder reads these topics, so that nobody acts on an old message; each participant may write those of its own
+channels. A message that comes twice is stored once. `run`, `tick`, `done` and `receipt` are not sent again.
+
+A participant that does without is not asked, and `twinswarm devices` says `not kept`.
+""",
     Channel.METRIC: """Every minute of the machine's clock; of EMS, recorder, clock, forecast and tariff every 15 s, as
 the `heartbeat_s` of their births promises:
 
@@ -131,6 +151,7 @@ the `heartbeat_s` of their births promises:
 | `turn_s` | the longest turn since the metric before, in machine seconds |
 | `lag_s` | the longest time from telemetry's `ts` to its arrival since the metric before [s]; if it receives any |
 | `inputs_refused`, `inputs_dropped` | values of its sources that were not valid, or were not taken in time |
+| `kept`, `thinned`, `sent_again` | messages on no receipt yet; those given up, and those sent again, since it started |
 | `stored`, `missing`, `dead_letters` | of the recorder: as in its receipt |
 | `disk_free_mib`, `disk_low_mib` | of the recorder: free where it writes, and below which its alarm `disk_low` comes |
 

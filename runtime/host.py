@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING
 
 from broker.transport import Transport, Will
 from runtime.checkpoint import CheckpointStore
@@ -19,6 +20,9 @@ from schemas.errors import TwinswarmError
 from schemas.messages import Presence, Run, RunId, State
 from schemas.participant import Outgoing, Participant, greatest_registers, own_inbox, own_topic
 from schemas.topics import Channel, Topic
+
+if TYPE_CHECKING:
+    from runtime.kept import KeptMessages
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +45,8 @@ class Host:
     the broker forget all that it keeps. Only the end of a lock-step run ends that promise (`_leave_the_broker`).
 
     ``once``: to end with the run that it took part in. ``zone``: of the site's midnights. ``now``: the machine's
-    clock. ``elapsed``: seconds by a clock that nobody sets.
+    clock. ``elapsed``: seconds by a clock that nobody sets. ``kept``: where what is sent in wall time stays until the
+    recorder has it; None: it is not kept.
     """
 
     make: Callable[[], Participant]
@@ -53,6 +58,7 @@ class Host:
     now: Callable[[], datetime]
     once: bool = False
     elapsed: Callable[[], float] = elapsed_s
+    kept: "KeptMessages | None" = None
 
     def serve(self) -> None:
         """Serves run after run, each in its time mode, until it is stopped.
@@ -88,6 +94,7 @@ class Host:
             registers=registers,
             clock=clock,
             found=found,
+            kept=self.kept,
         )
         drive(loop, transport, self.stop, clock.now)
         return loop.registers
@@ -128,7 +135,7 @@ class Host:
             raise
         finally:
             transport.close()
-        if durable and member.ended:
+        if durable and member.ended and member.wall_run is None:
             self._leave_the_broker()
         return member.wall_run, member.registers
 

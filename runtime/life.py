@@ -3,12 +3,23 @@
 This is the one place where a participant's messages are numbered, in every run loop.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas.messages import BootId, RunId, Stamp
 from schemas.participant import Json, Outgoing
 from schemas.wire import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message as it goes out."""
+
+    topic: str
+    seq: int
+    payload: bytes
+    retain: bool
 
 
 @dataclass
@@ -27,9 +38,19 @@ class Life:
         seq = self.seqs[topic] = self.seqs.get(topic, 0) + 1
         return Stamp(ts=ts, run=self.run, boot=self.boot, seq=seq)
 
+    def use(self, seqs: Mapping[str, int]) -> None:
+        """Takes numbers as used, up to these."""
+        self.seqs |= {topic: max(seq, self.seqs.get(topic, 0)) for topic, seq in seqs.items()}
+
     def encode(self, outgoing: Outgoing, ts: datetime) -> bytes:
         """The next message of its topic, at run time ``ts`` if it names no other."""
-        return encode(self.stamp(str(outgoing.topic), outgoing.ts or ts), outgoing.body)
+        return self.sent(outgoing, ts).payload
+
+    def sent(self, outgoing: Outgoing, ts: datetime) -> Sent:
+        """As `encode`, with all that its sender needs."""
+        topic = str(outgoing.topic)
+        stamp = self.stamp(topic, outgoing.ts or ts)
+        return Sent(topic, stamp.seq, encode(stamp, outgoing.body), outgoing.topic.retained)
 
     def encode_unnumbered(self, outgoing: Outgoing, ts: datetime) -> bytes:
         """A last will, or what is said outside every run: number 0, outside all counts of gaps."""

@@ -24,9 +24,9 @@ from broker.transport import Send
 from runtime.admission import Belongs, Entry, belongs, entry_into, is_newer, is_older, modes_of
 from runtime.checkpoint import CheckpointStore
 from runtime.inbox import MemoryInbox
-from runtime.life import Life
+from runtime.life import Life, Sent
 from runtime.log_context import RUN
-from runtime.outbox import Outbox, Sent
+from runtime.outbox import Outbox
 from schemas.cycle import Course
 from schemas.errors import LocalStateError, RemoteMessageError
 from schemas.messages import Done, Phase, Presence, Run, Stamp, State, Tick, TimeMode

@@ -3,20 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runtime.life import Life
+from runtime.life import Life, Sent
 from schemas.messages import Announcement
 from schemas.participant import Json, Outgoing
-from schemas.wire import encode
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A message as it goes out."""
-
-    topic: str
-    seq: int
-    payload: bytes
-    retain: bool
 
 
 @dataclass
@@ -27,9 +16,7 @@ class Outbox:
     cycle: list[Sent] = field(default_factory=list)
 
     def add(self, outgoing: Outgoing, ts: datetime) -> Sent:
-        topic = str(outgoing.topic)
-        stamp = self.life.stamp(topic, ts)
-        sent = Sent(topic, stamp.seq, encode(stamp, outgoing.body), outgoing.topic.retained)
+        sent = self.life.sent(outgoing, ts)
         self.cycle.append(sent)
         return sent
 

@@ -9,7 +9,6 @@ Such a sender gets a new life here, under a boot with a suffix, with all of its 
 """
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
@@ -17,8 +16,8 @@ from hashlib import blake2b
 
 from schemas.messages import Birth, BootId
 from schemas.participant import Json, Received
-from schemas.roles import WRITES
-from schemas.topics import Channel, Topic
+from schemas.roles import writer_of
+from schemas.topics import Topic
 
 REMEMBERED = 64
 """Messages of a topic whose bytes are remembered: more than a broker has in flight to one client."""
@@ -115,17 +114,6 @@ class SenderLives:
 
     def restore(self, state: Json) -> None:
         self._lives = {(who, boot): lives for who, boot, lives in state}
-
-
-_WRITERS: Mapping[Channel, str] = {
-    right.channel: str(kind) for kind, rights in WRITES.items() for right in rights if not right.own
-}
-"""Channels that somebody else writes on a device's topic."""
-
-
-def writer_of(topic: Topic) -> str:
-    """Who writes a topic: the participant that it names, but for commands."""
-    return _WRITERS.get(topic.channel, f"{topic.kind}/{topic.device}")
 
 
 def _sender(received: Received) -> Sender:

@@ -18,12 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from broker.transport import Delivery, Transport, Will
 from runtime.admission import Entry, entry_into, is_newer, modes_of
 from runtime.checkpoint import CheckpointStore, NoCheckpoint
 from runtime.diagnostics import Diagnostics
+from runtime.keep import keep_of
 from runtime.life import Life
 from runtime.log_context import RUN
 from runtime.schedule import Due, Schedule
@@ -33,7 +34,7 @@ from runtime.steady_clock import STEP_S, SteadyClock, machine_now, stepped
 from runtime.wall_inbox import Ignored, WallInbox
 from runtime.wall_states import WallEvent, WallProgress, WallState
 from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
-from schemas.messages import BootId, Phase, Presence, Run, RunId, State, TimeMode
+from schemas.messages import BootId, Phase, Presence, Receipt, Run, RunId, State, TimeMode
 from schemas.participant import (
     Input,
     Outgoing,
@@ -49,8 +50,11 @@ from schemas.participant import (
     own_topic,
 )
 from schemas.presence import HEARTBEAT_S, WATCHED
-from schemas.topics import Channel, Kind, Topic, topic_filter
+from schemas.topics import Channel, Kind, Topic, forward_of, is_forwarded, topic_filter
 from schemas.wire import decode
+
+if TYPE_CHECKING:
+    from runtime.kept import KeptMessages
 
 LOG = logging.getLogger(__name__)
 
@@ -136,7 +140,8 @@ class WallLoop:
     ``zone``: of the local midnight that the cadence's periods are aligned to. ``stopwatch``: a monotonic clock [s], by
     which it measures how long a turn took; nothing else depends on it. ``machine``: the machine's time, by which the
     values of sources are dated. ``clock``: the clock that it is driven by, to notice when the machine's clock is set
-    (`runtime.steady_clock`); None: nobody looks. With it, ``machine`` is left out.
+    (`runtime.steady_clock`); None: nobody looks. With it, ``machine`` is left out. ``kept``: where what it sends stays
+    until the recorder has it (`runtime.kept`); None: it does without.
     """
 
     def __init__(
@@ -153,6 +158,7 @@ class WallLoop:
         machine: Callable[[], datetime] = machine_now,
         clock: SteadyClock | None = None,
         found: tuple[RunId, Run] | None = None,
+        kept: "KeptMessages | None" = None,
     ) -> None:
         """Raises LocalStateError for a participant whose sources and time modes are at odds."""
         self._participant = participant
@@ -165,6 +171,7 @@ class WallLoop:
         self._clock = clock
         self._machine = machine if clock is None else clock.now
         self._found = found
+        self._kept = kept
         self._modes = modes_of(participant)
         self._progress = WallProgress()
         self._report = Diagnostics(participant)
@@ -180,6 +187,7 @@ class WallLoop:
         self._measures = Phase.MEASURE in self._on_message
         self._lingers = self._durable or self._measures
         self._state_topic = own_topic(participant, Channel.STATE)
+        self._receipt_topic = own_topic(participant, Channel.RECEIPT)
         self._blank = participant.snapshot()
         self._saved_state: object = None
         self._will_of: tuple[BootId, RunId | None] | None = None
@@ -249,6 +257,9 @@ class WallLoop:
             self._rollcalled = saved["rollcalled"]
             self._inbox.lives.restore(saved.get("lives", []))  # a checkpoint of an earlier version has none
             self._services.restore(saved.get("silent", []))  # nor this
+            if self._kept is not None:
+                # What was kept and not in the checkpoint yet was sent all the same.
+                self._life.use(self._kept.last_numbers(self._life.boot))
         found = self._found
         if found is not None and found[0] != self._life.run:
             self._begin_life(found[0])
@@ -267,6 +278,7 @@ class WallLoop:
         subscriptions = (
             topic_filter(site, Kind.CLOCK, channel=Channel.RUN),  # first, for the broker hands over in this order
             str(self._state_topic),
+            *(() if self._kept is None else (str(self._receipt_topic),)),
             *self._participant.subscriptions,
             *self._services.subscriptions,
         )
@@ -390,6 +402,8 @@ class WallLoop:
             self._transport.close()
             self._connect(self._will_time(now, self._run))
         self._progress.on(WallEvent.RUN_ENTERED)
+        if self._kept is not None and self._life.run is not None:
+            self._kept.begin(self._life.boot, self._life.run)
         self._announce(now)
         assert self._run is not None
         for ignored in self._inbox.replay_early(self._life.run, self._run.time_at(now)):
@@ -400,6 +414,8 @@ class WallLoop:
         birth = self._participant.birth()
         if self._participant.kind in WATCHED:
             birth = birth.model_copy(update={"heartbeat_s": HEARTBEAT_S})
+        if self._kept is not None:
+            birth = birth.model_copy(update={"store_and_forward": True})
         self._send([Outgoing(own_topic(self._participant, Channel.BIRTH), birth)], now)
         self._show(Presence.ONLINE, None, now)
 
@@ -411,10 +427,18 @@ class WallLoop:
         self._publish(outgoing, now if self._run is None else self._run.time_at(now))
 
     def _publish(self, outgoing: list[Outgoing], ts: datetime) -> None:
-        encoded = [(o.topic, self._life.encode(o, ts)) for o in outgoing]
+        messages = [(self._life.sent(one, ts), keep_of(one)) for one in outgoing]
+        if self._kept is not None:
+            self._kept.add(self._life.boot, [(sent, keep) for sent, keep in messages if keep is not None])
         self._save()
-        for topic, payload in encoded:
-            self._transport.publish(str(topic), payload, retain=topic.retained)
+        for sent, _ in messages:
+            self._transport.publish(sent.topic, sent.payload, retain=sent.retain)
+
+    def _forward(self, receipt: Receipt) -> None:
+        """Sends again, to the recorder alone, what was lost on its way there."""
+        assert self._kept is not None
+        for sent in self._kept.on_receipt(receipt):
+            self._transport.publish(forward_of(sent.topic), sent.payload)
 
     # ---- messages
 
@@ -431,7 +455,13 @@ class WallLoop:
         except RemoteMessageError as error:
             self._reject(delivery, error, now)
             return
-        if topic == self._state_topic and self._progress.shown and stamp.boot == self._life.boot:
+        if self._kept is not None and topic == self._receipt_topic:
+            assert isinstance(body, Receipt)
+            self._transport.acknowledge(delivery)
+            self._forward(body)
+            return
+        late = is_forwarded(delivery.topic)  # it is stored, and says nothing about who is there now
+        if topic == self._state_topic and not late and self._progress.shown and stamp.boot == self._life.boot:
             assert isinstance(body, State)
             if body.state is Presence.OFFLINE and not self.finished:
                 self._show(Presence.ONLINE, None, now)  # my last will: the connection broke, I did not
@@ -439,12 +469,13 @@ class WallLoop:
             # What another run sends keeps nobody: the next one may be waiting for whoever lingers in this one.
             self._last_arrival = now
         received = Received(topic, stamp, body, None if self._run is None else self._run.time_at(now))
-        self._services.hear(received, self._life.run, now, retained=delivery.retained)
+        if not late:
+            self._services.hear(received, self._life.run, now, retained=delivery.retained)
         ignored = self._inbox.take_in(delivery, received, self._life.run, entered=self._run is not None)
         self._report_begun_anew(now)
         if ignored is not None:
             self._ignore(ignored, now)
-        elif topic.channel is Channel.TELEMETRY and self._run is not None:
+        elif topic.channel is Channel.TELEMETRY and self._run is not None and not late:
             self._report.heard(self._run.machine_s(self._run.time_at(now) - stamp.ts))
 
     def _reject(self, delivery: Delivery, error: RemoteMessageError, now: datetime) -> None:
@@ -521,9 +552,12 @@ class WallLoop:
         if self._run_is_on(now):
             self._look_at_the_clock(run, now)
             self._look_at_services(now)
-            metric = self._report.metric(now, self.skipped, self._inlets.metrics)
+            kept = {} if self._kept is None else self._kept.metrics
+            metric = self._report.metric(now, self.skipped, self._inlets.metrics | kept)
             if metric is not None:
                 self._send([metric], now)
+            if self._kept is not None and (news := self._kept.news()):
+                self._send([Outgoing(own_topic(self._participant, Channel.ALARM), alarm) for alarm in news], now)
         return self._next_due(run, t, limit, now)
 
     def _wait_for_run(self, now: datetime) -> datetime | None:

@@ -7,9 +7,20 @@ from dataclasses import dataclass
 
 from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
 from schemas.presence import WATCHES
-from schemas.topics import OBSERVER, Channel, Kind, Topic, everything, former, topic_filter
+from schemas.topics import (
+    FORWARDED,
+    OBSERVER,
+    Channel,
+    Kind,
+    Topic,
+    everything,
+    former,
+    forward_of,
+    forwarded,
+    topic_filter,
+)
 
-__all__ = ["OBSERVER", "READS", "WRITES", "Right", "read_filters", "write_filters"]
+__all__ = ["OBSERVER", "READS", "WRITES", "Right", "read_filters", "write_filters", "writer_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +48,8 @@ def _any(*channels: Channel, kinds: tuple[Kind, ...] = ()) -> tuple[Right, ...]:
 
 _PRESENCE = _own(Channel.BIRTH, Channel.STATE, Channel.ALARM, Channel.METRIC, Channel.REJECT)
 _OF_ITSELF = (*_PRESENCE, *_own(Channel.DONE))
-_TIME = (*_any(Channel.RUN, Channel.TICK, kinds=(Kind.CLOCK,)), *_own(Channel.STATE))
-"""The clock's messages, and one's own state: a last will may have come in between."""
+_TIME = (*_any(Channel.RUN, Channel.TICK, kinds=(Kind.CLOCK,)), *_own(Channel.STATE, Channel.RECEIPT))
+"""The clock's messages, one's own state, for a last will may have come in between, and the recorder's receipt."""
 _LIMITS = _any(Channel.LIMIT, kinds=(Kind.LIMITER,))
 """Limits from outside: a device's fallback stays within them, too."""
 
@@ -53,7 +64,7 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
         *_own(Channel.RUN, Channel.TICK),
         *_any(Channel.EVENT, kinds=(*DEVICE_KINDS, Kind.NETWORK)),
     ),
-    Kind.RECORDER: (*_OF_ITSELF, *_own(Channel.RECEIPT)),
+    Kind.RECORDER: (*_OF_ITSELF, *_any(Channel.RECEIPT, kinds=tuple(Kind))),
     Kind.FORECAST: (*_OF_ITSELF, *_own(Channel.SERIES)),
     Kind.TARIFF: (*_OF_ITSELF, *_own(Channel.SERIES)),
     Kind.LIMITER: (*_OF_ITSELF, *_own(Channel.LIMIT)),
@@ -92,15 +103,34 @@ READS: dict[Kind, tuple[Right, ...]] = {
 
 
 def write_filters(site: str, kind: Kind, device: str) -> tuple[str, ...]:
-    """Where a participant may publish."""
-    return tuple(text for right in WRITES[kind] for text in right.filters(site, kind, device))
+    """Where a participant may publish: its messages, and those that were lost once more for the recorder.
+
+    The clock keeps nothing: what it says of its run is retained, and repeated to a broker that comes back.
+    """
+    rights = [(right.channel, text) for right in WRITES[kind] for text in right.filters(site, kind, device)]
+    again = [forward_of(text) for channel, text in rights if channel in FORWARDED and kind is not Kind.CLOCK]
+    return (*(text for _, text in rights), *again)
 
 
 def read_filters(site: str, kind: Kind | None, device: str) -> tuple[str, ...]:
     """What a participant is given; ``kind`` None: an observer.
 
-    The recorder and an observer get all of the site, wrong topics below it included: those are dead letters.
+    The recorder and an observer get all of the site, wrong topics below it included: those are dead letters. What is
+    sent again is the recorder's alone.
     """
-    if kind is None or kind is Kind.RECORDER:
+    if kind is None:
         return (everything(site), former(site))
+    if kind is Kind.RECORDER:
+        return (everything(site), former(site), forwarded(site))
     return tuple(text for right in READS[kind] for text in right.filters(site, kind, device))
+
+
+_WRITERS: dict[Channel, Kind] = {
+    right.channel: kind for kind, rights in WRITES.items() for right in rights if not right.own
+}
+"""Channels that somebody else writes on a device's topic."""
+
+
+def writer_of(topic: Topic) -> str:
+    """Who writes a topic: the participant that it names, but for commands and receipts."""
+    return str(_WRITERS.get(topic.channel, f"{topic.kind}/{topic.device}"))

@@ -7,6 +7,9 @@ from enum import StrEnum
 from schemas.errors import Code, RemoteMessageError, shorten
 
 PREFIX = "twin/v2"
+FORWARD_PREFIX = "twin/forward/v2"
+"""Prefix of the topics on which a message that was lost on its way to the recorder is sent again, to nobody else: who
+acts on messages is never handed an old one. See `runtime.kept`."""
 FORMER_PREFIX = "twin/v1"
 """Topic prefix of the contract before this one. Messages there are only answered with a reject."""
 OBSERVER = "observer"
@@ -61,8 +64,11 @@ RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES,
 BARRIER = frozenset({Channel.TICK, Channel.DONE})
 """Channels of the lock-step barrier itself: neither announced nor in the history's counts."""
 
+FORWARDED = frozenset(Channel) - BARRIER - {Channel.RUN, Channel.RECEIPT}
+"""Channels whose messages may be sent again to the recorder: all of its history but the clock's time base."""
+
 _TOPIC = re.compile(
-    rf"{PREFIX}/(?P<site>{SITE_PATTERN})/(?P<kind>[a-z]+)/(?P<device>{DEVICE_PATTERN})/(?P<channel>[a-z]+)"
+    rf"(?P<prefix>{PREFIX}|{FORWARD_PREFIX})/(?P<site>{SITE_PATTERN})/(?P<kind>[a-z]+)/(?P<device>{DEVICE_PATTERN})/(?P<channel>[a-z]+)"
 )
 
 
@@ -84,7 +90,8 @@ class Topic:
 
     @classmethod
     def parse(cls, text: str) -> "Topic":
-        """Raises RemoteMessageError with the topic's text and what is allowed."""
+        """The topic of a message, also of one that is forwarded. Raises RemoteMessageError with the topic's text and
+        what is allowed."""
         match = _TOPIC.fullmatch(text)
         if text.startswith(f"{FORMER_PREFIX}/"):
             raise RemoteMessageError(
@@ -96,9 +103,12 @@ class Topic:
                 f"topic {shorten(text)} is not {PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}", code=Code.TOPIC
             )
         try:
-            return cls(match["site"], Kind(match["kind"]), match["device"], Channel(match["channel"]))
+            topic = cls(match["site"], Kind(match["kind"]), match["device"], Channel(match["channel"]))
         except ValueError as error:
             raise RemoteMessageError(f"topic {shorten(text)}: {shorten(str(error), 120)}", code=Code.TOPIC) from None
+        if match["prefix"] == FORWARD_PREFIX and topic.channel not in FORWARDED:
+            raise RemoteMessageError(f"topic {text}: a {topic.channel} is not forwarded", code=Code.TOPIC)
+        return topic
 
 
 def client_id(site: str, device: str) -> str:
@@ -118,6 +128,21 @@ def topic_filter(site: str, kind: Kind | str = "+", device: str = "+", channel: 
 def everything(site: str) -> str:
     """The subscription to all of a site, wrong topics below it included."""
     return f"{PREFIX}/{site}/#"
+
+
+def forward_of(topic: str) -> str:
+    """Where a message of this topic, or of this filter, is forwarded to the recorder."""
+    return FORWARD_PREFIX + topic.removeprefix(PREFIX)
+
+
+def is_forwarded(topic: str) -> bool:
+    """Whether a message came on a topic on which it was sent again."""
+    return topic.startswith(FORWARD_PREFIX)
+
+
+def forwarded(site: str) -> str:
+    """The subscription to all that is forwarded at a site."""
+    return forward_of(everything(site))
 
 
 def former(site: str) -> str:

@@ -305,6 +305,9 @@ class Birth(Body):
     fallback: Fallback = Fallback.IDLE
     """In force before the first set-point."""
     software: Annotated[str, Field(max_length=100)]
+    store_and_forward: bool | None = None
+    """Wall time: True when it keeps what it sent on disk until a `receipt` names it as stored, and sends again what was
+    lost. Left out: it does not."""
 
     @model_validator(mode="after")
     def _capabilities_are_the_nameplates(self) -> Self:

@@ -5,19 +5,39 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.messages.stamp import Body, DeviceId
+from schemas.messages.stamp import Body, BootId, DeviceId
 from schemas.units import UtcTime
+
+Number = Annotated[int, Field(ge=1, le=2**53)]
+TopicText = Annotated[str, Field(max_length=200)]
+_MOST = Field(max_length=1000)
+
+
+StoredRange = Annotated[tuple[Number, Number], Field(strict=False)]
+"""First and last number of messages that are on disk without a gap."""
 
 
 class Receipt(Body):
-    """From the recorder: what of this run is on disk."""
+    """From the recorder: what is on disk, of the whole run; on the topic of a participant that stores and forwards
+    what it sends (its birth says so), of that one's messages."""
 
     stored: Annotated[int, Field(ge=0)]
     missing: Annotated[int, Field(ge=0)]
     """Gaps in the sequence numbers of what was stored."""
-    dead_letters: Annotated[int, Field(ge=0)]
+    dead_letters: Annotated[int, Field(ge=0)] | None = None
+    """Of the whole run."""
     up_to: UtcTime | None = None
-    """The newest ``ts`` stored."""
+    """The newest ``ts`` stored. Of the whole run."""
+    ranges: (
+        Annotated[
+            dict[BootId, Annotated[dict[TopicText, Annotated[tuple[StoredRange, ...], Field(strict=False)]], _MOST]],
+            _MOST,
+        ]
+        | None
+    ) = None
+    """To a participant: by boot and topic, the numbers of what is on disk, as ranges [first, last]. Whoever kept these
+    messages may forget them. What it sent before the newest message named here, and what no receipt has named, is
+    missing: it is asked for."""
 
 
 class Severity(StrEnum):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import NetworkTelemetry, Plan, Run, TimeMode
+from schemas.messages import Birth, NetworkTelemetry, Plan, Run, TimeMode
 from schemas.punctuality import Punctuality, PunctualityCount
 from schemas.site import Network
-from schemas.topics import Channel
+from schemas.topics import Channel, Kind
 from services.analysis.comparison import compare
 from services.analysis.outcome import outcome_of
 from services.analysis.outside_limits import outside_limits
@@ -103,6 +103,19 @@ def analyse(
         network_note=_network_note(site.network, compared.run.pcc),
         estimated_losses_kwh=energy.estimated_losses_kwh,
         unsolved_steps=energy.unsolved,
+        not_kept=_not_kept(history, run, info),
+    )
+
+
+def _not_kept(history: History, run: str, info: RunInfo) -> tuple[str, ...]:
+    """By their births. The clock's messages are retained."""
+    if info.mode is not TimeMode.WALL:
+        return ()
+    births = {device: (r.topic.kind, r.body) for device, r in history.births(run).items()}
+    return tuple(
+        device
+        for device, (kind, birth) in sorted(births.items())
+        if kind is not Kind.CLOCK and isinstance(birth, Birth) and not birth.store_and_forward
     )
 
 

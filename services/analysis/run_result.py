@@ -139,6 +139,8 @@ class RunResult(Outcome):
     """The part of ``losses_kwh`` of times in which no voltages carried the devices' power."""
     unsolved_steps: tuple[datetime, ...] = ()
     """Where the steps with such a time begin."""
+    not_kept: tuple[str, ...] = ()
+    """In wall time: participants that did not keep what they sent until it was stored."""
 
     def to_json(self) -> dict[str, Any]:
         """For ``json.dumps``: times as ISO 8601 in UTC, durations in seconds, floats as they are."""

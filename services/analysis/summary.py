@@ -15,6 +15,8 @@ REFERENCES = {
 }
 """The meaning of each baseline policy."""
 
+NAMED_PARTICIPANTS = 5
+"""Participants that a line of the summary names."""
 NAMED_STEPS = 6
 """So many steps are named one by one."""
 
@@ -249,12 +251,21 @@ def _losses(result: RunResult) -> list[Line]:
     return lines
 
 
+def _gaps(result: RunResult) -> str:
+    gaps = "gaps in the senders' numbering"
+    if not result.not_kept:
+        return gaps
+    named = ", ".join(result.not_kept[:NAMED_PARTICIPANTS])
+    more = len(result.not_kept) - NAMED_PARTICIPANTS
+    return f"{gaps}; not kept until stored: what {named}{f' and {more} more' if more > 0 else ''} sent"
+
+
 def _messages(result: RunResult) -> list[Line]:
     stray = f"{result.messages_stray} more came outside the run and are not in it" if result.messages_stray else ""
     lines = [
         Line("Set-points sent", number(result.setpoints_sent, 0), f"{result.setpoints_changed} changed the value"),
         Line("Messages recorded", number(result.messages_recorded, 0), stray),
-        Line("Messages missing", number(result.messages_missing, 0), "gaps in the senders' numbering"),
+        Line("Messages missing", number(result.messages_missing, 0), _gaps(result)),
         Line("Dead letters", number(result.dead_letters, 0), "not of the contract, kept with their reason"),
     ]
     if result.plan_statuses:

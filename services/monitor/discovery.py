@@ -29,6 +29,7 @@ from schemas.messages import (
 )
 from schemas.plausibility import bounds_of
 from schemas.presence import ahead_bound_s, behind_bound_s, lag_s
+from schemas.roles import writer_of
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
 
@@ -82,6 +83,13 @@ class Seen:
     def takes_part(self, run_id: str | None) -> bool:
         """Whether it has shown itself in the run, as far as is known, and not only before it."""
         return self.state is not None and self.state_run in (None, run_id)
+
+    def is_kept(self, run: Run | None) -> bool | None:
+        """Whether it keeps what it sends until that is stored, so that nothing of it is lost; None: not known, or a
+        matter of lock-step's barrier, or the clock, whose messages are retained."""
+        if self.birth is None or run is None or run.mode is TimeMode.LOCKSTEP or self.kind is Kind.CLOCK:
+            return None
+        return bool(self.birth.store_and_forward)
 
     @property
     def doubt(self) -> str | None:
@@ -137,8 +145,8 @@ class Roster:
             self.runs[topic.site] = (stamp.run, body)
         if isinstance(body, Plan):
             self.plans[topic.site] = body
-        if topic.channel is Channel.SETPOINT:
-            return  # it is the EMS' message, on the device's topic
+        if writer_of(topic) not in (f"{topic.kind}/{topic.device}", topic.kind):
+            return  # a set-point, an event or a receipt: another's message, on the device's topic
         who = (topic.site, topic.kind, topic.device)
         seen = self.seen.setdefault(who, Seen(*who))
         self._learn(seen, stamp, body)
@@ -200,6 +208,11 @@ class Roster:
         elif isinstance(body, Reject):
             self.rejects[seen.site, seen.device, body.topic] = body
 
+    def is_kept(self, seen: Seen) -> bool | None:
+        """See `Seen.is_kept`."""
+        _, run = self.runs.get(seen.site, (None, None))
+        return seen.is_kept(run)
+
     @staticmethod
     def _learn(seen: Seen, stamp: Stamp, body: Body) -> None:
         if isinstance(body, Birth):
@@ -257,6 +270,7 @@ class Roster:
             "last_ts": None if stamp is None else stamp.ts.isoformat(),
             "age_s": self.age_s(seen, now),
             "clock_behind_s": self.clock_behind_s(seen),
+            "kept": self.is_kept(seen),
             "ems": None if (known := self.known(seen)) is None else known.model_dump(mode="json"),
         }
 

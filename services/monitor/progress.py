@@ -99,7 +99,7 @@ class View:
             self._prices |= {(received.topic.device, s.quantity, s.start): s for s in body.series}
         elif isinstance(body, Plan):
             self.plan = body
-        elif isinstance(body, Receipt):
+        elif isinstance(body, Receipt) and received.topic.kind is Kind.RECORDER:
             self.recorded = body.stored
         elif isinstance(body, Alarm):
             self.alarms += body.active

@@ -2,8 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from schemas.errors import LocalStateError
@@ -11,8 +10,10 @@ from schemas.messages import Phase, Receipt, Run, TimeMode
 from schemas.participant import Received, Turn, Wanted
 from schemas.presence import SKEW_S
 from schemas.site import Site
-from schemas.topics import BARRIER, PREFIX, Channel, Kind
+from schemas.topics import BARRIER, PREFIX, Channel, Kind, Topic
 from services.history.store import HistoryStore, from_us, to_us
+from services.recorder.receipts import Receipts
+from services.recorder.span import Span
 
 KEPT_BYTES = 2048
 """Bytes kept of a dead letter's payload: enough to recognise it, too few to fill the disk."""
@@ -22,12 +23,17 @@ USED_BEFORE = "used before"
 _AHEAD_US = int(SKEW_S * 1e6)
 _OF_ITSELF = frozenset({Channel.ALARM, Channel.METRIC, Channel.REJECT})
 """The recorder's own messages that it records: in wall time only, and rare. A receipt would announce the next one."""
+_BIRTH = f"/{Channel.BIRTH}"
+_NEVER = BARRIER | {Channel.RECEIPT}
 _ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
 """Channels whose messages of earlier runs count too: a device publishes its birth once in its life."""
 
 _INSERT = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _KEPT = "SELECT payload FROM message WHERE topic = ? AND boot = ? AND seq = ?"
+_NUMBERS = "SELECT DISTINCT seq FROM message WHERE topic = ? AND boot = ? AND run = ? AND seq > 0 ORDER BY seq"
+_KEEPERS = """SELECT topic, boot FROM message
+              WHERE run = ? AND channel = 'birth' AND json_extract(payload, '$.store_and_forward')"""
 _BURY = """INSERT INTO dead_letter (run, topic, digest, bytes, payload, reason, received_us, times)
            VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (run, topic, digest) DO UPDATE SET times = times + 1"""
 _ADOPT = """UPDATE message SET run = ?, cycle = ? WHERE topic = ? AND boot = ? AND seq BETWEEN ? AND ?
@@ -38,20 +44,6 @@ _ADOPT_ALL = """UPDATE message SET run = ?, cycle = ? WHERE run IS NULL AND site
 Row = tuple[str, str, str, str, str, str, int, int, str, str]
 Identity = tuple[str, str, int, int]
 """topic, boot, seq, and the time it was sent [µs]"""
-
-
-@dataclass(slots=True)
-class Span:
-    """The numbers of one (topic, boot) in a run's history. Last wills, seq 0, are outside."""
-
-    first: int
-    last: int
-    count: int
-
-    @property
-    def missing(self) -> int:
-        # A message may come twice, with its run and without: that is no gap that is less than none.
-        return max(0, self.last - self.first + 1 - self.count)
 
 
 class RecorderInbox:
@@ -80,6 +72,7 @@ class RecorderInbox:
         self._newest_us: int | None = None
         """Wall time: the run's, with what clocks may differ by. What is dated later does not say how far it got."""
         self._ended: set[str] = set()
+        self._receipts = Receipts()
 
     def enter(self, run: str, *, live: bool) -> None:
         """Continues ``run`` with what the file holds of it: nothing, or what a process before this one left."""
@@ -95,11 +88,21 @@ class RecorderInbox:
         )
         for topic, boot, first, last, count, stored, newest_us in committed:
             if first is not None:
-                self._spans[topic, boot] = Span(first, last, count)
+                self._spans[topic, boot] = self._span(run, topic, boot, Span([[first, last]]), count)
             self._stored += stored
             self._up_to_us = newest_us if self._up_to_us is None else max(self._up_to_us, newest_us)
         staged = self._store.read("SELECT topic, boot, seq FROM message WHERE run IS NULL AND stamped_run = ?", [run])
         self._waiting |= set(staged)
+        self._receipts.learn(self._store.read(_KEEPERS, [run]))
+
+    def _span(self, run: str, topic: str, boot: str, whole: Span, count: int) -> Span:
+        """The numbers in the file: ``whole`` if there are as many."""
+        if count == whole.count:
+            return whole
+        span = Span([])
+        for (seq,) in self._store.read(_NUMBERS, [topic, boot, run]):
+            span.add(seq)
+        return span
 
     def add(self, received: Received, payload: bytes) -> None:
         topic, stamp = received.topic, received.stamp
@@ -198,9 +201,13 @@ class RecorderInbox:
             up_to=None if self._up_to_us is None else from_us(self._up_to_us),
         )
 
+    def receipts(self) -> dict[Topic, Receipt]:
+        """To those who keep what they send: what came of them since this was last asked, as far as it is on disk."""
+        return self._receipts.take(self._spans)
+
     def _is_recorded(self, topic: str) -> bool:
         channel = topic.rpartition("/")[2]
-        return channel in _OF_ITSELF if topic.startswith(self._own) else channel not in BARRIER
+        return channel in _OF_ITSELF if topic.startswith(self._own) else channel not in _NEVER
 
     def _new(self, item: Wanted) -> range:
         """The wanted seqs that are not history yet: a retained message is announced in every cycle."""
@@ -212,6 +219,8 @@ class RecorderInbox:
         connection.executemany(_INSERT, self._batch)
         if self.live and connection.total_changes - before < len(self._batch):
             self._letters += self._used_before(connection)
+            for row in self._batch:
+                self._receipts.note(row[4], row[5], row[6])  # whoever repeats does not know that it is stored
         connection.executemany(_BURY, [(self.run or "", *letter) for letter in self._letters])
 
     def _used_before(self, connection: sqlite3.Connection) -> list[tuple[object, ...]]:
@@ -273,15 +282,21 @@ class RecorderInbox:
             },
         )
 
-    def _count(self, adopted: Iterable[Identity]) -> None:
+    def _count(self, adopted: Sequence[Identity]) -> None:
         for topic, boot, seq, ts_us in adopted:
             self._waiting.discard((topic, boot, seq))
             self._stored += 1
             if not self.live or self._newest_us is None or ts_us <= self._newest_us:
                 self._up_to_us = ts_us if self._up_to_us is None else max(self._up_to_us, ts_us)
             if seq > 0:
-                span = self._spans.setdefault((topic, boot), Span(seq, seq, 0))
-                span.first, span.last, span.count = min(span.first, seq), max(span.last, seq), span.count + 1
+                span = self._spans.get((topic, boot))
+                if span is None:
+                    span = self._spans[topic, boot] = Span([])
+                span.add(seq)
+                if self.live:
+                    self._receipts.note(topic, boot, seq)
+        if self.live and any(topic.endswith(_BIRTH) for topic, _, _, _ in adopted):
+            self._receipts.learn(self._store.read(_KEEPERS, [self.run]))
 
 
 def _us(time: datetime | None) -> int | None:

@@ -25,6 +25,7 @@ from schemas.messages import (
     MeterRole,
     Plan,
     PlanStatus,
+    Receipt,
     Run,
     Stamp,
     TimeMode,
@@ -215,3 +216,28 @@ def test_a_device_with_a_wrong_clock_says_so(behind_s: float, words: str) -> Non
     _show(roster, NOW, "mqtt://lab", shown)
     assert words in shown.export_text()
     assert _wall(50.0).json(NOW)["devices"][2]["clock_behind_s"] is None
+
+
+def test_who_does_not_keep_what_it_sends_is_named_in_wall_time() -> None:
+    roster = _wall()
+    keeping = Birth(
+        nameplate=MeterNameplate(role=MeterRole.LOAD),
+        time_modes=(TimeMode.WALL,),
+        software="test",
+        store_and_forward=True,
+    )
+    topic = Topic("lab", Kind.METER, "load", Channel.BIRTH)
+    roster.note(Delivery(str(topic), encode(Stamp(ts=NOW, boot="b", seq=1), keeping), retained=True), NOW)
+    kept = {row["device"]: row["kept"] for row in roster.json(NOW)["devices"]}
+    assert kept == {"clock": None, "ems": None, "ev1": None, "grid": False, "load": True}
+    shown = Console(record=True, width=200, file=StringIO())
+    _show(roster, NOW, "mqtt://lab", shown)
+    assert shown.export_text().count("not kept") == 1
+
+
+def test_a_receipt_is_the_recorders_message_on_a_devices_topic() -> None:
+    roster = Roster()
+    topic = Topic("lab", Kind.METER, "load", Channel.RECEIPT)
+    receipt = Receipt(stored=1, missing=0, ranges={"b": {"twin/v2/lab/meter/load/telemetry": ((1, 1),)}})
+    roster.note(Delivery(str(topic), encode(Stamp(ts=NOW, boot="r", seq=1), receipt)), NOW)
+    assert roster.seen == {}

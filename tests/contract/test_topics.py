@@ -7,7 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import RemoteMessageError
-from schemas.topics import Channel, Kind, Topic, client_id, everything, matches, topic_filter
+from schemas.topics import (
+    FORWARDED,
+    Channel,
+    Kind,
+    Topic,
+    client_id,
+    everything,
+    forward_of,
+    forwarded,
+    matches,
+    topic_filter,
+)
 
 
 @settings(deadline=None, max_examples=100)
@@ -23,6 +34,19 @@ def test_topic_is_parsed_to_what_it_was_built_from(site: str, kind: Kind, device
     assert matches(everything(site), str(topic))
     assert matches(topic_filter(site, kind, device, channel), str(topic))
     assert matches(topic_filter(site, channel=channel), str(topic))
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_a_topic_on_which_a_message_is_sent_again_names_the_topic_of_the_message(channel: Channel) -> None:
+    topic = Topic("s", Kind.CHARGER, "ev1", channel)
+    again = forward_of(str(topic))
+    assert not matches(everything("s"), again)
+    assert matches(forwarded("s"), again)
+    if channel in FORWARDED:
+        assert Topic.parse(again) == topic
+    else:
+        with pytest.raises(RemoteMessageError, match="is not forwarded"):
+            Topic.parse(again)
 
 
 @settings(deadline=None, max_examples=100)

@@ -7,7 +7,7 @@ from broker.provision.workspace import clients_of
 from runtime.pump import ClockPump
 from schemas.roles import READS, WRITES, read_filters, write_filters
 from schemas.site import Site
-from schemas.topics import Channel, Kind, Topic, matches, topic_filter
+from schemas.topics import Channel, Kind, Topic, forward_of, matches, topic_filter
 from services.clock.refusal import WATCHED
 from services.history.store import HistoryStore
 from sites.loader import builtin_sites, load_site
@@ -90,14 +90,36 @@ def test_every_kind_has_rights_and_every_channel_a_writer_and_a_reader() -> None
 
 
 def test_a_device_writes_below_its_own_name_only() -> None:
-    """But for the EMS with its set-points, and the clock, which makes things happen to twins."""
+    """But for the EMS with its set-points, the recorder with its receipts, and the clock, which makes things happen to
+    twins."""
+    foreign = {Kind.CLOCK: "/+/event", Kind.RECORDER: "/+/receipt"}
     for kind in set(Kind) - {Kind.EMS}:
-        others = [one for one in write_filters("s", kind, "x") if not one.startswith(f"twin/v2/s/{kind}/x/")]
-        assert all(kind is Kind.CLOCK and one.endswith("/+/event") for one in others)
+        below = (f"twin/v2/s/{kind}/x/", f"twin/forward/v2/s/{kind}/x/")
+        others = [one for one in write_filters("s", kind, "x") if not one.startswith(below)]
+        assert all(kind in foreign and one.endswith(foreign[kind]) for one in others)
+
+
+def test_what_is_sent_again_is_written_by_its_sender_and_read_by_the_recorder_alone() -> None:
+    """Whoever acts on messages is never handed an old one."""
+    again = forward_of(str(Topic("s", Kind.CHARGER, "ev1", Channel.TELEMETRY)))
+    clients: dict[str, Kind | None] = {str(kind): kind for kind in Kind}
+    clients |= {"ev1": Kind.CHARGER, "ev2": Kind.CHARGER, "observer": None}
+    writers = {n for n, k in clients.items() if k and any(matches(one, again) for one in write_filters("s", k, n))}
+    readers = {n for n, k in clients.items() if any(matches(one, again) for one in read_filters("s", k, n))}
+    assert (writers, readers) == ({"ev1"}, {"recorder"})
+
+
+def test_ticks_dones_and_the_time_base_are_never_sent_again() -> None:
+    for kind in Kind:
+        for one in write_filters("s", kind, "x"):
+            assert not (
+                one.startswith("twin/forward/") and one.rpartition("/")[2] in {"tick", "done", "run", "receipt"}
+            )
 
 
 def test_the_access_list_of_one_charger_is_this() -> None:
-    """By hand, from the design's words: own channels written, own set-points, limits, state and the time read."""
+    """By hand, from the design's words: own channels written, once more for the recorder; own set-points, limits,
+    state, receipt and the time read."""
     _, charger, provisioner = access_list("s", {"ev1": Kind.CHARGER}).split("\nuser ")
     assert charger.splitlines() == [
         "s_ev1",
@@ -106,8 +128,13 @@ def test_the_access_list_of_one_charger_is_this() -> None:
             f"topic write twin/v2/s/charger/ev1/{channel}"
             for channel in ("birth", "alarm", "metric", "reject", "done", "telemetry", "ack")
         ),
+        *(
+            f"topic write twin/forward/v2/s/charger/ev1/{channel}"
+            for channel in ("birth", "state", "alarm", "metric", "reject", "telemetry", "ack")
+        ),
         "topic read twin/v2/s/clock/+/run",
         "topic read twin/v2/s/clock/+/tick",
+        "topic read twin/v2/s/charger/ev1/receipt",
         "topic read twin/v2/s/charger/ev1/setpoint",
         "topic read twin/v2/s/charger/ev1/event",
         "topic read twin/v2/s/limiter/+/limit",

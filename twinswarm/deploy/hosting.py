@@ -27,6 +27,7 @@ from twinswarm.deploy.process import Connection, Life, utc_now
 from twinswarm.extras import missing_extra
 
 if TYPE_CHECKING:
+    from runtime.kept import KeptMessages
     from services.history.store import HistoryStore
 
 LOG = logging.getLogger(__name__)
@@ -135,6 +136,21 @@ class _Part(Heartbeat):
         self._shared.beat(self._name)
 
 
+def not_kept(name: str) -> "KeptMessages | None":
+    """Nothing that is sent is kept."""
+    del name
+    return None
+
+
+def kept_in(folder: Path | None) -> "Callable[[str], KeptMessages | None]":
+    """What a participant sends is kept beside its checkpoints; without a folder it is not."""
+    if folder is None:
+        return not_kept
+    from runtime.kept import KeptMessages  # a process without a folder goes without SQLite
+
+    return lambda name: KeptMessages(folder / f"{name}-sent.sqlite")
+
+
 def host_of(
     make: Callable[[], Participant],
     site: Site,
@@ -145,8 +161,11 @@ def host_of(
     *,
     once: bool = False,
     heartbeat: Heartbeat = NOBODY_LOOKS,
+    kept: "Callable[[str], KeptMessages | None]" = not_kept,
 ) -> Host:
-    """The run loops of one participant with a connection in its own name. ``stores`` makes a checkpoint by its name."""
+    """The run loops of one participant with a connection in its own name. ``stores`` makes a checkpoint by its name,
+    ``kept`` the store of what it sends (`runtime.kept`).
+    """
     credentials = connection.credentials_of(device)
     return Host(
         make=make,
@@ -163,6 +182,7 @@ def host_of(
         stop=stop,
         now=utc_now,
         once=once,
+        kept=kept(device),  # last: the checkpoint's lock says that nobody else has it
     )
 
 
@@ -191,11 +211,21 @@ def host(
     ``history``: the recorder's, closed at the end. Raises TwinswarmError: what the first one raised that failed.
     """
     heartbeat = SharedHeartbeat(Heartbeat(life.heartbeat), list(makers))
-    stores = in_folder(checkpoints)
+    stores, kept = in_folder(checkpoints), kept_in(checkpoints)
     with closing(history) if history is not None else nullcontext():
         # All are built before any runs: threads that import at the same time can lock each other out.
         hosts = {
-            name: host_of(make, site, name, connection, stores, stop, once=life.once, heartbeat=heartbeat.of(name))
+            name: host_of(
+                make,
+                site,
+                name,
+                connection,
+                stores,
+                stop,
+                once=life.once,
+                heartbeat=heartbeat.of(name),
+                kept=kept,
+            )
             for name, make in makers.items()
         }
         hosting = Hosting(stop)

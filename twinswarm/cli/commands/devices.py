@@ -36,7 +36,8 @@ def devices(
     """Show the participants on a broker: **births, states, power, age of the last message, and what the EMS knows**.
 
     The column *EMS* is of its newest plan, in wall time: the age of what it had received of a device, in run time,
-    and whether the device is in the plan or why not. A device whose clock is wrong says so below its state.
+    and whether the device is in the plan or why not. A device whose clock is wrong says so below its state, and so
+    does one whose messages are *not kept*: in wall time, it does not store them until the recorder has them.
 
     It only listens; it publishes nothing. Ages are in seconds of the machine's clock. The age of a retained message
     follows from its time stamp. In lock-step that is simulated time, so there the age is a dash.
@@ -112,6 +113,8 @@ def _row(seen: "Seen", roster: "Roster", now: datetime) -> tuple[str, ...]:
     notes = [] if seen.state is None or not seen.state.reason else [escape(seen.state.reason)]
     if behind_s is not None:
         notes.append(f"[red]clock {_spoken(abs(behind_s))} {'behind' if behind_s > 0 else 'ahead'}[/]")
+    if roster.is_kept(seen) is False:
+        notes.append("[dim]not kept[/]")
     age = "\N{EN DASH}" if age_s is None else f"{_spoken(age_s)} ago"
     return (
         seen.device,
