@@ -28,6 +28,7 @@ RULES: dict[str, set[str]] = {
     # The clock is no participant: it owns the time and sits at the bus itself, by the transport's protocol.
     "services.clock": {"schemas", "broker.transport", "runtime.life", "runtime.steady_clock", EVERYTHING_ELSE},
     "services.forecast": {"schemas", EVERYTHING_ELSE},
+    "services.drivers": {"schemas", "broker.transport", "twin_devices.setpoints", EVERYTHING_ELSE},
     "services.feeds": {"schemas", "services.forecast", EVERYTHING_ELSE},
     "services.limiter": {"schemas", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
@@ -72,7 +73,7 @@ AT_HOME: dict[str, set[str]] = {
     "amqtt": {"broker.servers"},
     "influxdb_client": {"services.influx.server"},
     "entsoe": {"services.feeds.entsoe"},
-    "jmespath": {"services.feeds.requests"},
+    "jmespath": {"services.feeds.requests", "services.drivers.mqtt_link"},
     "urllib3": {"services.feeds.fetch", "services.influx.server"},
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},

@@ -22,6 +22,7 @@ from schemas.messages import (
     Quantity,
 )
 from schemas.site.base import SitePart
+from schemas.site.drivers import Driver
 from schemas.units import Efficiency, PositiveKw, RampRate, Seconds, SocFrac, UtcTime
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
@@ -43,6 +44,8 @@ class Device(SitePart, ABC):
     """Wall time only."""
     required: bool = True
     """A lock-step run does not begin without it."""
+    driver: Driver | None = None
+    """How the real device is reached by ``twinswarm drive``; a simulation has its twin."""
 
     @property
     @abstractmethod

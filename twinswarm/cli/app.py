@@ -12,6 +12,7 @@ from twinswarm.cli.commands import (
     days,
     devices,
     doctor,
+    drivers,
     event,
     feeds,
     files,
@@ -75,6 +76,7 @@ app.command(
     rich_help_panel=_SITE,
     context_settings={"ignore_unknown_options": True},
 )(manual.set_point)
+app.command("map", help=help_text(drivers.map_.__doc__), rich_help_panel=_SITE)(drivers.map_)
 app.add_typer(provision.app, name="provision", help=help_text(provision.site.__doc__), rich_help_panel=_SITE)
 
 site = typer.Typer(no_args_is_help=True)
@@ -89,6 +91,7 @@ app.add_typer(
 
 _ALONE: dict[str, Callable[..., None]] = {
     "twin": members.twin,
+    "drive": drivers.drive,
     "network": members.network,
     "ems": members.ems,
     "forecast": members.forecast,

@@ -1,0 +1,119 @@
+"""Drivers: how a real device is reached that does not speak this project's messages.
+
+A driver takes the place of the device's twin in wall time. The device's own description says what it is; its
+``driver`` says where its measurements come from and how it is commanded.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from schemas.site.base import SitePart
+
+MqttUrl = Annotated[str, Field(pattern=r"^mqtts?://\S+$", max_length=500)]
+NativeTopic = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^#+\x00]+$")]
+"""One topic, without wildcards."""
+JmesPath = Annotated[str, Field(min_length=1, max_length=500)]
+Factor = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
+class MqttValue(SitePart):
+    """A number in the messages of a topic."""
+
+    topic: NativeTopic
+    path: JmesPath | None = None
+    """JMESPath expression in a JSON payload; None: the payload is the number."""
+    factor: Factor = 1.0
+    """To the unit and the sign of the contract: 0.001 from W to kW, -0.001 where the device counts production as
+    positive."""
+
+    @field_validator("factor")
+    @classmethod
+    def _not_zero(cls, value: float) -> float:
+        if value == 0:
+            raise ValueError("factor 0 makes every value 0")
+        return value
+
+
+class MqttState(SitePart):
+    """Whether something holds, by the messages of a topic."""
+
+    topic: NativeTopic
+    path: JmesPath | None = None
+    is_: Annotated[tuple[str | bool | int, ...], Field(min_length=1, max_length=20, alias="is")]
+    """Values that mean yes, such as ``[B, C, D]`` of IEC 61851, ``[true]`` or ``[Online]``."""
+
+
+class MqttCommand(SitePart):
+    """How a power is commanded: a message for each change."""
+
+    topic: NativeTopic
+    payload: Annotated[str, Field(min_length=1, max_length=2000)] = "{value}"
+    """``{value}`` is replaced by the power in the device's unit and sign; JSON's braces stay as they are."""
+    factor: Factor = 1.0
+    """From kW to the device's unit and sign: 1000 to W."""
+    decimals: Annotated[int, Field(ge=0, le=6)] = 3
+    retain: bool = False
+    repeat_s: Annotated[float, Field(ge=0.5, le=3600)] | None = None
+    """Sends the command again and again, for a device that falls back by itself without one."""
+
+    @model_validator(mode="after")
+    def _has_a_value(self) -> Self:
+        if "{value}" not in self.payload:
+            raise ValueError("the payload has no {value}")
+        if self.factor == 0:
+            raise ValueError("factor 0 makes every command 0")
+        return self
+
+
+Preset = Literal["shelly_pro_3em", "shelly_plus_pm", "tasmota_energy", "zigbee2mqtt_plug", "evcc_loadpoint"]
+
+
+class MqttDriver(SitePart):
+    """A device with an MQTT interface of its own: declared topics, no program."""
+
+    type: Literal["mqtt"] = "mqtt"
+    broker: MqttUrl
+    """Where the device's messages are; it may be another broker than the swarm's."""
+    username: Annotated[str, Field(max_length=100)] | None = None
+    password_file: Annotated[str, Field(max_length=500)] | None = None
+    cafile: Annotated[str, Field(max_length=500)] | None = None
+    """Of the authority that signed the certificate of a broker at ``mqtts://``; None: those of the machine."""
+    preset: Preset | None = None
+    """A ready mapping; what is given besides goes before it."""
+    id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^#+\x00]+$")] | None = None
+    """The device's name in its topics, for the preset."""
+    power_kw: MqttValue | None = None
+    """Positive: drawn from the building's bus; at the PCC: import."""
+    energy_import_kwh: MqttValue | None = None
+    """Without counters the driver integrates the power."""
+    energy_export_kwh: MqttValue | None = None
+    soc_frac: MqttValue | None = None
+    available_kw: MqttValue | None = None
+    """PV: what it could produce; without it, what it produces."""
+    plugged: MqttState | None = None
+    online: MqttState | None = None
+    """Without it the device is there as long as its power is fresh."""
+    command: MqttCommand | None = None
+    max_age_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """A power that is older is no longer the device's."""
+
+    @model_validator(mode="after")
+    def _preset_has_its_device(self) -> Self:
+        if (self.preset is None) != (self.id is None):
+            raise ValueError("preset and id belong together: give both or none")
+        if self.preset is None and self.power_kw is None:
+            raise ValueError("power_kw is missing: a device without a measured power cannot be planned with")
+        return self
+
+
+Driver = MqttDriver
+
+
+def topics_of(driver: MqttDriver) -> Iterator[str]:
+    """The topics that it listens to."""
+    for name in ("power_kw", "energy_import_kwh", "energy_export_kwh", "soc_frac", "available_kw", "plugged", "online"):
+        value = getattr(driver, name)
+        if value is not None:
+            yield value.topic

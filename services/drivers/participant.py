@@ -1,0 +1,239 @@
+"""A real device behind a link as a participant, in wall time."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from schemas.limits import Limits
+from schemas.messages import (
+    Alarm,
+    BessTelemetry,
+    Birth,
+    ChargerTelemetry,
+    Limit,
+    MeterTelemetry,
+    Phase,
+    PluggedVehicle,
+    PvTelemetry,
+    Setpoint,
+    Severity,
+    Telemetry,
+    TimeMode,
+)
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
+from schemas.site import Bess, Charger, Pv, Site
+from schemas.topics import Channel, Kind, topic_filter
+from services.drivers.link import Link, Measured
+from services.drivers.registers import Registers
+from twin_devices.setpoints import Clipped, SetpointHandler, clip_limit, clip_power
+
+DRIVEN = frozenset({Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER})
+"""The kinds that a driver can be for."""
+
+
+class Driver:
+    """Set-points, expiry and fallback are handled as by the twins; powers and energies are the device's own.
+
+    Telemetry goes out with what was measured. While the measured power is older than ``max_age_s``, or the device says
+    that it is offline, there is none: the EMS then plans without the device, and the alarm ``hardware_silent`` says
+    why. The device is commanded all the same, for it may hear without being heard.
+    """
+
+    def __init__(self, site: Site, device: str, link: Link, *, max_age_s: float) -> None:
+        self.site, self.device = site.site, device
+        spec = site.devices[device]
+        self.kind = Kind(spec.kind)
+        self._spec, self._link = spec, link
+        self._outside = Limits()
+        groups = {group.name for group in site.ems.cable_limits if group.name and device in group.devices}
+        self._scopes = (None, *sorted(groups))
+        self._max_age = timedelta(seconds=max_age_s)
+        self.sources = (link,)
+        self._setpoints = SetpointHandler(spec.reverts_to, self._clip)
+        self._registers = Registers()
+        self._measured = Measured()
+        self._measured_at: datetime | None = None
+        """When a power came last."""
+        self._vehicle: tuple[datetime | None, float, float] | None = None
+        """Of the vehicle at the plug: since when, if that was seen, and the registers when it was seen first."""
+        self._seen_unplugged = False
+        self._silent = False
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        own = topic_filter(self.site, self.kind, self.device, Channel.SETPOINT)
+        return (own, topic_filter(self.site, Kind.LIMITER, channel=Channel.LIMIT))
+
+    @property
+    def cadence(self) -> Mapping[Phase, Cadence]:
+        return {
+            Phase.SENSE: Cadence(period_s=self._spec.telemetry_period_s),
+            Phase.APPLY: Cadence(on_message=True),
+        }
+
+    def birth(self) -> Birth:
+        return Birth(
+            nameplate=self._spec.nameplate,
+            telemetry_period_s=self._spec.telemetry_period_s,
+            time_modes=(TimeMode.WALL,),
+            fallback=self._spec.reverts_to,
+            software=f"{software()} driver {self._link.name}",
+        )
+
+    @property
+    def registers(self) -> dict[str, float]:
+        return self._registers.values
+
+    def continue_registers(self, registers: Mapping[str, float]) -> None:
+        self._registers.begin_with(registers)
+
+    def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
+        for received in inbox:
+            if isinstance(received.body, Limit):
+                self._outside.receive(received)
+        setpoints = [received.body for received in inbox if isinstance(received.body, Setpoint)]
+        acks = [ack for setpoint in setpoints for ack in self._setpoints.receive(setpoint, turn.t)]
+        for given in turn.inputs:
+            assert isinstance(given.value, Measured)
+            self._take(given.value, given.at)
+        self._command(turn.t)
+        sent = [Outgoing(own_topic(self, Channel.ACK), ack) for ack in acks]
+        sent += self._look(turn.t)
+        if turn.phase is Phase.SENSE and not self._silent:
+            sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry(turn.t)))
+        return sent
+
+    def wake_at(self, now: datetime) -> datetime | None:
+        """At the end of a set-point or a limit, however rarely telemetry is sent."""
+        changes = (self._setpoints.next_change(), self._outside.next_change(now))
+        return min((change for change in changes if change is not None), default=None)
+
+    # ---- set-points
+
+    def _clip(self, setpoint: Setpoint) -> Clipped:
+        spec = self._spec
+        if not self._link.commanded or not spec.nameplate.commanded:
+            return Clipped(None, "this device cannot be commanded: its driver or its description has no command for it")
+        if isinstance(spec, Pv):
+            return clip_limit(setpoint, spec.rated_kw)
+        assert isinstance(spec, Charger | Bess)
+        return clip_power(setpoint, self.kind.value, -spec.max_discharge_kw, spec.max_charge_kw)
+
+    def _command(self, at: datetime) -> None:
+        if self._link.commanded:
+            self._link.command(self._wanted_kw(at))
+
+    def _wanted_kw(self, at: datetime) -> float:
+        """The power, or an inverter's limit. A fallback flows in no direction in which a limit from outside holds."""
+        spec, target = self._spec, self._setpoints.target_at(at)
+        if isinstance(spec, Pv):
+            if target.fallback is not None and not self._may(at, -1.0):
+                return 0.0
+            return target.value_or(idle_kw=0.0, uncontrolled_kw=spec.rated_kw, unknown_kw=spec.rated_kw)
+        uncontrolled_kw = spec.max_charge_kw if isinstance(spec, Charger) else 0.0
+        wanted_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=uncontrolled_kw, unknown_kw=0.0)
+        return wanted_kw if target.fallback is None or self._may(at, wanted_kw) else 0.0
+
+    def _may(self, at: datetime, kw: float) -> bool:
+        """Whether no limit from outside holds in the direction of a power."""
+        limits = (self._outside.at(scope, at) for scope in self._scopes)
+        return kw == 0 or all((limit.import_ if kw > 0 else limit.export) is None for limit in limits)
+
+    # ---- measurements
+
+    def _take(self, new: Measured, at: datetime) -> None:
+        given = {name: value for name, value in new if value is not None}
+        self._measured = self._measured.model_copy(update=given)
+        self._registers.take(new, at)
+        if new.power_kw is not None:
+            self._measured_at = at
+        if new.plugged is False:
+            self._vehicle, self._seen_unplugged = None, True
+        elif new.plugged and self._vehicle is None:
+            registers = self._registers.values
+            since = at if self._seen_unplugged else None
+            self._vehicle = (since, registers["energy_import_kwh"], registers["energy_export_kwh"])
+
+    def _look(self, at: datetime) -> list[Outgoing]:
+        """The alarm about a device that is not heard, when that begins and when it is over."""
+        why = self._why_silent(at)
+        if (why is not None) == self._silent:
+            return []
+        self._silent = why is not None
+        alarm = Alarm(
+            code="hardware_silent",
+            severity=Severity.WARNING,
+            active=self._silent,
+            device=self.device,
+            text=(why or f"over: {self.device} is heard again")[:500],
+        )
+        return [Outgoing(own_topic(self, Channel.ALARM), alarm)]
+
+    def _why_silent(self, at: datetime) -> str | None:
+        measured = self._measured
+        if measured.online is False:
+            return f"{self.device} says that it is offline"
+        if self._measured_at is not None and at - self._measured_at <= self._max_age and self._complete:
+            return None
+        because = f": {measured.trouble}" if measured.trouble else ""
+        if self._measured_at is None:
+            return f"{self.device} has not been heard yet{because}"
+        if not self._complete:
+            return f"{self.device} has not said its soc_frac yet{because}"
+        age_s = (at - self._measured_at).total_seconds()
+        allowed_s = self._max_age.total_seconds()
+        return f"the power of {self.device} is {age_s:.0f} s old, and {allowed_s:g} are allowed{because}"
+
+    @property
+    def _complete(self) -> bool:
+        return self.kind is not Kind.BESS or self._measured.soc_frac is not None
+
+    def _telemetry(self, at: datetime) -> Telemetry:
+        measured, registers = self._measured, self._registers.values
+        power_kw = measured.power_kw
+        assert power_kw is not None
+        common: dict[str, Any] = {"power_kw": power_kw, **registers}
+        if self.kind is Kind.BESS:
+            assert measured.soc_frac is not None, "it is not sent before that is known"
+            return BessTelemetry(**common, soc_frac=measured.soc_frac)
+        if self.kind is Kind.PV:
+            available_kw = measured.available_kw
+            return PvTelemetry(**common, available_kw=max(0.0, -power_kw) if available_kw is None else available_kw)
+        if self.kind is Kind.CHARGER:
+            return ChargerTelemetry(**common, vehicle=self._plugged_vehicle())
+        return MeterTelemetry(**common)
+
+    def _plugged_vehicle(self) -> PluggedVehicle | None:
+        if self._vehicle is None:
+            return None
+        since, imported, exported = self._vehicle
+        registers = self._registers.values
+        return PluggedVehicle(
+            arrival=since,
+            soc_frac=self._measured.soc_frac,
+            charged_kwh=registers["energy_import_kwh"] - imported,
+            discharged_kwh=registers["energy_export_kwh"] - exported,
+        )
+
+    def snapshot(self) -> Json:
+        vehicle = self._vehicle
+        return {
+            "setpoints": self._setpoints.snapshot(),
+            "registers": self._registers.snapshot(),
+            "vehicle": None if vehicle is None else [vehicle[0] and vehicle[0].isoformat(), *vehicle[1:]],
+            "outside": self._outside.snapshot(),
+            "silent": self._silent,
+        }
+
+    def restore(self, state: Json) -> None:
+        self._setpoints.restore(state["setpoints"])
+        self._registers.restore(state["registers"])
+        vehicle = state["vehicle"]
+        if vehicle is None:
+            self._vehicle = None
+        else:
+            since, imported, exported = vehicle
+            self._vehicle = (None if since is None else datetime.fromisoformat(since), imported, exported)
+        self._outside.restore(state["outside"])
+        self._silent = state["silent"]
+        self._measured, self._measured_at = Measured(), None

@@ -1,0 +1,97 @@
+"""``drive``: a real device takes its twin's place. ``map``: what the site's mapping reads of it."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twinswarm.cli import options
+from twinswarm.cli.commands.members import CheckpointsOption, OnceOption
+from twinswarm.cli.output import Output
+from twinswarm.deploy.logs import log_to_stderr
+from twinswarm.deploy.process import Life, serve, stop_event
+
+if TYPE_CHECKING:
+    from services.drivers.link import Measured
+
+DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="A device of the site that has a driver.")]
+
+
+def drive(
+    device: DeviceArgument,
+    site: options.ResolvedSiteOption = options.SITE,
+    broker: options.BrokerOption = options.BROKER,
+    checkpoints: CheckpointsOption = None,
+    once: OnceOption = False,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
+) -> None:
+    """Run the **driver of a real device**, in the place of its twin and in wall time.
+
+    The device's `driver` in the site says how it is reached. Set-points, their expiry and fallback are handled as by
+    the twins. `--broker` is the swarm's.
+
+    Examples:
+        twinswarm drive meter --site mysite --broker mqtt://127.0.0.1:1883 --checkpoints state
+    """
+    from twinswarm.deploy.drivers import driven
+
+    chosen = options.resolved_site(site)
+    make = driven(chosen, device)
+    connection = options.connection(broker, cafile, cert, key, username, password_file)
+    log_to_stderr()
+    life = Life(once=once, heartbeat=heartbeat)
+    serve(make, chosen, device, connection, checkpoints, life, stop_event(life))
+
+
+def map_(
+    device: DeviceArgument,
+    site: options.ResolvedSiteOption = options.SITE,
+    seconds: Annotated[
+        float, typer.Option("--wait", min=0.5, max=3600, metavar="SECONDS", help="How long to listen.")
+    ] = 15.0,
+    json: options.JsonOption = None,
+) -> None:
+    """Listen to a real device, and show what the **mapping** of its driver reads: values in kW, kWh, fractions.
+
+    Nothing is commanded, and the swarm need not run. Exit code 1 if no power was read.
+
+    Examples:
+        twinswarm map meter --site mysite --wait 30
+    """
+    from twinswarm.deploy.drivers import link_of
+
+    output = Output.to(json)
+    link = link_of(options.resolved_site(site), device)
+    found: dict[str, Any] = {}
+    count = 0
+
+    def put(value: object) -> bool:
+        nonlocal count
+        count += 1
+        found.update({name: each for name, each in _of(value) if each is not None})
+        return True
+
+    link.open(put)
+    time.sleep(seconds)
+    link.close()
+    trouble = found.pop("trouble", "") or None
+    output.write({"device": device, "messages": count, "measured": found, "trouble": trouble})
+    for name, value in found.items():
+        output.console.print(f"{name:18} {value}", markup=False, highlight=False)
+    if trouble:
+        output.console.print(trouble, markup=False, soft_wrap=True)
+    if "power_kw" not in found:
+        output.console.print(f"no power_kw was read in {seconds:g} s", markup=False)
+        raise typer.Exit(1)
+
+
+def _of(value: object) -> "Measured":
+    from services.drivers.link import Measured
+
+    assert isinstance(value, Measured)
+    return value
