@@ -23,10 +23,11 @@ import highspy
 import numpy as np
 
 from services.ems.compile import compiled
+from services.ems.highs import Budget, mixed_integer_program
 from services.ems.instance import Instance, RequiredBinaries, required_binaries
 from services.ems.problem import BessUnit, ChargerUnit, Group, Problem, PvUnit, Stay
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver, mixed_integer_program
+from services.ems.solve import Solver
 from services.ems.stores import least_slots, places_of, stores_of
 from services.ems.structure import structure_of
 from services.ems.terms import TERMS

@@ -133,6 +133,7 @@ class _Column:
     lower: Value
     upper: Value
     whole: Mask | None
+    stores: Sequence[int] | None
 
 
 class _Cost(NamedTuple):
@@ -210,11 +211,15 @@ class Model:
         upper: Value,
         each_step: bool = True,
         whole: Mask | None = None,
+        stores: Sequence[int] | None = None,
     ) -> None:
-        """Columns ``name``, one per member and step. In steps that have passed they are fixed at 0."""
+        """Columns ``name``, one per member and step. In steps that have passed they are fixed at 0.
+
+        ``stores``: each member is of the store with this index alone, see `services.ems.decomposition`.
+        """
         where = Slice(self.n_columns, (*members, self.steps) if each_step else members, each_step=each_step)
         self.n_columns = where.stop
-        self.columns[name] = _Column(where, lower, upper, whole)
+        self.columns[name] = _Column(where, lower, upper, whole, stores)
         axes = AXES[: len(members)] + AXES[1:] * each_step
         variable = self.linopy.add_variables(lower=0.0, coords=_places(where.shape, axes), dims=axes, name=name)
         assert int(variable.labels.min()) == where.start, "linopy numbers its variables as we do"
@@ -288,6 +293,8 @@ class CompiledModel:
     n_columns: int
     n_rows: int
     model: Model
+    store_of: Index
+    """By column: the store whose own it is, or -1."""
     scale: Array
     """By column: what makes a cost per unit one in the solver's unit."""
     places: tuple[tuple[int, Index], ...] = ()
@@ -370,8 +377,13 @@ def compiled(structure: Structure, terms: tuple[Term[Any], ...]) -> CompiledMode
     scale = np.zeros(model.n_columns)
     for where, per_kwh, _ in (*model.costs, *model.penalties):
         where.of(scale)[...] = model.step_h * COST_SCALE if per_kwh else COST_SCALE
+    store_of = np.full(model.n_columns, -1, dtype=np.int32)
+    for column in model.columns.values():
+        if column.stores is not None:
+            column.slice.of(store_of)[...] = np.array(column.stores, dtype=np.int32)[:, None]
     return CompiledModel(
         structure=structure,
+        store_of=store_of,
         places=tuple(_places_of(model, coefficient, rows[order], columns[order]) for coefficient in model.coefficients),
         starts=starts,
         rows=rows[order],

@@ -27,6 +27,7 @@ from services.ems.decision_record import digest_of, record_of
 from services.ems.device_watch import LOOK_S, DeviceWatch, in_words, knowledge, unmetered
 from services.ems.dispatch import Decision, decision_of, fallback_plan, quarter_end, setpoints, shifted
 from services.ems.door import Door
+from services.ems.highs import Budget
 from services.ems.leadership import Leadership
 from services.ems.limit_watch import LimitWatch
 from services.ems.month_peak import MonthPeak
@@ -36,7 +37,7 @@ from services.ems.problem import Problem
 from services.ems.problem_builder import Unplannable, named_groups, problem_of, window_start
 from services.ems.resting import UNMETERED, held, resting, resting_fallback
 from services.ems.solution import NoSolution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from services.ems.system_state import SystemState
 
 LOG = logging.getLogger(__name__)

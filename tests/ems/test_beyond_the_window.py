@@ -10,10 +10,11 @@ from schemas.messages import BessTelemetry, EmsMode, Plan, Quantity, Series, Sho
 from schemas.site import Tariff
 from schemas.topics import Channel, Kind
 from services.ems.dispatch import decision_of
+from services.ems.highs import Budget
 from services.ems.participant import Ems
 from services.ems.problem import BessUnit, ChargerUnit, Group, Later, Problem, Stay, Wish
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from tests.ems.small_site import (
     BESS_EFFICIENCY,
     BESS_KWH,

@@ -12,9 +12,10 @@ from pytest import approx
 
 from schemas.messages import EmsMode, ShortfallKind
 from services.ems.dispatch import Decision, decision_of
+from services.ems.highs import Budget
 from services.ems.problem import BessUnit, FixedUnit, Group, HeatUnit, Prices, Problem
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from tests.ems.random_sites import START, STEP_S, numbers
 
 EXACT = Budget(mip_rel_gap=0.0)

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from services.ems import solve
+from services.ems import highs
+from services.ems.highs import Budget
 from services.ems.problem import ChargerUnit, Group, Problem, Stay
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from services.ems.terms.storage import energy_kwh
 from tests.ems.random_sites import problems
 
@@ -71,7 +72,7 @@ def solved(solver: Solver, problem: Problem) -> Solution:
 def test_a_first_plan_with_presolve_costs_the_same(problem: Problem) -> None:
     plain = solved(Solver(EXACT), problem).total_eur
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solve, "PRESOLVED_FROM_COLUMNS", 0)
+        patch.setattr(highs, "PRESOLVED_FROM_COLUMNS", 0)
         assert solved(Solver(EXACT), problem).total_eur == pytest.approx(plain, abs=1e-6)
 
 
@@ -79,7 +80,7 @@ def test_the_next_plans_go_on_from_a_presolved_one_and_from_its_checkpoint_to_th
     problem = car_park(cars=160)
     solver = Solver()
     first = solved(solver, problem)
-    assert first.values.model.n_columns >= solve.PRESOLVED_FROM_COLUMNS, "else this shows nothing"
+    assert first.values.model.n_columns >= highs.PRESOLVED_FROM_COLUMNS, "else this shows nothing"
     assert first.proven
     restored = Solver()
     restored.restore(json.loads(json.dumps(solver.snapshot())))

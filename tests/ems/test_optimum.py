@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from services.ems.highs import Budget
 from services.ems.instance import RequiredBinaries, required_binaries
 from services.ems.problem import Problem
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from services.ems.stores import Store
 from tests.ems.plain_milp import least_cost_eur
 from tests.ems.random_sites import problems

@@ -28,10 +28,11 @@ from schemas.messages import (
 from schemas.participant import Received
 from schemas.topics import Channel, Kind
 from services.ems.dispatch import decision_of
+from services.ems.highs import Budget
 from services.ems.participant import Ems
 from services.ems.problem import ChargerUnit, Problem, Stay
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from services.ems.terms.storage import energy_kwh
 from tests.ems.random_sites import problems
 from tests.ems.small_site import (

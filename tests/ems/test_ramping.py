@@ -7,9 +7,10 @@ import pytest
 
 from schemas.messages import EmsMode
 from services.ems.dispatch import decision_of
+from services.ems.highs import Budget
 from services.ems.problem import Prices, Problem
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from tests.ems.test_sale_above_purchase import night
 
 

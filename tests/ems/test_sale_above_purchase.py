@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.ems.binaries import largest_exchange
+from services.ems.highs import Budget
 from services.ems.problem import BessUnit, HeatUnit, Problem, PvUnit
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from services.ems.terms.base import spread
 from services.ems.terms.exchange import EXPORT, IMPORT
 from tests.ems.plain_milp import least_cost_eur

@@ -7,9 +7,10 @@ import pytest
 
 from schemas.messages import EmsMode
 from services.ems.dispatch import Decision, decision_of
+from services.ems.highs import Budget
 from services.ems.problem import ChargerUnit, Problem, Stay
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 
 START = datetime(2025, 3, 3, 8, tzinfo=UTC)
 

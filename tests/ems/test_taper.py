@@ -9,9 +9,10 @@ from schemas.cycle import Course
 from schemas.messages import ChargerNameplate, EmsMode
 from schemas.site import Charger, Taper
 from services.ems.dispatch import decision_of
+from services.ems.highs import Budget
 from services.ems.problem import ChargerUnit, Prices, Problem, Stay, TaperCurve
 from services.ems.solution import Solution
-from services.ems.solve import Budget, Solver
+from services.ems.solve import Solver
 from tests.ems.random_sites import START
 from tests.twins.builders import T0, at, charger, site, stay
 from twinswarm.study.day import live_through

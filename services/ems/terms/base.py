@@ -110,7 +110,11 @@ class Term(Generic[S]):
 
     def relaxation_is_exact(self, values: Values) -> bool:
         """Whether a solution of the LP relaxation obeys what the term's binaries demand."""
-        return True
+        return not bool(self.inexact_stores(values).any())
+
+    def inexact_stores(self, values: Values) -> NDArray[np.bool_]:
+        """Stores that do not obey it, where the term's binaries are of stores."""
+        return np.zeros(len(values.instance.stores), dtype=np.bool_)
 
     def rounded(self, values: Values) -> Mapping[str, NDArray[np.bool_]]:
         """Values of the term's binaries near a solution of the LP relaxation, by name, in the steps of the problem.

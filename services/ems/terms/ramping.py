@@ -28,7 +28,8 @@ class Ramping(Term[bool]):
 
     def variables(self, m: Model) -> None:
         if m.shape(self):
-            m.variable(RAMP, len(m.shape(STORAGE)), upper=UNBOUNDED_KW)
+            count = len(m.shape(STORAGE))
+            m.variable(RAMP, count, upper=UNBOUNDED_KW, stores=range(count))
             m.cost(RAMP, lambda i: i.problem.prices.ramping_eur_per_kw)
 
     def constraints(self, m: Model) -> None:

@@ -48,15 +48,14 @@ class SmallestPower(Term[None]):
             left = m[flow][flagged] - m[flag] * least
             m.rows(f"store-smallest_{flow}", left, at_least=unplugged(least_of), mask=now, by_step=True)
 
-    def relaxation_is_exact(self, values: Values) -> bool:
-        """No flow of the first step is below its smallest power."""
+    def inexact_stores(self, values: Values) -> NDArray[np.bool_]:
+        """Stores with a flow below its smallest power in the first step."""
         stores = values.instance.stores
-        if not any(store.min_power_kw > 0 for store in stores):
-            return True
-        flows = [values.of(flow) for flow in FLOWS]
-        for i, store in enumerate(stores):
-            for flow, least_of in zip(flows, LEAST, strict=True):
-                least = getattr(store, least_of) * store.plugged_frac[0]
-                if AT_ONCE_KW < flow[i, 0] < least - AT_ONCE_KW:
-                    return False
-        return True
+        inexact = np.zeros(len(stores), dtype=np.bool_)
+        if any(store.min_power_kw > 0 for store in stores):
+            plugged = np.array([store.plugged_frac[0] for store in stores])
+            for flow, least_of in zip(FLOWS, LEAST, strict=True):
+                least = np.array([getattr(store, least_of) for store in stores]) * plugged
+                now = values.of(flow)[:, 0]
+                inexact |= (now > AT_ONCE_KW) & (now < least - AT_ONCE_KW)
+        return inexact

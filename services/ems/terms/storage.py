@@ -39,9 +39,10 @@ class Storage(Term[tuple[StoreShape, ...]]):
         """
         if not (count := len(m.shape(self))):
             return
-        m.variable("charge", count, upper=_of_stores("charge_max_kw"))
-        m.variable("discharge", count, upper=_of_stores("discharge_max_kw"))
-        m.variable("level", count, lower=_of_stores("lower_kwh"), upper=_of_stores("upper_kwh"))
+        stores = range(count)
+        m.variable("charge", count, upper=_of_stores("charge_max_kw"), stores=stores)
+        m.variable("discharge", count, upper=_of_stores("discharge_max_kw"), stores=stores)
+        m.variable("level", count, lower=_of_stores("lower_kwh"), upper=_of_stores("upper_kwh"), stores=stores)
         m.supply(-m["charge"].sum())
         m.supply(m["discharge"].sum())
 

@@ -35,16 +35,17 @@ class StoreExclusion(Term[tuple[bool, ...]]):
         if not (flagged := flagged_stores(m)):
             return
         for name in FLAGS:
-            m.variable(name, len(flagged), upper=1.0, whole=lambda i: i.required.store[flagged])
+            m.variable(name, len(flagged), upper=1.0, whole=lambda i: i.required.store[flagged], stores=flagged)
 
     def constraints(self, m: Model) -> None:
         if flagged_stores(m):
             _exclusion(m)
             _cuts(m)
 
-    def relaxation_is_exact(self, values: Values) -> bool:
+    def inexact_stores(self, values: Values) -> NDArray[np.bool_]:
         both = (values.of("charge") > AT_ONCE_KW) & (values.of("discharge") > AT_ONCE_KW)
-        return not bool((values.instance.required.store & both).any())
+        inexact: NDArray[np.bool_] = (values.instance.required.store & both).any(axis=1)
+        return inexact
 
     def rounded(self, values: Values) -> Mapping[str, NDArray[np.bool_]]:
         """A flow below its smallest power in the first step is rounded to 0 or to that."""

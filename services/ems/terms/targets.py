@@ -29,7 +29,7 @@ class Targets(Term[int]):
 
     def variables(self, m: Model) -> None:
         if count := m.shape(self):
-            m.variable(SHORTFALL, count, upper=_most)
+            m.variable(SHORTFALL, count, upper=_most, stores=range(count))
             m.penalty(SHORTFALL, lambda i: i.problem.prices.shortfall_eur_per_kwh)
 
     def penalty_eur(self, solution: Solution) -> float:
