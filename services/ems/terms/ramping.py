@@ -63,4 +63,5 @@ def _stays(instance: Instance) -> NDArray[np.bool_]:
     whole = np.array([(store.plugged_frac == 1.0) & ~store.leaves for store in instance.stores])
     before = np.ones_like(whole)
     before[:, 1:] = [(store.plugged_frac == 1.0)[:-1] for store in instance.stores]
-    return whole & before
+    together: NDArray[np.bool_] = whole & before
+    return together
