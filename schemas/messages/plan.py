@@ -144,6 +144,8 @@ class Plan(Body):
     the BESSs."""
     ramping_eur: float = 0.0
     """The site's price on changes of power, times the changes of all stores in the window [kW]."""
+    calm_eur: float = 0.0
+    """By how much the plan is dearer than one that changes every set-point at will (`ems.calm`)."""
     penalty_eur: float = 0.0
     """Price of the shortfalls."""
     tie_break_eur: float = 0.0

@@ -36,6 +36,7 @@ from schemas.site.devices import (
 from schemas.site.feeds import Feed
 from schemas.site.network import Cable, Network, Transformer
 from schemas.site.options import (
+    Calm,
     Connection,
     EmsOptions,
     GroupLimit,
@@ -148,6 +149,7 @@ __all__ = [
     "AssumedVehicle",
     "Bess",
     "Cable",
+    "Calm",
     "CarLeaves",
     "Charger",
     "ChargingSession",

@@ -53,6 +53,17 @@ class Horizon(StrEnum):
     """``rolling_h`` hours, bounded by the known prices plus ``price_extension_h``."""
 
 
+class Calm(SitePart):
+    """A store's set-point stays as it is unless a change is worth it."""
+
+    min_gain_eur: Annotated[float, Field(ge=0, le=100)] = 0.001
+    """What a change must gain by the plan, or it is left out."""
+    deadband_kw: PositiveKw = 0.2
+    """A smaller change is made only where a target or a limit needs it."""
+    hold_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    """So soon after a change another one must gain ten times as much, and charging is not turned into discharging."""
+
+
 class EmsOptions(SitePart):
     mode: EmsMode = EmsMode.CONTROL
     horizon: Horizon = Horizon.ROLLING
@@ -74,6 +85,8 @@ class EmsOptions(SitePart):
     """Secondary objective: of equal-cost plans the one with least throughput ..."""
     tie_flat_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-5
     """... and then a flat PCC profile: each higher band of import (and export) costs this much more."""
+    calm: Calm | None = None
+    """None: every plan's set-points are sent as they are."""
     plan_device_lag: bool = True
     """Plans with the dead times and ramps that births state: what is asked of a vehicle takes effect by that much later
     and ends when it leaves."""

@@ -78,6 +78,7 @@ def analyse(
         stored_price_eur_per_kwh=settlement.mean_purchase_price_eur_per_kwh,
         setpoints_sent=counts.setpoints_sent,
         setpoints_changed=counts.setpoints_changed,
+        setpoints_reversed=counts.setpoints_reversed,
         setpoints_refused=len({(r.topic.device, ack.id) for r, ack in history.acks(run) if not ack.accepted}),
         messages_recorded=counts.recorded,
         messages_missing=counts.missing,

@@ -122,6 +122,8 @@ class RunResult(Outcome):
     quarters: tuple[QuarterResult, ...]
     outside_limits: tuple[OutsideLimitResult, ...] = ()
     """Limits from outside, and by how much they were exceeded."""
+    setpoints_reversed: int = 0
+    """Of those that changed, from charging to discharging or back without a 0 between."""
     setpoints_late: int = 0
     """In wall time: answered by their devices later than a tenth of the settlement period after they became valid, or
     refused because they were over."""

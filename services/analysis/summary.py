@@ -263,7 +263,11 @@ def _gaps(result: RunResult) -> str:
 def _messages(result: RunResult) -> list[Line]:
     stray = f"{result.messages_stray} more came outside the run and are not in it" if result.messages_stray else ""
     lines = [
-        Line("Set-points sent", number(result.setpoints_sent, 0), f"{result.setpoints_changed} changed the value"),
+        Line(
+            "Set-points sent",
+            number(result.setpoints_sent, 0),
+            f"{result.setpoints_changed} changed the value, {result.setpoints_reversed} of them turned charging round",
+        ),
         Line("Messages recorded", number(result.messages_recorded, 0), stray),
         Line("Messages missing", number(result.messages_missing, 0), _gaps(result)),
         Line("Dead letters", number(result.dead_letters, 0), "not of the contract, kept with their reason"),

@@ -58,7 +58,7 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         reason=None if solution.proven else f"budget of branch and bound used up at a gap of {gap:.2e}",
         start=problem.start,
         step_s=problem.step_s,
-        penalty_eur=sum(term.penalty_eur(solution) for term in TERMS) + _price_eur(excesses, problem),
+        penalty_eur=penalty_eur(solution),
         mip_gap=gap,
         binaries=solution.binaries,
         iterations=solution.iterations,
@@ -67,6 +67,17 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         **fields,
     )
     return Decision(plan, power, limit)
+
+
+def penalty_eur(solution: Solution) -> float:
+    """Price of the targets and limits that are missed [€]."""
+    excesses = _merged(excess for term in TERMS for excess in term.excesses(solution))
+    return sum(term.penalty_eur(solution) for term in TERMS) + _price_eur(excesses, solution.problem)
+
+
+def powers_of(solution: Solution) -> dict[str, float]:
+    """The commands of the first step [kW], by device."""
+    return {device: kw for term in TERMS for device, kw in term.commands(solution).power_kw.items()}
 
 
 def _explained(plan: DevicePlan, unit: ChargerUnit | FixedUnit | None) -> DevicePlan:
@@ -150,6 +161,7 @@ def shifted(
             "demand_eur": 0.0,
             "later_eur": 0.0,
             "ramping_eur": 0.0,
+            "calm_eur": 0.0,
             "penalty_eur": 0.0,
             "tie_break_eur": 0.0,
             "shortfalls": (),

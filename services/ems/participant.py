@@ -23,9 +23,19 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
+from services.ems.calm import Calm
 from services.ems.decision_record import digest_of, record_of
 from services.ems.device_watch import LOOK_S, DeviceWatch, in_words, knowledge, unmetered
-from services.ems.dispatch import Decision, decision_of, fallback_plan, quarter_end, setpoints, shifted
+from services.ems.dispatch import (
+    Decision,
+    decision_of,
+    fallback_plan,
+    penalty_eur,
+    powers_of,
+    quarter_end,
+    setpoints,
+    shifted,
+)
 from services.ems.door import Door
 from services.ems.highs import Budget
 from services.ems.leadership import Leadership
@@ -36,7 +46,7 @@ from services.ems.outside import Bounds
 from services.ems.problem import Problem
 from services.ems.problem_builder import Unplannable, named_groups, problem_of, window_start
 from services.ems.resting import UNMETERED, held, resting, resting_fallback
-from services.ems.solution import NoSolution
+from services.ems.solution import NoSolution, Solution
 from services.ems.solve import Solver
 from services.ems.system_state import SystemState
 
@@ -59,6 +69,7 @@ class Ems:
         self._door = Door(site)
         options = site.ems
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
+        self._calm = Calm(options.calm)
         self._peak = MonthPeak(site.zone, site.tariff.month_peak)
         self._leadership = Leadership(options.mode)
         self._groups = named_groups(site)
@@ -240,11 +251,20 @@ class Ems:
 
     def _plan(self, problem: Problem) -> Decision | NoSolution:
         """What to do in the problem's steps. `services.ems.algorithm` puts another algorithm in this place."""
+        calmed = self._calm.solve(problem, self._solve, powers_of, penalty_eur)
+        if isinstance(calmed, NoSolution):
+            return calmed
+        decision = decision_of(calmed.solution, self._epoch, self._site.ems.mode)
+        power = {**decision.power_kw, **calmed.kept_kw}
+        self._calm.commanded(problem, power)
+        if calmed.cost_eur == 0:
+            return replace(decision, power_kw=power)
+        return replace(decision, plan=decision.plan.model_copy(update={"calm_eur": calmed.cost_eur}), power_kw=power)
+
+    def _solve(self, problem: Problem) -> Solution | NoSolution:
         solution = self._solver.solve(problem)
-        self._solve_s = self._solver.solve_s
-        if isinstance(solution, NoSolution):
-            return solution
-        return decision_of(solution, self._epoch, self._site.ems.mode)
+        self._solve_s = (self._solve_s or 0.0) + self._solver.solve_s
+        return solution
 
     def _without(self, turn: Turn, reason: str) -> Decision:
         """No usable solution: the previous plan, shifted; without one, every device follows its fallback.
@@ -277,6 +297,7 @@ class Ems:
             "state": self._state.snapshot(),
             "door": self._door.snapshot(),
             "solver": self._solver.snapshot(),
+            "calm": self._calm.snapshot(),
             "peak": self._peak.snapshot(),
             "leadership": self._leadership.snapshot(),
             "watch": self._watch.snapshot(),
@@ -298,6 +319,7 @@ class Ems:
         if "door" in state:  # a checkpoint of an earlier version has none
             self._door.restore(state["door"])
         self._solver.restore(state["solver"])
+        self._calm.restore(state.get("calm", {}))  # a checkpoint of an earlier version has none
         self._peak.restore(state["peak"])
         self._leadership.restore(state["leadership"])
         self._watch.restore(state["watch"])

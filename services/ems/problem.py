@@ -40,6 +40,8 @@ class BessUnit:
     """Value of what is in store at the window's end."""
     flowing_kw: float = 0.0
     """Power when the window begins; positive: it charges."""
+    held_kw: float | None = None
+    """Power that is to be kept in the first step, see `services.ems.calm`; None: it is decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class ChargerUnit:
     """None: vehicles draw full power up to full, or nothing is known of it."""
     flowing_kw: float = 0.0
     """Power when the window begins; positive: it charges."""
+    held_kw: float | None = None
+    """Power that is to be kept in the first step, see `services.ems.calm`; None: it is decided."""
 
 
 @dataclass(frozen=True, slots=True)

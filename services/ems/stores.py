@@ -41,6 +41,9 @@ class Store:
     charge_max_kw: Array
     """Average over the step: the power limit times ``plugged_frac``."""
     discharge_max_kw: Array
+    charge_min_kw: Array
+    """0 save where a power is held."""
+    discharge_min_kw: Array
     lower_kwh: Array
     """At the end of the step; the greatest of minimum, target and wish."""
     upper_kwh: Array
@@ -119,6 +122,15 @@ def _placed(charger: ChargerUnit, problem: Problem) -> tuple[Placed, ...]:
     return tuple(found)
 
 
+def _held(held_kw: float | None, charge_max: Array, discharge_max: Array) -> tuple[Array, Array]:
+    """The least flows [kW]; a power that is held narrows both bounds of the first step to it."""
+    least_charge, least_discharge = np.zeros((2, len(charge_max)))
+    if held_kw is not None:
+        least_charge[0] = charge_max[0] = min(max(held_kw, 0.0), charge_max[0])
+        least_discharge[0] = discharge_max[0] = min(max(-held_kw, 0.0), discharge_max[0])
+    return least_charge, least_discharge
+
+
 def _empty(steps: int) -> Array:
     return np.zeros(steps)
 
@@ -137,6 +149,8 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
             kinds[wish.step] = ShortfallKind.TERMINAL
     arrives = _empty(steps)
     arrives[0] = unit.energy_kwh
+    charge, discharge = np.full(steps, unit.max_charge_kw), np.full(steps, unit.max_discharge_kw)
+    least_charge, least_discharge = _held(unit.held_kw, charge, discharge)
     return Store(
         device=unit.device,
         is_bess=True,
@@ -148,8 +162,10 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
         least_draw_kw=0.0,
         plugged_frac=np.ones(steps),
         comes_later=False,
-        charge_max_kw=np.full(steps, unit.max_charge_kw),
-        discharge_max_kw=np.full(steps, unit.max_discharge_kw),
+        charge_max_kw=charge,
+        discharge_max_kw=discharge,
+        charge_min_kw=least_charge,
+        discharge_min_kw=least_discharge,
         lower_kwh=lower,
         upper_kwh=np.full(steps, upper),
         shortfall_max_kwh=shortfall,
@@ -205,6 +221,11 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
             lower[last], kinds[last] = target, ShortfallKind.DEPARTURE
         if last + 1 < steps:
             leaves[last + 1] = True
+    taper = taper_row(
+        charger, step_h, plugged=plugged, charge_max=charge, upper=upper, arrives=arrives, capacity=capacity
+    )
+    here = any(place.first == 0 for place in places)
+    least_charge, least_discharge = _held(charger.held_kw if here else None, charge, discharge)
     return Store(
         device=charger.device,
         is_bess=False,
@@ -218,6 +239,8 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         comes_later=any(place.first == 0 and place.stay.arrival > problem.start for place in places),
         charge_max_kw=charge,
         discharge_max_kw=discharge,
+        charge_min_kw=least_charge,
+        discharge_min_kw=least_discharge,
         lower_kwh=lower,
         upper_kwh=upper,
         shortfall_max_kwh=shortfall,
@@ -227,11 +250,9 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         kinds=tuple(kinds),
         stays_on=stays_on,
         later_target_kwh=later_target,
-        flowing_kw=charger.flowing_kw if any(place.first == 0 for place in places) else 0.0,
+        flowing_kw=charger.flowing_kw if here else 0.0,
         taper=charger.taper,
-        taper_row=taper_row(
-            charger, step_h, plugged=plugged, charge_max=charge, upper=upper, arrives=arrives, capacity=capacity
-        ),
+        taper_row=taper,
     )
 
 

@@ -86,6 +86,10 @@ class Window:
     end: datetime
 
 
+SAME_KW = 1e-3
+"""Set-points that differ by no more are the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How much of a run was recorded."""
@@ -103,7 +107,10 @@ class Counts:
     """
     setpoints_sent: int
     setpoints_changed: int
-    """Number of values that differ from the one before at the same device; the first of a device counts."""
+    """Number of values that differ by more than 1 W from the one before at the same device; the first of a device
+    counts."""
+    setpoints_reversed: int
+    """Number of those that turn charging into discharging, or back, without a 0 between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,14 +354,16 @@ class History(ABC):
 
     def counts(self, run: str) -> Counts:
         tally = self.tally(self.info(run))
-        sent, changed = 0, 0
+        sent, changed, reversed_ = 0, 0, 0
         last: dict[str, tuple[float | None, float | None]] = {}
         for received, setpoint in self.setpoints(run):
             value = (setpoint.power_kw, setpoint.limit_kw)
             sent += 1
-            changed += last.get(received.topic.device) != value
+            before = last.get(received.topic.device, (None, None))
+            changed += any(_differ(old, new) for old, new in zip(before, value, strict=True))
+            reversed_ += (before[0] or 0.0) * (setpoint.power_kw or 0.0) < 0
             last[received.topic.device] = value
-        return Counts(tally.recorded, tally.missing, tally.dead_letters, tally.stray, sent, changed)
+        return Counts(tally.recorded, tally.missing, tally.dead_letters, tally.stray, sent, changed, reversed_)
 
     def dataset(self, run: str) -> "xr.Dataset":
         """The run as an xarray Dataset; see `services.history.dataset` for its variables."""
@@ -367,6 +376,10 @@ class History(ABC):
     ) -> list[tuple[Received, _BodyT]]:
         found = self.messages(run, channel, device=device)
         return [(received, received.body) for received in found if isinstance(received.body, body)]
+
+
+def _differ(old: float | None, new: float | None) -> bool:
+    return old is not new if old is None or new is None else abs(old - new) > SAME_KW
 
 
 def is_misdated(info: RunInfo, ts: datetime) -> bool:

@@ -106,6 +106,11 @@ class _Plain:
         self.h.addConstr(ramp + after >= before)
         self.cost.append((self.p.prices.ramping_eur_per_kw, ramp))
 
+    def hold(self, unit, net):
+        """A power that is kept."""
+        if unit.held_kw is not None:
+            self.h.addConstr(net == unit.held_kw)
+
     def start(self, energy):
         return self.h.addVariable(lb=energy, ub=energy)
 
@@ -128,6 +133,8 @@ class _Plain:
             self.power[unit.device].append([(1, g), (-1, v)])
             self.change(net, g - v)
             net = g - v
+            if t == 0:
+                self.hold(unit, net)
         self.cost.append((-unit.left_eur_per_kwh, e))
 
     def add_charger(self, unit: ChargerUnit):
@@ -189,6 +196,8 @@ class _Plain:
             if part[t] == 1 and (t == 0 or part[t - 1] == 1):
                 self.change(net, g - v)
             net = g - v
+            if t == 0:
+                self.hold(unit, net)
         if goes_on:
             self.stay_on.append((unit.device, rate, unit.charge_efficiency, stay, asked_until, e))
 

@@ -38,7 +38,7 @@ def test_counts_of_the_day(day: Path) -> None:
     counts = open_history(f"sqlite:{day}").counts(RUN)
     assert counts.recorded == 6 + 97 * 4 + 96 * 2
     assert (counts.missing, counts.dead_letters, counts.stray) == (0, 0, 0)
-    assert (counts.setpoints_sent, counts.setpoints_changed) == (96, 4)
+    assert (counts.setpoints_sent, counts.setpoints_changed, counts.setpoints_reversed) == (96, 4, 0)
 
 
 def test_dataset_holds_powers_registers_socs_and_prices_with_units(day: Path) -> None:

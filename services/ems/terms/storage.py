@@ -40,8 +40,9 @@ class Storage(Term[tuple[StoreShape, ...]]):
         if not (count := len(m.shape(self))):
             return
         stores = range(count)
-        m.variable("charge", count, upper=_of_stores("charge_max_kw"), stores=stores)
-        m.variable("discharge", count, upper=_of_stores("discharge_max_kw"), stores=stores)
+        for flow in ("charge", "discharge"):
+            lower, upper = _of_stores(f"{flow}_min_kw"), _of_stores(f"{flow}_max_kw")
+            m.variable(flow, count, lower=lower, upper=upper, stores=stores)
         m.variable("level", count, lower=_of_stores("lower_kwh"), upper=_of_stores("upper_kwh"), stores=stores)
         m.supply(-m["charge"].sum())
         m.supply(m["discharge"].sum())
