@@ -63,7 +63,10 @@ class PowerBounds:
         """Why a power is doubtful; None: it is plausible."""
         if self.allow(power_kw):
             return None
-        return f"{power_kw:.6g} kW is beyond {-self.gives_kw:.6g} to {self.draws_kw:.6g} kW, {self.reason}"
+        return f"{power_kw:.6g} kW is beyond {self}"
+
+    def __str__(self) -> str:
+        return f"{-self.gives_kw:.6g} to {self.draws_kw:.6g} kW, {self.reason}"
 
 
 def bounds_of(plate: Nameplate | None, site: Site | None) -> PowerBounds | None:
@@ -111,12 +114,16 @@ def step_doubt(drawn_kwh: float, given_kwh: float, lasted: timedelta, bounds: Po
         return "a register went back"
     if bounds is None:
         return None
-    hours = lasted / _HOUR
-    for step, most_kw in ((drawn_kwh, bounds.draws_kw), (given_kwh, bounds.gives_kw)):
-        limit = RESOLUTION_KWH + most_kw * hours
+    for step, limit in zip((drawn_kwh, given_kwh), step_limit_kwh(lasted, bounds), strict=True):
         if step > limit:
             return f"a register grew by {step:.6g} kWh where at most {limit:.6g} kWh can flow"
     return None
+
+
+def step_limit_kwh(lasted: timedelta, bounds: PowerBounds) -> tuple[float, float]:
+    """By how much the import and the export register can grow in a time [kWh]."""
+    hours = lasted / _HOUR
+    return RESOLUTION_KWH + bounds.draws_kw * hours, RESOLUTION_KWH + bounds.gives_kw * hours
 
 
 def soc_doubt(before_frac: float, now_frac: float, lasted: timedelta, plate: BessNameplate) -> str | None:

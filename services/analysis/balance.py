@@ -119,7 +119,7 @@ def balance(tracks: Mapping[str, Track], times: Sequence[datetime]) -> Balance:
 
 
 def losses_track(pcc: Track | None) -> Track | None:
-    """The losses as a meter of their own; None when nobody measures them."""
+    """The losses as a meter of their own, bounded as the PCC's; None when nobody measures them."""
     if pcc is None or not any(isinstance(sample.body, NetworkTelemetry) for sample in pcc.samples):
         return None
     samples = [
@@ -131,7 +131,7 @@ def losses_track(pcc: Track | None) -> Track | None:
         for sample in pcc.samples
         if isinstance(body := sample.body, NetworkTelemetry)
     ]
-    return Track("losses", pcc.kind, None, tuple(samples), pcc.lockstep)
+    return Track("losses", pcc.kind, None, tuple(samples), pcc.lockstep, pcc.meter_bounds)
 
 
 def _estimated_track(pcc: Track | None) -> Track | None:
@@ -153,7 +153,7 @@ def _estimated_track(pcc: Track | None) -> Track | None:
         )
         for sample, body in bodies
     ]
-    return Track("estimated losses", pcc.kind, None, tuple(samples), pcc.lockstep)
+    return Track("estimated losses", pcc.kind, None, tuple(samples), pcc.lockstep, pcc.meter_bounds)
 
 
 def _missing(pcc: Track | None) -> dict[datetime, tuple[str, ...]]:

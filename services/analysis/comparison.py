@@ -9,6 +9,8 @@ from services.analysis.balance import Balance, balance
 from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.shaving import THRESHOLD_KW, ShavingFactor, peak_shaving_factor
 from services.analysis.stored import StoredChange, stored_change
+from services.analysis.timeliness import Timeliness, timeliness_of
+from services.history.doubts import DoubtfulValue, doubtful_values
 from services.history.prices import Prices
 from services.history.reader import History, pcc_of
 from services.history.settlement import Settlement, savings_eur, settle
@@ -51,6 +53,9 @@ class Comparison:
     run: Settled
     reference: Settled | None
     energy: Balance
+    timeliness: Timeliness
+    doubts: tuple[DoubtfulValue, ...]
+    """Of the run; its reference lives on what was believed."""
 
     @property
     def pcc_kw(self) -> list[float | None]:
@@ -101,7 +106,13 @@ def compare(
             raise InputError.one(
                 str(reference_history.path), "the reference was not measured at the PCC", reference_run, code=Code.EMPTY
             )
-    return Comparison(settled, reference, balance(settled.tracks, times))
+    return Comparison(
+        settled,
+        reference,
+        balance(settled.tracks, times),
+        timeliness_of(history, run, settled.pcc),
+        doubtful_values(settled.tracks, prices, history.alarms(run), times),
+    )
 
 
 def _settled(history: History, run: str, prices: Prices, times: Sequence[datetime], step: timedelta) -> Settled | None:

@@ -1,6 +1,7 @@
 """Cost and savings of one local day of a run, and the sum of days."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from datetime import date, timedelta
 from schemas.site import Site
 from services.analysis.comparison import Comparison
 from services.analysis.outcome import Outcome, demand_savings_eur, outcome_of
+from services.analysis.plain import to_json
+from services.history.doubts import merged_doubts
 
 _HOUR = timedelta(hours=1)
 
@@ -43,7 +46,7 @@ class DayResult(Outcome):
         found: dict[str, object] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            found[_NAMES.get(field.name, field.name)] = value.isoformat() if isinstance(value, date) else value
+            found[_NAMES.get(field.name, field.name)] = to_json(value)
         return found
 
 
@@ -90,7 +93,24 @@ def sum_of(days: Sequence[DayResult]) -> DayResult:
         stored_energy_difference_eur=_total([day.stored_energy_difference_eur for day in days]),
         energy_residual_kwh_max=_highest(day.energy_residual_kwh_max for day in days),
         unsettled_steps=sum(day.unsettled_steps for day in days),
+        paid_peak_kw=_highest(day.paid_peak_kw for day in days),
+        doubts=merged_doubts(doubt for day in days for doubt in day.doubts),
+        doubtful_values=sum(day.doubtful_values for day in days),
+        setpoints_sent=sum(day.setpoints_sent for day in days),
+        setpoints_refused=sum(day.setpoints_refused for day in days),
+        setpoints_late=sum(day.setpoints_late for day in days),
+        periods_without_setpoints=sum(day.periods_without_setpoints for day in days),
+        periods_commanded=sum(day.periods_commanded for day in days),
+        telemetry_late_frac=math.fsum(day.telemetry_late_frac * day.hours for day in days)
+        / math.fsum(day.hours for day in days),
+        speed=days[-1].speed,
+        speeds=_changes(speed for day in days for speed in day.speeds),
     )
+
+
+def _changes(speeds: Iterable[float]) -> tuple[float, ...]:
+    """One after the other, without repetition."""
+    return tuple(speed for speed, _ in itertools.groupby(speeds))
 
 
 def _total(values: Sequence[float | None]) -> float | None:

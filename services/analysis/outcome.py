@@ -6,12 +6,14 @@ from typing import Any
 
 from schemas.site import Site
 from services.analysis.comparison import Comparison
+from services.analysis.timeliness import Timeliness
 from services.analysis.wear import wear_eur
+from services.history.doubts import DoubtfulValue
 from services.history.settlement import demand_charge_eur, savings_eur
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Timeliness):
     """At full precision. ``None`` is what could not be known, or what no baseline is there for.
 
     Sign of savings: ``savings_eur`` = cost of the baseline - cost, positive is money saved. (The published Table II
@@ -31,11 +33,16 @@ class Outcome:
     """Of energy alone."""
 
     demand_charge_eur: float | None
-    """As if the highest settlement period were the month's; apart from the cost. None without such a tariff."""
+    """As if the highest settlement period were the month's, above ``paid_peak_kw``; apart from the cost. None without
+    such a tariff."""
     reference_demand_charge_eur: float | None
     demand_savings_eur: float | None
     """By how much the baseline's demand charge is above the run's. It is a month's money, once, however long the time
     is; None without such a tariff or baseline."""
+
+    paid_peak_kw: float | None
+    """The month's peak from before the run, as the site states it: its charge is paid whatever the run does, and is in
+    none of the charges above. None: none is stated for this time."""
 
     bess_wear_eur: float | None
     """Price of the BESS's throughput, beside the cost and not in the savings; None where wear has no price. The
@@ -59,6 +66,11 @@ class Outcome:
     energy_residual_kwh_max: float | None
     """Largest absolute residual of the energy balance in a step."""
 
+    doubts: tuple[DoubtfulValue, ...]
+    """Values that cannot be true: recorded, named, not settled with."""
+    doubtful_values: int
+    """How many they are."""
+
     def fields(self) -> dict[str, Any]:
         """By name, for a value that has more of them."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(Outcome)}
@@ -66,9 +78,9 @@ class Outcome:
 
 def outcome_of(compared: Comparison, site: Site) -> Outcome:
     run, reference = compared.run, compared.reference
-    price = site.tariff.demand_charge_eur_per_kw
-    demand = demand_charge_eur(compared.pcc_kw, price)
-    reference_demand = None if reference is None else demand_charge_eur(compared.reference_kw, price)
+    price, paid_kw = site.tariff.demand_charge_eur_per_kw, _paid_kw(compared, site)
+    demand = demand_charge_eur(compared.pcc_kw, price, paid_kw)
+    reference_demand = None if reference is None else demand_charge_eur(compared.reference_kw, price, paid_kw)
     shaving = compared.shaving()
     return Outcome(
         cost_eur=run.settlement.cost_eur,
@@ -81,6 +93,7 @@ def outcome_of(compared: Comparison, site: Site) -> Outcome:
         demand_charge_eur=demand,
         reference_demand_charge_eur=reference_demand,
         demand_savings_eur=demand_savings_eur(demand, reference_demand),
+        paid_peak_kw=max(paid_kw, default=0.0) or None,
         bess_wear_eur=wear_eur(run.tracks, run.times, site.ems.bess_wear_eur_per_kwh),
         import_peak_kw=run.import_peak_kw,
         export_peak_kw=run.export_peak_kw,
@@ -91,7 +104,19 @@ def outcome_of(compared: Comparison, site: Site) -> Outcome:
         stored_energy_difference_kwh=compared.stored_difference_kwh,
         stored_energy_difference_eur=compared.stored_difference_eur,
         energy_residual_kwh_max=compared.energy.residual_kwh_max,
+        doubts=compared.doubts,
+        doubtful_values=sum(doubt.count for doubt in compared.doubts),
+        **compared.timeliness.fields(),
     )
+
+
+def _paid_kw(compared: Comparison, site: Site) -> list[float]:
+    """By settlement period the peak of its local month from before the run [kW]; 0 where none is stated."""
+    before = site.tariff.month_peak
+    if before is None:
+        return [0.0] * len(compared.run.quarters)
+    months = (f"{quarter.time.astimezone(site.zone):%Y-%m}" for quarter in compared.run.quarters)
+    return [before.import_kw if month == before.month else 0.0 for month in months]
 
 
 def demand_savings_eur(demand_eur: float | None, reference_eur: float | None) -> float | None:

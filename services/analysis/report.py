@@ -13,7 +13,7 @@ from schemas.errors import Code, InputError
 from services.analysis.figures import figures_of
 from services.analysis.run_result import RunResult
 from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
-from services.analysis.summary import REFERENCES, blocks, duration, local, number, percent, scientific
+from services.analysis.summary import REFERENCES, blocks, doubtful_number, duration, local, number, percent, scientific
 
 
 def render_report(result: RunResult) -> str:
@@ -42,6 +42,8 @@ def render_report(result: RunResult) -> str:
         threshold_kw=THRESHOLD_KW,
         strict_threshold_kw=STRICT_THRESHOLD_KW,
         number=number,
+        local=lambda time: local(time, zone),
+        doubtful_number=doubtful_number,
         percent=percent,
         scientific=scientific,
         duration=duration,

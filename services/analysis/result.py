@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import Birth, NetworkTelemetry, Plan, Run, TimeMode
-from schemas.punctuality import Punctuality, PunctualityCount
+from schemas.messages import Birth, NetworkTelemetry, Plan, TimeMode
 from schemas.site import Network
 from schemas.topics import Channel, Kind
 from services.analysis.comparison import compare
@@ -47,8 +46,6 @@ def analyse(
     alarms = Counter(alarm.code for _, alarm in history.alarms(run) if alarm.active)
     plans = _plans(history, run, quarters)
     worst = energy.worst
-    speeds = _speeds(history, run)
-    punctuality = _punctuality(history, run, info) if info.mode is TimeMode.WALL else None
     limits = site.connection.import_limit_kw, site.connection.export_limit_kw
     return RunResult(
         **outcome_of(compared, site).fields(),
@@ -56,7 +53,6 @@ def analyse(
         site=site.site,
         description=site.description,
         mode=str(info.mode),
-        speed=speeds[-1] if speeds else None,
         time_zone=site.location.time_zone,
         start=times[0],
         end=times[-1],
@@ -76,10 +72,8 @@ def analyse(
         stored_bess_kwh=stored.bess_kwh,
         stored_vehicles_kwh=stored.vehicles_kwh,
         stored_price_eur_per_kwh=settlement.mean_purchase_price_eur_per_kwh,
-        setpoints_sent=counts.setpoints_sent,
         setpoints_changed=counts.setpoints_changed,
         setpoints_reversed=counts.setpoints_reversed,
-        setpoints_refused=len({(r.topic.device, ack.id) for r, ack in history.acks(run) if not ack.accepted}),
         messages_recorded=counts.recorded,
         messages_missing=counts.missing,
         messages_stray=counts.stray,
@@ -96,11 +90,6 @@ def analyse(
             quarters,
             {group.name: group.devices for group in site.ems.cable_limits if group.name is not None},
         ),
-        setpoints_late=0 if punctuality is None else punctuality.late,
-        periods_without_setpoints=0 if punctuality is None else punctuality.without,
-        periods_commanded=0 if punctuality is None else punctuality.periods,
-        telemetry_late_frac=_telemetry_late_frac(compared.run.pcc),
-        speeds=speeds,
         network_note=_network_note(site.network, compared.run.pcc),
         estimated_losses_kwh=energy.estimated_losses_kwh,
         unsolved_steps=energy.unsolved,
@@ -120,33 +109,12 @@ def _not_kept(history: History, run: str, info: RunInfo) -> tuple[str, ...]:
     )
 
 
-def _speeds(history: History, run: str) -> tuple[float, ...]:
-    """As the clock announced them; none in lock-step."""
-    bodies = [received.body for received in history.messages(run, Channel.RUN)]
-    speeds = [body.speed for body in bodies if isinstance(body, Run) and body.speed is not None]
-    return tuple(speed for speed, before in zip(speeds, [None, *speeds], strict=False) if speed != before)
-
-
-def _punctuality(history: History, run: str, info: RunInfo) -> Punctuality:
-    count = PunctualityCount(info.step)
-    for received, setpoint in history.setpoints(run):
-        count.setpoint(received.topic.device, setpoint)
-    for received, ack in history.acks(run):
-        count.ack(received.topic.device, ack, received.stamp.ts)
-    return count.result
-
-
 def _network_note(network: Network, pcc: Track) -> str | None:
     if not network.is_busbar or not any(isinstance(sample.body, NetworkTelemetry) for sample in pcc.samples):
         return None
     if network.losses_frac:
         return f"no network is described: {network.losses_frac:.1%} of the power at the busbar, as the site states"
     return "no network is described: one busbar without losses"
-
-
-def _telemetry_late_frac(pcc: Track) -> float:
-    missing = [bool(s.body.missing) for s in pcc.samples if isinstance(s.body, NetworkTelemetry)]
-    return sum(missing) / len(missing) if missing else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,13 @@
 """Everything that is said of a run, as one frozen value: what tables, report and JSON are made of."""
 
-import dataclasses
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Any
 
 from schemas.capabilities import Group
 from services.analysis.outcome import Outcome
 from services.analysis.outside_limits import OutsideLimitResult
+from services.analysis.plain import to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,6 @@ class RunResult(Outcome):
     site: str
     description: str
     mode: str
-    speed: float | None
-    """How many times real time a run in wall time went; None in lock-step."""
     time_zone: str
     start: datetime
     end: datetime | None
@@ -100,10 +97,7 @@ class RunResult(Outcome):
     stored_vehicles_kwh: float
     stored_price_eur_per_kwh: float | None
 
-    setpoints_sent: int
     setpoints_changed: int
-    setpoints_refused: int
-    """By their devices: too late, too long, beyond what they are. Each once."""
     messages_recorded: int
     messages_missing: int
     messages_stray: int
@@ -124,17 +118,6 @@ class RunResult(Outcome):
     """Limits from outside, and by how much they were exceeded."""
     setpoints_reversed: int = 0
     """Of those that changed, from charging to discharging or back without a 0 between."""
-    setpoints_late: int = 0
-    """In wall time: answered by their devices later than a tenth of the settlement period after they became valid, or
-    refused because they were over."""
-    periods_without_setpoints: int = 0
-    """In wall time: settlement periods between the first and the last commanded one that the EMS did not plan."""
-    periods_commanded: int = 0
-    """In wall time: settlement periods from the first to the last commanded one."""
-    telemetry_late_frac: float = 0.0
-    """The part of the PCC meter's telemetry that had to go without some device's, which was late or away."""
-    speeds: tuple[float, ...] = ()
-    """In wall time: the speeds at which the run went, one after the other."""
     network_note: str | None = None
     """What stands for the losses where the site describes no network; None: it does, or they are measured."""
     estimated_losses_kwh: float = 0.0
@@ -146,20 +129,6 @@ class RunResult(Outcome):
 
     def to_json(self) -> dict[str, Any]:
         """For ``json.dumps``: times as ISO 8601 in UTC, durations in seconds, floats as they are."""
-        encoded = _plain(self)
+        encoded = to_json(self)
         assert isinstance(encoded, dict)
         return encoded
-
-
-def _plain(value: object) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value.value if isinstance(value, Enum) else value

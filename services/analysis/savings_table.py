@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from services.analysis.day_result import DayResult, sum_of
 from services.analysis.summary import UNKNOWN, number
+from services.analysis.timeliness import too_late
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,10 +55,12 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
     charged = any(day.demand_charge_eur is not None for day in days)
     worn = any(day.bess_wear_eur is not None for day in days)
     notes = "Highest: mean import of a settlement period at the PCC; of the sum, the highest of all days."
+    paid = next((day.paid_peak_kw for day in days if day.paid_peak_kw is not None), None)
     if charged:
+        above = "" if paid is None else f", above the {number(paid)} kW from before the run, which are paid"
         notes += (
-            " Charge: the month's demand charge, if that were the month's highest; it is a month's money, once, and "
-            "not in the costs above."
+            f" Charge: the month's demand charge, if that were the month's highest{above}; it is a month's money, "
+            "once, and not in the costs above."
         )
     if worn:
         notes += " Wear: of the BESS, by its throughput; not in the costs above."
@@ -87,6 +90,11 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
             ]
         table.add_row(name, *values, *([number(day.bess_wear_eur)] * worn), style="bold" if name == "sum" else None)
     return table
+
+
+def lateness_lines(days: Sequence[DayResult]) -> list[str]:
+    """A line for each day on which set-points came too late or time ran too fast: its savings are not the plan's."""
+    return [f"{day.date}: {late}" for day in days if (late := too_late(day)) is not None]
 
 
 def _cut(day: DayResult) -> str:

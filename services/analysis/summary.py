@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from schemas.punctuality import NOTICED_FRAC
 from services.analysis.run_result import RunResult
 from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
+from services.analysis.timeliness import too_late
+from services.history.doubts import DoubtfulValue
 
 REFERENCES = {
     "no-cars": "the same day without cars, BESS and V2G",
@@ -69,6 +70,17 @@ def scientific(value: float | None, unit: str) -> str:
     return UNKNOWN if value is None else f"{value:.1e} {unit}".replace("e-", f"e{MINUS}")
 
 
+_UNITS = (("_eur_per_kwh", "€/kWh"), ("_kwh", "kWh"), ("_kw", "kW"))
+
+
+def doubtful_number(doubt: DoubtfulValue) -> str:
+    """The value with its unit; a register's is the step."""
+    if doubt.value is None:
+        return UNKNOWN
+    unit = next((unit for ending, unit in _UNITS if doubt.field.endswith(ending)), "")
+    return number(doubt.value, 3, unit)
+
+
 def blocks(result: RunResult) -> tuple[Block, ...]:
     """The summary of a run."""
     return (
@@ -80,10 +92,12 @@ def blocks(result: RunResult) -> tuple[Block, ...]:
 
 
 def _cost(result: RunResult) -> list[Line]:
-    unsettled = f"{result.unsettled_steps} steps without known energy or price left out"
-    lines = [
-        Line("Cost of energy at the PCC", number(result.cost_eur, 2, "€"), unsettled * bool(result.unsettled_steps))
-    ]
+    notes = []
+    if result.unsettled_steps:
+        notes.append(f"{result.unsettled_steps} steps without known energy or price left out")
+    if result.doubtful_values:
+        notes.append(f"{result.doubtful_values} doubtful values not settled with, see below")
+    lines = [Line("Cost of energy at the PCC", number(result.cost_eur, 2, "€"), "; ".join(notes))]
     if result.reference is not None:
         named = REFERENCES.get(result.reference)
         lines += [
@@ -107,8 +121,12 @@ def _cost(result: RunResult) -> list[Line]:
     if result.demand_charge_eur is not None:
         compared = result.reference_demand_charge_eur is not None
         against = f"; the baseline's: {number(result.reference_demand_charge_eur, 2, '€')}" * compared
-        note = f"of a month, if this were its peak; not in the cost above{against}"
-        lines.append(Line("Demand charge of the month", number(result.demand_charge_eur, 2, "€"), note))
+        label, peak = "Demand charge of the month", "of a month, if this were its peak"
+        if result.paid_peak_kw is not None:
+            label = "Demand charge that the run adds"
+            peak = f"to the month's, above the {number(result.paid_peak_kw, 2, 'kW')} from before it"
+        note = f"{peak}; not in the cost above{against}"
+        lines.append(Line(label, number(result.demand_charge_eur, 2, "€"), note))
     if result.demand_savings_eur is not None:
         note = "a month's, once, beside the savings above"
         lines.append(Line("Savings of the demand charge", number(result.demand_savings_eur, 2, "€"), note))
@@ -123,32 +141,6 @@ def _of_savings(result: RunResult) -> str:
     """The note beside the savings; it says when set-points came too late to be obeyed."""
     late = too_late(result)
     return "baseline minus run; positive is money saved" + (f"; {late}" if late else "")
-
-
-def too_late(result: RunResult) -> str | None:
-    """How many set-points and telemetries came too late, and what to do about it; None: none worth mention."""
-    sent, without, periods = result.setpoints_sent, result.periods_without_setpoints, result.periods_commanded
-    late = max(result.setpoints_late, result.setpoints_refused)
-    parts = []
-    if late >= NOTICED_FRAC * max(sent, 1) and late:
-        parts.append(f"{late} of {sent} set-points were refused or too late")
-    if without >= NOTICED_FRAC * max(periods, 1) and without:
-        parts.append(f"{without} of {periods} settlement periods had no set-points")
-    if result.telemetry_late_frac >= NOTICED_FRAC and (parts or _fastest(result) > 1):
-        parts.append(f"{percent(result.telemetry_late_frac)} of the time the PCC meter went without some telemetry")
-    if not parts:
-        return None
-    what = ", ".join(parts)
-    if _fastest(result) <= 1:
-        return what
-    if len(result.speeds) > 1:
-        slowed = f"the clock slowed down from {result.speeds[0]:g} to {result.speeds[-1]:g} times real time"
-        return f"time ran too fast: {what}; {slowed}, repeat it with a lower --speed"
-    return f"time ran too fast: {what}; repeat it with a lower --speed"
-
-
-def _fastest(result: RunResult) -> float:
-    return max((*result.speeds, result.speed or 1.0))
 
 
 def _shaving(result: RunResult) -> list[Line]:

@@ -1,10 +1,12 @@
 """The result in a terminal."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from schemas.capabilities import LASTING_STORES
 from services.analysis.run_result import RunResult
-from services.analysis.summary import UNKNOWN, blocks, duration, local, number, percent
+from services.analysis.summary import UNKNOWN, blocks, doubtful_number, duration, local, number, percent
+from services.history.doubts import DoubtfulValue
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,4 +67,33 @@ def disturbance_table(result: RunResult) -> "Table | None":
     table.add_column("for", justify="right", no_wrap=True)
     for cause, length in result.energy_causes:
         table.add_row(Text(cause), duration(length))
+    return table
+
+
+def doubts_table(doubts: Sequence[DoubtfulValue], time_zone: str) -> "Table | None":
+    """Values that were recorded and not settled with; None when there are none. 80 columns wide."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not doubts:
+        return None
+    table = Table(
+        title="Doubtful values, recorded and not settled with",
+        title_style="bold",
+        title_justify="left",
+        caption="Farthest out: of a register the step, else the value. See docs/plausibility.md.",
+        caption_justify="left",
+        width=80,
+    )
+    table.add_column("device, field", overflow="fold")
+    table.add_column("farthest out", justify="right")
+    table.add_column("plausible; used instead")
+    table.add_column("from, until, count")
+    for doubt in doubts:
+        table.add_row(
+            Text(f"{doubt.device}\n{doubt.field} {doubt.reason}"),
+            doubtful_number(doubt),
+            Text(f"{doubt.bound}; {doubt.instead}"),
+            f"{local(doubt.first, time_zone)}\n{local(doubt.last, time_zone)}\n{doubt.count}",
+        )
     return table

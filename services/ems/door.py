@@ -6,33 +6,20 @@ that grew by more than can flow is taken off its telemetry; the rest of it is us
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from schemas.messages import Alarm, BessTelemetry, Birth, Body, Nameplate, NetworkTelemetry, Series, Severity, Telemetry
 from schemas.messages.birth import BessNameplate
 from schemas.participant import Json, Received
-from schemas.plausibility import PowerBounds, bounds_of, soc_doubt
+from schemas.plausibility import PowerBounds, bounds_of
 from schemas.plausibility import series_doubt as doubt_of_series
 from schemas.register_reading import RegisterReading
 from schemas.site import Site
+from schemas.soc_trust import SocTrust
 from schemas.topics import Channel
 
 IMPLAUSIBLE = "implausible"
 """Code of the alarm."""
-
-BELIEVED_AFTER = 3
-"""A SOC that jumped is believed when so many telemetries in a row agree with it: the device has corrected itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """A SOC that was reported, and how many telemetries have agreed with it if it is not believed yet."""
-
-    boot: str
-    ts: datetime
-    soc_frac: float
-    agreed: int = BELIEVED_AFTER
 
 
 class Door:
@@ -43,8 +30,7 @@ class Door:
         self._plates: dict[str, Nameplate] = {}
         self._bounds: dict[str, PowerBounds | None] = {}
         self._readings: dict[str, RegisterReading] = {}
-        self._levels: dict[str, _Level] = {}
-        self._believed: dict[str, _Level] = {}
+        self._socs: dict[str, SocTrust] = {}
         self._doubts: dict[str, tuple[str | None, str]] = {}
         """By subject: the device or None, and why it is doubtful."""
         self._told: dict[str, tuple[str | None, str]] = {}
@@ -132,18 +118,7 @@ class Door:
         plate = self._plates.get(device)
         if not isinstance(body, BessTelemetry) or not isinstance(plate, BessNameplate):
             return None
-        level = _Level(stamp.boot, stamp.ts, body.soc_frac)
-        before, believed = self._levels.get(device), self._believed.get(device)
-        doubt = None if believed is None or believed.boot != stamp.boot else _jump(believed, level, plate)
-        if doubt is not None:
-            agrees = before is not None and before.boot == stamp.boot and _jump(before, level, plate) is None
-            agreed = before.agreed + 1 if before is not None and agrees and before.agreed < BELIEVED_AFTER else 1
-            level = replace(level, agreed=agreed)
-            doubt = None if agreed >= BELIEVED_AFTER else doubt
-        self._levels[device] = level
-        if doubt is None:
-            self._believed[device] = level
-        return doubt
+        return self._socs.setdefault(device, SocTrust()).doubt(stamp.boot, stamp.ts, body.soc_frac, plate)
 
     def _series(self, sender: str, body: Series) -> Series:
         believed = []
@@ -162,8 +137,7 @@ class Door:
         return {
             "births": {name: plate.model_dump(mode="json") for name, plate in self._plates.items()},
             "readings": {name: reading.snapshot() for name, reading in self._readings.items()},
-            "levels": {name: _listed(level) for name, level in self._levels.items()},
-            "believed": {name: _listed(level) for name, level in self._believed.items()},
+            "socs": {name: trust.snapshot() for name, trust in self._socs.items()},
             "doubts": {subject: list(doubt) for subject, doubt in self._doubts.items()},
             "told": {subject: list(doubt) for subject, doubt in self._told.items()},
         }
@@ -178,8 +152,7 @@ class Door:
         self._plates = plates
         self._bounds = {name: bounds_of(plate, self._site) for name, plate in plates.items()}
         self._readings = {name: RegisterReading.restored(reading) for name, reading in state["readings"].items()}
-        self._levels = {name: _level(listed) for name, listed in state["levels"].items()}
-        self._believed = {name: _level(listed) for name, listed in state["believed"].items()}
+        self._socs = {name: SocTrust.restored(trust) for name, trust in state["socs"].items()}
         self._doubts = {subject: (device, why) for subject, (device, why) in state["doubts"].items()}
         self._told = {subject: (device, why) for subject, (device, why) in state["told"].items()}
 
@@ -194,16 +167,3 @@ def _alarm(subject: str, device: str | None, why: str, *, active: bool) -> Alarm
         element=None if device else subject[:100],
         text=text[:500] if active else f"over: {subject}"[:500],
     )
-
-
-def _jump(before: _Level, now: _Level, plate: BessNameplate) -> str | None:
-    return soc_doubt(before.soc_frac, now.soc_frac, now.ts - before.ts, plate)
-
-
-def _listed(level: _Level) -> Json:
-    return [level.boot, level.ts.isoformat(), level.soc_frac, level.agreed]
-
-
-def _level(listed: Json) -> _Level:
-    boot, ts, soc_frac, agreed = listed
-    return _Level(boot, datetime.fromisoformat(ts), soc_frac, agreed)

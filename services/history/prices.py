@@ -1,6 +1,6 @@
 """The prices that held, from the tariff's series as they were announced."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -40,20 +40,30 @@ class Prices:
         """
         pieces: list[tuple[float, timedelta]] = []
         at = start
-        while at < end:
-            covering = self._covering(quantity, at)
-            if covering is None:
+        for begin, until, value in self.steps(quantity, start, end):
+            if price_doubt((value,)) is not None:
                 return None
-            step = timedelta(seconds=covering.step_s)
-            index = (at - covering.start) // step
-            until = min(end, covering.start + (index + 1) * step)
-            if price_doubt((covering.values[index],)) is not None:
-                return None
-            pieces.append((covering.values[index], until - at))
+            pieces.append((value, until - begin))
             at = until
+        if at < end:
+            return None
         if len({value for value, _ in pieces}) == 1:
             return pieces[0][0]
         return sum(value * (length / (end - start)) for value, length in pieces)
+
+    def steps(self, quantity: Quantity, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime, float]]:
+        """What was announced from ``start`` until the first gap before ``end``: steps with their price [€/kWh],
+        doubtful ones too."""
+        at = start
+        while at < end:
+            covering = self._covering(quantity, at)
+            if covering is None:
+                return
+            step = timedelta(seconds=covering.step_s)
+            index = (at - covering.start) // step
+            until = min(end, covering.start + (index + 1) * step)
+            yield at, until, covering.values[index]
+            at = until
 
     def _covering(self, quantity: Quantity, time: datetime) -> ValueSeries | None:
         for start, end, series in self._newest_first.get(quantity, ()):

@@ -118,12 +118,17 @@ def settle(pcc: Track, prices: Prices, times: Sequence[datetime]) -> Settlement:
     )
 
 
-def demand_charge_eur(pcc_kw: Sequence[float | None], charge_eur_per_kw: float | None) -> float | None:
+def demand_charge_eur(
+    pcc_kw: Sequence[float | None], charge_eur_per_kw: float | None, paid_kw: Sequence[float] | None = None
+) -> float | None:
     """Charge on the highest mean import of a settlement quarter [€], as if the run's were the month's.
 
-    Listed apart from the energy cost: a day's share of a month's peak is not a sum. None without such a tariff.
+    ``paid_kw``: by quarter the peak of its month from before the run, which is paid whatever the run does: then the
+    charge is what the run adds. Listed apart from the energy cost: a day's share of a month's peak is not a sum. None
+    without such a tariff.
     """
-    known = [kw for kw in pcc_kw if kw is not None]
+    before = paid_kw if paid_kw is not None else [0.0] * len(pcc_kw)
+    known = [kw - paid for kw, paid in zip(pcc_kw, before, strict=True) if kw is not None]
     if charge_eur_per_kw is None or not known:
         return None
     return max(0.0, *known) * charge_eur_per_kw

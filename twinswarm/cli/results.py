@@ -14,11 +14,12 @@ def tell_result(result: "RunResult", history: str, report: Path | None, output: 
 
     Raises InputError when something cannot be written.
     """
-    from services.analysis.tables import device_table, disturbance_table, summary_table
+    from services.analysis.tables import device_table, disturbance_table, doubts_table, summary_table
 
     console = output.console
     output.write(result.to_json())
-    for table in (summary_table(result), device_table(result), disturbance_table(result)):
+    doubts = doubts_table(result.doubts, result.time_zone)
+    for table in (summary_table(result), doubts, device_table(result), disturbance_table(result)):
         if table is not None:
             console.print(table)
     if report is not None:

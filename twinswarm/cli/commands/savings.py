@@ -126,33 +126,41 @@ def savings(
                     _write(results, info, reference, day, days[-1])
         if not days:
             raise failures[0][1] if failures else _no_day(opened, info, site.zone)
-    _tell(info, reference, days, failures, output)
+    _tell(info, site.location.time_zone, reference, days, failures, output)
     if failures:
         raise typer.Exit(FAILED)
 
 
 def _tell(
     info: "RunInfo",
+    time_zone: str,
     reference: Reference,
     days: "Sequence[DayResult]",
     failures: "Sequence[tuple[LocalDay, TwinswarmError]]",
     output: Output,
 ) -> None:
     from services.analysis.day_result import sum_of
-    from services.analysis.savings_table import peaks_table, savings_table
+    from services.analysis.savings_table import lateness_lines, peaks_table, savings_table
+    from services.analysis.tables import doubts_table
 
+    total = sum_of(days)
     output.write(
         {
             "site": info.site,
             "run": info.run,
             "reference": reference.value,
             "days": [day.to_json() for day in days],
-            "sum": sum_of(days).to_json(),
+            "sum": total.to_json(),
             "failed": [{"date": day.date.isoformat(), "reason": str(error)} for day, error in failures],
         }
     )
     output.console.print(savings_table(info.site, reference.value, days))
     output.console.print(peaks_table(days))
+    doubts = doubts_table(total.doubts, time_zone)
+    if doubts is not None:
+        output.console.print(doubts)
+    for line in lateness_lines(days):
+        output.console.print(line, markup=False, soft_wrap=True)
     for day, error in failures:
         output.console.print(f"{day.date} could not be settled: {error}", markup=False, soft_wrap=True)
     output.console.print(f"Run {info.run}", markup=False, soft_wrap=True)
