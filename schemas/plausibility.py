@@ -18,7 +18,8 @@ from schemas.site import Site
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH
 
 RATING_FACTOR = 2.0
-"""A device that is built for a power does not carry twice as much; inverters and EVSEs switch off at 1.1 to 1.25."""
+"""A device that is built for a power does not carry twice as much: PV inverters limit themselves to their rating, and
+peaks that battery inverters state are half above it; see ``docs/plausibility.md`` for the sources of all bounds."""
 
 STANDBY_KW = 1.0
 """Against its direction (a PV inverter at night) a device draws its own consumption: so much, or ..."""
@@ -26,7 +27,7 @@ STANDBY_FRAC = 0.05
 """... so much of its rating, if that is more."""
 
 CONNECTION_FACTOR = 10.0
-"""A meter has no rating. Beyond ten times its rated current a circuit breaker of type C (IEC 60898-1) opens at once, so
+"""A meter has no rating. At 5 to 10 times its rated current a circuit breaker of type C (IEC 60898-1) opens at once, so
 that no mean power between two telemetries exceeds ten times the connection plus what the site's devices carry."""
 
 METER_LEAST_KW = 10.0
@@ -35,8 +36,8 @@ METER_LEAST_KW = 10.0
 RESOLUTION_KWH = 1.0
 """The coarsest step of a register: whole kWh, as the display of a household's meter."""
 
-SOC_JUMP_FRAC = 0.1
-"""A battery that reaches a known state corrects the SOC that it had counted, by some per cent."""
+SOC_JUMP_FRAC = 0.2
+"""A battery that reaches a known state corrects the SOC that it had counted, by up to so much."""
 
 BOOKED_LATE = timedelta(hours=1)
 """The network twin books what flowed unheard when a device is heard again: at least so much time may be in its step."""
@@ -126,13 +127,21 @@ def step_limit_kwh(lasted: timedelta, bounds: PowerBounds) -> tuple[float, float
     return RESOLUTION_KWH + bounds.draws_kw * hours, RESOLUTION_KWH + bounds.gives_kw * hours
 
 
-def soc_doubt(before_frac: float, now_frac: float, lasted: timedelta, plate: BessNameplate) -> str | None:
-    """Why a battery's SOC [fraction] is doubtful after another one ``lasted`` ago; None: it is plausible."""
+def soc_doubt(
+    before_frac: float, now_frac: float, lasted: timedelta, plate: BessNameplate | HeatPumpNameplate
+) -> str | None:
+    """Why the SOC [fraction] of a battery or a buffer is doubtful after another one ``lasted`` ago; None: it is
+    plausible."""
+    gained, hours = now_frac - before_frac, max(lasted / _HOUR, 0.0)
     bounds = bounds_of(plate, None)
     assert bounds is not None
-    gained, hours = now_frac - before_frac, max(lasted / _HOUR, 0.0)
-    most_kw = bounds.draws_kw if gained > 0 else bounds.gives_kw / plate.discharge_efficiency
-    limit = SOC_JUMP_FRAC + most_kw * hours / plate.capacity_kwh
+    if gained > 0:
+        most_kw = bounds.draws_kw * (plate.cop_max if isinstance(plate, HeatPumpNameplate) else 1.0)
+    elif isinstance(plate, HeatPumpNameplate):
+        return None  # Nothing bounds the heat that a building takes.
+    else:
+        most_kw = bounds.gives_kw / plate.discharge_efficiency
+    limit = SOC_JUMP_FRAC + most_kw * hours / plate.store_kwh
     if abs(gained) <= limit:
         return None
     return f"SOC went from {before_frac:.3f} to {now_frac:.3f} where at most {limit:.3f} can flow"

@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 
 from schemas.participant import Json
-from schemas.plausibility import BOOKED_LATE, PowerBounds, standing_since, step_doubt
+from schemas.plausibility import BOOKED_LATE, PowerBounds, plausible_power_kw, standing_since, step_doubt
 
 CAME_BACK = "a register that had gone back came back"
 
@@ -147,6 +147,15 @@ class RegisterReading:
             unheard_since=None if unheard is None else datetime.fromisoformat(unheard),
             went_without=state["went_without"],
         )
+
+    def held_until(self, later: "RegisterReading", bounds: PowerBounds | None) -> tuple[float, float] | None:
+        """Energy [kWh] drawn and given until the next reading by the power of this one, if it is plausible, else of the
+        next one; None: neither is."""
+        power_kw = plausible_power_kw((self.power_kw, later.power_kw), bounds)
+        if power_kw is None:
+            return None
+        energy_kwh = power_kw * ((later.ts - self.ts) / _HOUR)
+        return max(energy_kwh, 0.0), max(-energy_kwh, 0.0)
 
     def _fall_until(self, later: "RegisterReading") -> tuple[Fall | None, bool]:
         """The fall that is pending at the later reading, and whether an earlier one ended with the step to it."""

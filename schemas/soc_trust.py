@@ -1,14 +1,18 @@
-"""Whether a battery's SOC is to be believed: one that leapt is not, until the battery repeats it."""
+"""Whether the SOC of a battery or a buffer is to be believed: one that leapt is not, until it is repeated."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from schemas.messages.birth import BessNameplate
+from schemas.messages.birth import BessNameplate, HeatPumpNameplate
 from schemas.participant import Json
 from schemas.plausibility import soc_doubt
 
 BELIEVED_AFTER = 3
 """A SOC that jumped is believed when so many telemetries in a row agree with it: the device has corrected itself."""
+
+
+StorePlate = BessNameplate | HeatPumpNameplate
+"""Devices whose store stays; a vehicle is another one at each plug-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,13 @@ class _Level:
 
 
 class SocTrust:
-    """Of one battery."""
+    """Of one store."""
 
     def __init__(self) -> None:
         self._newest: _Level | None = None
         self._believed: _Level | None = None
 
-    def doubt(self, boot: str, ts: datetime, soc_frac: float, plate: BessNameplate) -> str | None:
+    def doubt(self, boot: str, ts: datetime, soc_frac: float, plate: StorePlate) -> str | None:
         """Why the SOC of the next telemetry is not believed; None: it is."""
         level = _Level(boot, ts, soc_frac)
         before, believed = self._newest, self._believed
@@ -53,7 +57,7 @@ class SocTrust:
         return trust
 
 
-def _jump(before: _Level, now: _Level, plate: BessNameplate) -> str | None:
+def _jump(before: _Level, now: _Level, plate: StorePlate) -> str | None:
     return soc_doubt(before.soc_frac, now.soc_frac, now.ts - before.ts, plate)
 
 

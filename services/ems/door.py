@@ -8,14 +8,13 @@ that grew by more than can flow is taken off its telemetry; the rest of it is us
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from schemas.messages import Alarm, BessTelemetry, Birth, Body, Nameplate, NetworkTelemetry, Series, Severity, Telemetry
-from schemas.messages.birth import BessNameplate
+from schemas.messages import Alarm, Birth, Body, Nameplate, NetworkTelemetry, Series, Severity, Telemetry
 from schemas.participant import Json, Received
 from schemas.plausibility import PowerBounds, bounds_of
 from schemas.plausibility import series_doubt as doubt_of_series
 from schemas.register_reading import RegisterReading
 from schemas.site import Site
-from schemas.soc_trust import SocTrust
+from schemas.soc_trust import SocTrust, StorePlate
 from schemas.topics import Channel
 
 IMPLAUSIBLE = "implausible"
@@ -113,12 +112,11 @@ class Door:
         return before.doubt_until(reading, bounds)
 
     def _soc(self, received: Received, body: Telemetry) -> str | None:
-        """Of a battery; a vehicle is another one at each plug-in, and heat is taken at any rate."""
-        device, stamp = received.topic.device, received.stamp
+        device, stamp, soc_frac = received.topic.device, received.stamp, body.stored_frac
         plate = self._plates.get(device)
-        if not isinstance(body, BessTelemetry) or not isinstance(plate, BessNameplate):
+        if soc_frac is None or not isinstance(plate, StorePlate):
             return None
-        return self._socs.setdefault(device, SocTrust()).doubt(stamp.boot, stamp.ts, body.soc_frac, plate)
+        return self._socs.setdefault(device, SocTrust()).doubt(stamp.boot, stamp.ts, soc_frac, plate)
 
     def _series(self, sender: str, body: Series) -> Series:
         believed = []

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from schemas.messages import Alarm, BessNameplate, Quantity
+from schemas.messages import Alarm, Quantity
 from schemas.participant import Received
 from schemas.plausibility import price_doubt, step_limit_kwh
 from schemas.register_reading import CAME_BACK
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH
-from schemas.soc_trust import SocTrust
+from schemas.soc_trust import SocTrust, StorePlate
 from services.history.prices import Prices
 from services.history.tracks import Track, soc_of
 
@@ -86,7 +86,7 @@ def _of_track(track: Track, start: datetime, end: datetime) -> Iterator[Doubtful
         if inside and bounds is not None and bounds.doubt(body.power_kw) is not None:
             yield _one(track, "power_kw", BEYOND, body.power_kw, str(bounds), LAST_PLAUSIBLE, sample.ts)
         soc_frac = soc_of(body)
-        if isinstance(track.nameplate, BessNameplate) and soc_frac is not None:
+        if isinstance(track.nameplate, StorePlate) and soc_frac is not None:
             why = trust.doubt(sample.boot, sample.ts, soc_frac, track.nameplate)
             if why is not None and inside:
                 yield _one(track, "soc_frac", LEAPT, soc_frac, why, "the one before", sample.ts)

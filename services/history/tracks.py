@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from schemas.capabilities import Capabilities, Group, group_of
 from schemas.kinds import DEVICES
 from schemas.messages import MeterRole, Nameplate, NetworkTelemetry, Telemetry
-from schemas.plausibility import PowerBounds, bounds_of, plausible_power_kw
+from schemas.plausibility import PowerBounds, bounds_of
 from schemas.register_reading import CAME_BACK, RegisterReading
 from schemas.topics import Kind
 
@@ -199,26 +199,22 @@ def _between(step: RegisterStep, lockstep: bool, bounds: PowerBounds | None) -> 
     """Energy between two consecutive samples."""
     grown = step.earlier.grown_until(step.later)
     if grown is None:
-        return _held(step.before, step.after, bounds)
+        return _held(step, bounds)
     if lockstep and step.before.boot != step.after.boot:
         return Flow(0.0, 0.0, True, "came back as another life, with other registers")
     doubt = step.earlier.doubt_until(step.later, bounds)
     if doubt is not None:
         # Without figures, so that the same cause of many quarters is one.
         cause = doubt if min(grown) < 0 or doubt == CAME_BACK else "a register grew by more than can flow"
-        return _held(step.before, step.after, bounds, f"{cause}; power integrated")
+        return _held(step, bounds, f"{cause}; power integrated")
     return Flow(*grown)
 
 
-def _held(
-    before: Sample, after: Sample, bounds: PowerBounds | None, cause: str = "without registers; power integrated"
-) -> Flow:
-    """The power of the earlier sample, if it is plausible, else of the later one, else none."""
-    power_kw = plausible_power_kw((before.body.power_kw, after.body.power_kw), bounds)
-    if power_kw is None:
+def _held(step: RegisterStep, bounds: PowerBounds | None, cause: str = "without registers; power integrated") -> Flow:
+    held = step.earlier.held_until(step.later, bounds)
+    if held is None:
         return Flow(0.0, 0.0, True, "neither registers nor power are plausible; taken as 0")
-    energy = power_kw * ((after.ts - before.ts) / _HOUR)
-    return Flow(max(energy, 0.0), max(-energy, 0.0), True, cause)
+    return Flow(*held, True, cause)
 
 
 def mean_kw(flow: Flow, length: timedelta) -> float | None:

@@ -1,6 +1,5 @@
 """Progress of a run: fed with messages and phases, read by whoever shows it."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.capabilities import Capability
@@ -18,27 +17,20 @@ from schemas.messages import (
     ValueSeries,
 )
 from schemas.participant import Received
+from schemas.plausibility import meter_bounds, plausible_power_kw
+from schemas.register_reading import RegisterReading
 from schemas.site import NETWORK, Meter, Site
 from schemas.topics import Channel, Kind
 from services.history.prices import Prices, prices_of
 from services.history.settlement import energy_cost_eur
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """Registers of the PCC meter [kWh] at a time, in a life of the meter."""
-
-    ts: datetime
-    boot: str
-    import_kwh: float
-    export_kwh: float
-
-
 class View:
     """A run as it was last heard of. Written by one thread; another may read it at any time.
 
     Attributes: ``time`` simulated, within the run; ``measured`` up to where the PCC meter told; ``pcc_kw`` positive on
-    import; ``losses_kw`` of the network; ``cost_eur`` settled so far at the PCC meter from register differences;
+    import; ``losses_kw`` of the network; ``cost_eur`` settled so far at the PCC meter from register differences, where
+    they are plausible;
     ``soc_frac`` by store, a charger's is its plugged vehicle's (None: no vehicle, or not heard of); ``plan`` the EMS's
     latest; ``recorded`` messages on disk; ``alarms`` raised; ``news`` the newest line about a process. None where
     nothing was heard yet.
@@ -61,7 +53,8 @@ class View:
             (name for name, d in site.devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC), NETWORK
         )
         self._prices: dict[tuple[str, Quantity, datetime], ValueSeries] = {}
-        self._settled: _Reading | None = None
+        self._settled: RegisterReading | None = None
+        self._bounds = meter_bounds(site)
 
     @property
     def fraction(self) -> float:
@@ -115,24 +108,29 @@ class View:
         if device in self.soc_frac or body.stored_frac is not None:
             self.soc_frac = {**self.soc_frac, device: body.stored_frac}
         if device == self._pcc:
-            self.pcc_kw = body.power_kw
-            self.measured = self._within(self.measured, received.stamp.ts)
+            stamp = received.stamp
+            power_kw = plausible_power_kw((body.power_kw,), self._bounds)
+            self.pcc_kw = self.pcc_kw if power_kw is None else power_kw
+            self.measured = self._within(self.measured, stamp.ts)
+            missing: tuple[str, ...] = ()
             if isinstance(body, NetworkTelemetry):
-                self.losses_kw = body.losses_kw
-            if body.energy_import_kwh is not None and body.energy_export_kwh is not None:
-                stamp = received.stamp
-                self._settle(_Reading(stamp.ts, stamp.boot, body.energy_import_kwh, body.energy_export_kwh))
+                self.losses_kw, missing = body.losses_kw, body.missing
+            now = (stamp.ts, stamp.boot, body.power_kw, body.energy_import_kwh, body.energy_export_kwh, missing)
+            before = self._settled
+            if before is None or before.boot != stamp.boot:
+                self._settled = RegisterReading.first(*now)
+            elif stamp.ts > before.ts:
+                self._settled = before.following(*now)
+                self._settle(before, self._settled)
 
-    def _settle(self, reading: _Reading) -> None:
-        before, self._settled = self._settled, reading
-        if before is None or before.boot != reading.boot or reading.ts <= before.ts:
+    def _settle(self, before: RegisterReading, now: RegisterReading) -> None:
+        doubted = before.doubt_until(now, self._bounds) is not None
+        energies = before.held_until(now, self._bounds) if doubted else before.grown_until(now)
+        if energies is None:
             return
-        if reading.import_kwh < before.import_kwh or reading.export_kwh < before.export_kwh:
-            return  # A reset: what flowed since is not known.
         prices: Prices = prices_of(tuple(self._prices.values()))
-        purchase = prices.mean(Quantity.PURCHASE_PRICE, before.ts, reading.ts)
-        sale = prices.mean(Quantity.SALE_PRICE, before.ts, reading.ts)
-        imported, exported = reading.import_kwh - before.import_kwh, reading.export_kwh - before.export_kwh
-        cost = energy_cost_eur(imported, exported, purchase, sale)
+        purchase = prices.mean(Quantity.PURCHASE_PRICE, before.ts, now.ts)
+        sale = prices.mean(Quantity.SALE_PRICE, before.ts, now.ts)
+        cost = energy_cost_eur(*energies, purchase, sale)
         if cost is not None:
             self.cost_eur = (self.cost_eur or 0.0) + cost

@@ -93,6 +93,15 @@ def test_a_repeated_reading_and_a_new_life_of_the_meter_cost_nothing(view: View)
     assert view.cost_eur == pytest.approx(3.0, abs=1e-12)
 
 
+def test_in_place_of_registers_that_cannot_be_the_power_is_settled(view: View) -> None:
+    _prices(view)
+    _pcc(view, 0, 81_004.0, 0.0)
+    _pcc(view, 1, 0.0, 0.0)
+    _pcc(view, 2, 81_008.0, 0.0)
+    # 8 kW for two quarters, at 0.3 and 0.4.
+    assert view.cost_eur == pytest.approx(2.0 * 0.3 + 2.0 * 0.4, abs=1e-12)
+
+
 def test_time_never_goes_back_nor_beyond_the_run(view: View) -> None:
     view.on_phase(3, Phase.SENSE, T0 + 2 * QUARTER)
     view.on_phase(2, Phase.COMMIT, T0 + QUARTER)

@@ -129,6 +129,15 @@ def test_a_battery_cannot_empty_in_a_minute_and_may_correct_its_soc() -> None:
     assert soc_doubt(0.83, 0.30, 2 * HOUR, BATTERY) is None
 
 
+def test_a_buffer_fills_no_faster_than_the_pump_heats_and_empties_at_any_rate() -> None:
+    # 2 x 3.2 kW + 1 kW at a COP of 6 are 44.4 kW of heat: a buffer of 20 kWh gains 0.037 a minute beside the jump.
+    assert soc_doubt(0.30, 0.53, MINUTE, PUMP) is None
+    assert soc_doubt(0.30, 0.55, MINUTE, PUMP) is not None
+    assert soc_doubt(0.30, 0.55, 10 * MINUTE, PUMP) is None
+    assert soc_doubt(0.90, 0.02, MINUTE, PUMP) is None
+    assert soc_doubt(0.90, 0.02, timedelta(), PUMP) is None
+
+
 @given(st.floats(0, 1), st.floats(-4.6, 5.0), st.integers(1, 86_400))
 def test_no_soc_that_follows_the_power_is_ever_doubted(soc: float, power_kw: float, seconds: int) -> None:
     stored = power_kw * BATTERY.charge_efficiency if power_kw > 0 else power_kw / BATTERY.discharge_efficiency

@@ -55,8 +55,8 @@ def energy_between(earlier: RegisterReading, later: RegisterReading, bounds: Pow
     """
     registers_missing = earlier.import_kwh is None or earlier.export_kwh is None
     if registers_missing or doubt_between(earlier, later, bounds) is not None:
-        power_kw = plausible_power_kw((earlier.power_kw, later.power_kw), bounds)
-        return (power_kw or 0.0) * ((later.ts - earlier.ts) / HOUR)
+        held = earlier.held_until(later, bounds)
+        return 0.0 if held is None else held[0] - held[1]
     grown = earlier.grown_until(later)
     return 0.0 if grown is None or earlier.boot != later.boot else grown[0] - grown[1]
 
