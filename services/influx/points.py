@@ -99,9 +99,22 @@ def _plan_steps(received: Received, plan: Plan, run: str) -> Iterator[str]:
                 for name, column in values.items()
                 if index < len(column) and (value := column[index]) is not None
             }
+            if device == topic.device and index == 0:
+                fields |= _outside_limits(plan)
             if fields:
                 fields["step_s"] = plan.step_s
                 yield line(PLAN_STEP, tags, fields, (start_us + index * plan.step_s * 1_000_000) * 1000)
+
+
+def _outside_limits(plan: Plan) -> dict[str, Scalar]:
+    """The strictest limits from outside at the PCC in the plan's first step: what is known of later ones may change."""
+    at_pcc = [limit for limit in plan.limits if limit.group is None]
+    ways = {
+        "outside_import_kw": [limit.import_kw for limit in at_pcc],
+        "outside_export_kw": [limit.export_kw for limit in at_pcc],
+    }
+    first = {name: [kw[0] for kw in limits if kw and kw[0] is not None] for name, limits in ways.items()}
+    return {name: min(values) for name, values in first.items() if values}
 
 
 def run_point(run: str, site: str, row: dict[str, object], at_us: int, *, whole: bool) -> str:

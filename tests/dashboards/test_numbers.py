@@ -15,6 +15,7 @@ from services.history.reader import History
 from sites.loader import load_site
 from tests.dashboards.as_grafana import DataSource, Frame, Json, TimeRange, Value, panels
 from tests.dashboards.conftest import Lived
+from tests.dashboards.wall_session import OUTSIDE_KW
 
 QUARTER_H = 0.25
 
@@ -181,3 +182,12 @@ def test_a_disturbed_session_shows_its_faults(source: DataSource, dashboards: di
     assert silent["boiler"] == pytest.approx(61.0)
     (alarms,) = shown.frames("network", "Alarms")
     assert {"overload", "hot"} <= set(alarms.field("code").values)
+
+
+def test_limits_from_outside_are_lines_beside_the_power(
+    source: DataSource, dashboards: dict[str, Json], session: Lived
+) -> None:
+    limits = Panels(source, dashboards, session).series("overview", "PCC against the connection's limits")
+    assert set(limits["import limit from outside"]) == {OUTSIDE_KW}
+    assert set(limits["export limit from outside"]) == {-OUTSIDE_KW}
+    assert len(limits["import limit from outside"]) >= 3, "a point for each settlement period after it came"

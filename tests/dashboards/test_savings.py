@@ -42,6 +42,9 @@ def source(empty_influx: Influx) -> Iterator[DataSource]:
         client.write(f"{BUCKET}-simulated", [label(run) for run in SIMULATED])
         for run, day, savings, psf, peak in RESULTS:
             values = {"cost_eur": 9.0, "savings_eur": savings, "psf": psf, "peak_kw": peak, "complete": 0.0}
+            if run != OLD:  # which an earlier version wrote
+                values |= {"export_peak_kw": peak / 2, "reference_peak_kw": peak + 5, "doubtful_values": 1.0 + day}
+                values |= {"setpoints_late": 10.0 * day, "setpoints_sent": 96.0, "periods_without_setpoints": 0.0}
             midnight = FIRST + day * DAY
             write_day(client, BUCKET, site=SITE, run=run, reference="smart", midnight=midnight, values=values)
         yield DataSource(empty_influx.url, ORG, TOKEN)
@@ -82,8 +85,20 @@ def test_two_sessions_of_a_day_have_one_highest_import_and_a_mean_factor(
     source: DataSource, dashboards: dict[str, Json]
 ) -> None:
     page = Page(source, dashboards["savings"], BUCKET)
-    assert page.series("Highest import by day") == [10.0, 12.0, 13.0]
+    assert page.series("Highest import by day") == [10.0, 12.0, 13.0, 16.0, 18.0], (
+        "and the reference's, where it is known"
+    )
     assert page.series("Peak-shaving factor by day") == pytest.approx([0.5, 0.7, 0.9])
+
+
+def test_highest_quarters_doubts_and_what_came_late(source: DataSource, dashboards: dict[str, Json]) -> None:
+    page = Page(source, dashboards["savings"], BUCKET)
+    assert page.number("Highest import") == 13.0
+    assert page.number("Highest import, reference") == 18.0
+    assert page.series("Highest export by day") == [5.5, 6.5]
+    assert page.number("Doubtful values") == 2.0 + 3.0
+    assert page.number("Late set-points") == 10.0 + 20.0
+    assert page.column("Results", "setpoints_late") == [20.0, 10.0, None, None]
 
 
 def test_one_session_can_be_chosen(source: DataSource, dashboards: dict[str, Json]) -> None:

@@ -13,6 +13,7 @@ from schemas.messages import (
     Alarm,
     Birth,
     Body,
+    Limit,
     MeterNameplate,
     MeterRole,
     MeterTelemetry,
@@ -30,6 +31,8 @@ from services.history.store import HistoryStore
 from twinswarm.simulation.compose import Recording, maker, members
 
 BOILER = "boiler"
+OUTSIDE_KW = 400.0
+"""A limit from outside, far above what the site's connection carries."""
 _TICK = timedelta(seconds=1)
 _READY_S = 5.0
 _LINGER = timedelta(minutes=1)
@@ -72,8 +75,8 @@ def _pass_on(driven: Sequence[tuple[Loop, MemoryTransport]], now: datetime) -> N
 
 
 class Disturber:
-    """A submeter that the site does not know, without registers, which complains; and somebody who sends what is no
-    message to a charger and in the name of the PV."""
+    """A submeter that the site does not know, without registers, which complains; a limit from outside that binds
+    nobody; and somebody who sends what is no message to a charger and in the name of the PV."""
 
     def __init__(self, site: str, run: str, broker: MemoryBroker) -> None:
         self._site, self._run = site, run
@@ -96,6 +99,10 @@ class Disturber:
             self._send(Channel.STATE, now, State(state=Presence.ONLINE))
             hot = Alarm(code="hot", severity=Severity.CRITICAL, value=95.0, limit=90.0, text="95 °C is above 90 °C")
             self._send(Channel.ALARM, now, hot)
+            limit = Limit(source="control box", valid_from=now, import_kw=OUTSIDE_KW, export_kw=OUTSIDE_KW)
+            stamp = Stamp(ts=now, run=self._run, boot="box-1", seq=1)
+            topic = Topic(self._site, Kind.LIMITER, "box", Channel.LIMIT)
+            self._transport.publish(str(topic), encode(stamp, limit), retain=topic.retained)
         self._send(Channel.TELEMETRY, now, MeterTelemetry(power_kw=2.0))
         for kind, device, channel in ((Kind.CHARGER, "ev1", Channel.SETPOINT), (Kind.PV, "pv", Channel.TELEMETRY)):
             self._transport.publish(str(Topic(self._site, kind, device, channel)), b'{"power_kw": "a lot"}')

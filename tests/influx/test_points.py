@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.examples import RUN, SITE, T, examples
-from schemas.messages import BessTelemetry, Metric, Plan, Stamp
+from schemas.messages import BessTelemetry, Metric, Plan, PlannedLimit, Stamp
 from schemas.participant import Received
 from schemas.topics import BARRIER, Channel, Kind, Topic
 from schemas.wire import encode
@@ -54,6 +54,25 @@ def test_plan_becomes_a_point_at_each_step_for_the_site_and_for_each_device() ->
         # No vehicle at the end of the second step: it has no SOC.
         f"plan_step,device=ev1,kind=ems,run={RUN},site={SITE} power_kw=5.0,step_s=900i {NS + 900 * 10**9}",
     ]
+
+
+def test_limits_from_outside_are_a_field_of_the_step_that_the_plan_commands() -> None:
+    (found,) = [e for e in examples() if e[0].channel is Channel.PLAN]
+    topic, stamp, plan = found
+    assert isinstance(plan, Plan)
+    limits = (
+        PlannedLimit(source="control box", import_kw=(20.0, None), export_kw=(None, 5.0)),
+        PlannedLimit(source="relay", import_kw=(12.5, 12.5)),
+        PlannedLimit(source="relay", group="east", import_kw=(3.0, 3.0)),
+    )
+    body = plan.model_copy(update={"limits": limits})
+    first, second = [
+        point
+        for point in message_points(Received(topic, stamp, body), "", RUN, 38, NS)
+        if point.startswith("plan_step,device=ems,")
+    ]
+    assert ",outside_import_kw=12.5,step_s=900i " in first
+    assert "outside" not in second and "outside_export_kw" not in first
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda e: f"{e[0].kind}-{e[0].channel}")

@@ -34,6 +34,8 @@ OF_SERIES = {
     "acknowledged": CHARGER,
     "import limit": LIMIT,
     "export limit": LIMIT,
+    "import limit from outside": WARNING,
+    "export limit from outside": WARNING,
     "upper limit": LIMIT,
     "lower limit": LIMIT,
     "purchase": PURCHASE,

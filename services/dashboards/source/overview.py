@@ -29,6 +29,7 @@ from services.dashboards.source.panels import (
     SHARE,
     chart,
     dashboard,
+    ends,
     holds_from,
     marks,
     number,
@@ -40,6 +41,9 @@ UID = "twinswarm-overview"
 
 _AWAY_MS = 30 * 60 * 1000
 """A store that is silent so long has left."""
+
+_LIFTED_MS = 61 * 60 * 1000
+"""A limit from outside without a point for so long was lifted: settlement periods are an hour at the most."""
 
 _PCC = 'r.device == "${pcc}"'
 _PV = kinds("r.kind", Group.GENERATION)
@@ -76,6 +80,12 @@ _LOSSES = f"""{told(TELEMETRY, _PCC, any_of("losses_kwh"))}{ALIGNED}
     |> filter(fn: (r) => exists r._value){named('"losses"')}{SERIES}"""
 
 _PLANNED = f"""{told('r._measurement == "plan_step"', any_of("pcc_kw"))}{named('"PCC, planned"')}{SERIES}"""
+
+_OUTSIDE = f"""{told('r._measurement == "plan_step"', any_of("outside_import_kw", "outside_export_kw"))}
+    |> map(fn: (r) => ({{r with
+        _value: if r._field == "outside_export_kw" then -r._value else r._value,
+        _field: if r._field == "outside_export_kw" then "export limit from outside" else "import limit from outside",
+    }})){SERIES}"""
 
 _SOCS = f"""{told(TELEMETRY, any_of("soc_frac", "vehicle_soc_frac"))}{LATEST}\
 {named(BY_DEVICE)}{SERIES}"""
@@ -180,19 +190,30 @@ def build() -> Dashboard:
                 ),
                 "PCC, planned",
             ),
-            marks(
-                chart(
-                    "PCC against the connection's limits",
-                    "Import is positive; the limits are the grid connection's, of the site description.",
-                    KW,
-                    [
-                        _PCC_POWER,
-                        limit("import_limit_kw", "import limit"),
-                        limit("export_limit_kw", "export limit", sign="-"),
-                    ],
+            ends(
+                holds_from(
+                    marks(
+                        chart(
+                            "PCC against the connection's limits",
+                            "Import is positive; the limits are the grid connection's, of the site description. Those "
+                            "from outside are the strictest that the EMS knew when it planned the settlement period.",
+                            KW,
+                            [
+                                _PCC_POWER,
+                                limit("import_limit_kw", "import limit"),
+                                limit("export_limit_kw", "export limit", sign="-"),
+                                _OUTSIDE,
+                            ],
+                        ),
+                        "import limit",
+                        "export limit",
+                    ),
+                    "import limit from outside",
+                    "export limit from outside",
                 ),
-                "import limit",
-                "export limit",
+                _LIFTED_MS,
+                "import limit from outside",
+                "export limit from outside",
             ),
             chart(
                 "State of charge",

@@ -82,6 +82,15 @@ def holds_from(panel: timeseries.Panel, *names: str) -> timeseries.Panel:
     return panel
 
 
+def ends(panel: timeseries.Panel, after_ms: int, *names: str) -> timeseries.Panel:
+    """These series end where the next point is farther away: what does not hold all the time."""
+    for name in names:
+        panel.override_by_name(
+            name, [_property("custom.insertNulls", after_ms), _property("custom.showPoints", "always")]
+        )
+    return panel
+
+
 def marks(panel: timeseries.Panel, *names: str) -> timeseries.Panel:
     """These series are limits: dashed, never part of a stack."""
     for name in names:
