@@ -101,8 +101,8 @@ the same.
 
 About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the
 EMS, looked at every minute; `clock_stepped` of every participant; `feed_failed`, `feed_stale` and `feed_holes` of a
-tariff or forecast with feeds ([feeds.md](feeds.md)); `hardware_silent` of a driver. [design.md](design.md#time) has
-the rules.
+tariff or forecast with feeds ([feeds.md](feeds.md)); `hardware_silent` and `hardware_trouble` of a driver.
+[design.md](design.md#time) has the rules.
 
 `identity_reused`, of every participant that notices it in wall time: a number was used before with other bytes, by a
 device that restarted under the same `boot`. It counts as another life from there on, under that boot with the suffix

@@ -74,6 +74,7 @@ AT_HOME: dict[str, set[str]] = {
     "influxdb_client": {"services.influx.server"},
     "entsoe": {"services.feeds.entsoe"},
     "jmespath": {"services.feeds.requests", "services.drivers.mqtt_link"},
+    "pymodbus": {"services.drivers.modbus_link"},
     "urllib3": {"services.feeds.fetch", "services.influx.server"},
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},

@@ -18,11 +18,13 @@ _OF_LIBRARY = {
     "polars": "analysis",
     "power_grid_model": "network",
     "pvlib": "pv",
+    "pymodbus": "drivers",
     "scipy": "analysis",
     "urllib3": "feeds",
     "xarray": "analysis",
 }
 _OF_ROOM = {
+    "services.drivers": "drivers",
     "services.ems": "ems",
     "services.feeds": "feeds",
     "twin_devices.network": "network",

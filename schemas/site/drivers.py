@@ -5,6 +5,7 @@ A driver takes the place of the device's twin in wall time. The device's own des
 """
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -108,7 +109,90 @@ class MqttDriver(SitePart):
         return self
 
 
-Driver = MqttDriver
+class RegisterType(StrEnum):
+    INT16 = "int16"
+    UINT16 = "uint16"
+    INT32 = "int32"
+    UINT32 = "uint32"
+    INT64 = "int64"
+    UINT64 = "uint64"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+class ModbusRegister(SitePart):
+    """A number in one or more registers."""
+
+    address: Annotated[int, Field(ge=0, le=65_535)]
+    """As it is on the wire, from 0 on: 40001 of a manual is often 0 here."""
+    table: Literal["holding", "input"] = "holding"
+    type: RegisterType = RegisterType.INT16
+    word_order: Literal["big", "little"] = "big"
+    """Of the registers of a longer number; bytes within one are big-endian."""
+    factor: Factor = 1.0
+    """To the unit and sign of the contract."""
+    absent: Annotated[float, Field(ge=-1e20, le=1e20)] | None = None
+    """The number that means that there is none, such as 32768 for SunSpec's uint16; None: every number is one."""
+
+    @field_validator("factor")
+    @classmethod
+    def _not_zero(cls, value: float) -> float:
+        if value == 0:
+            raise ValueError("factor 0 makes every value 0")
+        return value
+
+
+class ModbusState(ModbusRegister):
+    """Whether something holds, by a number."""
+
+    is_: Annotated[tuple[int, ...], Field(min_length=1, max_length=50, alias="is")]
+
+
+class ModbusCommand(SitePart):
+    """A power or a limit, written to registers and read back."""
+
+    address: Annotated[int, Field(ge=0, le=65_535)]
+    type: RegisterType = RegisterType.INT16
+    word_order: Literal["big", "little"] = "big"
+    factor: Factor = 1.0
+    """From kW to the device's unit and sign: 1000 to W."""
+    repeat_s: Annotated[float, Field(ge=0.5, le=3600)] | None = None
+    """Writes it again and again, for a device whose watchdog ends it."""
+    read_back: bool = True
+    """Whether what was written is read, and a difference named."""
+    before: dict[Annotated[int, Field(ge=0, le=65_535)], Annotated[int, Field(ge=0, le=65_535)]] = Field(
+        default_factory=dict
+    )
+    """Registers that are written before each command, such as a mode that allows it: address and value."""
+
+    @model_validator(mode="after")
+    def _has_a_factor(self) -> Self:
+        if self.factor == 0:
+            raise ValueError("factor 0 makes every command 0")
+        return self
+
+
+class ModbusDriver(SitePart):
+    """A device with Modbus TCP, by a map of its registers."""
+
+    type: Literal["modbus"] = "modbus"
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65_535)] = 502
+    unit: Annotated[int, Field(ge=0, le=255)] = 1
+    poll_s: Annotated[float, Field(ge=0.1, le=600)] = 1.0
+    timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 3.0
+    power_kw: ModbusRegister
+    energy_import_kwh: ModbusRegister | None = None
+    energy_export_kwh: ModbusRegister | None = None
+    soc_frac: ModbusRegister | None = None
+    available_kw: ModbusRegister | None = None
+    plugged: ModbusState | None = None
+    command: ModbusCommand | None = None
+    max_age_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    """A power that is older is no longer the device's."""
+
+
+Driver = Annotated[MqttDriver | ModbusDriver, Field(discriminator="type")]
 
 
 def topics_of(driver: MqttDriver) -> Iterator[str]:

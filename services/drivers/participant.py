@@ -29,6 +29,8 @@ from twin_devices.setpoints import Clipped, SetpointHandler, clip_limit, clip_po
 
 DRIVEN = frozenset({Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER})
 """The kinds that a driver can be for."""
+SILENT, TROUBLE = "hardware_silent", "hardware_trouble"
+"""Codes of alarms: nothing is measured; something is, and the device is not as it was told to be, or cannot be read."""
 
 
 class Driver:
@@ -57,7 +59,8 @@ class Driver:
         self._vehicle: tuple[datetime | None, float, float] | None = None
         """Of the vehicle at the plug: since when, if that was seen, and the registers when it was seen first."""
         self._seen_unplugged = False
-        self._silent = False
+        self._raised: set[str] = set()
+        """Codes of the alarms that stand."""
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -99,7 +102,7 @@ class Driver:
         self._command(turn.t)
         sent = [Outgoing(own_topic(self, Channel.ACK), ack) for ack in acks]
         sent += self._look(turn.t)
-        if turn.phase is Phase.SENSE and not self._silent:
+        if turn.phase is Phase.SENSE and SILENT not in self._raised:
             sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry(turn.t)))
         return sent
 
@@ -155,19 +158,19 @@ class Driver:
             self._vehicle = (since, registers["energy_import_kwh"], registers["energy_export_kwh"])
 
     def _look(self, at: datetime) -> list[Outgoing]:
-        """The alarm about a device that is not heard, when that begins and when it is over."""
+        """The alarms that begin or are over now: that the device is not heard, or that it does not do as it is told."""
         why = self._why_silent(at)
-        if (why is not None) == self._silent:
-            return []
-        self._silent = why is not None
-        alarm = Alarm(
-            code="hardware_silent",
-            severity=Severity.WARNING,
-            active=self._silent,
-            device=self.device,
-            text=(why or f"over: {self.device} is heard again")[:500],
-        )
-        return [Outgoing(own_topic(self, Channel.ALARM), alarm)]
+        found = {SILENT: why, TROUBLE: self._measured.trouble if why is None else None}
+        now = {code: text for code, text in found.items() if text}
+        changed = [code for code in found if (code in now) != (code in self._raised)]
+        self._raised = set(now)
+        topic = own_topic(self, Channel.ALARM)
+        return [Outgoing(topic, self._alarm(code, now.get(code))) for code in changed]
+
+    def _alarm(self, code: str, text: str | None) -> Alarm:
+        said = text or f"over: {self.device} {'is heard again' if code == SILENT else 'has no trouble any more'}"
+        active = text is not None
+        return Alarm(code=code, severity=Severity.WARNING, active=active, device=self.device, text=said[:500])
 
     def _why_silent(self, at: datetime) -> str | None:
         measured = self._measured
@@ -222,7 +225,7 @@ class Driver:
             "registers": self._registers.snapshot(),
             "vehicle": None if vehicle is None else [vehicle[0] and vehicle[0].isoformat(), *vehicle[1:]],
             "outside": self._outside.snapshot(),
-            "silent": self._silent,
+            "raised": sorted(self._raised),
         }
 
     def restore(self, state: Json) -> None:
@@ -235,5 +238,5 @@ class Driver:
             since, imported, exported = vehicle
             self._vehicle = (None if since is None else datetime.fromisoformat(since), imported, exported)
         self._outside.restore(state["outside"])
-        self._silent = state["silent"]
+        self._raised = set(state["raised"])
         self._measured, self._measured_at = Measured(), None

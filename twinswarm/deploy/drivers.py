@@ -8,14 +8,17 @@ from broker.mqtt import MqttTransport
 from schemas.errors import Code, InputError
 from schemas.participant import Participant
 from schemas.site import Site
-from schemas.site.drivers import MqttDriver
+from schemas.site.drivers import ModbusDriver, MqttDriver
 from schemas.topics import Kind
+from services.drivers.link import Link
+from services.drivers.modbus_link import ModbusLink
 from services.drivers.mqtt_link import MqttLink
 from services.drivers.participant import DRIVEN, Driver
 from services.drivers.presets import resolved
+from twinswarm.extras import require
 
 
-def driver_of(site: Site, device: str) -> MqttDriver:
+def driver_of(site: Site, device: str) -> MqttDriver | ModbusDriver:
     """The device's driver, its preset filled in. Raises InputError for a device that has none, or may have none."""
     spec = site.devices.get(device)
     if spec is None:
@@ -30,15 +33,19 @@ def driver_of(site: Site, device: str) -> MqttDriver:
         raise InputError.one(
             where, f"a {spec.kind} has no drivers yet; there are those of {allowed}", code=Code.UNKNOWN
         )
-    driver = resolved(spec.driver)
+    driver = resolved(spec.driver) if isinstance(spec.driver, MqttDriver) else spec.driver
     if spec.kind == "bess" and driver.soc_frac is None:
         raise InputError.one(f"{where}.soc_frac", "is missing: a battery is planned by its SOC", code=Code.MISSING)
     return driver
 
 
-def link_of(site: Site, device: str) -> MqttLink:
-    """The connection to the broker that the device's own messages are on. Raises InputError."""
+def link_of(site: Site, device: str) -> Link:
+    """The connection to the device. Raises InputError."""
     driver, where = driver_of(site, device), f"devices.{device}.driver"
+    name = f"{site.site}/{device}"
+    if isinstance(driver, ModbusDriver):
+        require("pymodbus")
+        return ModbusLink(name, driver)
     address = parse_broker(driver.broker, where=f"{where}.broker")
     assert isinstance(address, BrokerAddress), "the pattern of the field allows no other"
     credentials = Credentials(
@@ -47,7 +54,7 @@ def link_of(site: Site, device: str) -> MqttLink:
         password_file=None if driver.password_file is None else Path(driver.password_file),
     )
     identifier = f"twinswarm-{site.site}-{device}"
-    return MqttLink(f"{site.site}/{device}", driver, lambda: MqttTransport(address, identifier, credentials))
+    return MqttLink(name, driver, lambda: MqttTransport(address, identifier, credentials))
 
 
 def driven(site: Site, device: str) -> Callable[[], Participant]:
