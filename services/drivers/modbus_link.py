@@ -68,8 +68,10 @@ class ModbusLink:
             try:
                 for _ in self._served(client, put):
                     wait_s = RETRY_S
-            except NoAnswerError as error:
-                self._tell(put, str(error))
+            except Exception as error:  # a thread that ended would leave a device that nobody hears, and say nothing
+                known = isinstance(error, NoAnswerError)
+                LOG.warning("%s: %s", self.name, error, exc_info=not known)
+                put(Measured(trouble=(str(error) if known else f"{type(error).__name__}: {error}")[:300]))
                 self._stop.wait(wait_s)
                 wait_s = min(2 * wait_s, MOST_RETRY_S)
             finally:
@@ -152,7 +154,3 @@ class ModbusLink:
         if answer.isError():
             raise NoAnswerError(f"{what}: refused, {answer}"[:300])
         return answer
-
-    def _tell(self, put: Callable[[object], bool], trouble: str) -> None:
-        LOG.warning("%s: %s", self.name, trouble)
-        put(Measured(trouble=trouble[:300]))

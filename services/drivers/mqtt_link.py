@@ -58,14 +58,14 @@ def _found(path: str | None, payload: bytes) -> Any:
     if path is None:
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text.strip()
     import jmespath
     from jmespath.exceptions import JMESPathError
 
     try:
         return jmespath.search(path, json.loads(text))
-    except ValueError as error:  # JSON's, and JMESPath's, which derive from it
+    except (ValueError, RecursionError) as error:  # JSON's, and JMESPath's, which derive from ValueError
         what = f"{path!r} cannot be followed" if isinstance(error, JMESPathError) else "is no JSON"
         raise UnreadableError(f"{what}: {text[:60]!r}") from None
 
@@ -145,6 +145,10 @@ class MqttLink:
             except (BrokerUnreachableError, MessageRefusedError) as error:
                 LOG.warning("%s: %s", self.name, error)
                 put(Measured(trouble=str(error)[:300]))
+                self._stop.wait(RETRY_S)
+            except Exception as error:  # a thread that ended would leave a device that nobody hears, and say nothing
+                LOG.exception("%s", self.name)
+                put(Measured(trouble=f"{type(error).__name__}: {error}"[:300]))
                 self._stop.wait(RETRY_S)
             finally:
                 transport.close()

@@ -134,7 +134,7 @@ class _Mapping:
     def read(self, text: str, location: Location) -> Reading:
         try:
             answer = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadAnswerError(f"the answer is no JSON: {error}; it begins {text[:80]!r}") from None
         times, values = self._list(answer, self.times), self._list(answer, self.values)
         if len(times) != len(values):

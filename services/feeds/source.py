@@ -126,6 +126,9 @@ class FeedSource:
                 answer = FeedAnswer.of(ask(self.feed, self.site.location, self.now()), self.now())
             except (FetchError, BadAnswerError) as error:
                 answer = FeedAnswer(received=self.now(), trouble=str(error))
+            except Exception as error:  # a thread that ended would leave a feed that nobody asks, and say nothing
+                LOG.exception("feed of %s", self.profile)
+                answer = FeedAnswer(received=self.now(), trouble=f"{type(error).__name__}: {error}"[:300])
             if self._stop.is_set():
                 return
             put(answer)

@@ -85,6 +85,7 @@ POWER = {"topic": "d/power", "path": "w", "factor": 0.001}
     ("payload", "says"),
     [
         (b"{", "power_kw, topic d/power: is no JSON: '{'"),
+        (b"[" * 100_000, "is no JSON"),
         (b'{"w": "much"}', "'much' is no number"),
         (b'{"w": true}', "True is no number"),
         (b'{"w": [1]}', "is no number"),

@@ -138,6 +138,7 @@ QUARTERS = answers.energy_charts(MIDNIGHT, 900, wave(96))
     [
         (Answer(QUARTERS[:200]), "is no JSON"),
         (Answer("<html>maintenance</html>"), "is no JSON"),
+        (Answer("[" * 100_000), "is no JSON"),
         (Answer("{}"), "unix_seconds leads to no list"),
         (Answer('{"unix_seconds": [1, 2], "price": [1]}'), "gives 2 times and price 1 values"),
         (Answer('{"unix_seconds": ["a", "b"], "price": [1, 2]}'), "a time that is not of the form unix_s: 'a'"),
