@@ -123,6 +123,8 @@ it withdraws the limit. Powers are means over a settlement period (`step_s` of t
 - **Alarms**, of the EMS: `outside_limit_failsafe`, `outside_limit_exceeded` (mean power of a period in which the limit
   was known from the beginning), `outside_limit_unknown_group`. `connection_limit_exceeded` is the same of what the
   site's connection may carry, with or without a limit from outside; both from 1 % and 0.1 kW on.
+  `fallbacks_above_limit`: what the devices would do together without an EMS is more than connection, groups or network
+  may carry, see [model.md](model.md#limits-from-outside).
 
 `twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat.
 """,

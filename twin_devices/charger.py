@@ -51,9 +51,10 @@ class SessionSchedule:
 class Charger(StorageTwin):
     """An EVSE. A vehicle is plugged from its session's arrival to its real departure, whatever was announced.
 
-    Uncontrolled (the fallback of that name, or a charger that is not controllable) it charges at full power from the
-    plug on and stops at the session's target SOC, not at the vehicle's upper bound: so the energy is that of a
-    controlled charge, and costs can be compared. A run that begins amid a session finds the arrival SOC.
+    Uncontrolled (the fallback of that name, or a charger that is not controllable) it charges from the plug on, with
+    the power of its fallback or full power, and stops at the session's target SOC, not at the vehicle's upper bound: so
+    the energy is that of a controlled charge, and costs can be compared. A run that begins amid a session finds the
+    arrival SOC.
 
     The telemetry says of the vehicle what the site's ``reports`` lets it say. When it was plugged and what it got since
     are the charger's own, and always there.
@@ -64,6 +65,7 @@ class Charger(StorageTwin):
     def __init__(self, site: Site, device: str, spec: ChargerSpec) -> None:
         super().__init__(site, device, spec)
         self._charger = spec
+        self._left_to_itself_kw = spec.nameplate.uncontrolled_kw
         self._schedule = SessionSchedule(
             lambda start, end: self._script.as_left(spec.sessions_between(start, end, site.zone))
         )
@@ -128,7 +130,7 @@ class Charger(StorageTwin):
         )
 
     def _uncontrolled_kw(self) -> float:
-        return self._charger.max_charge_kw
+        return self._left_to_itself_kw
 
     def _may_flow(self, kw: float, at: datetime) -> bool:
         """A charger that is not controllable does not obey a limit either."""

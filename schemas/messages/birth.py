@@ -24,7 +24,7 @@ class Fallback(StrEnum):
     IDLE = "idle"
     """0 kW (a PV inverter: produces nothing)."""
     UNCONTROLLED = "uncontrolled"
-    """As without an EMS: a charger charges at full rating, a PV inverter is not curtailed."""
+    """As without an EMS: a charger charges with its ``fallback_kw``, a PV inverter is not curtailed."""
     HOLD = "hold"
     """Keeps the last set-point."""
 
@@ -52,6 +52,14 @@ class DeviceNameplate(Body):
     def gives_kw(self) -> float:
         """The most power that it gives to the bus [kW, a magnitude]."""
         return 0.0
+
+    def draws_on(self, fallback: Fallback) -> float:
+        """The most power that it draws from the bus on this fallback [kW]."""
+        return self.draws_kw if fallback is Fallback.HOLD or not self.commanded else 0.0
+
+    def gives_on(self, fallback: Fallback) -> float:
+        """The most power that it gives to the bus on this fallback [kW, a magnitude]."""
+        return self.gives_kw if fallback is Fallback.HOLD or not self.commanded else 0.0
 
     @property
     def store_kwh(self) -> float | None:
@@ -87,6 +95,8 @@ class ChargerNameplate(DeviceNameplate):
     ramp_kw_per_s: RampRate | None = None
     """Greatest rate at which the power moves; None: it follows at once, or nothing is known of it."""
     controllable: bool = True
+    fallback_kw: PositiveKw | None = None
+    """Most power on the fallback ``uncontrolled``; None: ``max_charge_kw``. Not used unless ``controllable``."""
     taper_start_soc_frac: SocFrac | None = None
     """SOC from which on the vehicles' charging power falls linearly (constant voltage); None: it does not, or nothing
     is known of it."""
@@ -115,6 +125,16 @@ class ChargerNameplate(DeviceNameplate):
     @property
     def gives_kw(self) -> float:
         return self.max_discharge_kw if self.controllable else 0.0
+
+    @property
+    def uncontrolled_kw(self) -> float:
+        """The power with which it charges on the fallback ``uncontrolled``, or if it is not controllable [kW]."""
+        if self.fallback_kw is None or not self.controllable:
+            return self.max_charge_kw
+        return min(self.fallback_kw, self.max_charge_kw)
+
+    def draws_on(self, fallback: Fallback) -> float:
+        return self.uncontrolled_kw if fallback is Fallback.UNCONTROLLED else super().draws_on(fallback)
 
     @property
     def text(self) -> str:
@@ -200,6 +220,9 @@ class HeatPumpNameplate(DeviceNameplate):
     def draws_kw(self) -> float:
         return self.max_power_kw
 
+    def draws_on(self, fallback: Fallback) -> float:
+        return self.max_power_kw if fallback is Fallback.UNCONTROLLED else super().draws_on(fallback)
+
     @property
     def store_kwh(self) -> float:
         return self.buffer_kwh
@@ -241,6 +264,9 @@ class PvNameplate(DeviceNameplate):
     @property
     def gives_kw(self) -> float:
         return self.rated_kw
+
+    def gives_on(self, fallback: Fallback) -> float:
+        return self.rated_kw if fallback is Fallback.UNCONTROLLED else super().gives_on(fallback)
 
     @property
     def text(self) -> str:

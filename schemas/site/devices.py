@@ -245,6 +245,10 @@ def _check_phase(phase: str | None, phases: int, what: str) -> None:
         raise ValueError(f"phase {phase} is given, but the {what} has {phases} phases")
 
 
+LEAST_PHASE_KW = 6 * 230 / 1000
+"""Least charging power of a phase: 6 A (IEC 61851-1) at 230 V."""
+
+
 class Charger(Device):
     kind: Literal["charger"] = "charger"
     max_charge_kw: Annotated[float, Field(gt=0, le=10_000)]
@@ -264,6 +268,9 @@ class Charger(Device):
     sub_step_s: Annotated[float, Field(gt=0, le=900)] = 10.0
     """Sampling of ramps and tapers; power is constant within it."""
     fallback: Fallback = Fallback.UNCONTROLLED
+    fallback_kw: PositiveKw | None = None
+    """Most power on the fallback ``uncontrolled``. None: a one-way charger's full power; of a bidirectional one the
+    least with which a vehicle charges at all, 6 A a phase (IEC 61851-1) or ``min_power_kw``."""
     controllable: bool = True
     """False: charges as soon as a vehicle is plugged, until its target; the EMS treats it as a load."""
     sessions: tuple[ChargingSession, ...] = ()
@@ -279,6 +286,13 @@ class Charger(Device):
     def _consistent(self) -> Self:
         if self.min_power_kw > self.max_charge_kw:
             raise ValueError(f"min_power_kw {self.min_power_kw} is above max_charge_kw {self.max_charge_kw}")
+        if self.fallback_kw is not None and self.fallback_kw > self.max_charge_kw:
+            raise ValueError(f"fallback_kw {self.fallback_kw} is above max_charge_kw {self.max_charge_kw}")
+        if self.fallback_kw is not None and 0 < self.fallback_kw < self.min_power_kw:
+            raise ValueError(
+                f"fallback_kw {self.fallback_kw} is below min_power_kw {self.min_power_kw}, and the charger would "
+                "pause; 0 is allowed, or at least that"
+            )
         _check_phase(self.phase, self.phases, "charger")
         if len(set(self.reports)) < len(self.reports):
             raise ValueError(f"reports names something twice: {', '.join(self.reports)}")
@@ -301,11 +315,18 @@ class Charger(Device):
 
     @property
     def nameplate(self) -> ChargerNameplate:
-        shared = self._shared(ChargerNameplate)
+        shared = self._shared(ChargerNameplate) | {"fallback_kw": self.stated_fallback_kw}
         if self.taper is not None:
             shared["taper_start_soc_frac"] = self.taper.start_soc_frac
             shared["taper_end_power_frac"] = self.taper.end_power_frac
         return ChargerNameplate(**shared)
+
+    @property
+    def stated_fallback_kw(self) -> float | None:
+        """The power of the fallback ``uncontrolled`` [kW]; None: full power."""
+        if self.fallback_kw is not None or self.max_discharge_kw == 0 or not self.controllable:
+            return self.fallback_kw
+        return min(max(LEAST_PHASE_KW * self.phases, self.min_power_kw), self.max_charge_kw)
 
     @property
     def reverts_to(self) -> Fallback:

@@ -38,6 +38,7 @@ from services.ems.dispatch import (
 )
 from services.ems.door import Door
 from services.ems.highs import Budget
+from services.ems.fallback_watch import FallbackWatch
 from services.ems.leadership import Leadership
 from services.ems.limit_watch import LimitWatch
 from services.ems.month_peak import MonthPeak
@@ -74,6 +75,7 @@ class Ems:
         self._leadership = Leadership(options.mode)
         self._groups = named_groups(site)
         self._watch = LimitWatch(self._groups, (site.connection.import_limit_kw, site.connection.export_limit_kw))
+        self._fallbacks = FallbackWatch(site, self._groups)
         self._devices = DeviceWatch()
         self._epoch = 0
         """Of this decision."""
@@ -183,8 +185,9 @@ class Ems:
         return replace(decision, plan=decision.plan.model_copy(update={"knowledge": known}))
 
     def _alarms(self, turn: Turn) -> list[Alarm]:
-        """About the limits from outside."""
-        return self._watch.observe(self._state.limits, self._state.present(turn), turn)
+        """About limits that are exceeded, or would be without an EMS."""
+        limits, present = self._state.limits, self._state.present(turn)
+        return [*self._watch.observe(limits, present, turn), *self._fallbacks.observe(limits, present, turn.t)]
 
     def _about(self, plan: Plan) -> dict[str, float]:
         """``solve_s``, if there was a solve, and ``plan_age_s``: how long ago the plan that holds was solved."""
@@ -301,6 +304,7 @@ class Ems:
             "peak": self._peak.snapshot(),
             "leadership": self._leadership.snapshot(),
             "watch": self._watch.snapshot(),
+            "fallbacks": self._fallbacks.snapshot(),
             "devices": self._devices.snapshot(),
             "flat": None if self._flat is None else list(self._flat),
             "began": [self._began[0], dict(self._began[1])],
@@ -323,6 +327,7 @@ class Ems:
         self._peak.restore(state["peak"])
         self._leadership.restore(state["leadership"])
         self._watch.restore(state["watch"])
+        self._fallbacks.restore(state.get("fallbacks", {}))  # a checkpoint of an earlier version has none
         self._devices.restore(state.get("devices", {}))  # a checkpoint of an earlier version has none
         self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
         self._began = state["began"][0], dict(state["began"][1])

@@ -544,7 +544,7 @@ def unknown_power(
     if fallback is Fallback.UNCONTROLLED and flowing <= 0:
         begun = counted is not None and (counted.charged_kwh or 0.0) > 0
         rating = None if vehicle is None else vehicle.max_charge_kw
-        most = plate.max_charge_kw if rating is None else min(plate.max_charge_kw, rating)
+        most = plate.uncontrolled_kw if rating is None else min(plate.uncontrolled_kw, rating)
         flowing = 0.0 if begun else most
     elif fallback is Fallback.IDLE:
         flowing = 0.0
@@ -555,10 +555,10 @@ def unknown_power(
 
 
 def uncontrolled_power(plate: ChargerNameplate, stays: tuple[Stay, ...], window: Window) -> Values:
-    """Mean power [kW] per step of a charger that charges at full power from arrival until the target or departure."""
+    """Mean power [kW] per step of a charger that is left to itself from arrival until the target or departure."""
     power = np.zeros(window.steps)
     for stay in stays:
-        rate = min(plate.max_charge_kw, stay.max_charge_kw)
+        rate = min(plate.uncontrolled_kw, stay.max_charge_kw)
         missing = min(stay.target_kwh, stay.energy_max_kwh) - stay.energy_kwh
         if missing <= 0 or rate <= 0:
             continue

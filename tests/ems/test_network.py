@@ -40,8 +40,8 @@ from schemas.site import (
     Tariff,
     Transformer,
 )
+from schemas.site.ratings import elements_of
 from schemas.topics import Channel, Kind
-from services.ems.network_limits import elements_of
 from services.ems.participant import Ems
 from services.ems.problem import Problem
 from sites.loader import load_site

@@ -10,7 +10,7 @@ from pytest import approx
 
 from schemas.messages import Plan, ShortfallKind
 from schemas.site import AnyDevice, Bess, Cable, Meter, Network, Site, Transformer
-from services.ems.network_limits import elements_of
+from schemas.site.ratings import elements_of
 from services.ems.problem import Problem
 from services.ems.solution import Solution
 from services.ems.solve import Solver

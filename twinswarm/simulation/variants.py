@@ -57,7 +57,7 @@ def with_storage(site: Site, storage: StorageChoice, reference: Reference) -> Si
 def _one_way(charger: Charger, reference: Reference) -> Charger | None:
     if reference is Reference.NO_CARS:
         return None
-    update: dict[str, object] = {"max_discharge_kw": 0.0}
+    update: dict[str, object] = {"max_discharge_kw": 0.0, "fallback_kw": charger.stated_fallback_kw}
     if reference is Reference.UNCONTROLLED:
         update["controllable"] = False
     return charger.model_copy(update=update)

@@ -21,12 +21,15 @@ def check(
     """Validate site descriptions: **every fault at once**, or a summary of the site.
 
     A fault names the file, the line, the field, the value received and the values allowed. Exit code 2 if there is one.
+    So are fallbacks that are together above the connection, a group of `cable_limits`, a cable or the transformer: what
+    all devices do when no EMS speaks.
 
     Examples:
         twinswarm check site.yaml
         twinswarm check fit_g2v carpark --json -
     """
     from schemas.errors import InputError
+    from schemas.fallbacks import fallback_faults
     from sites.loader import load_description
     from twinswarm.cli.site_tables import site_json, tell_site
     from twinswarm.simulation.coverage import impossible_weather
@@ -37,7 +40,7 @@ def check(
     for file in files:
         try:
             site = load_description(file)
-            wrong = impossible_weather(site)
+            wrong = [*impossible_weather(site), *fallback_faults(site)]
         except InputError as error:
             wrong = list(error.faults)
         if wrong:

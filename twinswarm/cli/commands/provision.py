@@ -19,6 +19,7 @@ from twinswarm.deploy.process import utc_now
 if TYPE_CHECKING:
     from broker.address import BrokerAddress
     from broker.provision.workspace import Changes
+    from schemas.site import Site
 
 OUT = Path("provisioned")
 FOLDER_VARIABLE, NAMES_VARIABLE = "TWINSWARM_PROVISIONED", "TWINSWARM_BROKER_NAMES"
@@ -148,6 +149,7 @@ def site(
     from sites.loader import load_site
 
     described = load_site(site)
+    _check_fallbacks(described)
     folder = out.absolute()
     place = BrokerPlace(
         config=PurePosixPath(config_dir) if config_dir else folder / "broker",
@@ -197,6 +199,7 @@ def stack(
     from twinswarm.deploy.stack.secrets import provision_stack
 
     described, names = load_site(site), _names(broker_name)
+    _check_fallbacks(described)
     root = folder.absolute()
     # The random secrets and the volumes, too, are made by one command at a time. Who is not root is refused below.
     with alone_in_new(root) if os.geteuid() == 0 else nullcontext():
@@ -346,6 +349,14 @@ def _list(changes: "Changes", folder: Path) -> None:
         typer.echo(f"deleted {folder / path}")
     for note in changes.notes:
         typer.echo(f"note: {note}", err=True)
+
+
+def _check_fallbacks(site: "Site") -> None:
+    """Raises InputError when the fallbacks are together above a limit of the site: nothing real is to be so."""
+    from schemas.fallbacks import fallback_faults
+
+    if faults := fallback_faults(site):
+        raise InputError(faults)
 
 
 def _names(told: list[str] | None) -> tuple[str, ...]:
