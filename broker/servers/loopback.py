@@ -1,6 +1,6 @@
 """amqtt's broker, made fit for a barrier of many small processes on one machine.
 
-Four things differ from amqtt 0.12, each found by measuring or by watching it fail:
+What differs from amqtt 0.12, each found by measuring, by watching it fail or by attacking it:
 
 - A message goes to its subscribers at once. amqtt passes it through three tasks and two queues, and then waits for
   each delivery with a task and a 5 s timer, only to log that an answer is late; and it makes a client that subscribes
@@ -8,10 +8,17 @@ Four things differ from amqtt 0.12, each found by measuring or by watching it fa
 - A client with several matching subscriptions gets a message once (MQTT 3.1.1, 3.3.5 allows both).
 - A client gets what is retained on its own subscriptions. amqtt greets everyone with that of all subscriptions.
 - A second client of one identifier ends the connection of the first (MQTT-3.1.4-2). amqtt leaves it open and deaf.
+- It listens on the loopback interface only, since it asks nobody who he is.
+- A connection that says nothing is closed: before CONNECT after `CONNECT_S`, then after one and a half times its
+  keepalive (MQTT-3.1.2-24), and the last will is published. amqtt keeps both for ever.
+- Topics are checked wherever they come from (MQTT 3.1.1, 4.7): amqtt publishes last wills on none, with NUL, and with
+  QoS 3.
+- What is retained is bounded by `RETAINED_MOST_BYTES`; amqtt's grows without end.
 """
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import struct
 from functools import lru_cache
@@ -26,6 +33,7 @@ from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.mqtt.publish import PublishPacket
 from amqtt.session import Session
 
+from schemas.errors import Code, InputError
 from schemas.topics import matches
 from schemas.wire import MAX_PAYLOAD_BYTES
 
@@ -35,6 +43,14 @@ PACKET_MOST_BYTES = MAX_PAYLOAD_BYTES + 4096
 READ_BYTES = 64 * 1024
 BUFFER_MOST_BYTES = 256 * 1024 * 1024
 """Waiting to be read by one client; beyond it the client is taken for dead."""
+
+RETAINED_MOST_BYTES = 64 * 1024 * 1024
+"""Of all retained messages together; whoever retains more is disconnected."""
+CONNECT_S = 10.0
+"""So long a connection may last before its CONNECT is there."""
+MOST_WILL_QOS = 2
+KEEPALIVES = 1.5
+"""A client that says nothing for so many of its keepalives is gone."""
 
 GOODBYE_S = 0.1
 """So long a goodbye of the earlier connection may still be on its way when the same client connects again."""
@@ -50,8 +66,16 @@ def _matches(topic: str, pattern: str) -> bool:
 class LoopbackBroker(Broker):  # type: ignore[misc]
     """See the module. `start` it, then ask for its `port`."""
 
+    _retained_bytes = 0
+
     @classmethod
     def on(cls, host: str, port: int) -> Self:
+        """Raises InputError for a host that is not of the loopback interface."""
+        if not _is_loopback(host):
+            what = (
+                "the embedded broker admits everybody, so it listens on the loopback interface only, such as 127.0.0.1"
+            )
+            raise InputError.one("host", f"{what}; a site on a network needs Mosquitto", host, code=Code.UNENCRYPTED)
         # What amqtt says of every acknowledgement that it no longer waits for.
         logging.getLogger("amqtt.mqtt.protocol.handler").setLevel(logging.ERROR)
         return cls(
@@ -67,16 +91,39 @@ class LoopbackBroker(Broker):  # type: ignore[misc]
         return number
 
     async def _initialize_client_session(self, *connection: Any) -> tuple[BrokerProtocolHandler, Session]:
-        _, session = await super()._initialize_client_session(*connection)
+        writer = connection[1]
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, session = await super()._initialize_client_session(*connection)
+            _check_will(session)
+        except (TimeoutError, AMQTTError, MQTTError, NoDataError, ValueError, struct.error) as error:
+            writer._writer.transport.abort()
+            raise MQTTError(f"no CONNECT of MQTT 3.1.1 in time: {error!r}") from None
         return _Handler(self), session
 
     def accept(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        """A publication of a client."""
+        """A publication of a client. Raises MQTTError when there is no room to retain it."""
+        if retain:
+            self._retain(topic, payload, qos)
         self._deliver(topic, payload, qos)
-        if retain and payload:
+
+    async def retain_message(
+        self, session: Session | None, topic: str | None, data: bytes | None, qos: int | None = None
+    ) -> None:
+        """A last will."""
+        if topic is not None:
+            self._retain(topic, bytes(data or b""), qos or 0)
+
+    def _retain(self, topic: str, payload: bytes, qos: int) -> None:
+        known = self._retained_messages.pop(topic, None)
+        if known is not None:
+            self._retained_bytes -= len(topic) + len(known.data)
+        size = len(topic) + len(payload)
+        if payload and self._retained_bytes + size > RETAINED_MOST_BYTES:
+            raise MQTTError(f"{topic} is not retained: more than {RETAINED_MOST_BYTES} bytes of all topics")
+        if payload:
             self._retained_messages[topic] = RetainedApplicationMessage(None, topic, payload, qos)
-        elif retain:
-            self._retained_messages.pop(topic, None)
+            self._retained_bytes += size
 
     async def _broadcast_message(
         self, session: Session | None, topic: str | None, data: bytes | None, force_qos: int | None = None
@@ -145,7 +192,10 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
     def __init__(self, broker: LoopbackBroker) -> None:
         super().__init__(broker.plugins_manager)
         self._broker = broker
-        self._end: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[Any] = loop.create_future()
+        self._heard = loop.time()
+        self._silence: asyncio.TimerHandle | None = None
 
     async def wait_disconnect(self) -> Any:
         """The goodbye, or None when there was none. amqtt forgets one that comes before it is waited for."""
@@ -158,20 +208,40 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
     async def _reader_loop(self) -> None:
         """Reads until the client goes. Replaces amqtt's, which makes a task for every packet."""
         self._reader_ready.set()
+        self._watch_silence()
         try:
             await self._read()
         except (ConnectionError, asyncio.CancelledError):
             LOG.debug("%s: its connection ended", self.session.client_id)
         except (AMQTTError, MQTTError, NoDataError, ValueError, struct.error) as error:
             LOG.warning("%s speaks no MQTT 3.1.1, its connection is closed: %r", self.session.client_id, error)
+        if self._silence is not None:
+            self._silence.cancel()
         await self.handle_connection_closed()
         self._reader_stopped.set()
         await self.stop()
 
+    def _watch_silence(self) -> None:
+        """Aborts a connection that has said nothing for too long; else looks again when it may be so."""
+        keepalive_s = self.session.keep_alive
+        if not keepalive_s or self.writer is None:
+            return
+        loop = asyncio.get_running_loop()
+        left_s = self._heard + KEEPALIVES * keepalive_s - loop.time()
+        if left_s > 0:
+            self._silence = loop.call_later(left_s, self._watch_silence)
+            return
+        LOG.warning(
+            "%s has said nothing for %g keepalives; its connection is closed", self.session.client_id, KEEPALIVES
+        )
+        self.writer._writer.transport.abort()
+
     async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
         stream: asyncio.StreamReader = self.reader._reader
         buffer = bytearray()
         while data := await stream.read(READ_BYTES):
+            self._heard = loop.time()
             buffer += data
             start = 0
             while (frame := _frame(buffer, start)) is not None:
@@ -208,11 +278,29 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
         """MQTT 3.1.1, 3.3: flags DUP, QoS, QoS, RETAIN; topic, identifier for QoS 1, payload."""
         qos, start = (flags >> 1) & 3, 2 + int.from_bytes(body[:2], "big")
         topic = body[2:start].decode()
-        if not topic or "+" in topic or "#" in topic or topic.startswith("$") or qos > 1 or len(body) < start + 2 * qos:
+        if not _is_topic(topic) or qos > 1 or len(body) < start + 2 * qos or (qos and not any(body[start : start + 2])):
             raise MQTTError(f"a publication on {topic!r} with QoS {qos}")
+        self._broker.accept(topic, body[start + 2 * qos :], qos, bool(flags & 1))
         if qos:
             self.writer.write(bytes([PUBACK << 4, 2]) + body[start : start + 2])
-        self._broker.accept(topic, body[start + 2 * qos :], qos, bool(flags & 1))
+
+
+def _is_topic(topic: str | None) -> bool:
+    """Whether one may publish on it; MQTT 3.1.1, 4.7."""
+    return bool(topic) and not any(character in topic for character in "+#\0") and not topic.startswith("$")
+
+
+def _check_will(session: Session) -> None:
+    """Raises MQTTError for a last will that could not be published."""
+    if session.will_flag and not (_is_topic(session.will_topic) and session.will_qos <= MOST_WILL_QOS):
+        raise MQTTError(f"a last will on {session.will_topic!r} with QoS {session.will_qos}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _frame(buffer: bytearray, start: int) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,9 +17,10 @@ from broker.address import BrokerAddress
 from broker.memory import MemoryBroker, MemoryTransport
 from broker.mqtt import MqttTransport
 from broker.servers.embedded import EmbeddedBroker
+from broker.servers.loopback import LoopbackBroker
 from broker.servers.mosquitto import LocalMosquitto, configuration, find_mosquitto
 from broker.transport import Will
-from schemas.errors import BrokerUnreachableError, InputError
+from schemas.errors import BrokerUnreachableError, Code, InputError, MessageRefusedError
 from schemas.wire import MAX_PAYLOAD_BYTES
 from tests.parts import skip_without
 
@@ -85,7 +88,9 @@ CONNECT = bytes([0x10, 13, 0, 4]) + b"MQTT" + bytes([4, 2, 0, 60, 0, 1]) + b"p"
         bytes([0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),  # a length of five bytes
         bytes([0x30, 0xFF, 0xFF, 0xFF, 0x7F]),  # 256 MB announced
         bytes([0x30, 3, 0, 1]) + b"+",  # a publication on a wildcard
+        bytes([0x30, 3, 0, 1]) + b"\0",  # a publication on NUL
         bytes([0x32, 3, 0, 1]) + b"x",  # QoS 1 without its identifier
+        bytes([0x32, 5, 0, 1]) + b"x" + bytes(2),  # QoS 1 with the identifier 0
         bytes([0x30, 2, 0, 9]),  # a topic longer than its packet
         bytes([0x82, 1, 0]),  # a subscription of one byte
         bytes([0xF0, 0]),  # a packet of no type
@@ -106,6 +111,83 @@ def test_the_embedded_broker_closes_the_connection_of_who_speaks_no_mqtt_and_ser
     assert delivery is not None
     assert delivery.payload == b"alive"
     transport.close()
+
+
+def with_will(topic: bytes, flags: int = 0, keepalive_s: int = 60) -> bytes:
+    body = bytes([0, 4]) + b"MQTT" + bytes([4, 2 | 4 | flags, 0, keepalive_s, 0, 1]) + b"w"
+    body += bytes([0, len(topic)]) + topic + bytes([0, 1]) + b"!"
+    return bytes([0x10, len(body)]) + body
+
+
+@pytest.mark.parametrize(("topic", "flags"), [(b"", 0), (b"a/#", 0), (b"$SYS/x", 0), (b"a\0b", 0), (b"a", 0x18)])
+def test_the_embedded_broker_admits_nobody_whose_last_will_could_not_be_published(
+    amqtt: BrokerAddress, topic: bytes, flags: int
+) -> None:
+    with socket.create_connection((amqtt.host, amqtt.port), timeout=5.0) as peer:
+        peer.sendall(with_will(topic, flags))
+        assert peer.recv(1) == b""
+
+
+def test_the_embedded_broker_takes_a_client_for_dead_that_is_silent_for_longer_than_its_keepalive(
+    amqtt: BrokerAddress,
+) -> None:
+    """As of a process that is stopped: its connection stands, and nothing comes."""
+    heir = MqttTransport(amqtt, "heir")
+    heir.connect(["last/will"])
+    with socket.create_connection((amqtt.host, amqtt.port), timeout=30.0) as peer:
+        peer.sendall(with_will(b"last/will", keepalive_s=1))
+        assert peer.recv(4) == bytes([0x20, 2, 0, 0])
+        peer.sendall(bytes([0xC0, 0]))
+        assert peer.recv(2) == bytes([0xD0, 0])
+        delivery = heir.receive(30.0)
+        assert delivery is not None
+        assert delivery.payload == b"!"
+        assert peer.recv(1) == b""
+    heir.close()
+
+
+@contextmanager
+def changed(**constants: float) -> Iterator[BrokerAddress]:
+    """An embedded broker in which some bounds are others."""
+    changes = "".join(f"l.{name} = {value!r}; " for name, value in constants.items())
+    code = f"import broker.servers.loopback as l, broker.servers.embedded as e; {changes}e.main()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        yield BrokerAddress("127.0.0.1", int(process.stdout.readline()))
+        process.stdin.close()
+
+
+def test_the_embedded_broker_retains_no_more_than_its_bound_and_goes_on() -> None:
+    with changed(RETAINED_MOST_BYTES=1_000_000) as address:
+        hoarder, other = MqttTransport(address, "hoarder"), MqttTransport(address, "other")
+        hoarder.connect([])
+        for _ in range(3):  # the same topics again take no more room
+            for number in range(9):
+                hoarder.publish(f"kept/{number}", b"x" * 100_000, retain=True)
+        assert hoarder.flush(30.0)
+        hoarder.publish("kept/8", b"", retain=True)
+        hoarder.publish("instead", b"x" * 100_000, retain=True)
+        assert hoarder.flush(30.0)
+        hoarder.publish("more", b"x" * 150_000, retain=True)
+        with pytest.raises(MessageRefusedError, match="more of 150000 bytes"):
+            hoarder.flush(30.0)
+        other.connect(["#"])
+        kept = {delivery.topic for _ in range(9) if (delivery := other.receive(10.0)) is not None}
+        assert kept == {f"kept/{number}" for number in range(8)} | {"instead"}
+        other.close()
+
+
+def test_the_embedded_broker_refuses_to_listen_on_a_network() -> None:
+    for host in ("0.0.0.0", "192.0.2.1", "::", "broker.example.org"):
+        with pytest.raises(InputError, match="loopback interface only") as error:
+            LoopbackBroker.on(host, 0)
+        assert error.value.codes == (Code.UNENCRYPTED,)
+
+
+def test_the_embedded_broker_closes_a_connection_that_never_says_who_it_is() -> None:
+    with changed(CONNECT_S=0.5) as address, socket.create_connection((address.host, address.port), 30.0) as peer:
+        peer.sendall(CONNECT[:5])
+        assert peer.recv(1) == b""
 
 
 def test_an_embedded_broker_without_its_port_says_so_and_where_its_log_is(tmp_path: Path) -> None:

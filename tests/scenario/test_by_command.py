@@ -16,11 +16,15 @@ from twin_devices.build import build_network, build_twin
 METER = {"kind": "meter", "role": "load", "profile": "base"}
 WHEN = [at(clock) for clock in ("10:00", "10:20", "10:40", "11:00", "11:20", "11:40")]
 HAPPENING: dict[str, tuple[Kind, dict[str, Any], ScenarioEvent]] = {
-    "leaves": (Kind.CHARGER, charger(fallback="uncontrolled"), CarLeaves(device="device", at=at("10:30"))),
+    "leaves": (
+        Kind.CHARGER,
+        charger(fallback="uncontrolled", fallback_kw=20.0),
+        CarLeaves(device="device", at=at("10:30")),
+    ),
     "cloud": (Kind.PV, pv(), Cloud(device="device", start=at("10:30"), end=at("11:10"), available_frac=0.2)),
     "offline": (
         Kind.CHARGER,
-        charger(fallback="uncontrolled"),
+        charger(fallback="uncontrolled", fallback_kw=20.0),
         Offline(device="device", start=at("10:30"), end=at("11:10")),
     ),
     "meter": (
@@ -94,7 +98,7 @@ def test_what_should_have_begun_begins_now() -> None:
 
 
 def test_a_car_that_leaves_now_is_gone_at_once_and_does_not_come_back() -> None:
-    driven = bench(charger(fallback="uncontrolled"))
+    driven = bench(charger(fallback="uncontrolled", fallback_kw=20.0))
     driven.turn(Phase.SENSE, at("10:00"))
     driven.turn(
         Phase.APPLY, at("10:05"), [command(CarLeaves(device="device", at=at("10:00")), Kind.CHARGER, at("10:05"))]

@@ -37,7 +37,7 @@ def limit(sent: datetime, **fields: Any) -> Received:
 
 
 def test_an_uncontrolled_charger_rests_while_import_is_limited_and_charges_before_and_after() -> None:
-    charging = bench(charger(fallback="uncontrolled"))
+    charging = bench(charger(fallback="uncontrolled", fallback_kw=20.0))
     charging.sense(at("09:00"))
     charging.turn(
         Phase.APPLY, at("09:00"), [limit(at("09:00"), import_kw=5.0, valid_from=at("09:05"), valid_until=at("09:10"))]
@@ -79,7 +79,7 @@ def test_an_inverter_produces_nothing_without_a_set_point_while_export_is_limite
 
 def test_a_limit_of_a_group_is_for_its_devices_alone() -> None:
     for group, expected in (("cars", 0.0), ("pumps", 20.0)):
-        charging = bench(charger(fallback="uncontrolled"), **GROUP)
+        charging = bench(charger(fallback="uncontrolled", fallback_kw=20.0), **GROUP)
         charging.sense(at("09:00"))
         charging.turn(Phase.APPLY, at("09:00"), [limit(at("09:00"), group=group, import_kw=5.0)])
         assert charging.sense(at("09:15")).power_kw == expected
@@ -87,7 +87,7 @@ def test_a_limit_of_a_group_is_for_its_devices_alone() -> None:
 
 def test_a_failsafe_holds_from_the_instant_at_which_the_heartbeat_has_stopped() -> None:
     """No ordinary limit; a failsafe after two periods of five minutes."""
-    charging = bench(charger(fallback="uncontrolled"), TimeMode.WALL)
+    charging = bench(charger(fallback="uncontrolled", fallback_kw=20.0), TimeMode.WALL)
     charging.sense(at("09:00"))
     charging.turn(Phase.APPLY, at("09:00"), [limit(at("09:00"), heartbeat_s=300.0, failsafe_import_kw=4.0)])
     before = charging.sense(at("09:10"))
@@ -105,7 +105,7 @@ def test_a_charger_without_control_charges_on() -> None:
 
 
 def test_the_limit_is_part_of_the_state() -> None:
-    described = site({"device": charger(fallback="uncontrolled")})
+    described = site({"device": charger(fallback="uncontrolled", fallback_kw=20.0)})
     first = Bench(build_twin(described, "device"))
     first.sense(at("09:00"))
     first.turn(Phase.APPLY, at("09:00"), [limit(at("09:00"), import_kw=5.0)])

@@ -34,7 +34,7 @@ def bench(kind: str, mode: TimeMode = TimeMode.LOCKSTEP, **changes: object) -> B
 
 
 @pytest.mark.parametrize(
-    ("fallback", "expected"), [(Fallback.IDLE, 0.0), (Fallback.HOLD, 6.0), (Fallback.UNCONTROLLED, 20.0)]
+    ("fallback", "expected"), [(Fallback.IDLE, 0.0), (Fallback.HOLD, 6.0), (Fallback.UNCONTROLLED, 4.14)]
 )
 def test_a_charger_falls_back_exactly_when_validity_ends(fallback: Fallback, expected: float) -> None:
     charging = bench("charger")
@@ -70,7 +70,7 @@ def test_in_wall_time_validity_ends_at_its_instant() -> None:
 
 
 def test_before_the_first_set_point_the_birth_fallback_holds() -> None:
-    charging = bench("charger", fallback="uncontrolled")
+    charging = bench("charger", fallback="uncontrolled", fallback_kw=20.0)
     assert charging.participant.birth().fallback is Fallback.UNCONTROLLED
     assert charging.sense(at("09:00")).power_kw == 20.0
     assert bench("charger", fallback="hold").sense(at("09:00")).power_kw == 0.0

@@ -182,7 +182,7 @@ def test_a_vehicles_own_limits_hold() -> None:
 
 
 def test_an_uncontrolled_charge_stops_at_the_target() -> None:
-    bench = charger_bench(fallback="uncontrolled", sessions=[stay(target_soc_frac=0.6)])
+    bench = charger_bench(fallback="uncontrolled", fallback_kw=20.0, sessions=[stay(target_soc_frac=0.6)])
     bench.sense(at("09:00"))
     told = bench.sense(at("10:00"))
     # 0.1 · 50 kWh / (20 kW · 0.9) = 1000 s

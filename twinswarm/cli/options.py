@@ -223,7 +223,8 @@ UpBrokerOption = Annotated[
     typer.Option(
         "--broker",
         metavar="embedded|mosquitto|URL",
-        help="embedded: amqtt, nothing to install. mosquitto: a local Mosquitto is started. "
+        help="embedded: amqtt, nothing to install; it admits everybody on this machine and stores nothing "
+        "(docs/brokers.md). mosquitto: a local Mosquitto is started. "
         "URL: a broker that runs already, mqtt://host:port or mqtts://host:port.",
         rich_help_panel=_BROKER,
     ),
