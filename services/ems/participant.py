@@ -37,8 +37,8 @@ from services.ems.dispatch import (
     shifted,
 )
 from services.ems.door import Door
-from services.ems.highs import Budget
 from services.ems.fallback_watch import FallbackWatch
+from services.ems.highs import Budget
 from services.ems.leadership import Leadership
 from services.ems.limit_watch import LimitWatch
 from services.ems.month_peak import MonthPeak
