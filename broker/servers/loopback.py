@@ -287,7 +287,9 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]
 
 def _is_topic(topic: str | None) -> bool:
     """Whether one may publish on it; MQTT 3.1.1, 4.7."""
-    return bool(topic) and not any(character in topic for character in "+#\0") and not topic.startswith("$")
+    if not topic or topic.startswith("$"):
+        return False
+    return not any(character in topic for character in "+#\0")
 
 
 def _check_will(session: Session) -> None:
