@@ -106,7 +106,7 @@ class KeptMessages:
             connection.execute("DELETE FROM life WHERE run != ?", (run,))
             self._load()
             if gone:
-                LOG.warning("%s: %d messages of an earlier run were never named as stored", self._path, gone)
+                LOG.info("%s: %d messages of an earlier run are on no receipt", self._path, gone)
 
     def last_numbers(self, boot: BootId) -> dict[str, int]:
         """By topic, the newest number of this life that is kept: it counts as used, whatever the checkpoint says."""

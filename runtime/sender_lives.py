@@ -71,10 +71,10 @@ class SenderLives:
         """How often a sender began anew under this boot."""
         self._births: dict[Sender, Received] = {}
 
-    def judge(self, received: Received, payload: bytes) -> Judged:
-        """Takes a message in."""
+    def judge(self, received: Received, payload: bytes, *, late: bool = False) -> Judged:
+        """Takes a message in. ``late``: it was lost and is sent again by who counts on (`runtime.kept`)."""
         stamp, sender = received.stamp, _sender(received)
-        if stamp.seq == 0:  # a last will, or outside of every count
+        if stamp.seq == 0 or late:  # a last will, or outside of every count; or its number is lower, whatever its time
             return Judged(Seen.NEW, self._renamed(received, sender))
         key, digest = (str(received.topic), stamp.boot), blake2b(payload, digest_size=8).digest()
         newest = self._newest.get(key)

@@ -10,7 +10,7 @@ from runtime.admission import Belongs, belongs
 from runtime.sender_lives import Seen, SenderLives
 from schemas.messages import RunId, TimeMode
 from schemas.participant import Inbox, Received, Turn
-from schemas.topics import RETAINED, matches
+from schemas.topics import RETAINED, is_forwarded, matches
 
 BATCH = 16
 """Messages made durable and acknowledged together: less than the 20 that Mosquitto has in flight by default."""
@@ -67,7 +67,7 @@ class WallInbox:
             self._transport.acknowledge(delivery)
             return Ignored(delivery, f"of run {received.stamp.run}; this participant's is {run}")
         if self._durable is not None:
-            judged = self.lives.judge(received, delivery.payload)
+            judged = self.lives.judge(received, delivery.payload, late=is_forwarded(delivery.topic))
             self._note(judged.seen, judged.received)
             self._durable.add(judged.received, delivery.payload)
             self.arrived = True

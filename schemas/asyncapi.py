@@ -14,7 +14,7 @@ from schemas.errors import Code, InputError
 from schemas.export import message_schemas
 from schemas.messages import CONTRACT
 from schemas.roles import OBSERVER, READS, WRITES, Right
-from schemas.topics import DEVICE_PATTERN, PREFIX, RETAINED, SITE_PATTERN, Channel, Kind
+from schemas.topics import DEVICE_PATTERN, FORWARD_PREFIX, PREFIX, RETAINED, SITE_PATTERN, Channel, Kind
 from schemas.wire import MAX_PAYLOAD_BYTES, TELEMETRY
 
 VERSION = "3.0.0"
@@ -28,6 +28,8 @@ Topics are `{PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}`. A message is one
 {MAX_PAYLOAD_BYTES // 1024} KiB, published with QoS 1. `boot` is a life of its sender, `seq` counts from 1 per boot and
 topic: (topic, boot, seq) is a message's identity. Power is in kW and positive when drawn from the building's bus; only
 the PCC meter counts import as positive. Energies are in kWh, a state of charge is a fraction, times carry their zone.
+What a participant with `store_and_forward` finds lost by its receipts it publishes again, byte for byte, below
+`{FORWARD_PREFIX}` in the place of `{PREFIX}`, where only the recorder reads.
 Unknown fields are refused in `run`, `limit`, `setpoint`, `tick` and `done`, tolerated elsewhere."""
 
 

@@ -32,6 +32,13 @@ SITE: Site = builders.site(
 )
 DEVICES = ("bess", "load")
 BESS = Topic(SITE.site, Kind.BESS, "bess", Channel.SETPOINT)
+BOUNDED = """
+import sys
+import runtime.kept
+runtime.kept.MOST_BYTES = {}
+from twinswarm.deploy.process import main
+sys.exit(main())
+"""
 Numbers = dict[tuple[str, str], int]
 """By (topic, boot): the newest number that was used."""
 
@@ -68,7 +75,8 @@ class Member:
 class Plant:
     """Broker, recorder and devices. The test is the clock, and the EMS that sends set-points."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
+        """``most_bytes``: bound of what each device keeps."""
         self.folder = folder
         self.history = folder / "history.sqlite"
         self.broker = LocalMosquitto(directory=folder / "broker")
@@ -78,7 +86,8 @@ class Plant:
         common = ["--site", str(site), "--broker", str(self.address), "--checkpoints", str(folder / "checkpoints")]
         process = [sys.executable, "-m", "twinswarm.deploy.process"]
         self.recorder = Member([*process, "recorder", *common, "--history", str(self.history)])
-        self.device = Member([*process, *DEVICES, *common])
+        bounded = process if most_bytes is None else [sys.executable, "-c", BOUNDED.format(most_bytes)]
+        self.device = Member([*bounded, *DEVICES, *common])
         self._clock = MqttTransport(self.address, client_id(SITE.site, "clock"))
         self._clock.connect(())
         now = datetime.now(UTC)

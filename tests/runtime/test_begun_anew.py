@@ -116,6 +116,16 @@ def test_a_set_point_is_of_the_ems_and_not_of_the_device_on_whose_topic_it_is() 
     assert judged(lives, body, 3, 70) == (Seen.NEW, "fixed"), "the EMS has not begun anew"
 
 
+def test_what_was_lost_and_is_sent_again_is_no_other_life_whatever_its_time() -> None:
+    lives = SenderLives()
+    judged(lives, telemetry(0.5), 1, 10)
+    judged(lives, telemetry(0.5), 3, 29)
+    topic, payload = message(telemetry(0.5), 2, 30)
+    found = lives.judge(Received(topic, *decode(topic, payload)), payload, late=True)
+    assert found.received.stamp.boot == "fixed"
+    assert judged(lives, telemetry(0.5), 4, 31) == (Seen.NEW, "fixed")
+
+
 # ---- participants
 
 
