@@ -1,5 +1,7 @@
 """What stands beside the table: stored energy, peaks, the periodic day, wear of the cars, the cloud."""
 
+from pathlib import Path
+
 import pytest
 
 from sites.description import SiteDescription
@@ -16,6 +18,7 @@ from twinswarm.study.result import table_of
 from twinswarm.study.study import StudyOrder, StudyResult, conduct_study, pool_of
 
 CASE = "5"
+HOUR_CLOUD = Path(__file__).parents[2] / "twinswarm" / "study" / "calibration" / "hour_cloud"
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,29 @@ def test_the_transformer_of_the_fitted_sites_is_one_of_the_standard() -> None:
         assert network.transformer is not None
         assert network.transformer.iron_loss_kw == 0.610
         assert network.transformer.vkr_frac * network.transformer.rated_kva == pytest.approx(4.600)
+
+
+def test_a_cloud_of_an_hour_changes_nothing_but_the_cloud_and_the_volatile_price(site: SiteDescription) -> None:
+    hour = load_description(str(HOUR_CLOUD))
+    same = {"description", "profiles"}
+    assert hour.model_dump(exclude=same) == site.model_dump(exclude=same)
+    changed = {name for name in site.profiles if hour.profiles[name] != site.profiles[name]}
+    assert changed == {"pv_cloud", "price_volatile"}
+    cloud = cloud_of(hour)
+    assert cloud is not None
+    assert (cloud.begins[0], cloud.minutes) == ("14:45", 75)
+    assert cloud.lost_kwh > 30
+    assert max(cloud.depths_frac) == pytest.approx(0.36, abs=1e-4)
+
+
+def test_a_cloud_of_an_hour_costs_what_the_documentation_says() -> None:
+    """Case 1 minus case 5, which differ by the cloud only; docs/model.md, "A cloud of an hour"."""
+    order = StudyOrder.of(load_description(str(HOUR_CLOUD)), Reference.SMART, ["1", "5"])
+    with pool_of(order, 1) as pool:
+        result = conduct_study(order, pool)
+    change = {(cell.case, cell.storage): cell.change_eur_per_day for cell in result.table.cells}
+    effect = {storage: change["1", storage] - change["5", storage] for _, storage in change}
+    assert effect[StorageChoice.BESS] == pytest.approx(0.04, abs=0.005)
+    assert effect[StorageChoice.V2G] == pytest.approx(0.05, abs=0.005)
+    assert effect[StorageChoice.BOTH] == pytest.approx(0.41, abs=0.005)
+    assert result.table.signs_matched == 6
