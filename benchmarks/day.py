@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 from broker.address import Credentials
@@ -17,6 +18,9 @@ from broker.mqtt import MqttTransport
 from broker.servers.embedded import EmbeddedBroker
 from broker.servers.mosquitto import find_mosquitto
 from schemas.topics import Channel, Kind, topic_filter
+from schemas.wire import decode, encode
+from services.ems.door import Door
+from services.history.sqlite import SqliteHistory
 from sites.loader import load_site
 from twinswarm.deploy.up import How, conduct_swarm
 from twinswarm.simulation.pipeline import Order, conduct_in_memory
@@ -83,6 +87,26 @@ def online_after_s(device: str, folder: Path) -> float:
     return took
 
 
+def door_us(folder: Path) -> tuple[float, float]:
+    """Processor time of a telemetry at the door of the EMS, and of decoding it [µs]: those of the default day."""
+    site = load_site("fit_g2v")
+    order = Order(site, course_of(site), StorageChoice.BOTH, Reference.SMART, folder / "history.sqlite")
+    run = conduct_in_memory(order).run
+    with closing(SqliteHistory(order.history)) as history:
+        births, heard = list(history.births(run).values()), list(history.messages(run, Channel.TELEMETRY))
+    payloads = [(message.topic, encode(message.stamp, message.body)) for message in heard]
+    door = Door(site)
+    door.admit(births)
+    began = time.process_time()
+    admitted = [message for each in heard for message in door.admit([each])]
+    judged = time.process_time()
+    for topic, payload in payloads:
+        decode(topic, payload)
+    decoded = time.process_time()
+    assert len(admitted) == len(heard)
+    return 1e6 * (judged - began) / len(heard), 1e6 * (decoded - judged) / len(heard)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=1)
@@ -104,6 +128,9 @@ def main() -> None:
         print(f"{name:28} {best:6.2f} s   {best / baseline:5.1f} times the day in memory", flush=True)
         for device, most in sorted(watch.most_mb.items()):
             print(f"    {device:10} {most:6.1f} MB resident at most")
+    with tempfile.TemporaryDirectory() as folder:
+        judged_us, decoded_us = door_us(Path(folder))
+    print(f"the door of the EMS {judged_us:.1f} µs a telemetry, decoding it {decoded_us:.1f} µs")
     for device in ("ev1", "bess", "building", "pv"):
         with tempfile.TemporaryDirectory() as folder:
             print(f"{device:10} online {online_after_s(device, Path(folder)):.2f} s after its start")
