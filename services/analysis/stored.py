@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.capabilities import Group
+from schemas.soc_trust import SocTrust, StorePlate
 from services.history.sessions import sessions_of
 from services.history.tracks import Track, soc_of
 
@@ -45,8 +46,21 @@ def _change_kwh(track: Track) -> float:
     size_kwh = None if track.nameplate is None else track.nameplate.store_kwh
     if size_kwh is None or not track.samples:
         return 0.0
-    first, last = soc_of(track.samples[0].body), soc_of(track.samples[-1].body)
-    return 0.0 if first is None or last is None else (last - first) * size_kwh
+    believed = _believed_socs(track)
+    return (believed[-1] - believed[0]) * size_kwh if believed else 0.0
+
+
+def _believed_socs(track: Track) -> list[float]:
+    """The SOCs [fraction] that are plausible, one after the other."""
+    trust, believed = SocTrust(), []
+    for sample in track.samples:
+        soc_frac = soc_of(sample.body)
+        if soc_frac is None:
+            continue
+        plate = track.nameplate
+        if not isinstance(plate, StorePlate) or trust.doubt(sample.boot, sample.ts, soc_frac, plate) is None:
+            believed.append(soc_frac)
+    return believed
 
 
 def departure_shortfall_kwh(tracks: Mapping[str, Track]) -> float:

@@ -140,6 +140,14 @@ def test_a_soc_that_leapt_is_named_until_it_is_believed() -> None:
     assert (doubt.first, doubt.last) == (at(48), at(61))
 
 
+def test_a_wrong_soc_at_the_end_is_no_stored_energy() -> None:
+    sound = analyse(history(told()), RUN)
+    change: Change = lambda message, place: {"soc_frac": 0.95} if place == 96 else {}  # noqa: E731
+    result = analyse(history(told({"bess": change})), RUN)
+    assert [(d.reason, d.value, d.instead) for d in result.doubts] == [("leapt", 0.95, "the one before")]
+    assert result.stored_bess_kwh == pytest.approx(sound.stored_bess_kwh)
+
+
 def test_prices_in_another_unit_are_named_and_their_steps_left_out() -> None:
     messages = []
     for message in told():
