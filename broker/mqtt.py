@@ -25,7 +25,7 @@ from broker.address import BrokerAddress, Credentials
 from broker.heartbeat import NOBODY_LOOKS, PERIOD_S, Heartbeat
 from broker.transport import Delivery, Will
 from broker.wakeup import Wakeup
-from schemas.errors import BrokerUnreachableError, Code, InputError, MessageRefusedError
+from schemas.errors import BrokerAwayError, BrokerUnreachableError, Code, InputError, MessageRefusedError
 
 LOG = logging.getLogger(__name__)
 
@@ -313,7 +313,8 @@ class MqttTransport:
         except ssl.SSLError as error:
             raise self._error(f"no TLS connection ({error.reason or error}); does it want mqtt://?") from None
         except OSError as error:
-            raise self._error(f"no broker answers there ({error.strerror or error})") from None
+            text = str(self._error(f"no broker answers there ({error.strerror or error})"))
+            raise BrokerAwayError(text) from None
 
     def _abandon(self) -> None:
         """Closes the socket of a connection that failed or was left, whatever state it is in."""

@@ -1,13 +1,17 @@
 """Checkpoints: a member's state as one value, replaced atomically, locked by its process."""
 
+import errno
 import fcntl
 import json
 import os
 from pathlib import Path
 from typing import Protocol
 
-from schemas.errors import Code, LocalStateError
+from schemas.errors import Code, DiskFullError, LocalStateError
 from schemas.participant import Json
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of a disk that takes no more: no space, a quota, a limit on the size of files."""
 
 
 class CheckpointStore(Protocol):
@@ -81,9 +85,16 @@ class FileCheckpoint:
             raise LocalStateError(f"{self._path} is not a checkpoint: {error}") from None
 
     def save(self, value: Json) -> None:
-        with self._new.open("w", encoding="utf-8") as file:
-            json.dump(value, file)
-        self._new.replace(self._path)
+        """Raises DiskFullError when the disk takes no more; then the old value is there."""
+        try:
+            with self._new.open("w", encoding="utf-8") as file:
+                json.dump(value, file)
+            self._new.replace(self._path)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            text = f"{self._path}: the checkpoint cannot be written: {error.strerror}"
+            raise DiskFullError(text, self._path.parent) from None
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)

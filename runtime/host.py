@@ -13,10 +13,11 @@ from runtime.checkpoint import CheckpointStore
 from runtime.life import Life
 from runtime.lockstep import Member
 from runtime.log_context import RUN
+from runtime.patience import connected, room
 from runtime.pump import Pump
 from runtime.steady_clock import SteadyClock, elapsed_s
 from runtime.wall import GOODBYE_S, WallLoop, drive, last_words
-from schemas.errors import TwinswarmError
+from schemas.errors import BrokerAwayError, DiskFullError, TwinswarmError
 from schemas.messages import Presence, Run, RunId, State
 from schemas.participant import Outgoing, Participant, greatest_registers, own_inbox, own_topic
 from schemas.topics import Channel, Topic
@@ -63,13 +64,25 @@ class Host:
     def serve(self) -> None:
         """Serves run after run, each in its time mode, until it is stopped.
 
-        Raises BrokerUnreachableError, and LocalStateError when this participant must not go on.
+        Waits for a broker that is away, unless ``once``, and for room on a disk that takes no more: by then the state
+        is ``fault`` and says why. Raises BrokerUnreachableError, and LocalStateError when this participant must not go
+        on.
         """
         registers: dict[str, float] = {}
         while not self.stop.is_set():
-            found, registers = self._serve_lockstep(self._registers_in(self.wall_store, registers))
-            if found is not None:
-                registers = self._serve_wall(found, self._registers_in(self.lockstep_store, registers))
+            try:
+                found, registers = self._serve_lockstep(self._registers_in(self.wall_store, registers))
+                if found is not None:
+                    registers = self._serve_wall(found, self._registers_in(self.lockstep_store, registers))
+            except DiskFullError as error:
+                LOG.warning("%s", error)
+                room(error.folder, self.stop)
+                continue
+            except BrokerAwayError as error:
+                if self.once:
+                    raise
+                LOG.warning("%s", error)
+                continue
             if self.once:
                 return
 
@@ -116,7 +129,11 @@ class Host:
             state = Outgoing(state_topic, State(state=presence, reason=reason))
             return member.life.encode_unnumbered(state, member.t or self.now())
 
-        transport.connect(member.subscriptions, Will(str(state_topic), show(Presence.OFFLINE)))
+        will = Will(str(state_topic), show(Presence.OFFLINE))
+        if self.once:
+            transport.connect(member.subscriptions, will)
+        elif not connected(lambda: transport.connect(member.subscriptions, will), self.stop):
+            return None, dict(registers)
         try:
             if member.run is None:
                 # Before any run, so that others see who is here. In a run messages arise only from ticks.

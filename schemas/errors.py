@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -138,11 +139,26 @@ class LocalStateError(TwinswarmError):
     usual_code = Code.STATE
 
 
+class DiskFullError(LocalStateError):
+    """The disk takes no more. It goes on when there is room in ``folder`` again (`runtime.patience`)."""
+
+    retryable = True
+    usual_code = Code.UNWRITABLE
+
+    def __init__(self, text: str, folder: Path) -> None:
+        super().__init__(text)
+        self.folder = folder
+
+
 class BrokerUnreachableError(TwinswarmError):
     """No broker answers there, or it refuses this client."""
 
     retryable = True
     usual_code = Code.UNREACHABLE
+
+
+class BrokerAwayError(BrokerUnreachableError):
+    """No broker answers there. One may come; it has refused nobody."""
 
 
 class MessageRefusedError(BrokerUnreachableError):

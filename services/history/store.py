@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import Code, InputError, LocalStateError, TwinswarmError
+from schemas.errors import Code, DiskFullError, InputError, LocalStateError, TwinswarmError
 
 LOG = logging.getLogger(__name__)
 
@@ -212,8 +212,10 @@ class HistoryStore:
             raise self._error("read", error) from error
 
     def _error(self, what: str, error: sqlite3.Error) -> TwinswarmError:
-        kind = HistoryBusyError if _is_busy(error) else LocalStateError
-        return kind(f"{self.path}: the history cannot be {what}: {error}")
+        text = f"{self.path}: the history cannot be {what}: {error}"
+        if _takes_no_more(error):
+            return DiskFullError(text, self.path.parent)
+        return HistoryBusyError(text) if _is_busy(error) else LocalStateError(text)
 
     def close(self) -> None:
         """Folds the write-ahead log into the file, so that it can be copied by itself. Safe to call twice.
@@ -228,6 +230,15 @@ class HistoryStore:
         except sqlite3.OperationalError as error:
             LOG.warning("%s: the write-ahead log stays beside the file: %s", self.path, error)
         self._connection.close()
+
+
+def _takes_no_more(error: sqlite3.Error) -> bool:
+    """A full disk, a quota, or a disk that refuses to write: SQLite cannot tell them apart."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code == sqlite3.SQLITE_FULL or code in _WRITE_ERRORS
+
+
+_WRITE_ERRORS = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -88,7 +88,7 @@ def test_credentials_are_refused_all_at_once(capsys: pytest.CaptureFixture[str])
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [["devices"], ["tariff"], ["up", "--for", "1h"]], ids=lambda a: a[0])
+@pytest.mark.parametrize("arguments", [["devices"], ["up", "--for", "1h"]], ids=lambda a: a[0])
 def test_a_broker_that_is_not_there_is_no_wrong_input(arguments: list[str], tmp_path: Path) -> None:
     done = call(*arguments, "--broker", NOBODY, cwd=tmp_path)
     assert done.returncode == 1

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import socketserver
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,17 +16,26 @@ from twinswarm.deploy.logs import FORMAT_VARIABLE, JsonLines
 NOBODY = "mqtt://127.0.0.1:9"
 
 
+class _HangUp(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        """Closes the connection at once."""
+
+
 def _twin(folder: Path, log_format: str) -> subprocess.CompletedProcess[str]:
-    """A twin whose broker does not answer."""
-    return subprocess.run(
-        [*COMMAND, "twin", "ev1", "--broker", NOBODY],
-        cwd=folder,
-        env=plain_environment() | {FORMAT_VARIABLE: log_format},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    """A twin whose broker closes every connection at once."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _HangUp) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = subprocess.run(
+            [*COMMAND, "twin", "ev1", "--broker", f"mqtt://127.0.0.1:{server.server_address[1]}"],
+            cwd=folder,
+            env=plain_environment() | {FORMAT_VARIABLE: log_format},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        server.shutdown()
+    return done
 
 
 def test_every_line_is_json_up_to_the_error_that_ends_a_service(tmp_path: Path) -> None:
@@ -32,7 +43,7 @@ def test_every_line_is_json_up_to_the_error_that_ends_a_service(tmp_path: Path) 
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 1
     assert (lines[0]["level"], lines[-1]["level"]) == ("info", "error")
-    assert "no broker answers there" in lines[-1]["message"]
+    assert "closed the connection at once" in lines[-1]["message"]
     assert all(set(line) >= {"time", "level", "device", "run", "logger", "message"} for line in lines)
 
 

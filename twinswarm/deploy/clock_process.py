@@ -10,6 +10,7 @@ from broker.mqtt import MqttTransport
 from runtime.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
 from runtime.host import new_boot
 from runtime.log_context import DEVICE, RUN
+from runtime.patience import connected
 from runtime.pump import ClockPump
 from runtime.steady_clock import SteadyClock
 from runtime.wall import PATIENCE_S, drive
@@ -33,13 +34,21 @@ RETRY_S = 2.0
 
 
 def run_clock(site: Site, order: ClockOrder, connection: Connection, checkpoints: Path | None, life: Life) -> None:
-    """Drives a run to its end, or goes on with it after a restart. Raises as `drive_clock` does."""
+    """Drives a run to its end, or goes on with it after a restart. Raises as `drive_clock` does.
+
+    Waits for a broker that is away, unless it is to end with the run.
+    """
     DEVICE.set(CLOCK)
     store = NoCheckpoint() if checkpoints is None else FileCheckpoint(checkpoints / "clock.json")
     transport = MqttTransport(
         connection.address, client_id(site.site, CLOCK), connection.credentials, heartbeat=Heartbeat(life.heartbeat)
     )
-    drive_clock(site, order, transport, store, stop_event(life))
+    stop = stop_event(life)
+    if not life.once:
+        if not connected(lambda: transport.connect(()), stop):
+            return
+        transport.close()
+    drive_clock(site, order, transport, store, stop)
 
 
 def drive_clock(

@@ -1,0 +1,28 @@
+"""A real Mosquitto that remembers, and the processes on it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
+from tests.faults.live import Live
+from tests.parts import skip_without
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[LocalMosquitto]:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    broker = LocalMosquitto(directory=tmp_path / "broker", persistence=True)
+    with broker:
+        yield broker
+
+
+@pytest.fixture
+def live(tmp_path: Path, mosquitto: LocalMosquitto) -> Iterator[Live]:
+    live = Live(tmp_path, mosquitto.address)
+    live.listen()
+    try:
+        yield live
+    finally:
+        live.close()
