@@ -10,6 +10,7 @@ import logging
 import select
 import socket
 import ssl
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.address import BrokerAddress, Credentials
 from broker.heartbeat import NOBODY_LOOKS, PERIOD_S, Heartbeat
+from broker.incoming import Incoming, Publication
 from broker.transport import Delivery, Will
 from broker.wakeup import Wakeup
 from schemas.errors import BrokerAwayError, BrokerUnreachableError, Code, InputError, MessageRefusedError
@@ -52,12 +54,40 @@ PROMPT_S = 5.0
 """A broker that refuses a publication ends the connection within this time; a network that fails takes any time."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """The data that an acknowledgement needs. An identifier means nothing on the next connection."""
+READ_BYTES = 256 * 1024
+"""Taken from the socket at once."""
+_PUBACK = struct.Struct("!BBH")
+_PUBACK_COMMAND = 0x40
 
-    connection: int
-    mid: int
+_Token = tuple[int, int]
+"""The data that an acknowledgement needs: connection and identifier, which means nothing on the next connection."""
+
+
+class _Fed(paho.Client):
+    """paho, which is handed what the socket had, but for the publications, and several acknowledgements as one packet.
+
+    These are the only two places where paho's inner methods are used: `_sock_recv` and `_packet_queue`.
+    """
+
+    fed: bytes | None = b""
+    """What it is to read next; None: the connection has ended."""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if self.fed is None:
+            return b""
+        if not self.fed:
+            raise BlockingIOError
+        taken, self.fed = self.fed[:bufsize], self.fed[bufsize:]
+        return taken
+
+    def feed(self, packet: bytes | None) -> None:
+        """Lets it act on one packet, or on the end of the connection."""
+        self.fed = packet
+        self.loop_read()
+        self.fed = b""
+
+    def acknowledge_all(self, pubacks: bytes) -> None:
+        self._packet_queue(_PUBACK_COMMAND, pubacks, 0, 1)
 
 
 @dataclass(slots=True)
@@ -118,6 +148,9 @@ class MqttTransport:
         self._retry_delay = RETRY_FIRST_S
         self._subscribing: int | None = None
         self._arrived: deque[Delivery] = deque()
+        self._incoming = Incoming()
+        self._acknowledged = bytearray()
+        """Acknowledgements that leave together, before this end waits for anything."""
         self._kept: deque[tuple[str, bytes, bool]] = deque()
         self._under_way: dict[int, _UnderWay] = {}
         self._retained: dict[str, bytes] = {}
@@ -127,9 +160,9 @@ class MqttTransport:
         """Only where somebody asked for it."""
         self._client = self._build(credentials or Credentials(), persistent)
 
-    def _build(self, credentials: Credentials, persistent: bool) -> paho.Client:
+    def _build(self, credentials: Credentials, persistent: bool) -> _Fed:
         credentials.check_for(self._address)
-        client = paho.Client(
+        client = _Fed(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             clean_session=not persistent,
@@ -155,7 +188,6 @@ class MqttTransport:
                 ) from None
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
         client.on_socket_open = self._on_socket_open
@@ -223,6 +255,8 @@ class MqttTransport:
     def receive(self, timeout_s: float | None) -> Delivery | None:
         """The next message. Raises BrokerUnreachableError when a reconnect finds a subscription refused, and
         MessageRefusedError when the broker ends every connection upon a publication of ours."""
+        if self._arrived:
+            return self._arrived.popleft()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._beat()
         while not self._arrived:
@@ -240,10 +274,13 @@ class MqttTransport:
         return self._wakeup.set
 
     def acknowledge(self, delivery: Delivery) -> None:
-        """Without effect for a message of an earlier connection: the broker delivers it again."""
+        """Without effect for a message of an earlier connection: the broker delivers it again.
+
+        Acknowledgements are gathered, and leave before this client waits for the network the next time.
+        """
         token = delivery.token
-        if isinstance(token, _Token) and token.connection == self._connection:
-            self._client.ack(token.mid, 1)
+        if isinstance(token, tuple) and token[0] == self._connection:
+            self._acknowledged += _PUBACK.pack(_PUBACK_COMMAND, 2, token[1])
 
     def flush(self, timeout_s: float) -> bool:
         """Raises as `receive` does."""
@@ -260,6 +297,7 @@ class MqttTransport:
             return
         self._open = False
         if self._client.socket() is not None:
+            self._send_acknowledged()
             self._client.disconnect()
             deadline = time.monotonic() + 1.0
             while self._client.socket() is not None and time.monotonic() < deadline:
@@ -300,6 +338,8 @@ class MqttTransport:
 
     def _dial(self) -> None:
         self._connection += 1
+        self._incoming = Incoming()
+        self._acknowledged.clear()
         self._ready = self._admitted = False
         self._refused = None
         self._subscribing = None
@@ -322,13 +362,11 @@ class MqttTransport:
         self._ready = False
         sock = self._client.socket()
         if sock is not None:
-            # After a shutdown by this end the next read says so, and paho then releases what it holds.
             try:
                 _raw(sock).shutdown(socket.SHUT_RDWR)
             except OSError as error:
                 LOG.debug("the connection was gone already: %s", error)
-            while self._client.socket() is not None:
-                self._client.loop_read()
+            self._client.feed(None)  # paho then releases what it holds
 
     def _serve(self, timeout_s: float) -> None:
         """Handles what the network has, waiting for it at most so long; makes a lost connection anew."""
@@ -366,7 +404,39 @@ class MqttTransport:
         self._retry_at = time.monotonic() + self._retry_delay
         self._retry_delay = min(2 * self._retry_delay, RETRY_MOST_S)
 
+    def _send_acknowledged(self) -> None:
+        if self._acknowledged:
+            pubacks = bytes(self._acknowledged)
+            self._acknowledged.clear()
+            self._client.acknowledge_all(pubacks)
+
+    def _read(self, sock: Any) -> None:
+        """Takes what the network has."""
+        try:
+            data = sock.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except ssl.SSLWantWriteError:
+            return  # a renegotiation: it is tried again when the socket is next looked at
+        except OSError as error:
+            LOG.debug("the connection ended: %s", error)
+            data = b""
+        if not data:
+            self._client.feed(None)
+            return
+        connection = self._connection
+        for packet in self._incoming.take(data):
+            if isinstance(packet, Publication):
+                topic, payload, retained, mid = packet
+                token = None if mid is None else (connection, mid)
+                self._arrived.append(Delivery(topic, payload, retained, token))
+                continue
+            self._client.feed(packet)
+            if self._client.socket() is not sock:
+                return
+
     def _poll(self, timeout_s: float) -> None:
+        self._send_acknowledged()
         sock = self._client.socket()
         if sock is None:
             return
@@ -380,7 +450,7 @@ class MqttTransport:
         events = poll.poll(0 if pending else 1000 * min(timeout_s, KEEPALIVE_S / 2))
         mask = next((mask for fd, mask in events if fd == descriptor), 0)
         if pending or mask & (select.POLLIN | select.POLLERR | select.POLLHUP):
-            self._client.loop_read()
+            self._read(sock)
         if mask & select.POLLOUT:
             self._client.loop_write()
         self._client.loop_misc()
@@ -445,14 +515,6 @@ class MqttTransport:
             self._to_repeat = False
             for topic, payload in self._retained.items():
                 self._keep(topic, payload, True)
-
-    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        token = _Token(self._connection, message.mid) if message.qos else None
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = "\N{REPLACEMENT CHARACTER}"
-        self._arrived.append(Delivery(topic, bytes(message.payload), message.retain, token))
 
     def _on_publish(self, _client: paho.Client, _data: Any, mid: int, _reason: ReasonCode, _properties: Any) -> None:
         self._under_way.pop(mid, None)

@@ -54,11 +54,11 @@ class _Newest:
     recent: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     def judge(self, seq: int, ts: datetime, digest: bytes) -> Seen:
+        if seq > self.seq:
+            return Seen.NEW  # none that is remembered has a higher number
         known = next((each for number, each in self.recent if number == seq), None)
         if known is not None:
             return Seen.REPEATED if known == digest else Seen.NEW_LIFE
-        if seq > self.seq:
-            return Seen.NEW
         return Seen.NEW_LIFE if ts > self.ts else Seen.REPEATED
 
 

@@ -34,7 +34,7 @@ from runtime.steady_clock import STEP_S, SteadyClock, machine_now, stepped
 from runtime.wall_inbox import Ignored, WallInbox
 from runtime.wall_states import WallEvent, WallProgress, WallState
 from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
-from schemas.messages import BootId, Phase, Presence, Receipt, Run, RunId, State, TimeMode
+from schemas.messages import BootId, Phase, Presence, Receipt, Run, RunId, Stamp, State, TimeMode
 from schemas.participant import (
     Input,
     Outgoing,
@@ -64,7 +64,7 @@ PUNCTUAL_S = 5.0
 """Who joins within so much machine time of a run's start takes part from t0 on; later ones from now on."""
 SAVE_PERIOD_S = 1.0
 """Least machine time between checkpoints of turns that sent nothing. What sends is saved before it is sent."""
-BURST = 256
+BURST = 512
 """Messages handled before the phases that are due are looked at again."""
 CLOSE_S = 1.0
 """A participant that measures what others send closes its account after so much quiet machine time after the end,
@@ -461,22 +461,26 @@ class WallLoop:
             self._forward(body)
             return
         late = is_forwarded(delivery.topic)  # it is stored, and says nothing about who is there now
-        if topic == self._state_topic and not late and self._progress.shown and stamp.boot == self._life.boot:
-            assert isinstance(body, State)
-            if body.state is Presence.OFFLINE and not self.finished:
-                self._show(Presence.ONLINE, None, now)  # my last will: the connection broke, I did not
+        if isinstance(body, State) and not late and self._is_my_last_will(topic, stamp, body):
+            self._show(Presence.ONLINE, None, now)  # the connection broke, I did not
         if stamp.run in (None, self._life.run):
             # What another run sends keeps nobody: the next one may be waiting for whoever lingers in this one.
             self._last_arrival = now
-        received = Received(topic, stamp, body, None if self._run is None else self._run.time_at(now))
+        t = None if self._run is None else self._run.time_at(now)
+        received = Received(topic, stamp, body, t)
         if not late:
             self._services.hear(received, self._life.run, now, retained=delivery.retained)
         ignored = self._inbox.take_in(delivery, received, self._life.run, entered=self._run is not None)
-        self._report_begun_anew(now)
+        if self._inbox.begun_anew:
+            self._report_begun_anew(now)
         if ignored is not None:
             self._ignore(ignored, now)
-        elif topic.channel is Channel.TELEMETRY and self._run is not None and not late:
-            self._report.heard(self._run.machine_s(self._run.time_at(now) - stamp.ts))
+        elif topic.channel is Channel.TELEMETRY and self._run is not None and t is not None and not late:
+            self._report.heard(self._run.machine_s(t - stamp.ts))
+
+    def _is_my_last_will(self, topic: Topic, stamp: Stamp, state: State) -> bool:
+        mine = topic == self._state_topic and stamp.boot == self._life.boot
+        return mine and state.state is Presence.OFFLINE and self._progress.shown and not self.finished
 
     def _reject(self, delivery: Delivery, error: RemoteMessageError, now: datetime) -> None:
         reason = str(error)
@@ -528,12 +532,13 @@ class WallLoop:
 
     def run_due(self, now: datetime) -> datetime | None:
         """Acts in every phase that is due at machine time ``now``. Returns when the next one is; None: unknown."""
-        self._inbox.settle()
         run = self._run
         if run is None:
+            self._inbox.settle()
             return self._wait_for_run(now)
         rested = self._rested_at()
         if rested is not None and now < rested:
+            self._inbox.settle_if_many()
             return rested
         t, limit = run.time_at(now), self._limit
         if t >= run.t0:
@@ -549,6 +554,7 @@ class WallLoop:
             if self._unsaved and (self._saved_at is None or now - self._saved_at >= timedelta(seconds=SAVE_PERIOD_S)):
                 self._saved_at = now
                 self._save()
+        self._inbox.settle()
         if self._run_is_on(now):
             self._look_at_the_clock(run, now)
             self._look_at_services(now)

@@ -12,8 +12,10 @@ from schemas.messages import RunId, TimeMode
 from schemas.participant import Inbox, Received, Turn
 from schemas.topics import RETAINED, is_forwarded, matches
 
-BATCH = 16
-"""Messages made durable and acknowledged together: less than the 20 that Mosquitto has in flight by default."""
+BATCH, BATCH_BYTES = 512, 4 * 2**20
+"""At most so many messages, and bytes of them, are made durable and acknowledged together."""
+MANY = 8
+"""So many are when nothing more arrives: a broker may have no more in flight to us (Moquette 10, Mosquitto 20)."""
 EARLY_MOST = 1000
 """Messages of a run whose clock was not heard yet, kept for when it is."""
 
@@ -45,6 +47,7 @@ class WallInbox:
         """First messages of senders that have begun to count anew, since this was last emptied."""
         self._early: deque[tuple[Delivery, Received]] = deque()
         self._unsettled: list[Delivery] = []
+        self._unsettled_bytes = 0
         self.arrived = False
         """Whether something came that was not handed over yet."""
         self.repeated = 0
@@ -122,7 +125,13 @@ class WallInbox:
 
     def settle_later(self, delivery: Delivery) -> None:
         self._unsettled.append(delivery)
-        if len(self._unsettled) >= BATCH:
+        self._unsettled_bytes += len(delivery.payload)
+        if len(self._unsettled) >= BATCH or self._unsettled_bytes >= BATCH_BYTES:
+            self.settle()
+
+    def settle_if_many(self) -> None:
+        """When nothing more has arrived; fewer than `MANY` wait for the participant's next turn."""
+        if len(self._unsettled) >= MANY:
             self.settle()
 
     def settle(self) -> None:
@@ -131,6 +140,7 @@ class WallInbox:
             return
         self._durable.flush()
         settled, self._unsettled = self._unsettled, []
+        self._unsettled_bytes = 0
         for delivery in settled:
             self._transport.acknowledge(delivery)
 

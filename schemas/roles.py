@@ -4,6 +4,7 @@ A participant's rights follow from its kind. Everything that is not named here i
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
 from schemas.presence import WATCHES
@@ -131,6 +132,7 @@ _WRITERS: dict[Channel, Kind] = {
 """Channels that somebody else writes on a device's topic."""
 
 
+@lru_cache(maxsize=8192)
 def writer_of(topic: Topic) -> str:
     """Who writes a topic: the participant that it names, but for commands and receipts."""
     return str(_WRITERS.get(topic.channel, f"{topic.kind}/{topic.device}"))

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from schemas.errors import Code, RemoteMessageError, shorten
 
@@ -88,27 +89,33 @@ class Topic:
     def retained(self) -> bool:
         return self.channel in RETAINED
 
-    @classmethod
-    def parse(cls, text: str) -> "Topic":
+    @staticmethod
+    def parse(text: str) -> "Topic":
         """The topic of a message, also of one that is forwarded. Raises RemoteMessageError with the topic's text and
         what is allowed."""
-        match = _TOPIC.fullmatch(text)
-        if text.startswith(f"{FORMER_PREFIX}/"):
-            raise RemoteMessageError(
-                f"topic {shorten(text)} is of an earlier contract; topics begin with {PREFIX} now, see docs/topics.md",
-                code=Code.CONTRACT,
-            )
-        if match is None:
-            raise RemoteMessageError(
-                f"topic {shorten(text)} is not {PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}", code=Code.TOPIC
-            )
-        try:
-            topic = cls(match["site"], Kind(match["kind"]), match["device"], Channel(match["channel"]))
-        except ValueError as error:
-            raise RemoteMessageError(f"topic {shorten(text)}: {shorten(str(error), 120)}", code=Code.TOPIC) from None
-        if match["prefix"] == FORWARD_PREFIX and topic.channel not in FORWARDED:
-            raise RemoteMessageError(f"topic {text}: a {topic.channel} is not forwarded", code=Code.TOPIC)
-        return topic
+        return _parsed(text)
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> Topic:
+    """A site has some hundred topics, and each of its messages one of them."""
+    match = _TOPIC.fullmatch(text)
+    if text.startswith(f"{FORMER_PREFIX}/"):
+        raise RemoteMessageError(
+            f"topic {shorten(text)} is of an earlier contract; topics begin with {PREFIX} now, see docs/topics.md",
+            code=Code.CONTRACT,
+        )
+    if match is None:
+        raise RemoteMessageError(
+            f"topic {shorten(text)} is not {PREFIX}/{{site}}/{{kind}}/{{device}}/{{channel}}", code=Code.TOPIC
+        )
+    try:
+        topic = Topic(match["site"], Kind(match["kind"]), match["device"], Channel(match["channel"]))
+    except ValueError as error:
+        raise RemoteMessageError(f"topic {shorten(text)}: {shorten(str(error), 120)}", code=Code.TOPIC) from None
+    if match["prefix"] == FORWARD_PREFIX and topic.channel not in FORWARDED:
+        raise RemoteMessageError(f"topic {text}: a {topic.channel} is not forwarded", code=Code.TOPIC)
+    return topic
 
 
 def client_id(site: str, device: str) -> str:
@@ -150,6 +157,7 @@ def former(site: str) -> str:
     return f"{FORMER_PREFIX}/{site}/#"
 
 
+@lru_cache(maxsize=8192)
 def matches(pattern: str, topic: str) -> bool:
     """MQTT 3.1.1 topic matching (section 4.7) for topics that do not begin with ``$``."""
     wanted, given = pattern.split("/"), topic.split("/")

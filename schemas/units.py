@@ -40,7 +40,7 @@ def _to_utc(value: datetime) -> datetime:
     # Histories count nanoseconds since 1970 in 64 bits; sums with times at the calendar's end would overflow, too.
     if not 1970 < value.year < 2261:
         raise ValueError(f"{value.isoformat()} is not between the years 1971 and 2260")
-    return value.astimezone(UTC)
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 UtcTime = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_to_utc)]

@@ -4,6 +4,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from schemas.errors import LocalStateError
 from schemas.messages import Phase, Receipt, Run, TimeMode
@@ -28,8 +29,11 @@ _NEVER = BARRIER | {Channel.RECEIPT}
 _ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
 """Channels whose messages of earlier runs count too: a device publishes its birth once in its life."""
 
-_INSERT = """INSERT OR IGNORE INTO message (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT = """INSERT OR IGNORE INTO message
+             (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload, run, cycle)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_NEWEST = "SELECT coalesce(max(id), 0) FROM message"
+_SINCE = "SELECT topic, boot, seq, ts_us FROM message WHERE id > ? AND run IS NOT NULL"
 _KEPT = "SELECT payload FROM message WHERE topic = ? AND boot = ? AND seq = ?"
 _NUMBERS = "SELECT DISTINCT seq FROM message WHERE topic = ? AND boot = ? AND run = ? AND seq > 0 ORDER BY seq"
 _KEEPERS = """SELECT topic, boot FROM message
@@ -64,6 +68,8 @@ class RecorderInbox:
         """Messages of runs before this one."""
         self.live = False
         self._batch: list[Row] = []
+        self._staged = True
+        """Wall time: the file may hold messages that are not history yet and may belong to this run."""
         self._letters: list[tuple[object, ...]] = []
         self._waiting: set[tuple[str, str, int]] = set()
         self._spans: dict[tuple[str, str], Span] = {}
@@ -77,6 +83,7 @@ class RecorderInbox:
     def enter(self, run: str, *, live: bool) -> None:
         """Continues ``run`` with what the file holds of it: nothing, or what a process before this one left."""
         self.run, self.live = run, live
+        self._staged = True
         self._spans = {}
         self._stored = 0
         self._up_to_us = None
@@ -106,7 +113,8 @@ class RecorderInbox:
 
     def add(self, received: Received, payload: bytes) -> None:
         topic, stamp = received.topic, received.stamp
-        text = str(topic)
+        columns = _columns(topic)
+        text = columns[-1]
         if not self._is_recorded(text):
             return
         older = self.run is not None and stamp.run is not None and stamp.run < self.run
@@ -115,11 +123,7 @@ class RecorderInbox:
             return
         self._batch.append(
             (
-                topic.site,
-                topic.kind,
-                topic.device,
-                topic.channel,
-                text,
+                *columns,
                 stamp.boot,
                 stamp.seq,
                 to_us(stamp.ts),
@@ -148,11 +152,9 @@ class RecorderInbox:
         """Everything added or rejected is on disk afterwards, in one transaction."""
         if not self._batch and not self._letters:
             return
-        adopted: list[Identity] = []
         with self._store.transaction() as connection:
-            self._write(connection)
-            if self.live and self.run is not None:
-                adopted = connection.execute(_ADOPT_ALL, (self.run, None, self._site.site, self.run)).fetchall()
+            adopted = self._write(connection, None)
+        self._staged = self._staged and not self.live
         self._batch.clear()
         self._letters.clear()
         self._count(adopted)
@@ -175,17 +177,15 @@ class RecorderInbox:
         if turn.phase is not Phase.COMMIT:
             return []  # what a cycle announces grows with its phases; the commit has all of it
         self._newest_us = to_us(turn.t) + _AHEAD_US
-        adopted: list[Identity] = []
         with self._store.transaction() as connection:
             self._begin(connection, run, turn)
-            self._write(connection)
-            if self.live:
-                adopted = connection.execute(_ADOPT_ALL, (run, turn.n, self._site.site, run)).fetchall()
-            else:
+            adopted = self._write(connection, turn.n)
+            if not self.live:
                 for item in wanted:
                     if self._is_recorded(item.topic) and (new := self._new(item)):
                         adopted += self._adopt(connection, run, turn.n, item, new)
             self._commit(connection, run, turn)
+        self._staged = self._staged and not self.live
         self._batch.clear()
         self._letters.clear()
         self._count(adopted)
@@ -214,14 +214,35 @@ class RecorderInbox:
         span = self._spans.get((item.topic, item.boot))
         return range(item.first if span is None else max(item.first, span.last + 1), item.last + 1)
 
-    def _write(self, connection: sqlite3.Connection) -> None:
+    def _write(self, connection: sqlite3.Connection, cycle: int | None) -> list[Identity]:
+        """Puts what was added into the file. Returns what became history by that: in wall time only."""
+        run = self.run if self.live else None
+        (newest,) = connection.execute(_NEWEST).fetchone()
         before = connection.total_changes
-        connection.executemany(_INSERT, self._batch)
-        if self.live and connection.total_changes - before < len(self._batch):
+        if run is None:
+            connection.executemany(_INSERT, [(*row, None, None) for row in self._batch])
+        else:
+            connection.executemany(
+                _INSERT, [(*row, run, cycle) if self._is_of(run, row) else (*row, None, None) for row in self._batch]
+            )
+        repeated = connection.total_changes - before < len(self._batch)
+        if self.live and repeated:
             self._letters += self._used_before(connection)
             for row in self._batch:
                 self._receipts.note(row[4], row[5], row[6])  # whoever repeats does not know that it is stored
         connection.executemany(_BURY, [(self.run or "", *letter) for letter in self._letters])
+        if run is None:
+            return []
+        adopted: list[Identity] = []
+        if self._staged:
+            adopted = connection.execute(_ADOPT_ALL, (run, cycle, self._site.site, run)).fetchall()
+        if repeated:
+            return adopted + connection.execute(_SINCE, (newest,)).fetchall()
+        return adopted + [(row[4], row[5], row[6], row[7]) for row in self._batch if self._is_of(run, row)]
+
+    def _is_of(self, run: str, row: Row) -> bool:
+        """Whether a message is history of this run as it comes: `_ADOPT_ALL` of a row that is not there yet."""
+        return row[0] == self._site.site and (row[8] in (run, "") or row[3] in _ANY_RUN)
 
     def _used_before(self, connection: sqlite3.Connection) -> list[tuple[object, ...]]:
         """Dead letters for messages whose identity is on disk with other content; a repetition is none."""
@@ -297,6 +318,12 @@ class RecorderInbox:
                     self._receipts.note(topic, boot, seq)
         if self.live and any(topic.endswith(_BIRTH) for topic, _, _, _ in adopted):
             self._receipts.learn(self._store.read(_KEEPERS, [self.run]))
+
+
+@lru_cache(maxsize=8192)
+def _columns(topic: Topic) -> tuple[str, str, str, str, str]:
+    """The columns of a topic, as plain text: SQLite's module asks for an adapter of everything else."""
+    return topic.site, topic.kind.value, topic.device, topic.channel.value, str(topic)
 
 
 def _us(time: datetime | None) -> int | None:
