@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from services.ems.compile import CompiledModel, Index, LpData
-from services.ems.highs import Budget, column_values, new_highs
+from services.ems.highs import WITHOUT_HEURISTICS, Budget, column_values, new_highs, set_options
 from services.ems.stores import Array
 
 SHARE_OF_GAP = 0.5
@@ -113,15 +113,6 @@ def _program(
     kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
     lp.integrality_ = [kinds[int(whole)] for whole in data.whole[columns]]
     highs = new_highs(budget)
-    for name, value in {
-        "presolve": "on",
-        "mip_rel_gap": 0.0,
-        "mip_heuristic_effort": 0.0,
-        "mip_heuristic_run_feasibility_jump": False,
-        "mip_heuristic_run_rins": False,
-        "mip_heuristic_run_rens": False,
-    }.items():
-        if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
-            raise ValueError(f"HiGHS does not know option {name} = {value}")
+    set_options(highs, {"presolve": "on", "mip_rel_gap": 0.0, **WITHOUT_HEURISTICS})
     highs.passModel(lp)
     return highs

@@ -2,6 +2,7 @@
 
 import base64
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,27 @@ PRESOLVED_FROM_COLUMNS = 30_000
 1,000 chargers. A smaller one takes as long either way."""
 
 
+WITHOUT_HEURISTICS = {
+    "mip_heuristic_effort": 0.0,
+    "mip_heuristic_run_feasibility_jump": False,
+    "mip_heuristic_run_rins": False,
+    "mip_heuristic_run_rens": False,
+    "mip_allow_restart": False,
+}
+"""Options of branch and bound where a good plan is known or the program is small: else its sub-programs take most of
+the time."""
+
+
+def set_options(highs: Any, options: Mapping[str, Any]) -> None:
+    """Raises ValueError for an option that HiGHS does not know."""
+    for name, value in options.items():
+        if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+            raise ValueError(f"HiGHS does not know option {name} = {value}")
+
+
 def new_highs(budget: Budget) -> Any:
     highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-    for name, value in {
+    options = {
         "output_flag": False,
         "solver": "simplex",
         "simplex_strategy": 1,
@@ -42,9 +61,8 @@ def new_highs(budget: Budget) -> Any:
         "mip_rel_gap": budget.mip_rel_gap,
         "mip_abs_gap": 0.0,
         "mip_feasibility_tolerance": 1e-9,
-    }.items():
-        if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
-            raise ValueError(f"HiGHS does not know option {name} = {value}")
+    }
+    set_options(highs, options)
     return highs
 
 

@@ -19,6 +19,7 @@ from schemas.participant import Json
 from services.ems.compile import COST_SCALE, CompiledModel, LpData, compiled
 from services.ems.decomposition import Relaxation, store_by_store
 from services.ems.highs import (
+    WITHOUT_HEURISTICS,
     Budget,
     basis_from_text,
     basis_to_text,
@@ -29,6 +30,7 @@ from services.ems.highs import (
     new_highs,
     row_duals,
     run_cold,
+    set_options,
     update,
 )
 from services.ems.instance import Instance, RequiredBinaries, required_binaries
@@ -183,6 +185,7 @@ class Solver:
             first = highspy.HighsSolution()
             first.col_value = start.values.vector.tolist()
             highs.setSolution(first)
+            set_options(highs, WITHOUT_HEURISTICS)
         highs.run()
         self.solve_s += highs.getRunTime()
         status, info = highs.getModelStatus(), highs.getInfo()

@@ -90,7 +90,7 @@ def test_a_car_park_in_negative_hours_is_proved_without_branching_over_all_cars(
 
 
 def test_its_plan_costs_what_the_whole_program_costs_within_the_gap() -> None:
-    problem = park_in_negative_hours(cars=2, steps=20)
+    problem = park_in_negative_hours(cars=2, steps=12)
     found = Solver().solve(problem)
     assert isinstance(found, Solution)
     least = least_cost_eur(problem)

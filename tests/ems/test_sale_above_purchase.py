@@ -1,7 +1,9 @@
 """Where the sale price is above the purchase price: the optimum, its bound, and the rounded first solution."""
 
+import itertools
+import math
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import strategies as st
 
 from services.ems.binaries import largest_exchange
 from services.ems.highs import Budget
-from services.ems.problem import BessUnit, HeatUnit, Problem, PvUnit
+from services.ems.instance import RequiredBinaries
+from services.ems.problem import BessUnit, ChargerUnit, HeatUnit, OutsideLimit, Prices, Problem, PvUnit, Stay
 from services.ems.solution import Solution
 from services.ems.solve import Solver
+from services.ems.stores import Store
 from services.ems.terms.base import spread
 from services.ems.terms.exchange import EXPORT, IMPORT
 from tests.ems.plain_milp import least_cost_eur
@@ -82,6 +86,45 @@ def test_a_night_of_buying_and_selling_is_proved_within_few_nodes() -> None:
     assert solution.proven
     assert solution.mip_gap <= 1e-4
     assert solution.binaries == 2 * STEPS
+
+
+def test_a_night_with_vehicles_is_proved_within_few_nodes() -> None:
+    """Without a balance for each direction a car charges from another while the site is paid for both."""
+    chargers = []
+    for number, (hour, kwh) in enumerate(((22, 14.0), (23, 31.0))):
+        stay = Stay("car", START.replace(hour=hour), START + timedelta(hours=7), 60.0, kwh, 40.0, 8.0, 54.0, 11.0, 11.0)
+        chargers.append(ChargerUnit(f"ev{number}", 11.0, 11.0, 0.0, 0.93, 0.94, (stay,)))
+    solution = solved(night(chargers=tuple(chargers), import_limit_kw=60.0, export_limit_kw=60.0), Budget(nodes=1000))
+    assert solution.proven
+    assert solution.mip_gap <= 1e-4
+
+
+def test_with_pv_and_a_heat_pump_it_is_the_best_of_all_choices_of_directions() -> None:
+    """The judge knows no binaries: in each of its problems limits from outside close one direction in every step."""
+    steps, closed, free = 4, 0.0, math.inf
+    problem = night(
+        steps=steps,
+        load_kw=(1.5, 0.2, 0.9, 0.4),
+        losses_kw=(0.1,) * steps,
+        purchase_eur_per_kwh=(0.06, 0.05, 0.3, 0.06),
+        sale_eur_per_kwh=(0.14, 0.14, 0.1, 0.14),
+        pv=(PvUnit("b", 5.0, True, (1.0, 2.5, 0.5, 0.0)),),
+        heat=(HeatUnit("heat", 3.0, 0.0, 0.01, 10.0, 1.0, 9.0, 1.2, (3.0,) * steps, (2.0, 1.0, 4.0, 2.0)),),
+        prices=Prices(limit_eur_per_kwh=500.0, outside_limit_eur_per_kwh=100.0),
+    )
+
+    def no_binaries(problem: Problem, stores: tuple[Store, ...]) -> RequiredBinaries:
+        return RequiredBinaries(np.zeros((len(stores), problem.steps), bool), np.zeros(problem.steps, bool))
+
+    costs = []
+    for imports in itertools.product((True, False), repeat=steps):
+        limit = OutsideLimit(
+            "judge", tuple(free if i else closed for i in imports), tuple(closed if i else free for i in imports)
+        )
+        solution = Solver(EXACT, binaries=no_binaries).solve(replace(problem, outside_limits=(limit,)))
+        assert isinstance(solution, Solution)
+        costs.append(solution.total_eur)
+    assert solved(problem, EXACT).total_eur == pytest.approx(min(costs), abs=1e-6)
 
 
 def test_the_relaxation_pays_for_what_it_trades() -> None:

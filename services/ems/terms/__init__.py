@@ -42,8 +42,8 @@ TERMS: tuple[Term[Any], ...] = (
     Wear(),
     STORE_EXCLUSION,  # (7)(8)(11), (17)(18)(19)
     SmallestPower(),
-    PccExclusion(),  # (20)(21) with binaries
     HEAT,
+    PccExclusion(),  # (20)(21) with binaries; after all terms whose powers it parts
     GroupLimits(),
     DemandCharge(),
     OutsideLimits(),

@@ -1,6 +1,7 @@
 """Import or export: equations (20) and (21) with binaries, where the sale price is the higher."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from services.ems.stores import Array
 from services.ems.terms.base import AT_ONCE_KW, Term, spread
 from services.ems.terms.exchange import EXPORT, IMPORT, Direction
 from services.ems.terms.heat import HEAT_POWER
+from services.ems.terms.pv import curtailable
 
 
 class PccExclusion(Term[bool]):
@@ -31,6 +33,10 @@ class PccExclusion(Term[bool]):
         if m.shape(self):
             for direction in (IMPORT, EXPORT):
                 m.variable(direction.flag, upper=1.0, whole=_open)
+            for part in PARTS:
+                if part.flow in m.columns:
+                    members = m.columns[part.flow].slice.shape[:-1]
+                    m.variable(part.name, *members, upper=_where_open(part))
 
     def constraints(self, m: Model) -> None:
         """Σ import bands ≤ flag_in·M_in, Σ export bands ≤ flag_out·M_out, flag_in + flag_out ≤ 1.
@@ -38,13 +44,17 @@ class PccExclusion(Term[bool]):
         M is the most that can flow in the step: what the devices could draw or give together, at most the connection's
         limit. What exceeds the limits is left out: at its price (tens of € per kWh) nobody buys to sell.
 
-        With D, the demand that is not decided (negative: a surplus), import and export have their origin in devices:
+        In each direction the power balance holds on its own. Every flow has a part while the site imports and one while
+        it exports, each at most the flow's largest power times that direction's flag. With D, the demand that is not
+        decided (negative: a surplus):
 
-            Σ import bands ≤ D·flag_in + Σ charge + Σ heat pumps,   Σ export bands ≤ −D·flag_out + Σ discharge + Σ PV
+            Σ import bands ≤ D·flag_in + (Σ charge + Σ heat pumps − Σ discharge − Σ PV) while importing
+            Σ export bands ≤ −D·flag_out + (Σ discharge + Σ PV − Σ charge − Σ heat pumps) while exporting
 
-        These cut nothing off: with its flag at 1 a row is the power balance without what works against the flow, with
-        its flag at 0 it says 0 ≤ Σ. Without them a relaxation buys and sells at once while every store rests; with
-        them it has to move what it trades through a store, and so pays for it in losses and in room.
+        These cut nothing off: where a flag is 1, the parts of the other direction are 0 and its row says 0 ≤ 0. They
+        are the convex hull of both directions in one step (E. Balas 1979, doi 10.1016/S0167-5060(08)70342-X). Without
+        them a relaxation buys and sells at once while every store rests or while one gives to the other; with them it
+        has to share the step between the directions.
         """
         if not m.shape(self):
             return
@@ -53,12 +63,21 @@ class PccExclusion(Term[bool]):
             m.rows(name, m[direction.bands].sum() - m[direction.flag], at_most=0.0)
             m.coefficient(direction.flag, name, _most(direction))
         m.rows("pcc-one_flag", m[IMPORT.flag] + m[EXPORT.flag], at_most=1.0)
+        parts = [part for part in PARTS if part.flow in m.columns]
+        for part in parts:
+            own, other = m[part.name], m[part.flow] - m[part.name]
+            other_way = EXPORT if part.while_ is IMPORT else IMPORT
+            m.rows(f"pcc-{part.name}", -other, at_most=0.0)
+            for power, way, name in ((own, part.while_, f"{part.name}_most"), (other, other_way, f"{part.name}_rest")):
+                m.rows(f"pcc-{name}", power - m[way.flag], at_most=_nothing, mask=_open)
+                m.coefficient(way.flag, f"pcc-{name}", _largest(part))
         for direction in (IMPORT, EXPORT):
-            name = f"pcc-{direction.name}_origin"
+            name = f"pcc-{direction.name}_balance"
             left = m[direction.bands].sum() - m[direction.flag]
-            for flow in ORIGINS[direction]:
-                left = left - m[flow].sum() if flow in m.columns else left
-            m.rows(name, left, at_most=0.0)
+            for part in parts:
+                power = m[part.name] if part.while_ is direction else m[part.flow] - m[part.name]
+                left = left - power.sum() * (part.sign * direction.sign)
+            m.rows(name, left, at_most=_nothing, mask=_open)
             m.coefficient(direction.flag, name, _undecided(direction))
 
     def relaxation_is_exact(self, values: Values) -> bool:
@@ -78,8 +97,47 @@ class PccExclusion(Term[bool]):
         return {IMPORT.flag: flag, EXPORT.flag: ~flag}
 
 
-ORIGINS = {IMPORT: ("charge", HEAT_POWER), EXPORT: ("discharge", "pv")}
-"""What draws, and what gives, the power that flows in a direction."""
+class Part(NamedTuple):
+    """The part of a flow that flows while the site imports, or exports; the rest flows in the other direction."""
+
+    name: str
+    flow: str
+    while_: Direction
+    sign: int
+    """In the demand of the site."""
+    largest_kw: Callable[[Instance], Array]
+
+
+def _of_stores(name: str) -> Callable[[Instance], Array]:
+    return lambda instance: np.array([getattr(store, name) for store in instance.stores])
+
+
+def _of_heat(instance: Instance) -> Array:
+    return np.array([[pump.max_power_kw] * instance.problem.steps for pump in instance.problem.heat])
+
+
+def _of_pv(instance: Instance) -> Array:
+    return np.array([unit.available_kw for unit in curtailable(instance.problem)])
+
+
+PARTS = (
+    Part("charge_importing", "charge", IMPORT, 1, _of_stores("charge_max_kw")),
+    Part("discharge_exporting", "discharge", EXPORT, -1, _of_stores("discharge_max_kw")),
+    Part("pv_exporting", "pv", EXPORT, -1, _of_pv),
+    Part("heat_importing", HEAT_POWER, IMPORT, 1, _of_heat),
+)
+
+
+def _where_open(part: Part) -> Callable[[Instance], Array]:
+    return lambda instance: np.where(_open(instance), part.largest_kw(instance), 0.0)
+
+
+def _largest(part: Part) -> Callable[[Instance], Array]:
+    return lambda instance: -part.largest_kw(instance)
+
+
+def _nothing(instance: Instance) -> float:
+    return 0.0
 
 
 def _open(instance: Instance) -> NDArray[np.bool_]:

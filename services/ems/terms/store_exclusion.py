@@ -44,7 +44,7 @@ class StoreExclusion(Term[tuple[bool, ...]]):
 
     def inexact_stores(self, values: Values) -> NDArray[np.bool_]:
         both = (values.of("charge") > AT_ONCE_KW) & (values.of("discharge") > AT_ONCE_KW)
-        inexact: NDArray[np.bool_] = (values.instance.required.store & both).any(axis=1)
+        inexact: NDArray[np.bool_] = np.logical_or.reduce(values.instance.required.store & both, axis=1)
         return inexact
 
     def rounded(self, values: Values) -> Mapping[str, NDArray[np.bool_]]:
