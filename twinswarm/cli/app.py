@@ -7,6 +7,7 @@ import typer
 
 from twinswarm.cli.commands import (
     checks,
+    compare,
     containers,
     dashboards,
     days,
@@ -43,7 +44,7 @@ app = typer.Typer(
 _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what was recorded", "The services alone"
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    _DAY: (days.up, days.run, plans.plan, study.study, study.calibrate),
+    _DAY: (days.up, days.run, plans.plan, compare.compare, study.study, study.calibrate),
     _SITE: (
         checks.check,
         files.init,

@@ -360,6 +360,15 @@ def history_file(url: str) -> Path:
         raise InputError.one("--history", error.faults[0].what, url, code=error.code) from None
 
 
+def folder(path: Path) -> Path:
+    """Of ``--out``, made if need be. Raises InputError now for what could not be written in the end."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError.one("--out", f"cannot be made: {error.strerror}", str(path), code=Code.UNWRITABLE) from None
+    return path
+
+
 def parse_speed(text: str) -> float | None:
     """None: lock-step. Raises InputError."""
     if text == LOCKSTEP:

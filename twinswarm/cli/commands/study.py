@@ -111,7 +111,7 @@ def study(
     wear = CAR_WEAR_EUR_PER_KWH if car_wear is None else car_wear
     chosen = [case.strip() for case in cases.split(",")] if cases is not None else []
     order = StudyOrder.of(load_description(site or SITES[reference]), reference, chosen)
-    _make(out)
+    options.folder(out)
     console = output.console
     with ExitStack() as stack:
         with busy(console, "starting"):
@@ -210,14 +210,6 @@ def calibrate(
                 "--write", f"cannot be written: {error.strerror}", str(write), code=Code.UNWRITABLE
             ) from None
         console.print(f"Site     {write}", markup=False, soft_wrap=True)
-
-
-def _make(folder: Path) -> None:
-    """Raises InputError now for what could not be written in the end."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError.one("--out", f"cannot be made: {error.strerror}", str(folder), code=Code.UNWRITABLE) from None
 
 
 @contextmanager

@@ -1,0 +1,36 @@
+"""docs/site.md names every field of a site description that has no page of its own."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from schemas.site import feeds, network, profile, scenario, tariff
+from schemas.site.base import SitePart
+from sites.description import Case, SiteDescription
+
+PAGE = (Path(__file__).parents[2] / "docs" / "site.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)))))
+"""Words that stand there as code."""
+ELSEWHERE = {module.__name__ for module in (feeds, network, profile, scenario)}
+"""Modules whose fields are on pages of their own: feeds.md, network.md, files.md and scenario.md."""
+ALSO_ELSEWHERE = {tariff.PriceRule, tariff.PriceComponent, tariff.PriceTax, tariff.Times, Case}
+"""In tariffs.md, and the study's."""
+
+
+def parts(part: type[SitePart] = SitePart) -> list[type[SitePart]]:
+    found = {one for child in part.__subclasses__() for one in (child, *parts(child))}
+    return sorted(found, key=lambda one: one.__name__)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [one for one in parts() if one.__module__ not in ELSEWHERE and one not in ALSO_ELSEWHERE],
+    ids=lambda one: one.__name__,
+)
+def test_every_field_is_on_the_page(part: type[SitePart]) -> None:
+    assert [name for name in part.model_fields if name not in NAMED] == []
+
+
+def test_the_parts_of_a_site_are_all_there() -> None:
+    assert SiteDescription in parts()

@@ -1,0 +1,78 @@
+"""``compare``: one's own site without storage, with BESS, with V2G and with both."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twinswarm.cli import options
+from twinswarm.cli.output import Output, on_terminal
+from twinswarm.simulation.variants import Reference, StorageChoice
+
+
+def compare(
+    site: Annotated[
+        str, typer.Argument(metavar="SITE", help="A site description: a file, a folder, or a site in the box.")
+    ] = options.SITE,
+    case: options.CaseOption = None,
+    reference: options.ReferenceOption = Reference.UNCONTROLLED,
+    date: options.DateOption = None,
+    length: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            metavar="day|week|month|3d",
+            help="Whole local days from --date on; month: the calendar month that --date is in.",
+            rich_help_panel="Time",
+        ),
+    ] = "day",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for the figure.",
+            show_default=f"{options.RUNS}/compare-SITE",
+            rich_help_panel="Results",
+        ),
+    ] = None,
+    json: options.JsonOption = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, max=256, help="Variants that run in parallel.", show_default="one per core"),
+    ] = None,
+) -> None:
+    """Compare **none, BESS, V2G and both** for a site of your own, over a day, a week or a month.
+
+    Cost with the demand charge, savings, energy left in the batteries, highest import and peak-shaving factor in
+    one table, with a figure. Every variant is run by the same twins, network and EMS as with `run`, in one piece.
+
+    Examples:
+        twinswarm compare carpark --date 2018-05-14 --for week
+        twinswarm compare mysite --for month --reference smart --json -
+    """
+    from twinswarm.extras import require
+
+    require("highspy", "power_grid_model", "matplotlib")  # workers load them
+    from rich.progress import Progress
+
+    from twinswarm.simulation.runs import parse_date
+    from twinswarm.study.figures import Drawn, write_figures
+    from twinswarm.study.own_site import compare_variants, course_over, variants_of
+    from twinswarm.study.own_site_figure import figure_of
+    from twinswarm.study.own_site_table import comparison_table, notes
+
+    output = Output.to(json)
+    console = output.console
+    chosen = options.variant(site, case, StorageChoice.BOTH, reference).site
+    course = course_over(chosen, length, None if date is None else parse_date(date))
+    folder = options.folder(out or options.RUNS / f"compare-{chosen.site}")
+    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
+        task = progress.add_task("variants", total=len(variants_of(chosen, reference)))
+        found = compare_variants(chosen, course, reference, processes, lambda _: progress.advance(task))
+    output.write(found.to_json())
+    console.print(comparison_table(found))
+    for note in notes(found):
+        console.print(note, markup=False)
+    (png, _) = write_figures([Drawn("comparison", figure_of(found))], folder)
+    console.print(f"Figure   {png}", markup=False, soft_wrap=True)

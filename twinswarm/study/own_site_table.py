@@ -1,0 +1,52 @@
+"""The comparison of one's own site as a table, and what has to be known to read it."""
+
+from typing import TYPE_CHECKING
+
+from services.analysis.summary import REFERENCES, local, number
+from twinswarm.study.own_site import BESS, SMART, SiteComparison
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def comparison_table(comparison: SiteComparison) -> "Table":
+    """A row for each variant."""
+    from rich.table import Table
+
+    zone, course = comparison.site.location.time_zone, comparison.course
+    period = f"{local(course.t0, zone)} to {local(course.t_end, zone)}"
+    table = Table(title=f"{comparison.site.site}, {period}", title_style="bold", title_justify="left")
+    table.add_column("", no_wrap=True)
+    demand = comparison.rows[0].demand_eur is not None
+    heads = ["cost\n€", *(["energy\n€", "demand\n€"] if demand else []), "saved\n€", "left in\nbatteries\nkWh"]
+    heads += ["the same\n€", "highest\nimport\nkW", "PSF", "missing at\ndeparture\nkWh"]
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in comparison.rows:
+        first = row is comparison.rows[0]
+        table.add_row(
+            row.name,
+            number(row.total_eur),
+            *([number(row.day.cost_eur), number(row.demand_eur)] if demand else []),
+            "" if first else number(row.savings_eur),
+            "" if first else number(row.stored_more_kwh, 1),
+            "" if first else number(row.stored_more_eur),
+            number(row.day.peak_import_kw, 1),
+            "" if first else number(row.psf, 3),
+            number(row.day.departure_shortfall_kwh, 1),
+        )
+    return table
+
+
+def notes(comparison: SiteComparison) -> list[str]:
+    """What the numbers rest on."""
+    names = [row.name for row in comparison.rows]
+    found = [f"none: {REFERENCES[comparison.reference.value]}. Savings are against it, the demand charge included."]
+    if BESS in names:
+        found.append("BESS: the cars charge as with none.")
+    if SMART in names:
+        found.append("smart charging: one-way, when energy is cheap; what V2G saves beyond it is V2G's own.")
+    found.append("Left in the batteries: more than with none, at the mean purchase price; beside the savings.")
+    if comparison.rows[0].demand_eur is not None:
+        found.append("Demand: a whole month's charge for each month that the time touches, on its highest period here.")
+    return found
