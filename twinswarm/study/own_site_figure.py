@@ -14,8 +14,8 @@ from services.analysis.summary import number
 from twinswarm.study.own_site import BESS, BOTH, CONTROLLED, NONE, SMART, V2G, Row, SiteComparison
 
 COLOURS = {NONE: BLACK, SMART: ORANGE, BESS: BLUE, V2G: GREEN, BOTH: VERMILION, CONTROLLED: SKY}
-_CLOCK_DAYS = 10
-"""Longer times are drawn as duration curves."""
+_CLOCK_DAYS = 3
+"""Longer times are drawn as duration curves: the lines of a week hide one another."""
 _BAR_IN = 0.42
 
 
