@@ -41,6 +41,7 @@ from schemas.messages import (
     Setpoint,
     Severity,
     Shortfall,
+    ShortfallCause,
     ShortfallKind,
     Stamp,
     State,
@@ -230,7 +231,14 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
             tie_break_eur=0.02,
             iterations=210,
             shortfalls=(
-                Shortfall(kind=ShortfallKind.DEPARTURE, device="ev1", at=DEPARTURE, kwh=0.1, eur=0.5),
+                Shortfall(
+                    kind=ShortfallKind.DEPARTURE,
+                    device="ev1",
+                    at=DEPARTURE,
+                    kwh=0.1,
+                    eur=0.5,
+                    cause=ShortfallCause.TOO_LITTLE_TIME,
+                ),
                 Shortfall(kind=ShortfallKind.NETWORK_LIMIT, element="MB-EV1", at=T, kwh=0.02, eur=1.0),
             ),
             devices={"ev1": DevicePlan(power_kw=(-11.5, 5.0), soc_frac=(0.65, None))},

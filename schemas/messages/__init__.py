@@ -27,6 +27,7 @@ from schemas.messages.plan import (
     PlannedLimit,
     PlanStatus,
     Shortfall,
+    ShortfallCause,
     ShortfallKind,
 )
 from schemas.messages.series import Quantity, Series, ValueSeries
@@ -109,6 +110,7 @@ __all__ = [
     "Setpoint",
     "Severity",
     "Shortfall",
+    "ShortfallCause",
     "ShortfallKind",
     "Stamp",
     "State",

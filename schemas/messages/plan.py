@@ -52,6 +52,21 @@ class ShortfallKind(StrEnum):
     """A group of devices has more power than the site allows it; ``element`` is the group's place in the site."""
 
 
+class ShortfallCause(StrEnum):
+    """Why a target is missed."""
+
+    TOO_LITTLE_TIME = "too_little_time"
+    """Full power from now, or from the arrival on, does not reach it: the vehicle comes too late or leaves too soon."""
+    CHARGER_TOO_SMALL = "charger_too_small"
+    """The same, while the vehicle could take more than its charger gives, and that would do."""
+    LIMIT_BINDING = "limit_binding"
+    """It is within reach of the device, but a limit leaves it less; ``element`` names one."""
+    SOC_BELOW_MINIMUM = "soc_below_minimum"
+    """The store was found below the least SOC allowed."""
+    NOT_WORTH_IT = "not_worth_it"
+    """The energy costs more than the price of missing it."""
+
+
 class Shortfall(Body):
     """A wish that cannot be met, bought off at a stated price instead of making the plan impossible."""
 
@@ -59,7 +74,10 @@ class Shortfall(Body):
     device: DeviceId | None = None
     """None: the wish is not of one device."""
     element: Annotated[str, Field(max_length=100)] | None = None
-    """The element or group whose limit it is, named as in the network twin's telemetry and alarms."""
+    """The element or group whose limit it is, named as in the network twin's telemetry and alarms; ``connection``,
+    ``pcc`` (a limit from outside) or an element, where a limit is the cause of a missed target."""
+    cause: ShortfallCause | None = None
+    """Left out: of a limit, or not known."""
     at: UtcTime
     kwh: Annotated[float, Field(ge=0)]
     eur: Annotated[float, Field(ge=0)]

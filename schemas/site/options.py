@@ -94,6 +94,8 @@ class EmsOptions(SitePart):
     node_budget: Annotated[int, Field(gt=0)] = 5_000
     """Branch-and-bound nodes of one optimisation."""
     iteration_budget: Annotated[int, Field(gt=0)] = 200_000
+    wall_budget_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Wall time: seconds of the machine for one decision, at most half a settlement period. Lock-step has none."""
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 120.0
     """Wall time: a set-point stays valid so long after its quarter."""
 

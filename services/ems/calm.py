@@ -97,7 +97,7 @@ class Calm:
         for name in changes:
             asked, change = before[name], abs(wanted[name] - before[name].kw)
             rests = problem.start - asked.changed < timedelta(seconds=self._options.hold_s)
-            enough = HOLD_FACTOR * least if rests else least
+            enough: float | None = HOLD_FACTOR * least if rests else least
             if change <= self._options.deadband_kw:
                 enough = None
             if (found := held(kept | {name: asked.kw}, best, enough)) is not None:
@@ -164,7 +164,8 @@ def _stores(problem: Problem) -> dict[str, str | None]:
 
 def _may(device: str, kw: float, problem: Problem) -> bool:
     """Whether the store may still have this power: while nobody measures the PCC, for instance, nothing discharges."""
-    for unit in (*problem.bess, *problem.chargers):
+    units: tuple[BessUnit | ChargerUnit, ...] = (*problem.bess, *problem.chargers)
+    for unit in units:
         if unit.device == device:
             stays = unit.stays[:1] if isinstance(unit, ChargerUnit) else ()
             least = min(unit.max_discharge_kw, *(stay.max_discharge_kw for stay in stays), math.inf)

@@ -164,6 +164,11 @@ class LpData:
     matrix: Array
     """Coefficients in the order of the compiled model's ``values``; these where none depends on the problem."""
 
+    @property
+    def vectors(self) -> tuple[Array, ...]:
+        """All numbers."""
+        return self.cost, self.lower, self.upper, self.row_lower, self.row_upper, self.matrix
+
 
 class _Coefficient(NamedTuple):
     column: str

@@ -19,6 +19,7 @@ from schemas.messages import (
 from schemas.participant import Outgoing
 from schemas.topics import Channel, Topic
 from services.ems.problem import ChargerUnit, FixedUnit, Problem
+from services.ems.shortfall_cause import with_causes
 from services.ems.solution import Solution
 from services.ems.system_state import DeviceState
 from services.ems.terms import TERMS
@@ -51,6 +52,8 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
     notes = {unit.device: unit for unit in chargers}
     excesses = _merged(excess for term in TERMS for excess in term.excesses(solution))
     missed = [shortfall for term in TERMS for shortfall in term.shortfalls(solution)]
+    if missed:
+        missed = with_causes(missed, solution, devices, fields["pcc_kw"])
     plan = Plan(
         epoch=epoch,
         mode=mode,

@@ -1,6 +1,7 @@
 """HiGHS as the EMS uses it: deterministic options, a compiled model's numbers as its program, a basis as text."""
 
 import base64
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from services.ems.stores import Array
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits that do not depend on the machine's speed."""
+    """Limits of one solve. All but ``seconds`` do not depend on the machine's speed."""
 
     iterations: int = 200_000
     nodes: int = 5_000
     mip_rel_gap: float = 1e-4
+    seconds: float | None = None
+    """By HiGHS' own clock; wall time only. None: no limit."""
 
 
 PRESOLVED_FROM_COLUMNS = 30_000
@@ -61,6 +64,7 @@ def new_highs(budget: Budget) -> Any:
         "mip_rel_gap": budget.mip_rel_gap,
         "mip_abs_gap": 0.0,
         "mip_feasibility_tolerance": 1e-9,
+        "time_limit": math.inf if budget.seconds is None else budget.seconds,
     }
     set_options(highs, options)
     return highs

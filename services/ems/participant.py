@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from schemas.errors import TwinswarmError
 from schemas.kinds import COMMANDED_KINDS
 from schemas.messages import (
     Alarm,
@@ -88,6 +89,8 @@ class Ems:
         """As JSON: a checkpoint is written in every phase, a plan comes once a quarter."""
         self._solve_s: float | None = None
         """Duration of this decision's solve [s]; None: nothing was solved. Only wall time publishes it."""
+        self._budget_s: float | None = None
+        """What this decision's solves may take together [s]; None: in lock-step."""
 
     @property
     def site(self) -> str:
@@ -226,16 +229,19 @@ class Ems:
     def _decide(self, turn: Turn) -> Decision:
         self._peak.observe(self._state.present(turn))
         self._solve_s = None
+        self._budget_s = None
+        if turn.mode is TimeMode.WALL:
+            self._budget_s = min(self._site.ems.wall_budget_s, turn.step_s / turn.pace / 2)
         if self._site.ems.mode is EmsMode.HOLD:
             return self._fallback(turn, "mode hold: devices follow their fallback")
-        problem = self.problem_at(turn)
+        problem = self._problem(turn)
         if isinstance(problem, Unplannable):
             return self._without(turn, problem.reason)
         if (silence := unmetered(self._state, turn)) is not None:
             return self._unmetered(turn, problem, silence)
         self._flat = (self._day(turn), problem.flat_reference_kw)
         self._began = (self._day(turn), self._began_at(turn))
-        decision = self._plan(problem)
+        decision = self._planned(problem)
         if isinstance(decision, NoSolution):
             return self._without(turn, decision.reason)
         self._previous = decision.plan
@@ -245,12 +251,31 @@ class Ems:
         """While nobody measures the PCC: batteries rest, and vehicles only charge."""
         reason = f"{UNMETERED}: {silence}"
         restful = resting(problem)
-        decision = self._plan(restful)
+        decision = self._planned(restful)
         if isinstance(decision, NoSolution):
             return self._fallback(turn, f"{reason}; {decision.reason}")
         decision = held(decision, restful)
         words = reason if decision.plan.reason is None else f"{reason}; {decision.plan.reason}"
         return replace(decision, plan=decision.plan.model_copy(update={"reason": words[:2000]}))
+
+    def _problem(self, turn: Turn) -> Problem | Unplannable:
+        """As `problem_at`, without its exceptions."""
+        try:
+            return self.problem_at(turn)
+        except Exception as error:
+            LOG.exception("no problem at %s", turn.t.isoformat())
+            return Unplannable(f"the problem could not be stated: {type(error).__name__}: {error}"[:1000])
+
+    def _planned(self, problem: Problem) -> Decision | NoSolution:
+        """As `_plan`. A fault of ours leaves the site with the plan before, not without an EMS."""
+        try:
+            return self._plan(problem)
+        except TwinswarmError:
+            raise
+        except Exception as error:
+            LOG.exception("no plan for %s", problem.start.isoformat())
+            self._solver = Solver(self._solver.budget)
+            return NoSolution(f"the optimisation failed: {type(error).__name__}: {error}"[:1000])
 
     def _plan(self, problem: Problem) -> Decision | NoSolution:
         """What to do in the problem's steps. `services.ems.algorithm` puts another algorithm in this place."""
@@ -265,7 +290,9 @@ class Ems:
         return replace(decision, plan=decision.plan.model_copy(update={"calm_eur": calmed.cost_eur}), power_kw=power)
 
     def _solve(self, problem: Problem) -> Solution | NoSolution:
-        solution = self._solver.solve(problem)
+        budget_s = self._budget_s
+        left_s = None if budget_s is None else max(budget_s - (self._solve_s or 0.0), 0.0)
+        solution = self._solver.solve(problem, left_s)
         self._solve_s = (self._solve_s or 0.0) + self._solver.solve_s
         return solution
 

@@ -62,13 +62,23 @@ class Solver:
         self.solve_s = 0.0
         """Duration of the last solve by HiGHS' own account [s], all its programs together. Nothing depends on it."""
 
-    def solve(self, problem: Problem) -> Solution | NoSolution:
+    @property
+    def budget(self) -> Budget:
+        """The limits of a solve."""
+        return self._budget
+
+    def solve(self, problem: Problem, seconds: float | None = None) -> Solution | NoSolution:
+        """``seconds``: wall time only; then the best that was found by then is the solution."""
+        self._budget = replace(self._budget, seconds=seconds)
         instance = self._adopt(problem)
         assert self._structure is not None
         model = compiled(self._structure, TERMS)
         data = model.data(instance)
+        if any(np.isnan(vector).any() for vector in data.vectors):
+            return NoSolution("the problem has a value that is not a number")  # HiGHS would not come to an end
         highs = self._prepared(model, data)
         began_s = highs.getRunTime()  # of this object since it was made
+        highs.setOptionValue("time_limit", math.inf if seconds is None else began_s + seconds)
         if self._basis is not None:
             highs.setBasis(self._basis)
             highs.run()
@@ -99,7 +109,7 @@ class Solver:
         inexact = np.logical_or.reduce([term.inexact_stores(relaxed) for term in TERMS])
         if (best is None or not best.proven) and inexact.any():
             relaxation = Relaxation(relaxed.model, data, relaxed.vector, duals, bound)
-            found = store_by_store(relaxation, inexact.nonzero()[0].tolist(), self._budget)
+            found = store_by_store(relaxation, inexact.nonzero()[0].tolist(), self._left())
             self.solve_s += found.solve_s
             bound = found.bound
             other = self._rounded(replace(relaxed, vector=found.vector), data)
@@ -109,6 +119,11 @@ class Solver:
         if best is not None and best.proven:
             return replace(best, iterations=iterations)
         return self._whole(relaxed, data, iterations, best, bound)
+
+    def _left(self) -> Budget:
+        """The budget for the rest of this solve."""
+        seconds = self._budget.seconds
+        return self._budget if seconds is None else replace(self._budget, seconds=max(seconds - self.solve_s, 0.0))
 
     def _proved(self, found: Solution | None, bound: float) -> Solution | None:
         """With the gap to a bound, which is in the solver's unit."""
@@ -180,7 +195,7 @@ class Solver:
     ) -> Solution | NoSolution:
         """The MILP. It begins with the rounded solution and takes nothing else over, so nothing is left to remember."""
         model, instance = relaxed.model, relaxed.instance
-        highs = mixed_integer_program(self._budget, model, data)
+        highs = mixed_integer_program(self._left(), model, data)
         if start is not None:
             first = highspy.HighsSolution()
             first.col_value = start.values.vector.tolist()
@@ -190,7 +205,8 @@ class Solver:
         self.solve_s += highs.getRunTime()
         status, info = highs.getModelStatus(), highs.getInfo()
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-            return NoSolution(f"mixed-integer program: {highs.modelStatusToString(status)}")
+            reason = NoSolution(f"mixed-integer program: {highs.modelStatusToString(status)}")
+            return reason if start is None else replace(start, iterations=iterations)
         found = _solution(
             Values(model, instance, column_values(highs)),
             data,

@@ -137,7 +137,7 @@ def _shortfalls(shortfalls: Sequence[Shortfall], site: Site) -> "Table":
         title_style="bold",
         title_justify="left",
     )
-    for head in ("kind", "device or element"):
+    for head in ("kind", "device or element", "why"):
         table.add_column(head)
     table.add_column("local time", no_wrap=True)
     for head in ("kWh", "€"):
@@ -145,7 +145,10 @@ def _shortfalls(shortfalls: Sequence[Shortfall], site: Site) -> "Table":
     for shortfall in shortfalls:
         when = _local(shortfall.at, site, "%Y-%m-%d %H:%M")
         amounts = (number(shortfall.kwh, 3), number(shortfall.eur, 3))
-        table.add_row(str(shortfall.kind), shortfall.device or shortfall.element or UNKNOWN, when, *amounts)
+        why = "" if shortfall.cause is None else str(shortfall.cause).replace("_", " ")
+        if shortfall.device and shortfall.element:
+            why += f": {shortfall.element}"
+        table.add_row(str(shortfall.kind), shortfall.device or shortfall.element or UNKNOWN, why, when, *amounts)
     return table
 
 
