@@ -4,12 +4,13 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING
 
 from broker.transport import Transport, Will
 from runtime.checkpoint import CheckpointStore
+from runtime.keep import Kept, NothingKept
 from runtime.life import Life
 from runtime.lockstep import Member
 from runtime.log_context import RUN
@@ -21,9 +22,6 @@ from schemas.errors import BrokerAwayError, DiskFullError, TwinswarmError
 from schemas.messages import Presence, Run, RunId, State
 from schemas.participant import Outgoing, Participant, greatest_registers, own_inbox, own_topic
 from schemas.topics import Channel, Topic
-
-if TYPE_CHECKING:
-    from runtime.kept import KeptMessages
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class Host:
 
     ``once``: to end with the run that it took part in. ``zone``: of the site's midnights. ``now``: the machine's
     clock. ``elapsed``: seconds by a clock that nobody sets. ``kept``: where what is sent in wall time stays until the
-    recorder has it; None: it is not kept.
+    recorder has it; closed at the end.
     """
 
     make: Callable[[], Participant]
@@ -59,7 +57,7 @@ class Host:
     now: Callable[[], datetime]
     once: bool = False
     elapsed: Callable[[], float] = elapsed_s
-    kept: "KeptMessages | None" = None
+    kept: Kept = field(default_factory=NothingKept)
 
     def serve(self) -> None:
         """Serves run after run, each in its time mode, until it is stopped.
@@ -69,22 +67,23 @@ class Host:
         on.
         """
         registers: dict[str, float] = {}
-        while not self.stop.is_set():
-            try:
-                found, registers = self._serve_lockstep(self._registers_in(self.wall_store, registers))
-                if found is not None:
-                    registers = self._serve_wall(found, self._registers_in(self.lockstep_store, registers))
-            except DiskFullError as error:
-                LOG.warning("%s", error)
-                room(error.folder, self.stop)
-                continue
-            except BrokerAwayError as error:
+        with closing(self.kept):
+            while not self.stop.is_set():
+                try:
+                    found, registers = self._serve_lockstep(self._registers_in(self.wall_store, registers))
+                    if found is not None:
+                        registers = self._serve_wall(found, self._registers_in(self.lockstep_store, registers))
+                except DiskFullError as error:
+                    LOG.warning("%s", error)
+                    room(error.folder, self.stop)
+                    continue
+                except BrokerAwayError as error:
+                    if self.once:
+                        raise
+                    LOG.warning("%s", error)
+                    continue
                 if self.once:
-                    raise
-                LOG.warning("%s", error)
-                continue
-            if self.once:
-                return
+                    return
 
     @staticmethod
     def _registers_in(store: CheckpointStore, known: Mapping[str, float]) -> dict[str, float]:

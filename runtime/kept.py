@@ -10,9 +10,9 @@ its place at the end of the order, so that it is not sent a third time while it 
 remembered: a restart of anybody, in any order, ends in the next receipt.
 
 **Bounded.** When there is more than ``most_bytes``, metrics and rejects go first, the older half of them each time;
-then every second telemetry of the older half, again and again, so that the oldest is thinned most. Acks, alarms,
-set-points, plans, series, births and states are never given up, nor is a telemetry that says which vehicle departed. By
-these alone the file may exceed its bound.
+then every second telemetry of the older half, again and again, so that the oldest is thinned most. Nothing else is ever
+given up: no ack, alarm, set-point, plan, decision, series, birth or state, and no telemetry that says which vehicle
+departed. By these alone the file may exceed its bound.
 
 It survives the process's death, not the machine's, as the checkpoint does (SQLite in write-ahead mode without an fsync
 for each message; after a power cut the file is whole and lacks the newest).
@@ -51,6 +51,8 @@ _OVER = """DELETE FROM sent
 _STORED = "DELETE FROM sent WHERE stream = ? AND seq BETWEEN ? AND ? RETURNING n, length(payload)"
 _LOST = """SELECT n, topic, seq, payload FROM sent JOIN stream ON stream.id = sent.stream
            WHERE n < ? ORDER BY n LIMIT ?"""
+_LAST = """SELECT topic, max(seq) FROM sent JOIN stream ON stream.id = sent.stream
+           WHERE boot = ? GROUP BY topic"""
 _MIDDLE = "SELECT n FROM sent WHERE keep = ? ORDER BY n LIMIT 1 OFFSET (SELECT count(*) FROM sent WHERE keep = ?) / 2"
 _DROP = "DELETE FROM sent WHERE keep = ? AND n <= ? RETURNING length(payload)"
 _HALVE = """DELETE FROM sent WHERE n IN (
@@ -60,11 +62,13 @@ _HALVE = """DELETE FROM sent WHERE n IN (
 
 
 class KeptMessages:
-    """The messages of one participant that no receipt has named yet. For one thread, in one process.
+    """`runtime.keep.Kept` as a SQLite file.
 
     Attributes: ``count`` and ``size_bytes`` of what is kept; ``thinned``, how many messages were given up since this
     process began; ``sent_again``, how many were lost on the way and sent again.
     """
+
+    keeps = True
 
     def __init__(self, path: Path, most_bytes: int | None = None) -> None:
         """``most_bytes`` None: `MOST_BYTES`. Raises LocalStateError naming the file when it cannot be opened or is of
@@ -98,7 +102,6 @@ class KeptMessages:
         self.size_bytes = payloads + self.count * ROW_BYTES
 
     def begin(self, boot: BootId, run: RunId) -> None:
-        """A life takes part in a run. What is kept of another run is forgotten: no recorder takes it any more."""
         with self._writing("forgets an earlier run") as connection:
             connection.execute("INSERT OR REPLACE INTO life VALUES (?, ?)", (boot, run))
             gone = connection.execute(_OVER, (run,)).rowcount
@@ -109,16 +112,15 @@ class KeptMessages:
                 LOG.info("%s: %d messages of an earlier run are on no receipt", self._path, gone)
 
     def last_numbers(self, boot: BootId) -> dict[str, int]:
-        """By topic, the newest number of this life that is kept: it counts as used, whatever the checkpoint says."""
-        return dict(
-            self._connection.execute(
-                "SELECT topic, max(seq) FROM sent JOIN stream ON stream.id = sent.stream WHERE boot = ? GROUP BY topic",
-                (boot,),
-            ).fetchall()
-        )
+        """Raises LocalStateError naming the file when it cannot be read."""
+        try:
+            return dict(self._connection.execute(_LAST, (boot,)).fetchall())
+        except sqlite3.Error as error:
+            raise LocalStateError(f"{self._path} cannot be read: {error}") from None
 
     def add(self, boot: BootId, messages: Sequence[tuple[Sent, Keep]]) -> None:
-        """Keeps what is about to be published. A disk that refuses stops nobody: it is an alarm (`news`)."""
+        if not messages:
+            return
         with self._writing("keeps what is sent") as connection:
             for sent, keep in messages:
                 row = (self._next, self._stream(connection, boot, sent.topic), sent.seq, keep, sent.payload)
@@ -138,7 +140,7 @@ class KeptMessages:
         return number
 
     def on_receipt(self, receipt: Receipt) -> list[Sent]:
-        """Forgets what is stored. Returns what was lost on the way, to be sent again, at most `AGAIN_MOST`."""
+        """At most `AGAIN_MOST` are returned."""
         again: list[Sent] = []
         with self._writing("forgets what is stored") as connection:
             stored = [
@@ -195,11 +197,9 @@ class KeptMessages:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """For the participant's metric."""
         return {"kept": float(self.count), "thinned": float(self.thinned), "sent_again": float(self.sent_again)}
 
     def news(self) -> list[Alarm]:
-        """Alarms that begin or end."""
         begun = self.thinned > self._said_thinned
         thinned = begun or (THINNED in self._standing and self.size_bytes > self._most_bytes // 2)
         self._said_thinned = self.thinned

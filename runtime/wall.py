@@ -18,13 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from broker.transport import Delivery, Transport, Will
 from runtime.admission import Entry, entry_into, is_newer, modes_of
 from runtime.checkpoint import CheckpointStore, NoCheckpoint
 from runtime.diagnostics import Diagnostics
-from runtime.keep import keep_of
+from runtime.keep import Kept, NothingKept, keep_of
 from runtime.life import Life
 from runtime.log_context import RUN
 from runtime.schedule import Due, Schedule
@@ -52,9 +52,6 @@ from schemas.participant import (
 from schemas.presence import HEARTBEAT_S, WATCHED
 from schemas.topics import Channel, Kind, Topic, forward_of, is_forwarded, topic_filter
 from schemas.wire import decode
-
-if TYPE_CHECKING:
-    from runtime.kept import KeptMessages
 
 LOG = logging.getLogger(__name__)
 
@@ -158,7 +155,7 @@ class WallLoop:
         machine: Callable[[], datetime] = machine_now,
         clock: SteadyClock | None = None,
         found: tuple[RunId, Run] | None = None,
-        kept: "KeptMessages | None" = None,
+        kept: Kept | None = None,
     ) -> None:
         """Raises LocalStateError for a participant whose sources and time modes are at odds."""
         self._participant = participant
@@ -171,7 +168,7 @@ class WallLoop:
         self._clock = clock
         self._machine = machine if clock is None else clock.now
         self._found = found
-        self._kept = kept
+        self._kept = kept or NothingKept()
         self._modes = modes_of(participant)
         self._progress = WallProgress()
         self._report = Diagnostics(participant)
@@ -257,9 +254,8 @@ class WallLoop:
             self._rollcalled = saved["rollcalled"]
             self._inbox.lives.restore(saved.get("lives", []))  # a checkpoint of an earlier version has none
             self._services.restore(saved.get("silent", []))  # nor this
-            if self._kept is not None:
-                # What was kept and not in the checkpoint yet was sent all the same.
-                self._life.use(self._kept.last_numbers(self._life.boot))
+            # What was kept and not in the checkpoint yet was sent all the same.
+            self._life.use(self._kept.last_numbers(self._life.boot))
         found = self._found
         if found is not None and found[0] != self._life.run:
             self._begin_life(found[0])
@@ -278,7 +274,7 @@ class WallLoop:
         subscriptions = (
             topic_filter(site, Kind.CLOCK, channel=Channel.RUN),  # first, for the broker hands over in this order
             str(self._state_topic),
-            *(() if self._kept is None else (str(self._receipt_topic),)),
+            *((str(self._receipt_topic),) if self._kept.keeps else ()),
             *self._participant.subscriptions,
             *self._services.subscriptions,
         )
@@ -402,7 +398,7 @@ class WallLoop:
             self._transport.close()
             self._connect(self._will_time(now, self._run))
         self._progress.on(WallEvent.RUN_ENTERED)
-        if self._kept is not None and self._life.run is not None:
+        if self._life.run is not None:
             self._kept.begin(self._life.boot, self._life.run)
         self._announce(now)
         assert self._run is not None
@@ -414,7 +410,7 @@ class WallLoop:
         birth = self._participant.birth()
         if self._participant.kind in WATCHED:
             birth = birth.model_copy(update={"heartbeat_s": HEARTBEAT_S})
-        if self._kept is not None:
+        if self._kept.keeps:
             birth = birth.model_copy(update={"store_and_forward": True})
         self._send([Outgoing(own_topic(self._participant, Channel.BIRTH), birth)], now)
         self._show(Presence.ONLINE, None, now)
@@ -428,15 +424,13 @@ class WallLoop:
 
     def _publish(self, outgoing: list[Outgoing], ts: datetime) -> None:
         messages = [(self._life.sent(one, ts), keep_of(one)) for one in outgoing]
-        if self._kept is not None:
-            self._kept.add(self._life.boot, [(sent, keep) for sent, keep in messages if keep is not None])
+        self._kept.add(self._life.boot, [(sent, keep) for sent, keep in messages if keep is not None])
         self._save()
         for sent, _ in messages:
             self._transport.publish(sent.topic, sent.payload, retain=sent.retain)
 
     def _forward(self, receipt: Receipt) -> None:
         """Sends again, to the recorder alone, what was lost on its way there."""
-        assert self._kept is not None
         for sent in self._kept.on_receipt(receipt):
             self._transport.publish(forward_of(sent.topic), sent.payload)
 
@@ -455,7 +449,7 @@ class WallLoop:
         except RemoteMessageError as error:
             self._reject(delivery, error, now)
             return
-        if self._kept is not None and topic == self._receipt_topic:
+        if self._kept.keeps and topic == self._receipt_topic:
             assert isinstance(body, Receipt)
             self._transport.acknowledge(delivery)
             self._forward(body)
@@ -558,11 +552,10 @@ class WallLoop:
         if self._run_is_on(now):
             self._look_at_the_clock(run, now)
             self._look_at_services(now)
-            kept = {} if self._kept is None else self._kept.metrics
-            metric = self._report.metric(now, self.skipped, self._inlets.metrics | kept)
+            metric = self._report.metric(now, self.skipped, {**self._inlets.metrics, **self._kept.metrics})
             if metric is not None:
                 self._send([metric], now)
-            if self._kept is not None and (news := self._kept.news()):
+            if news := self._kept.news():
                 self._send([Outgoing(own_topic(self._participant, Channel.ALARM), alarm) for alarm in news], now)
         return self._next_due(run, t, limit, now)
 

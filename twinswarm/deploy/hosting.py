@@ -18,6 +18,7 @@ from broker.heartbeat import NOBODY_LOOKS, Heartbeat
 from broker.mqtt import MqttTransport
 from runtime.checkpoint import CheckpointStore, FileCheckpoint, MemoryCheckpoint, NoCheckpoint
 from runtime.host import Host
+from runtime.keep import Kept, NothingKept
 from runtime.log_context import DEVICE
 from schemas.errors import RunFailedError, TwinswarmError
 from schemas.participant import Participant
@@ -27,7 +28,6 @@ from twinswarm.deploy.process import Connection, Life, utc_now
 from twinswarm.extras import missing_extra
 
 if TYPE_CHECKING:
-    from runtime.kept import KeptMessages
     from services.history.store import HistoryStore
 
 LOG = logging.getLogger(__name__)
@@ -136,13 +136,13 @@ class _Part(Heartbeat):
         self._shared.beat(self._name)
 
 
-def not_kept(name: str) -> "KeptMessages | None":
+def not_kept(name: str) -> Kept:
     """Nothing that is sent is kept."""
     del name
-    return None
+    return NothingKept()
 
 
-def kept_in(folder: Path | None) -> "Callable[[str], KeptMessages | None]":
+def kept_in(folder: Path | None) -> Callable[[str], Kept]:
     """What a participant sends is kept beside its checkpoints; without a folder it is not."""
     if folder is None:
         return not_kept
@@ -161,7 +161,7 @@ def host_of(
     *,
     once: bool = False,
     heartbeat: Heartbeat = NOBODY_LOOKS,
-    kept: "Callable[[str], KeptMessages | None]" = not_kept,
+    kept: Callable[[str], Kept] = not_kept,
 ) -> Host:
     """The run loops of one participant with a connection in its own name. ``stores`` makes a checkpoint by its name,
     ``kept`` the store of what it sends (`runtime.kept`).
