@@ -107,7 +107,8 @@ tariff or forecast with feeds ([feeds.md](feeds.md)); `hardware_silent` and `har
 `identity_reused`, of every participant that notices it in wall time: a number was used before with other bytes, by a
 device that restarted under the same `boot`. It counts as another life from there on, under that boot with the suffix
 `-again1`, `-again2`, …; the recorder keeps both. Better is a new `boot` for each life. Messages that only the
-recorder's file can tell apart become dead letters ("used before").
+recorder's file can tell apart become dead letters ("used before"). `identity_contested`: another process, of another
+boot, lives under the same identity at the same time.
 """,
     Channel.LIMIT: """A message replaces the sender's last one. Without any kW, or with a `valid_until` that has passed,
 it withdraws the limit. Powers are means over a settlement period (`step_s` of the run).

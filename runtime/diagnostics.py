@@ -23,6 +23,8 @@ REJECTS_MOST = 10
 """A minute, and one a topic: a flood of garbage is counted, not answered by another flood."""
 IDENTITY_REUSED = "identity_reused"
 """Code of the alarm about a number that was used twice."""
+IDENTITY_CONTESTED = "identity_contested"
+"""Code of the alarm about another process that lives at the same time under the same identity."""
 _TOPIC_MOST, _REASON_MOST = 200, 500
 """Characters that the contract allows in a reject."""
 
@@ -81,6 +83,20 @@ class Diagnostics:
             device=topic.device,
             text=f"{topic}: number {stamp.seq} was used before with other content: its sender has begun to count anew "
             f"without a new boot, and counts as another life, {stamp.boot}",
+        )
+
+    def contested(self, boot: str, own_boot: str) -> Alarm | None:
+        """The alarm about another process of this identity; None: said in this minute."""
+        key = f"contested by {boot}"
+        if key in self._reported:
+            return None
+        self._reported.add(key)
+        return Alarm(
+            code=IDENTITY_CONTESTED,
+            severity=Severity.CRITICAL,
+            device=self._participant.device,
+            text=f"another process, boot {boot}, lives under the identity of {self._participant.device}, boot "
+            f"{own_boot}: they take the connection from each other; stop one of them",
         )
 
     def metric(self, now: datetime, skipped: int, inputs: Mapping[str, float]) -> Outgoing | None:

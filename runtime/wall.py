@@ -172,6 +172,8 @@ class WallLoop:
         self._modes = modes_of(participant)
         self._progress = WallProgress()
         self._report = Diagnostics(participant)
+        self._announced_at: datetime | None = None
+        """When this life has shown itself; None: not yet."""
         self._services = ServiceWatch(participant)
         self._cadence = dict(participant.cadence)
         self._on_message = frozenset(phase for phase, c in self._cadence.items() if c.on_message)
@@ -414,6 +416,7 @@ class WallLoop:
             birth = birth.model_copy(update={"store_and_forward": True})
         self._send([Outgoing(own_topic(self._participant, Channel.BIRTH), birth)], now)
         self._show(Presence.ONLINE, None, now)
+        self._announced_at = now if self._run is None else self._run.time_at(now)
 
     def _show(self, state: Presence, reason: str | None, now: datetime) -> None:
         self._send([Outgoing(self._state_topic, State(state=state, reason=reason))], now)
@@ -455,8 +458,8 @@ class WallLoop:
             self._forward(body)
             return
         late = is_forwarded(delivery.topic)  # it is stored, and says nothing about who is there now
-        if isinstance(body, State) and not late and self._is_my_last_will(topic, stamp, body):
-            self._show(Presence.ONLINE, None, now)  # the connection broke, I did not
+        if isinstance(body, State) and topic == self._state_topic and not late and self._progress.shown:
+            self._hear_of_myself(stamp, body, now)
         if stamp.run in (None, self._life.run):
             # What another run sends keeps nobody: the next one may be waiting for whoever lingers in this one.
             self._last_arrival = now
@@ -471,10 +474,6 @@ class WallLoop:
             self._ignore(ignored, now)
         elif topic.channel is Channel.TELEMETRY and self._run is not None and t is not None and not late:
             self._report.heard(self._run.machine_s(t - stamp.ts))
-
-    def _is_my_last_will(self, topic: Topic, stamp: Stamp, state: State) -> bool:
-        mine = topic == self._state_topic and stamp.boot == self._life.boot
-        return mine and state.state is Presence.OFFLINE and self._progress.shown and not self.finished
 
     def _reject(self, delivery: Delivery, error: RemoteMessageError, now: datetime) -> None:
         reason = str(error)
@@ -504,6 +503,21 @@ class WallLoop:
                 LOG.warning("%s: %s", self._participant.device, alarm.text)
                 if self._run_is_on(now):
                     self._send([Outgoing(own_topic(self._participant, Channel.ALARM), alarm)], now)
+
+    def _hear_of_myself(self, stamp: Stamp, state: State, now: datetime) -> None:
+        """A state on the own topic: the last will of this life, or of another process that lives at the same time."""
+        if stamp.boot == self._life.boot:
+            if state.state is Presence.OFFLINE and not self.finished:
+                self._show(Presence.ONLINE, None, now)  # my last will: the connection broke, I did not
+            return
+        began = self._announced_at
+        if stamp.run != self._life.run or began is None or stamp.ts <= began:
+            return  # what the broker kept of an earlier life
+        alarm = self._report.contested(stamp.boot, self._life.boot)
+        if alarm is not None:
+            LOG.warning("%s", alarm.text)
+            if self._run_is_on(now):
+                self._send([Outgoing(own_topic(self._participant, Channel.ALARM), alarm)], now)
 
     def _run_is_on(self, now: datetime) -> bool:
         """Whether the run is between its start and its end; before and after there is no history to report to."""
