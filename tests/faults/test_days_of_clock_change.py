@@ -25,6 +25,7 @@ def test_a_day_on_which_the_clocks_change_is_planned_commanded_and_settled_whole
     order = order_of(tmp_path, site=on(day))
     result = conduct_in_memory(order)
     assert result.complete
+    assert result.energy_residual_kwh_max is not None
     assert result.energy_residual_kwh_max <= 1e-9
     assert order.course.t_end - order.course.t0 == timedelta(minutes=15) * quarters
     with closing(SqliteHistory(order.history)) as history:
