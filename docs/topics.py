@@ -34,7 +34,8 @@ WRITERS = {
     Channel.RECEIPT: "the recorder, on its own topic; in wall time on the topic of each participant that stores and "
     "forwards",
     Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
-    "exceeded, without its heartbeat, or for an unknown group, a device that is silent or has a wrong clock; "
+    "exceeded, without its heartbeat, or for an unknown group, a device that is silent, has a wrong clock or does "
+    "not do what it acknowledged; "
     "the recorder: low disk; EMS and recorder: a [service that is silent](#metric); "
     "a twin: an [event](#event) by command; every participant: its machine's clock was set",
     Channel.METRIC: "every participant, about itself, in wall time",
@@ -98,6 +99,9 @@ answers by an alarm whose `element` is the `id`: `scripted_event`, active until 
     Channel.ALARM: """`sent_thinned` and `sent_not_kept`, of a participant that stores and forwards: the recorder has
 been away for so long that the oldest telemetry is thinned; its disk refuses to keep what it sends, which is sent all
 the same.
+
+With `ems.power_watch`: `setpoint_not_followed` of the EMS, for a device that does not do what it acknowledged
+([model.md](model.md)).
 
 About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the
 EMS, looked at every minute; `clock_stepped` of every participant; `feed_failed`, `feed_stale` and `feed_holes` of a

@@ -108,6 +108,8 @@ class DevicePlan(Body):
     left_to_fallback: Annotated[str, Field(max_length=500)] | None = None
     """Why this device gets no set-point and follows its fallback; its power is then a forecast. Left out: it is
     planned."""
+    bounded: Annotated[str, Field(max_length=500)] | None = None
+    """Why it is planned with less than its rating. Left out: it is not."""
 
 
 LimitValues = tuple[Annotated[float, Field(ge=0, le=1e6)] | None, ...]
@@ -140,6 +142,8 @@ class KnownDevice(Body):
     in_plan: bool
     why_not: Annotated[str, Field(max_length=500)] | None = None
     """Why it is not in the plan."""
+    bounded: Annotated[str, Field(max_length=500)] | None = None
+    """Why it is planned with less than its rating."""
 
 
 class Plan(Body):

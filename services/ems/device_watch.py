@@ -69,6 +69,7 @@ def _known(name: str, known: DeviceState, state: SystemState, turn: Turn, plan: 
         clock_behind_s=_skew_s(known, turn),
         in_plan=why is None,
         why_not=why,
+        bounded=None if (part := plan.devices.get(name)) is None else part.bounded,
     )
 
 
@@ -94,6 +95,8 @@ def _line(name: str, known: KnownDevice) -> str:
         parts.append(f"{known.age_s:.0f} s old")
     if known.clock_behind_s is not None:
         parts.append(f"clock {known.clock_behind_s:+.0f} s behind")
+    if known.bounded is not None:
+        parts.append(f"({known.bounded})")
     return " ".join(parts) + ("" if known.in_plan else f" (not in the plan: {known.why_not})")
 
 

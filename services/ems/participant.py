@@ -45,6 +45,7 @@ from services.ems.limit_watch import LimitWatch
 from services.ems.month_peak import MonthPeak
 from services.ems.network_limits import NetworkLimits
 from services.ems.outside import Bounds
+from services.ems.power_watch import PowerWatch
 from services.ems.problem import Problem
 from services.ems.problem_builder import Unplannable, named_groups, problem_of, window_start
 from services.ems.resting import UNMETERED, held, resting, resting_fallback
@@ -78,6 +79,7 @@ class Ems:
         self._watch = LimitWatch(self._groups, (site.connection.import_limit_kw, site.connection.export_limit_kw))
         self._fallbacks = FallbackWatch(site, self._groups)
         self._devices = DeviceWatch()
+        self._power = PowerWatch(options.power_watch)
         self._epoch = 0
         """Of this decision."""
         self._flat: tuple[str, float] | None = None
@@ -129,6 +131,7 @@ class Ems:
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         self._leadership.observe(turn, inbox)
         self._state.learn(turn, self._door.admit(inbox))
+        self._power.receive(inbox)
         if turn.phase is not Phase.DECIDE:
             return self._look(turn)
         self._epoch = self._leadership.epoch_at(turn)
@@ -155,7 +158,8 @@ class Ems:
     def _conclude(self, turn: Turn) -> list[Outgoing]:
         """Decides, and commands what was decided."""
         doubts = self._door.alarms(self._state.leave_out_old_series(turn.t))
-        decision = self._decide(turn)
+        doubts = [*doubts, *self._power.observe(self._state.present(turn), turn)]
+        decision = self._with_bounds(self._decide(turn))
         if turn.mode is TimeMode.WALL:
             decision = self._with_knowledge(decision, turn)
         messages = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in (*doubts, *self._alarms(turn))]
@@ -187,6 +191,15 @@ class Ems:
         LOG.info("plan of %s, %s: %s", decision.plan.start.isoformat(), decision.plan.status, in_words(known))
         return replace(decision, plan=decision.plan.model_copy(update={"knowledge": known}))
 
+    def _with_bounds(self, decision: Decision) -> Decision:
+        """The plan says which devices are planned with less than their rating."""
+        plans = decision.plan.devices
+        words = {name: text for name in plans if (text := self._power.in_words(name)) is not None}
+        if not words:
+            return decision
+        devices = {n: p.model_copy(update={"bounded": words[n]}) if n in words else p for n, p in plans.items()}
+        return replace(decision, plan=decision.plan.model_copy(update={"devices": devices}))
+
     def _alarms(self, turn: Turn) -> list[Alarm]:
         """About limits that are exceeded, or would be without an EMS."""
         limits, present = self._state.limits, self._state.present(turn)
@@ -208,9 +221,10 @@ class Ems:
     def problem_at(self, turn: Turn) -> Problem | Unplannable:
         """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""
         flat = self._flat[1] if self._flat is not None and self._flat[0] == self._day(turn) else None
-        return problem_of(
+        problem = problem_of(
             self._state, self._site, self._limits, turn, self._peak.at(turn.t), flat, self._began_at(turn)
         )
+        return problem if isinstance(problem, Unplannable) else self._power.within(problem)
 
     def _began_at(self, turn: Turn) -> dict[str, float]:
         """SOC of each BESS at the first decision of this local day at which it was there."""
@@ -333,6 +347,7 @@ class Ems:
             "watch": self._watch.snapshot(),
             "fallbacks": self._fallbacks.snapshot(),
             "devices": self._devices.snapshot(),
+            "power": self._power.snapshot(),
             "flat": None if self._flat is None else list(self._flat),
             "began": [self._began[0], dict(self._began[1])],
             "previous": self._previous_json(),
@@ -356,6 +371,7 @@ class Ems:
         self._watch.restore(state["watch"])
         self._fallbacks.restore(state.get("fallbacks", {}))  # a checkpoint of an earlier version has none
         self._devices.restore(state.get("devices", {}))  # a checkpoint of an earlier version has none
+        self._power.restore(state.get("power", {}))
         self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
         self._began = state["began"][0], dict(state["began"][1])
         previous = state["previous"]

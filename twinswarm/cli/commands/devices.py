@@ -147,6 +147,8 @@ def _of_the_ems(seen: "Seen", roster: "Roster") -> str:
     if known is None:
         return "\N{EN DASH}"
     age = "" if known.age_s is None else f", {_spoken(known.age_s)} old"
+    if known.in_plan and known.bounded is not None:
+        return f"in the plan{age}, [yellow]{escape(known.bounded)}[/]"
     return f"in the plan{age}" if known.in_plan else f"[yellow]not in the plan[/]: {escape(known.why_not or '')}"
 
 

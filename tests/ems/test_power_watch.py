@@ -1,0 +1,175 @@
+"""Devices that acknowledge a power and do another: an alarm, and a plan with what they show, until they follow."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from schemas.messages import (
+    Ack,
+    Alarm,
+    BessTelemetry,
+    ChargerTelemetry,
+    MeterNameplate,
+    MeterRole,
+    MeterTelemetry,
+    Phase,
+    Plan,
+    Quantity,
+    Series,
+)
+from schemas.participant import Outgoing, Received
+from schemas.topics import Channel, Kind
+from services.ems.participant import Ems
+from tests.ems.small_site import (
+    BESS_KW,
+    BESS_KWH,
+    BESS_PLATE,
+    STEP_S,
+    T0,
+    birth,
+    charger_plate,
+    plan_in,
+    received,
+    setpoints_in,
+    site,
+    turn,
+    values,
+    vehicle,
+)
+
+
+class Plant:
+    """A load of 60 kW and a battery that gives ``part`` of what it acknowledges. Electricity gets cheaper all day."""
+
+    def __init__(self, *, watch: bool = True) -> None:
+        self.ems = Ems(site(power_watch=watch, bess_terminal_soc_frac=None))
+        self.energy, self.power, self.step, self.part = 34.0, 0.0, 0, 1.0
+        births = [
+            birth(Kind.BESS, "bess", BESS_PLATE),
+            birth(Kind.METER, "building", MeterNameplate(role=MeterRole.LOAD)),
+        ]
+        prices = (
+            values(Quantity.SALE_PRICE, [0.05] * 96),
+            values(Quantity.PURCHASE_PRICE, [0.4 - 0.003 * i for i in range(96)]),
+        )
+        self.ems.act(turn(T0, Phase.ROLLCALL, 0), [])
+        self.ems.act(turn(T0, Phase.COMMIT, 0), births)
+        self.inbox: list[Received] = [received(Kind.TARIFF, "tariff", Channel.SERIES, Series(series=prices))]
+
+    def quarter(self) -> tuple[Plan, list[Alarm], float]:
+        time, n = T0 + timedelta(seconds=STEP_S * self.step), self.step + 1
+        self.ems.act(turn(time, Phase.SENSE, n), self.inbox)
+        soc = self.energy / BESS_KWH
+        bess = BessTelemetry(power_kw=self.power, soc_frac=soc)
+        told = [
+            received(Kind.BESS, "bess", Channel.TELEMETRY, bess, time),
+            received(Kind.METER, "building", Channel.TELEMETRY, MeterTelemetry(power_kw=60.0), time),
+        ]
+        messages = self.ems.act(turn(time, Phase.DECIDE, n), told)
+        setpoint = setpoints_in(messages)["bess"]
+        asked = setpoint.power_kw or 0.0
+        self.inbox = [
+            received(Kind.BESS, "bess", Channel.ACK, Ack(id=setpoint.id, accepted=True, applied_kw=asked), time)
+        ]
+        self.power = asked * self.part
+        self.energy += self.power / 4
+        self.step += 1
+        return plan_in(messages), _alarms(messages), asked
+
+
+def _alarms(messages: Sequence[Outgoing]) -> list[Alarm]:
+    return [m.body for m in messages if isinstance(m.body, Alarm)]
+
+
+def test_a_device_that_follows_is_left_alone() -> None:
+    plant = Plant()
+    for _ in range(4):
+        plan, alarms, _ = plant.quarter()
+        assert (alarms, plan.devices["bess"].bounded) == ([], None)
+
+
+def test_one_that_gives_less_is_planned_with_that_and_an_alarm_says_so() -> None:
+    """It gives 6 of 16.1 kW. By the rule: planned with 6, and then 9, 13.5 and its rating if it follows."""
+    plant = Plant()
+    plant.part = 6.0 / BESS_KW
+    _, alarms, asked = plant.quarter()
+    assert (alarms, asked) == ([], pytest.approx(-BESS_KW))
+    plant.part = 1.0
+    plan, (alarm,), asked = plant.quarter()
+    assert asked == pytest.approx(-6.0)
+    assert (alarm.code, alarm.device, alarm.active) == ("setpoint_not_followed", "bess", True)
+    assert (alarm.value, alarm.limit) == (pytest.approx(-6.0), pytest.approx(-BESS_KW))
+    assert "discharging at most 6.00 kW" in (plan.devices["bess"].bounded or "")
+    seen = [plant.quarter() for _ in range(3)]
+    assert [asked for _, _, asked in seen] == pytest.approx([-9.0, -13.5, -BESS_KW])
+    assert [[alarm.active for alarm in alarms] for _, alarms, _ in seen] == [[], [], [False]]
+    assert seen[-1][0].devices["bess"].bounded is None
+
+
+def test_one_that_does_nothing_is_asked_for_a_tenth() -> None:
+    plant = Plant()
+    plant.part = 0.0
+    asked = [plant.quarter()[2] for _ in range(4)]
+    assert asked == pytest.approx([-BESS_KW, *(-0.1 * BESS_KW,) * 3])
+
+
+def test_what_was_shown_survives_a_restart() -> None:
+    plant = Plant()
+    plant.part = 0.25
+    plant.quarter()
+    plant.part = 1.0
+    plant.quarter()
+    again = Ems(site(power_watch=True, bess_terminal_soc_frac=None))
+    again.restore(plant.ems.snapshot())
+    assert again.snapshot() == plant.ems.snapshot()
+    plant.ems = again
+    assert plant.quarter()[2] == pytest.approx(-0.25 * BESS_KW * 1.5)
+
+
+def test_near_its_end_a_store_is_not_expected_to_follow() -> None:
+    plant = Plant()
+    plant.energy = BESS_PLATE.soc_min_frac * BESS_KWH + 0.5
+    plant.part = 0.5
+    for _ in range(3):
+        plan, alarms, _ = plant.quarter()
+        assert (alarms, plan.devices["bess"].bounded) == ([], None)
+
+
+def test_without_the_option_nothing_is_learned() -> None:
+    plant = Plant(watch=False)
+    plant.part = 0.1
+    asked = [plant.quarter() for _ in range(2)]
+    assert [alarms for _, alarms, _ in asked] == [[], []]
+    assert asked[1][2] == pytest.approx(-BESS_KW)
+
+
+def test_a_vehicle_takes_its_bound_with_it() -> None:
+    """A car that takes 4 of 11 kW is planned with 4 until it leaves; the next one with 11."""
+    ems = Ems(site(power_watch=True))
+    plate = charger_plate(max_charge_kw=11.0, max_discharge_kw=0.0)
+    prices = (
+        values(Quantity.SALE_PRICE, [0.05] * 96),
+        values(Quantity.PURCHASE_PRICE, [0.1 + 0.003 * i for i in range(96)]),
+    )
+    ems.act(turn(T0, Phase.ROLLCALL, 0), [])
+    ems.act(turn(T0, Phase.COMMIT, 0), [birth(Kind.CHARGER, "ev", plate)])
+    inbox: list[Received] = [received(Kind.TARIFF, "tariff", Channel.SERIES, Series(series=prices))]
+    asked, power, bounded = [], 0.0, []
+    for step, name in enumerate(("first", "first", "first", "", "second", "second")):
+        time = T0 + timedelta(seconds=STEP_S * step)
+        ems.act(turn(time, Phase.SENSE, step + 1), inbox)
+        car = vehicle(0.3, T0 + timedelta(seconds=STEP_S * (4 if name == "second" else 0)), T0 + timedelta(hours=20))
+        there = car.model_copy(update={"vehicle": name}) if name else None
+        body = ChargerTelemetry(power_kw=power if name else 0.0, vehicle=there)
+        messages = ems.act(
+            turn(time, Phase.DECIDE, step + 1), [received(Kind.CHARGER, "ev", Channel.TELEMETRY, body, time)]
+        )
+        setpoint = setpoints_in(messages)["ev"]
+        asked.append(setpoint.power_kw)
+        bounded.append(plan_in(messages).devices["ev"].bounded is not None)
+        ack = Ack(id=setpoint.id, accepted=True, applied_kw=setpoint.power_kw)
+        inbox = [received(Kind.CHARGER, "ev", Channel.ACK, ack, time)]
+        power = min(setpoint.power_kw or 0.0, 4.0)
+    assert asked == pytest.approx([11.0, 4.0, 6.0, 0.0, 11.0, 4.0])
+    assert bounded == [False, True, True, False, False, True]
