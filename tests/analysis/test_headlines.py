@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from services.analysis.figures import pictures
-from services.analysis.result import RunResult
+from services.analysis.result import RunResult, analyse
 from services.analysis.summary import blocks
 from services.history.settlement import energy_cost_eur, savings_eur
+from services.history.sqlite import SqliteHistory
 from tests.analysis.conftest import Analyse
-from tests.history.tape import REFERENCE, Tape
+from tests.analysis.test_days import as_session_in_wall_time
+from tests.history.tape import REFERENCE, RUN, Tape, record
 
 
 def lines(result: RunResult) -> dict[str, tuple[str, str]]:
@@ -97,3 +100,14 @@ def test_cost_is_import_at_purchase_minus_export_at_sale_and_a_price_matters_whe
     assert energy_cost_eur(10.0, 4.0, None, 0.1) is None
     assert energy_cost_eur(None, 0.0, 0.3, 0.1) is None
     assert savings_eur(cost_eur=7.0, reference_cost_eur=9.0) == 2.0
+
+
+def test_who_did_not_keep_what_it_sent_is_named_beside_the_missing_messages(day: RunResult, tmp_path: Path) -> None:
+    gaps = "gaps in the senders' numbering"
+    assert lines(day)["Messages missing"][1] == gaps
+    path = tmp_path / "h.sqlite"
+    record(Tape(), path)
+    as_session_in_wall_time(path)
+    assert {"bess", "charger-1", "load"} <= set(analyse(SqliteHistory(path), RUN).not_kept)
+    named = lines(replace(day, not_kept=("ev1", "load", "a", "b", "c", "d")))
+    assert named["Messages missing"][1] == f"{gaps}; not kept until stored: what ev1, load, a, b, c and 1 more sent"
