@@ -27,5 +27,7 @@ class DecisionRecord(Body):
     """Number of turns that the EMS had before, in this life."""
     pace: Annotated[float, Field(gt=0)]
     """Seconds of the run in a second of the machine."""
+    ended_by_time: bool | None = None
+    """The decision took all the seconds that it had, so that it may be another one on another machine. Left out: no."""
     snapshot: str
     """The EMS' state after it took in what had arrived: JSON, compressed by zlib, in base64."""

@@ -55,6 +55,8 @@ from services.ems.system_state import SystemState
 
 LOG = logging.getLogger(__name__)
 
+_USED_UP_FRAC = 0.99
+"""Part of its seconds from which on a decision may have been ended by time: two clocks measure it."""
 WALL_DELAY_S = 2.0
 """Wall time: what the devices measure at the quarter has arrived by then."""
 
@@ -92,7 +94,9 @@ class Ems:
         self._solve_s: float | None = None
         """Duration of this decision's solve [s]; None: nothing was solved. Only wall time publishes it."""
         self._budget_s: float | None = None
-        """What this decision's solves may take together [s]; None: in lock-step."""
+        """What this decision's solves may take together [s]; None: in lock-step, and when it is repeated."""
+        self._repeats = False
+        """Whether decisions of the past are taken again."""
 
     @property
     def site(self) -> str:
@@ -138,12 +142,24 @@ class Ems:
         if self._leadership.has_stepped_back:
             alarm = self._leadership.alarm()
             return [] if alarm is None else [Outgoing(own_topic(self, Channel.ALARM), alarm)]
-        return [*self._record(turn), *self._conclude(turn)]
+        records = self._record(turn)
+        messages = self._conclude(turn)
+        if self._ended_by_time:
+            records = [replace(each, body=each.body.model_copy(update={"ended_by_time": True})) for each in records]
+        return [*records, *messages]
 
     def repeat(self, turn: Turn, epoch: int) -> list[Outgoing]:
-        """Decides at ``turn`` under ``epoch`` with what is known: what `act` sent after it had taken in its inbox."""
-        self._epoch = epoch
+        """Decides at ``turn`` under ``epoch`` with what is known: what `act` sent after it had taken in its inbox.
+
+        It has all the time that it needs: seconds of this machine are not those of the one that decided.
+        """
+        self._epoch, self._repeats = epoch, True
         return self._conclude(turn)
+
+    @property
+    def _ended_by_time(self) -> bool:
+        """Whether this decision used up its seconds."""
+        return self._budget_s is not None and (self._solve_s or 0.0) >= _USED_UP_FRAC * self._budget_s
 
     def _record(self, turn: Turn) -> list[Outgoing]:
         """The state that the decision is made in; in wall time only. It goes out first: a plan has its record."""
@@ -244,7 +260,7 @@ class Ems:
         self._peak.observe(self._state.present(turn))
         self._solve_s = None
         self._budget_s = None
-        if turn.mode is TimeMode.WALL:
+        if turn.mode is TimeMode.WALL and not self._repeats:
             self._budget_s = min(self._site.ems.wall_budget_s, turn.step_s / turn.pace / 2)
         if self._site.ems.mode is EmsMode.HOLD:
             return self._fallback(turn, "mode hold: devices follow their fallback")

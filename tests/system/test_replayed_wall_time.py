@@ -23,6 +23,7 @@ from broker.transport import Delivery
 from runtime.checkpoint import MemoryCheckpoint
 from runtime.host import Host, new_boot
 from runtime.wall import Loop, WallLoop, drive
+from schemas.messages import PlanStatus
 from schemas.site import Site
 from schemas.topics import client_id
 from services.clock.wall import WallClock, WallTime
@@ -250,3 +251,20 @@ def test_plans_over_mosquitto_of_an_ems_and_a_battery_that_are_killed(mosquitto:
     plans, epochs, _ = repeated(file)
     assert plans >= 4
     assert epochs == {1, 2}
+
+
+def test_a_decision_that_was_ended_by_time_says_so(tmp_path: Path) -> None:
+    """With a thousandth of a millisecond no plan is found; without haste there is one."""
+    site = builders.site({"bess": builders.bess(), "load": {"kind": "meter", "profile": "base"}})
+    hasty = site.model_copy(update={"ems": site.ems.model_copy(update={"wall_budget_s": 1e-6})})
+    file = tmp_path / "history.sqlite"
+    with closing(HistoryStore(file, durable=False)) as store:
+        day = Day(hasty, store)
+        day.until(timedelta(minutes=31))
+    with closing(SqliteHistory(file)) as history:
+        decisions = Decisions(history, history.latest().run)
+        moment = decisions.moment(decisions.plans[-1])
+        outcome = decide(decisions.ems(), moment)
+        assert moment.ended_by_time
+        assert differences(moment, outcome)[0].startswith("not repeatable: ended by time")
+        assert outcome.plan.status is PlanStatus.OPTIMAL

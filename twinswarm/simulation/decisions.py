@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 EMS = "ems"
 _LEARNT = (Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES, Channel.LIMIT)
 """Channels that a decision in lock-step follows from; all of a cycle's messages are sent before it."""
+ENDED_BY_TIME = "not repeatable: ended by time (ems.wall_budget_s)"
 _BY_ALGORITHM = "by the algorithm "
 
 
@@ -46,6 +47,8 @@ class Moment:
     """Name and version of the program that decided."""
     site_sha256: str | None
     """Of the site that the EMS was started with; None: of the recorder's, as in lock-step."""
+    ended_by_time: bool
+    """The decision used up its seconds: it may not be repeatable."""
     turn: Turn
     epoch: int
     state: Json
@@ -139,7 +142,8 @@ class Decisions:
             )
             raise InputError.one(self._name(plan), what, code=Code.MISSING)
         turn, state = turn_of(record.body, record.stamp), state_of(record.body)
-        return self._at(plan, record.body.software, turn, record.body.epoch, state, record.body.site_sha256)
+        made_by = record.body.software, record.body.site_sha256, bool(record.body.ended_by_time)
+        return self._at(plan, made_by, turn, record.body.epoch, state)
 
     def _lived(self, plans: Sequence[Received]) -> Iterator[Moment | Unrepeatable]:
         """Lives through the run up to the last of ``plans``."""
@@ -151,7 +155,7 @@ class Decisions:
             ems.act(replace(turn, phase=Phase.MEASURE), inbox)
             plan = wanted.get(turn.t)
             if plan is not None:
-                yield self._at(plan, decided_by, turn, LOCKSTEP_EPOCH, ems.snapshot())
+                yield self._at(plan, (decided_by, None, False), turn, LOCKSTEP_EPOCH, ems.snapshot())
             ems.act(turn, [])
 
     def _cycles(self, last: datetime) -> Iterator[tuple[Turn, list[Received]]]:
@@ -177,11 +181,9 @@ class Decisions:
                 raise InputError.one(self._local(received.stamp.ts), what, code=Code.MISSING)
             newest[key] = max(seq, before or 0)
 
-    def _at(
-        self, plan: Received, decided_by: str, turn: Turn, epoch: int, state: Json, site_sha256: str | None = None
-    ) -> Moment:
+    def _at(self, plan: Received, made_by: tuple[str, str | None, bool], turn: Turn, epoch: int, state: Json) -> Moment:
         sent = self._sent.get((plan.stamp.boot, plan.stamp.ts), {})
-        return Moment(self.site, decided_by, site_sha256, turn, epoch, state, plan, sent)
+        return Moment(self.site, *made_by, turn, epoch, state, plan, sent)
 
     def ems(self, site: Site | None = None, algorithm: "Algorithm | None" = None) -> Ems:
         """An EMS of this run's site, or of ``site``; with ``algorithm`` in the place of the optimiser."""
@@ -228,6 +230,8 @@ def differences(moment: Moment, outcome: Outcome) -> list[str]:
             found.append(f"set-point of {device}: none is made now")
         elif encode(recorded.stamp, made) != encode(recorded.stamp, recorded.body):
             found.append(f"set-point of {device}")
+    if found and moment.ended_by_time:
+        found.insert(0, ENDED_BY_TIME)
     return found
 
 
