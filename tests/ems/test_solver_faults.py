@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from schemas.messages import PlanStatus, Quantity, Series, TimeMode, ValueSeries
+from schemas.messages import Phase, PlanStatus, Quantity, Series, TimeMode, ValueSeries
 from schemas.participant import Outgoing, Received
 from schemas.topics import Channel, Kind
 from services.ems.highs import Budget
@@ -21,6 +20,7 @@ from tests.ems.small_site import BESS_KW, CAR_KW, STEP_S, T0, IdealPlant, begin,
 from tests.ems.test_sale_above_purchase import night
 
 Solve = Callable[[Solver, Problem, float | None], Solution | NoSolution]
+Fault = Callable[[Solver, Problem, float | None, Solve], Solution | NoSolution]
 QUARTERS = range(40, 56)
 """The afternoon, with cars; every other one fails."""
 
@@ -51,9 +51,9 @@ def run(ems: Ems, plant: IdealPlant, step: int, without: frozenset[str] = frozen
 
     time = T0 + timedelta(seconds=STEP_S * step)
     n = step + 1
-    ems.act(small_site.turn(time, small_site.Phase.SENSE, n), plant.series() if step == QUARTERS[0] else [])
-    ems.act(small_site.turn(time, small_site.Phase.MEASURE, n), there(plant.telemetry(step)))
-    messages = ems.act(small_site.turn(time, small_site.Phase.DECIDE, n), there(plant.pcc(step)))
+    ems.act(small_site.turn(time, Phase.SENSE, n), plant.series() if step == QUARTERS[0] else [])
+    ems.act(small_site.turn(time, Phase.MEASURE, n), there(plant.telemetry(step)))
+    messages = ems.act(small_site.turn(time, Phase.DECIDE, n), there(plant.pcc(step)))
     plant.follow(step, messages)
     return messages
 
@@ -75,7 +75,7 @@ def check(messages: list[Outgoing], step: int, devices: set[str]) -> None:
 
 
 @pytest.mark.parametrize("fault", [infeasible, out_of_time, raises, not_a_number])
-def test_every_quarter_hour_has_valid_set_points(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_quarter_hour_has_valid_set_points(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     solve: Solve = Solver.solve
     ems, plant = Ems(site()), IdealPlant(chargers=2)
     begin(ems, plant)
@@ -118,7 +118,7 @@ def test_a_price_that_is_no_number_is_no_price() -> None:
     step = QUARTERS[1]
     time = T0 + timedelta(seconds=STEP_S * step)
     told = small_site.received(Kind.TARIFF, "tariff", Channel.SERIES, series)
-    ems._state.learn(small_site.turn(time, small_site.Phase.SENSE, step + 1), [told])  # past the door, as nobody can
+    ems._state.learn(small_site.turn(time, Phase.SENSE, step + 1), [told])  # past the door, as nobody can
     messages = run(ems, plant, step)
     check(messages, step, {"bess", "ev1", "ev2", "pv"})
     assert plan_in(messages).status is PlanStatus.PREVIOUS
