@@ -161,7 +161,8 @@ class Host:
             transport.publish(str(topic), fault, retain=True)
             transport.flush(GOODBYE_S)
         except TwinswarmError as error:
-            LOG.warning("%s cannot say that it fails: %s", topic.device, error)
+            # Mostly the same error again: the broker is away, or refuses. The first one is raised, which is enough.
+            LOG.debug("%s cannot say that it fails: %s", topic.device, error)
 
     def _leave_the_broker(self) -> None:
         """A lock-step run is over and stored: the broker need not collect what comes after it."""
