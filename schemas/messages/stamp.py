@@ -24,7 +24,7 @@ class Stamp(BaseModel):
     per boot and topic; a last will carries 0. ``run`` may be left out in wall time: the live session is meant.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
     contract: Literal[2] = CONTRACT
     ts: UtcTime
@@ -34,12 +34,15 @@ class Stamp(BaseModel):
 
 
 class Body(BaseModel):
-    """Content of a message. Fields that are unknown here are tolerated: the sender may be newer than we are."""
+    """Content of a message. Fields that are unknown here are tolerated: the sender may be newer than we are.
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+    A validator is built when it is used first (``defer_build``): a process uses few of them, and each takes memory.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
 
 class Command(Body):
     """Content that is obeyed. A field that is unknown here is refused: it might change what is meant."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)

@@ -4,4 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class SitePart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    """Parts are validated within the whole: most of them need no validator of their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
