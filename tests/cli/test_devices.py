@@ -37,8 +37,7 @@ from tests.cli.calling import COMMAND, call, plain_environment
 from twinswarm.cli.commands.devices import _show
 
 HEAVY = ("numpy", "pandas", "xarray", "highspy", "matplotlib", "scipy", "rich")
-MOST_BYTES = 54 * 1024 * 1024
-"""The models of all messages are 12 MB of it, though a charger needs few of them."""
+MOST_BYTES = 50 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
