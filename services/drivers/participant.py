@@ -133,7 +133,7 @@ class Driver:
             if target.fallback is not None and not self._may(at, -1.0):
                 return 0.0
             return target.value_or(idle_kw=0.0, uncontrolled_kw=spec.rated_kw, unknown_kw=spec.rated_kw)
-        uncontrolled_kw = spec.max_charge_kw if isinstance(spec, Charger) else 0.0
+        uncontrolled_kw = spec.nameplate.uncontrolled_kw if isinstance(spec, Charger) else 0.0
         wanted_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=uncontrolled_kw, unknown_kw=0.0)
         return wanted_kw if target.fallback is None or self._may(at, wanted_kw) else 0.0
 

@@ -23,6 +23,8 @@ from tests.parts import skip_without
 from twinswarm.deploy.drivers import driven
 
 RUN = "20261101T120000.000000Z-0001"
+SAFE_KW = 4.14
+"""6 A on three phases of 230 V: what a V2G charger draws that nobody commands."""
 
 
 @dataclass
@@ -98,6 +100,10 @@ def running(tmp_path: Path) -> Iterator[Swarm]:
         assert not thread.is_alive()
 
 
+def test_before_the_first_set_point_the_device_is_on_its_safe_fallback(running: Swarm) -> None:
+    running.until(lambda: running.was_told(1000 * SAFE_KW), "the fallback")
+
+
 def test_a_set_point_reaches_the_device_is_measured_and_falls_back_at_its_end(running: Swarm) -> None:
     running.wallbox.iec = "B"
     asked = datetime.now(UTC)
@@ -167,7 +173,7 @@ def test_nonsense_is_ignored_and_logged(running: Swarm, caplog: pytest.LogCaptur
     running.until(lambda: "is no number" in caplog.text and "is no JSON" in caplog.text, "the log")
     heard = len(running.heard)
     running.until(lambda: len(running.heard) > heard + 3, "telemetry goes on")
-    assert running.last(ChargerTelemetry).power_kw in (0.0, 22.0), "nothing, or the fallback before a first set-point"
+    assert running.last(ChargerTelemetry).power_kw in (0.0, SAFE_KW), "nothing, or the fallback before a set-point"
     assert "power_kw: 1e+297: Input should be less than or equal to 1000000" in caplog.text
 
 
