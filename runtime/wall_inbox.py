@@ -8,7 +8,7 @@ from typing import NamedTuple
 from broker.transport import Delivery, Transport
 from runtime.admission import Belongs, belongs
 from runtime.sender_lives import Seen, SenderLives
-from schemas.messages import RunId, TimeMode
+from schemas.messages import BootId, RunId, TimeMode
 from schemas.participant import Inbox, Received, Turn
 from schemas.topics import RETAINED, is_forwarded, matches
 
@@ -145,9 +145,15 @@ class WallInbox:
             self._transport.acknowledge(delivery)
 
     def hand_over(self, run: RunId, turn: Turn) -> list[Received]:
-        """All that waits for the participant, sorted by topic, boot and number."""
+        """All that waits for the participant, sorted by topic, life and number.
+
+        Of several lives of a sender the one that was heard first comes first: the last birth is that of who lives now.
+        """
         self.arrived = False
         if self._durable is not None:
             return self._durable.take(run, turn, ())
         handed, self._waiting = self._waiting, []
-        return sorted(handed, key=lambda r: (str(r.topic), r.stamp.boot, r.stamp.seq))
+        lives: dict[tuple[str, BootId], int] = {}
+        for place, received in enumerate(handed):
+            lives.setdefault((str(received.topic), received.stamp.boot), place)
+        return sorted(handed, key=lambda r: (str(r.topic), lives[str(r.topic), r.stamp.boot], r.stamp.seq))

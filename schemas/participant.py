@@ -127,6 +127,8 @@ class Participant(Protocol):
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         """Acts on exactly these messages, sorted by (topic, boot, seq); returns what is to be sent, in order.
 
+        In wall time the boots of a topic are in the order in which they were heard.
+
         Lock-step: everything announced in this cycle on my subscriptions that I was not handed before.
         Deterministic: a function of the state and the arguments. Never raises for a peer's message.
         """

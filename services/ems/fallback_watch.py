@@ -24,7 +24,7 @@ class FallbackWatch:
         """``groups``: devices of the groups that the site names."""
         self._fallbacks = FallbackLimits(site)
         self._groups = groups
-        self._known: tuple[dict[str, Behaviour], list[Excess]] = {}, []
+        self._looked_up: tuple[dict[str, Behaviour], list[Excess]] = {}, []
         """Behaviours at the decision before and what follows; they seldom change."""
         self._active: dict[str, Alarm] = {}
 
@@ -33,9 +33,9 @@ class FallbackWatch:
         behaviours = {
             name: behaviour(device.birth.nameplate, device.birth.fallback) for name, device in present.items()
         }
-        if self._known[0] != behaviours:
-            self._known = behaviours, list(self._fallbacks.excesses(behaviours))
-        excesses = [*self._known[1], *(self._outside(limits, behaviours, t) if limits else ())]
+        if self._looked_up[0] != behaviours:
+            self._looked_up = behaviours, list(self._fallbacks.excesses(behaviours))
+        excesses = [*self._looked_up[1], *(self._outside(limits, behaviours, t) if limits else ())]
         found = {f"{excess.scope.where}/{excess.scope.name}/{excess.way}": _alarm(excess) for excess in excesses}
         begun = [alarm for key, alarm in found.items() if self._active.get(key) != alarm]
         over = [alarm.model_copy(update={"active": False}) for key, alarm in self._active.items() if key not in found]

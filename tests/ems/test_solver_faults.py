@@ -125,8 +125,15 @@ def test_a_price_that_is_no_number_is_no_price() -> None:
 
 
 def test_a_budget_in_seconds_ends_with_the_best_that_was_found_and_its_gap() -> None:
-    """Branch and bound of a night whose sale price is above the purchase price; it takes longer than 0.3 s."""
-    asked = replace(night(), steps=24)
+    """Branch and bound of a day and a half whose sale price is above the purchase price: more than 1 s by far."""
+    steps = 144
+    asked = night(
+        steps=steps,
+        load_kw=tuple(0.6 + 0.2 * (i % 5) for i in range(steps)),
+        losses_kw=(0.1,) * steps,
+        purchase_eur_per_kwh=(0.06,) * steps,
+        sale_eur_per_kwh=tuple(0.14 + 0.01 * (i % 3) for i in range(steps)),
+    )
     solver = Solver(Budget(mip_rel_gap=0.0))
     found = solver.solve(asked, 0.3)
     assert isinstance(found, Solution)

@@ -257,7 +257,7 @@ def test_without_such_a_phase_messages_wait_for_the_next_one_that_has_work() -> 
     driven.at(30)
     assert probe.handed == []
     driven.at(60).at(120)
-    assert probe.handed == [(Phase.SENSE, "a"), (Phase.SENSE, "b")]  # sorted by topic, boot, seq
+    assert probe.handed == [(Phase.SENSE, "b"), (Phase.SENSE, "a")]  # lives in the order in which they were heard
 
 
 def test_a_message_delivered_twice_or_late_is_handed_over_once_and_not_after_a_newer_one() -> None:
@@ -585,6 +585,19 @@ def test_the_next_runs_roll_call_does_not_keep_a_recorder_that_listens_on() -> N
         bench.clock.publish(str(SETPOINTS), setpoint(f"next-{half_seconds}", run=RUN2))
         driven.at(half_seconds / 2)
     assert driven.at(63.1).loop.finished
+
+
+def test_of_two_lives_of_a_sender_the_one_that_was_heard_first_is_handed_over_first() -> None:
+    """Seen: an EMS took the life before the run for the living one, for its name came later in the alphabet."""
+    bench = Bench()
+    probe = Probe({Phase.SENSE: Cadence(period_s=60.0)})
+    bench.announce(session())
+    driven = bench.loop(probe).start()
+    probe.handed.clear()
+    for name, boot, seq in (("before", "zzz", 1), ("now 1", "aaa", 1), ("now 2", "aaa", 2)):
+        bench.clock.publish(str(SETPOINTS), setpoint(name, boot=boot, seq=seq))
+    driven.at(60)
+    assert [name for _, name in probe.handed] == ["before", "now 1", "now 2"]
 
 
 def lockstep(ended_after_s: float | None = None) -> Run:

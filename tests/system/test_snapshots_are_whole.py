@@ -33,6 +33,7 @@ FOLLOWS = frozenset(
         "_previous_text",  # a cache of the previous plan's JSON
         "_solve_s",  # of the last decision, for a metric in wall time
         "_started_again",  # that it was restored, which counts in wall time only
+        "_looked_up",  # of the EMS: what follows for the sum of fallbacks from who is there now
         "_agenda",  # the charging sessions of a day ahead, looked up again
         "_schedule",
         "_solved",  # power flows that were solved already
