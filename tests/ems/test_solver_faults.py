@@ -125,7 +125,7 @@ def test_a_price_that_is_no_number_is_no_price() -> None:
 
 
 def test_a_budget_in_seconds_ends_with_the_best_that_was_found_and_its_gap() -> None:
-    """Branch and bound of a day and a half whose sale price is above the purchase price: more than 1 s by far."""
+    """Branch and bound of a day and a half whose sale price is above the purchase price: much more than 2 s."""
     steps = 144
     asked = night(
         steps=steps,
@@ -135,11 +135,11 @@ def test_a_budget_in_seconds_ends_with_the_best_that_was_found_and_its_gap() -> 
         sale_eur_per_kwh=tuple(0.14 + 0.01 * (i % 3) for i in range(steps)),
     )
     solver = Solver(Budget(mip_rel_gap=0.0))
-    found = solver.solve(asked, 0.3)
+    found = solver.solve(asked, 1.5)
     assert isinstance(found, Solution)
     assert not found.proven
     assert 0 < found.mip_gap < 0.5
-    assert solver.solve_s < 5
+    assert solver.solve_s < 20
 
 
 def test_in_wall_time_a_decision_has_a_budget_and_in_lock_step_none(monkeypatch: pytest.MonkeyPatch) -> None:
