@@ -1,7 +1,7 @@
 """Limits from outside: which of those that were received holds when. EMS and devices decide it by this alone."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -104,6 +104,14 @@ class Limits:
     def at(self, group: str | None, instant: datetime) -> InForce:
         """The strictest of what holds at an instant."""
         return self.over(group, instant, instant, instant)
+
+    def let_flow(self, kw: float, groups: Sequence[str | None], instant: datetime) -> bool:
+        """Whether a fallback may flow: not in a direction in which a limit holds for one of the ``groups``.
+
+        How much of the limit is left for it, a device cannot know; the EMS does. See docs/model.md.
+        """
+        found = (self.at(group, instant) for group in groups)
+        return kw == 0 or all((each.import_ if kw > 0 else each.export) is None for each in found)
 
     def stopped(self, now: datetime) -> dict[str, Held]:
         """By sender the valid limits whose heartbeat has stopped."""

@@ -49,9 +49,7 @@ class Twin(ABC):
         self._setpoints = SetpointHandler(spec.reverts_to, self._clip, dead_time_s=dead_time_s)
         self._energy_meter: EnergyMeter | None = None
         self._outside = Limits()
-        groups = {group.name for group in site.ems.cable_limits if group.name and device in group.devices}
-        self._scopes = (None, *sorted(groups))
-        """The PCC and the groups that a limit from outside may name and that this device is in."""
+        self._groups = site.limited_groups(device)
         self._base_kwh = (0.0, 0.0)
         """What the registers of import and export had counted before this life. Kept apart from the life's own
         energies, so that these have the same bits whatever the registers began with."""
@@ -188,16 +186,9 @@ class Twin(ABC):
 
     # Limits from outside.
 
-    def _may_import(self, at: datetime) -> bool:
-        """Whether a fallback may draw power: not while a limit from outside holds for what the device belongs to.
-
-        How much of the limit is left for it, a device cannot know; the EMS does. See docs/model.md.
-        """
-        return all(self._outside.at(scope, at).import_ is None for scope in self._scopes)
-
-    def _may_export(self, at: datetime) -> bool:
-        """As `_may_import`, for power that is given."""
-        return all(self._outside.at(scope, at).export is None for scope in self._scopes)
+    def _may_flow(self, kw: float, at: datetime) -> bool:
+        """Whether a fallback of ``kw`` stays within the limits from outside."""
+        return self._outside.let_flow(kw, self._groups, at)
 
     # Time.
 

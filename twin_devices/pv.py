@@ -37,7 +37,7 @@ class Pv(Twin):
         rated_kw = self._pv.rated_kw
         limit_kw = self._setpoints.target.value_or(idle_kw=0.0, uncontrolled_kw=rated_kw, unknown_kw=rated_kw)
         if self._setpoints.target.fallback is not None and self._outside and self._pv.curtailable:
-            limit_kw = limit_kw if self._may_export(at) else 0.0
+            limit_kw = limit_kw if self._may_flow(-limit_kw, at) else 0.0
         return 0.0 - pv_output_kw(self._available_kw(at), rated_kw, limit_kw)
 
     def _next_change(self, after: datetime) -> datetime:

@@ -135,10 +135,6 @@ class StorageTwin(Twin):
             self._piece = replace(self._piece, sampled_soc_frac=sampled)
         return self._piece.power_kw
 
-    def _may_flow(self, kw: float, at: datetime) -> bool:
-        """Whether a fallback of ``kw`` stays within the limits from outside."""
-        return kw == 0 or (self._may_import(at) if kw > 0 else self._may_export(at))
-
     def _sample(self, at: datetime, piece: Piece, limits: Limits) -> float:
         """The SOC that the taper goes by: that of the last instant of a grid in absolute time."""
         if limits.taper_start_frac is None or (at - _EPOCH) % self._grid:

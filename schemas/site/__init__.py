@@ -108,6 +108,11 @@ class Site(SitePart):
         device = self.devices.get(charger)
         return device.assume if isinstance(device, Charger) else None
 
+    def limited_groups(self, device: str) -> tuple[str | None, ...]:
+        """What a limit from outside may be of that a device belongs to: the PCC, which is None, and named groups."""
+        groups = {group.name for group in self.ems.cable_limits if group.name and device in group.devices}
+        return (None, *sorted(groups))
+
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Self:
         if faults := self._reference_faults():

@@ -4,11 +4,10 @@ A driver takes the place of the device's twin in wall time. The device's own des
 ``driver`` says where its measurements come from and how it is commanded.
 """
 
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.site.base import SitePart
 
@@ -19,22 +18,24 @@ JmesPath = Annotated[str, Field(min_length=1, max_length=500)]
 Factor = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("factor 0 makes every value 0")
+    return value
+
+
+ValueFactor = Annotated[Factor, AfterValidator(_not_zero)]
+
+
 class MqttValue(SitePart):
     """A number in the messages of a topic."""
 
     topic: NativeTopic
     path: JmesPath | None = None
     """JMESPath expression in a JSON payload; None: the payload is the number."""
-    factor: Factor = 1.0
+    factor: ValueFactor = 1.0
     """To the unit and the sign of the contract: 0.001 from W to kW, -0.001 where the device counts production as
     positive."""
-
-    @field_validator("factor")
-    @classmethod
-    def _not_zero(cls, value: float) -> float:
-        if value == 0:
-            raise ValueError("factor 0 makes every value 0")
-        return value
 
 
 class MqttState(SitePart):
@@ -129,17 +130,10 @@ class ModbusRegister(SitePart):
     type: RegisterType = RegisterType.INT16
     word_order: Literal["big", "little"] = "big"
     """Of the registers of a longer number; bytes within one are big-endian."""
-    factor: Factor = 1.0
+    factor: ValueFactor = 1.0
     """To the unit and sign of the contract."""
     absent: Annotated[float, Field(ge=-1e20, le=1e20)] | None = None
     """The number that means that there is none, such as 32768 for SunSpec's uint16; None: every number is one."""
-
-    @field_validator("factor")
-    @classmethod
-    def _not_zero(cls, value: float) -> float:
-        if value == 0:
-            raise ValueError("factor 0 makes every value 0")
-        return value
 
 
 class ModbusState(ModbusRegister):
@@ -193,11 +187,3 @@ class ModbusDriver(SitePart):
 
 
 Driver = Annotated[MqttDriver | ModbusDriver, Field(discriminator="type")]
-
-
-def topics_of(driver: MqttDriver) -> Iterator[str]:
-    """The topics that it listens to."""
-    for name in ("power_kw", "energy_import_kwh", "energy_export_kwh", "soc_frac", "available_kw", "plugged", "online"):
-        value = getattr(driver, name)
-        if value is not None:
-            yield value.topic

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from broker.transport import Delivery, Transport
 from schemas.errors import BrokerUnreachableError, MessageRefusedError
-from schemas.site.drivers import MqttCommand, MqttDriver, MqttState, MqttValue, topics_of
+from schemas.site.drivers import MqttCommand, MqttDriver, MqttState, MqttValue
 from services.drivers.link import Measured
 
 LOG = logging.getLogger(__name__)
@@ -139,7 +139,8 @@ class MqttLink:
         while not self._stop.is_set():
             transport = self._connect()
             try:
-                transport.connect(tuple(dict.fromkeys(topics_of(self._driver))))
+                mapped = (getattr(self._driver, name) for name in (*VALUES, *STATES))
+                transport.connect(tuple(dict.fromkeys(each.topic for each in mapped if each is not None)))
                 self._wake = transport.waker()
                 self._serve(transport, put)
             except (BrokerUnreachableError, MessageRefusedError) as error:

@@ -47,8 +47,7 @@ class Driver:
         self.kind = Kind(spec.kind)
         self._spec, self._link = spec, link
         self._outside = Limits()
-        groups = {group.name for group in site.ems.cable_limits if group.name and device in group.devices}
-        self._scopes = (None, *sorted(groups))
+        self._groups = site.limited_groups(device)
         self._max_age = timedelta(seconds=max_age_s)
         self.sources = (link,)
         self._setpoints = SetpointHandler(spec.reverts_to, self._clip)
@@ -103,7 +102,7 @@ class Driver:
         sent = [Outgoing(own_topic(self, Channel.ACK), ack) for ack in acks]
         sent += self._look(turn.t)
         if turn.phase is Phase.SENSE and SILENT not in self._raised:
-            sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry(turn.t)))
+            sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry()))
         return sent
 
     def wake_at(self, now: datetime) -> datetime | None:
@@ -130,17 +129,13 @@ class Driver:
         """The power, or an inverter's limit. A fallback flows in no direction in which a limit from outside holds."""
         spec, target = self._spec, self._setpoints.target_at(at)
         if isinstance(spec, Pv):
-            if target.fallback is not None and not self._may(at, -1.0):
-                return 0.0
-            return target.value_or(idle_kw=0.0, uncontrolled_kw=spec.rated_kw, unknown_kw=spec.rated_kw)
-        uncontrolled_kw = spec.nameplate.uncontrolled_kw if isinstance(spec, Charger) else 0.0
-        wanted_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=uncontrolled_kw, unknown_kw=0.0)
-        return wanted_kw if target.fallback is None or self._may(at, wanted_kw) else 0.0
-
-    def _may(self, at: datetime, kw: float) -> bool:
-        """Whether no limit from outside holds in the direction of a power."""
-        limits = (self._outside.at(scope, at) for scope in self._scopes)
-        return kw == 0 or all((limit.import_ if kw > 0 else limit.export) is None for limit in limits)
+            wanted_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=spec.rated_kw, unknown_kw=spec.rated_kw)
+            flow_kw = -wanted_kw
+        else:
+            uncontrolled_kw = spec.nameplate.uncontrolled_kw if isinstance(spec, Charger) else 0.0
+            flow_kw = wanted_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=uncontrolled_kw, unknown_kw=0.0)
+        free = target.fallback is None or self._outside.let_flow(flow_kw, self._groups, at)
+        return wanted_kw if free else 0.0
 
     # ---- measurements
 
@@ -191,7 +186,7 @@ class Driver:
     def _complete(self) -> bool:
         return self.kind is not Kind.BESS or self._measured.soc_frac is not None
 
-    def _telemetry(self, at: datetime) -> Telemetry:
+    def _telemetry(self) -> Telemetry:
         measured, registers = self._measured, self._registers.values
         power_kw = measured.power_kw
         assert power_kw is not None
