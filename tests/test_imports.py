@@ -28,7 +28,9 @@ RULES: dict[str, set[str]] = {
     # The clock is no participant: it owns the time and sits at the bus itself, by the transport's protocol.
     "services.clock": {"schemas", "broker.transport", "runtime.life", "runtime.steady_clock", EVERYTHING_ELSE},
     "services.forecast": {"schemas", EVERYTHING_ELSE},
-    "services.drivers": {"schemas", "broker.transport", "twin_devices.setpoints", EVERYTHING_ELSE},
+    "services.drivers": {"schemas", "broker.transport", "services.sunspec", "twin_devices.setpoints", EVERYTHING_ELSE},
+    # What a device's protocol says, for who reads it and for who serves it.
+    "services.sunspec": {"schemas"},
     "services.feeds": {"schemas", "services.forecast", EVERYTHING_ELSE},
     "services.limiter": {"schemas", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
@@ -74,7 +76,7 @@ AT_HOME: dict[str, set[str]] = {
     "influxdb_client": {"services.influx.server"},
     "entsoe": {"services.feeds.entsoe"},
     "jmespath": {"services.feeds.requests", "services.drivers.mqtt_link"},
-    "pymodbus": {"services.drivers.modbus_link"},
+    "pymodbus": {"services.drivers"},
     "urllib3": {"services.feeds.fetch", "services.influx.server"},
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},

@@ -20,6 +20,7 @@ _OF_LIBRARY = {
     "pvlib": "pv",
     "pymodbus": "drivers",
     "scipy": "analysis",
+    "sunspec2": "drivers",
     "urllib3": "feeds",
     "xarray": "analysis",
 }

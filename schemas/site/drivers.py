@@ -166,15 +166,22 @@ class ModbusCommand(SitePart):
         return self
 
 
-class ModbusDriver(SitePart):
-    """A device with Modbus TCP, by a map of its registers."""
+class ModbusTcp(SitePart):
+    """A device with Modbus TCP that is polled."""
 
-    type: Literal["modbus"] = "modbus"
     host: Annotated[str, Field(min_length=1, max_length=253)]
     port: Annotated[int, Field(ge=1, le=65_535)] = 502
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     poll_s: Annotated[float, Field(ge=0.1, le=600)] = 1.0
     timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 3.0
+    max_age_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    """A power that is older is no longer the device's."""
+
+
+class ModbusDriver(ModbusTcp):
+    """A device with Modbus TCP, by a map of its registers."""
+
+    type: Literal["modbus"] = "modbus"
     power_kw: ModbusRegister
     energy_import_kwh: ModbusRegister | None = None
     energy_export_kwh: ModbusRegister | None = None
@@ -182,8 +189,21 @@ class ModbusDriver(SitePart):
     available_kw: ModbusRegister | None = None
     plugged: ModbusState | None = None
     command: ModbusCommand | None = None
-    max_age_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
-    """A power that is older is no longer the device's."""
 
 
-Driver = Annotated[MqttDriver | ModbusDriver, Field(discriminator="type")]
+class SunspecDriver(ModbusTcp):
+    """A PV inverter, battery or meter with SunSpec Modbus: it says by itself where its measurements are."""
+
+    type: Literal["sunspec"] = "sunspec"
+    base: Annotated[int, Field(ge=0, le=65_000)] | None = None
+    """Register where 'SunS' stands; None: 40000, 50000 or 0."""
+    invert_power: bool = False
+    """For a device that counts its power the other way round than SunSpec does, as some meters."""
+    command: bool = True
+    """Whether it is limited or commanded at all."""
+    revert_s: Annotated[int, Field(ge=0, le=65_534)] = 60
+    """The device's own time-out, where it has one: without a driver it goes back to its own rule after so long; 0: a
+    command stands for ever."""
+
+
+Driver = Annotated[MqttDriver | ModbusDriver | SunspecDriver, Field(discriminator="type")]

@@ -1,10 +1,6 @@
 """A battery and a charger behind Modbus TCP: a real server on loopback, its registers, its refusals and its silence."""
 
-import asyncio
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +8,6 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import ValidationError
-from pymodbus.server import ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
 
 from schemas.messages import Ack, Alarm, BessTelemetry, Fallback, Phase, Setpoint, Stamp, TimeMode
 from schemas.participant import Input, Outgoing, Received, Turn
@@ -25,70 +19,7 @@ from services.drivers.modbus_link import ModbusLink
 from services.drivers.participant import Driver
 from sites.loader import load_site
 from sites.loader.template import write_template
-
-WRITE = 16
-"""Function code of writing several registers."""
-
-
-class Device:
-    """Registers 0 to 199 of one device, served by pymodbus' server. ``keeps`` False: it accepts and forgets."""
-
-    def __init__(self) -> None:
-        self.written: list[tuple[int, list[int]]] = []
-        self.keeps = True
-        self._put: dict[int, int] = {}
-
-    def put(self, address: int, *values: int) -> None:
-        self._put |= {address + i: value & 0xFFFF for i, value in enumerate(values)}
-
-    async def _asked(
-        self,
-        function: int,
-        start: int,
-        address: int,
-        count: int,
-        registers: list[int],
-        wanted: list[int] | list[bool] | None,
-    ) -> None:
-        del count
-        for place, value in self._put.items():
-            registers[place - start] = value
-        if function == WRITE and wanted is not None:
-            self.written.append((address, [int(value) for value in wanted]))
-            values = [int(value) for value in wanted]
-            if self.keeps:
-                self.put(address, *values)
-            else:
-                wanted[:] = registers[address - start : address - start + len(values)]
-
-    @contextmanager
-    def serving(self, port: int = 0) -> Iterator[int]:
-        loop, ready = asyncio.new_event_loop(), threading.Event()
-        servers: list[ModbusTcpServer] = []
-
-        async def run() -> None:
-            device = SimDevice(0, [SimData(0, count=200, values=0, datatype=DataType.REGISTERS)], action=self._asked)
-            servers.append(ModbusTcpServer(device, address=("127.0.0.1", port)))
-            await servers[0].listen()
-            ready.set()
-
-        def work() -> None:
-            asyncio.set_event_loop(loop)
-            loop.run_until_complete(run())
-            loop.run_forever()
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        assert ready.wait(20)
-        transport: Any = servers[0].transport
-        try:
-            yield transport.sockets[0].getsockname()[1]
-        finally:
-            asyncio.run_coroutine_threadsafe(servers[0].shutdown(), loop).result(20)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(20)
-            loop.close()
-
+from tests.drivers.modbus_device import Device, Reader
 
 BESS: dict[str, Any] = {
     "type": "modbus",
@@ -107,30 +38,8 @@ def driver(port: int, **changes: Any) -> ModbusDriver:
     return ModbusDriver.model_validate({**BESS, "port": port, **changes})
 
 
-class Reader:
-    """A link that is open, and what it has put."""
-
-    def __init__(self, described: ModbusDriver) -> None:
-        self.found: list[Measured] = []
-        self.link = ModbusLink("lab/bess", described)
-        self.link.open(self._put)
-
-    def _put(self, value: object) -> bool:
-        assert isinstance(value, Measured)
-        self.found.append(value)
-        return True
-
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {seconds} s; {self.found[-1:]}"
-            time.sleep(0.01)
-
-    def __enter__(self) -> "Reader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.link.close()
+def reader_of(described: ModbusDriver) -> Reader:
+    return Reader(ModbusLink("lab/bess", described))
 
 
 def test_every_type_word_order_and_sign_is_read() -> None:
@@ -139,7 +48,7 @@ def test_every_type_word_order_and_sign_is_read() -> None:
     device.put(4, 0x0002, 0x0001)  # 0x00010002 = 65538 tenths, low word first
     device.put(6, 0x42F6, 0xE979)  # IEEE 754: 123.456
     device.put(10, 55)
-    with device.serving() as port, Reader(driver(port)) as reader:
+    with device.serving() as port, reader_of(driver(port)) as reader:
         reader.until(lambda: bool(reader.found), "a reading")
         read = reader.found[0]
         assert (read.power_kw, read.energy_import_kwh, read.soc_frac) == pytest.approx((7.4, 6553.8, 0.55))
@@ -152,7 +61,7 @@ def test_every_type_word_order_and_sign_is_read() -> None:
 
 def test_a_command_is_written_with_what_comes_before_it_and_read_back() -> None:
     device = Device()
-    with device.serving() as port, Reader(driver(port)) as reader:
+    with device.serving() as port, reader_of(driver(port)) as reader:
         reader.link.command(5.25)
         reader.until(lambda: len(device.written) >= 2, "the command")
         assert device.written == [(30, [2]), (20, [-5250 & 0xFFFF])]
@@ -166,18 +75,18 @@ def test_a_command_is_written_with_what_comes_before_it_and_read_back() -> None:
 def test_a_command_is_repeated_where_the_device_asks_for_it() -> None:
     device = Device()
     repeating = {**BESS["command"], "repeat_s": 0.5, "before": {}}
-    with device.serving() as port, Reader(driver(port, command=repeating)) as reader:
+    with device.serving() as port, reader_of(driver(port, command=repeating)) as reader:
         reader.link.command(2.0)
         reader.until(lambda: len(device.written) >= 3, "repetitions")
 
 
 def test_a_device_that_goes_and_comes_back_is_commanded_again() -> None:
     device = Device()
-    with Reader(driver(1, poll_s=0.1)) as nobody:
+    with reader_of(driver(1, poll_s=0.1)) as nobody:
         nobody.until(lambda: bool(nobody.found), "the trouble")
         assert nobody.found[0].trouble == "127.0.0.1:1 cannot be reached"
     with device.serving() as port:
-        reader = Reader(driver(port))
+        reader = reader_of(driver(port))
         reader.link.command(3.0)
         reader.until(lambda: bool(device.written), "the command")
     reader.until(lambda: bool(reader.found[-1].trouble), "the trouble")
@@ -190,7 +99,7 @@ def test_a_device_that_goes_and_comes_back_is_commanded_again() -> None:
 
 def test_a_register_that_the_device_does_not_have_is_named() -> None:
     device = Device()
-    with device.serving() as port, Reader(driver(port, power_kw={"address": 60_000})) as reader:
+    with device.serving() as port, reader_of(driver(port, power_kw={"address": 60_000})) as reader:
         reader.until(lambda: bool(reader.found), "the trouble")
         assert (reader.found[0].trouble or "").startswith("read power_kw at 60000: refused")
 

@@ -28,6 +28,7 @@ from twinswarm.cli.commands import (
     replay,
     savings,
     study,
+    sunspec,
 )
 from twinswarm.cli.documentation import help_text
 
@@ -78,6 +79,7 @@ app.command(
     context_settings={"ignore_unknown_options": True},
 )(manual.set_point)
 app.command("map", help=help_text(drivers.map_.__doc__), rich_help_panel=_SITE)(drivers.map_)
+app.command(help=help_text(sunspec.sunspec.__doc__), rich_help_panel=_SITE)(sunspec.sunspec)
 app.add_typer(provision.app, name="provision", help=help_text(provision.site.__doc__), rich_help_panel=_SITE)
 
 site = typer.Typer(no_args_is_help=True)

@@ -8,17 +8,18 @@ from broker.mqtt import MqttTransport
 from schemas.errors import Code, InputError
 from schemas.participant import Participant
 from schemas.site import Site
-from schemas.site.drivers import ModbusDriver, MqttDriver
+from schemas.site.drivers import ModbusDriver, MqttDriver, SunspecDriver
 from schemas.topics import Kind
 from services.drivers.link import Link
 from services.drivers.modbus_link import ModbusLink
 from services.drivers.mqtt_link import MqttLink
 from services.drivers.participant import DRIVEN, Driver
 from services.drivers.presets import resolved
+from services.drivers.sunspec_link import SunspecLink
 from twinswarm.extras import require
 
 
-def driver_of(site: Site, device: str) -> MqttDriver | ModbusDriver:
+def driver_of(site: Site, device: str) -> MqttDriver | ModbusDriver | SunspecDriver:
     """The device's driver, its preset filled in. Raises InputError for a device that has none, or may have none."""
     spec = site.devices.get(device)
     if spec is None:
@@ -33,6 +34,11 @@ def driver_of(site: Site, device: str) -> MqttDriver | ModbusDriver:
         raise InputError.one(
             where, f"a {spec.kind} has no drivers yet; there are those of {allowed}", code=Code.UNKNOWN
         )
+    if isinstance(spec.driver, SunspecDriver):
+        if spec.kind == "charger":
+            what = "a charger has no models in SunSpec; use modbus with its registers, or mqtt"
+            raise InputError.one(f"{where}.type", what, "sunspec", code=Code.CONFLICT)
+        return spec.driver
     driver = resolved(spec.driver) if isinstance(spec.driver, MqttDriver) else spec.driver
     if spec.kind == "bess" and driver.soc_frac is None:
         raise InputError.one(f"{where}.soc_frac", "is missing: a battery is planned by its SOC", code=Code.MISSING)
@@ -46,6 +52,11 @@ def link_of(site: Site, device: str) -> Link:
     if isinstance(driver, ModbusDriver):
         require("pymodbus")
         return ModbusLink(name, driver)
+    if isinstance(driver, SunspecDriver):
+        require("pymodbus")
+        require("sunspec2")
+        spec = site.devices[device]
+        return SunspecLink(name, Kind(spec.kind), driver, commanded=spec.nameplate.commanded)
     address = parse_broker(driver.broker, where=f"{where}.broker")
     assert isinstance(address, BrokerAddress), "the pattern of the field allows no other"
     credentials = Credentials(
