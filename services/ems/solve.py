@@ -120,8 +120,8 @@ class Solver:
             best = self._proved(min(rounded, key=lambda solution: solution.total_eur, default=None), bound)
         if best is not None and best.proven:
             return self._calmest(replace(best, iterations=iterations), data)
-        found = self._whole(relaxed, data, iterations, best, bound)
-        return found if isinstance(found, NoSolution) else self._calmest(found, data)
+        whole = self._whole(relaxed, data, iterations, best, bound)
+        return whole if isinstance(whole, NoSolution) else self._calmest(whole, data)
 
     def _calmest(self, found: Solution, data: LpData) -> Solution:
         """The solution with its steps in a calmer order, if each reversal that this saves costs less than its price."""
