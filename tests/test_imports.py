@@ -28,8 +28,16 @@ RULES: dict[str, set[str]] = {
     # The clock is no participant: it owns the time and sits at the bus itself, by the transport's protocol.
     "services.clock": {"schemas", "broker.transport", "runtime.life", "runtime.steady_clock", EVERYTHING_ELSE},
     "services.forecast": {"schemas", EVERYTHING_ELSE},
-    "services.drivers": {"schemas", "broker.transport", "services.sunspec", "twin_devices.setpoints", EVERYTHING_ELSE},
+    "services.drivers": {
+        "schemas",
+        "broker.transport",
+        "services.ocpp",
+        "services.sunspec",
+        "twin_devices.setpoints",
+        EVERYTHING_ELSE,
+    },
     # What a device's protocol says, for who reads it and for who serves it.
+    "services.ocpp": set(),
     "services.sunspec": {"schemas"},
     "services.feeds": {"schemas", "services.forecast", EVERYTHING_ELSE},
     "services.limiter": {"schemas", EVERYTHING_ELSE},
@@ -77,6 +85,8 @@ AT_HOME: dict[str, set[str]] = {
     "entsoe": {"services.feeds.entsoe"},
     "jmespath": {"services.feeds.requests", "services.drivers.mqtt_link"},
     "pymodbus": {"services.drivers"},
+    "ocpp": {"services.drivers.ocpp"},
+    "websockets": {"services.drivers.ocpp"},
     "urllib3": {"services.feeds.fetch", "services.influx.server"},
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},

@@ -14,6 +14,7 @@ _OF_LIBRARY = {
     "jmespath": "feeds",
     "linopy": "ems",
     "matplotlib": "plots",
+    "ocpp": "drivers",
     "pandas": "analysis",
     "polars": "analysis",
     "power_grid_model": "network",
@@ -22,6 +23,7 @@ _OF_LIBRARY = {
     "scipy": "analysis",
     "sunspec2": "drivers",
     "urllib3": "feeds",
+    "websockets": "drivers",
     "xarray": "analysis",
 }
 _OF_ROOM = {

@@ -35,6 +35,7 @@ from schemas.site.devices import (
 )
 from schemas.site.feeds import Feed
 from schemas.site.network import Cable, Network, Transformer
+from schemas.site.ocpp import OcppServer
 from schemas.site.options import (
     Calm,
     Connection,
@@ -94,6 +95,8 @@ class Site(SitePart):
     profiles: dict[ProfileName, Profile]
     feeds: dict[ProfileName, Feed] = Field(default_factory=dict)
     """By the profile whose values it replaces at a live site."""
+    ocpp: OcppServer = OcppServer()
+    """Where its OCPP chargers connect to; only used by drivers."""
     ems: EmsOptions = EmsOptions()
     time: TimeOptions = TimeOptions()
     scenario: tuple[ScenarioEvent, ...] = ()
@@ -177,6 +180,7 @@ __all__ = [
     "MeterLies",
     "MonthPeak",
     "Network",
+    "OcppServer",
     "Offline",
     "OnSilence",
     "PowerProfile",

@@ -206,4 +206,31 @@ class SunspecDriver(ModbusTcp):
     command stands for ever."""
 
 
-Driver = Annotated[MqttDriver | ModbusDriver | SunspecDriver, Field(discriminator="type")]
+class OcppDriver(SitePart):
+    """A charger with OCPP, which connects to the site's central system."""
+
+    type: Literal["ocpp"] = "ocpp"
+    charge_point: Annotated[str, Field(pattern=r"^[A-Za-z0-9._=:@-]{1,48}$")]
+    """The identity with which it connects: the last part of the address that is set at the charger."""
+    connector: Annotated[int, Field(ge=1, le=100)] = 1
+    """In OCPP 2: the EVSE."""
+    profile: Literal["auto", "tx", "tx_default", "charge_point_max"] = "auto"
+    """How a power is commanded: TxProfile, TxDefaultProfile, or the station's maximum; auto: the first it takes."""
+    rate_unit: Literal["auto", "W", "A"] = "auto"
+    """Of the limits; auto: W if the charger says that it knows it, else A."""
+    voltage_v: Annotated[float, Field(ge=50, le=1500)] = 230.0
+    """Of a phase to neutral: between A and kW. Of a DC charger: of its output."""
+    power_unit: Literal["W", "kW"] | None = None
+    """Of its measured powers, whatever it says; None: as it says."""
+    energy_unit: Literal["Wh", "kWh"] | None = None
+    sample_s: Annotated[int, Field(ge=1, le=900)] = 10
+    """Between its measurements in a transaction, as it is asked for."""
+    clock_aligned_s: Annotated[int, Field(ge=0, le=86_400)] = 0
+    """Between measurements at all times, at multiples of it since midnight; 0: none."""
+    start_id_tag: Annotated[str, Field(min_length=1, max_length=20)] | None = None
+    """A transaction is begun with it as soon as a vehicle is plugged; None: the charger begins them."""
+    max_age_s: Annotated[float, Field(gt=0, le=86_400)] = 90.0
+    """A power that is older is no longer the device's."""
+
+
+Driver = Annotated[MqttDriver | ModbusDriver | SunspecDriver | OcppDriver, Field(discriminator="type")]

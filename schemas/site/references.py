@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from schemas.errors import Code
 from schemas.messages import MeterRole
 from schemas.site.devices import Charger, Device, Irradiance, Meter, Pv, PvSource
+from schemas.site.drivers import OcppDriver
 from schemas.site.options import EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH, Tariff
@@ -70,10 +71,31 @@ def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Itera
             )
         if zone is not None and isinstance(device, Charger):
             yield from _meeting_stays(name, device, zone)
+    yield from _ocpp_faults(devices)
     meters = [name for name, d in devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC]
     if len(meters) > 1:
         what = f"more than one meter has the role pcc: {', '.join(meters)}"
         yield ReferenceFault("devices", what, code=Code.DUPLICATE)
+
+
+def _ocpp_faults(devices: Mapping[str, Device]) -> Iterator[ReferenceFault]:
+    """Who is no charger, two devices at one connector, chargers whose one command is for the whole station."""
+    at: dict[tuple[str, int], str] = {}
+    for name, device in devices.items():
+        driver, where = device.driver, f"devices.{name}.driver"
+        if not isinstance(driver, OcppDriver):
+            continue
+        if not isinstance(device, Charger):
+            yield ReferenceFault(f"{where}.type", "ocpp is for a charger", driver.type, Code.CONFLICT)
+        place = (driver.charge_point, driver.connector)
+        if place in at:
+            what = f"connector {driver.connector} of this charge point is {at[place]}'s"
+            yield ReferenceFault(f"{where}.charge_point", what, driver.charge_point, Code.DUPLICATE)
+        at.setdefault(place, name)
+        whole = [other for (point, _), other in at.items() if point == driver.charge_point and other != name]
+        if whole and driver.profile == "charge_point_max":
+            what = f"is for a charge point with one connector, and {whole[0]} is at this one, too"
+            yield ReferenceFault(f"{where}.profile", what, driver.profile, Code.CONFLICT)
 
 
 def _meeting_stays(name: str, charger: Charger, zone: ZoneInfo) -> Iterator[ReferenceFault]:

@@ -26,9 +26,13 @@ class Measured(BaseModel):
 class Link(Source, Protocol):
     """A connection to a device. Its values are `Measured`; opened and closed by the run loop as any source."""
 
-    def command(self, value_kw: float) -> None:
+    def command(self, value_kw: float, for_s: float | None = None) -> None:
         """Asks the device for a power, or an inverter for a limit [kW, sign of the contract]. Returns at once; it may
-        be called again and again with the same value."""
+        be called again and again with the same value.
+
+        ``for_s``: it ends then, for a device that can hold that by itself [s of the machine]; None: it has no end. The
+        caller commands what comes after it all the same.
+        """
         ...
 
     @property

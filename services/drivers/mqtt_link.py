@@ -117,7 +117,8 @@ class MqttLink:
     def commanded(self) -> bool:
         return self._driver.command is not None
 
-    def command(self, value_kw: float) -> None:
+    def command(self, value_kw: float, for_s: float | None = None) -> None:
+        del for_s
         with self._lock:
             if value_kw == self._wanted_kw:
                 return

@@ -21,9 +21,10 @@ from schemas.messages import (
     TimeMode,
 )
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
-from schemas.site import Bess, Charger, Pv, Site
+from schemas.site import Bess, Charger, Device, Pv, Site
 from schemas.topics import Channel, Kind, topic_filter
 from services.drivers.link import Link, Measured
+from services.drivers.obedience import Obedience
 from services.drivers.registers import Registers
 from twin_devices.setpoints import Clipped, SetpointHandler, clip_limit, clip_power
 
@@ -31,6 +32,13 @@ DRIVEN = frozenset({Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER})
 """The kinds that a driver can be for."""
 SILENT, TROUBLE = "hardware_silent", "hardware_trouble"
 """Codes of alarms: nothing is measured; something is, and the device is not as it was told to be, or cannot be read."""
+
+
+def most_kw(spec: Device) -> float | None:
+    """The most that can flow through a device in either direction; None: not known."""
+    if isinstance(spec, Pv):
+        return spec.rated_kw
+    return max(spec.max_charge_kw, spec.max_discharge_kw) if isinstance(spec, Charger | Bess) else None
 
 
 class Driver:
@@ -51,7 +59,8 @@ class Driver:
         self._max_age = timedelta(seconds=max_age_s)
         self.sources = (link,)
         self._setpoints = SetpointHandler(spec.reverts_to, self._clip)
-        self._registers = Registers()
+        self._registers = Registers(most_kw=most_kw(spec))
+        self._obedience = Obedience(limit=isinstance(spec, Pv), most_kw=most_kw(spec) or 0.0)
         self._measured = Measured()
         self._measured_at: datetime | None = None
         """When a power came last."""
@@ -98,7 +107,7 @@ class Driver:
         for given in turn.inputs:
             assert isinstance(given.value, Measured)
             self._take(given.value, given.at)
-        self._command(turn.t)
+        self._command(turn)
         sent = [Outgoing(own_topic(self, Channel.ACK), ack) for ack in acks]
         sent += self._look(turn.t)
         if turn.phase is Phase.SENSE and SILENT not in self._raised:
@@ -121,9 +130,14 @@ class Driver:
         assert isinstance(spec, Charger | Bess)
         return clip_power(setpoint, self.kind.value, -spec.max_discharge_kw, spec.max_charge_kw)
 
-    def _command(self, at: datetime) -> None:
-        if self._link.commanded:
-            self._link.command(self._wanted_kw(at))
+    def _command(self, turn: Turn) -> None:
+        if not self._link.commanded:
+            return
+        wanted_kw = self._wanted_kw(turn.t)
+        # A fallback has no end; the end of a set-point is its last instant, or the next set-point's first.
+        end = None if self._setpoints.target.fallback is not None else self._setpoints.next_change()
+        self._link.command(wanted_kw, None if end is None else (end - turn.t).total_seconds() / turn.pace)
+        self._obedience.asked(wanted_kw, turn.t)
 
     def _wanted_kw(self, at: datetime) -> float:
         """The power, or an inverter's limit. A fallback flows in no direction in which a limit from outside holds."""
@@ -142,9 +156,14 @@ class Driver:
     def _take(self, new: Measured, at: datetime) -> None:
         given = {name: value for name, value in new if value is not None}
         self._measured = self._measured.model_copy(update=given)
-        self._registers.take(new, at)
+        begun = self._registers.take(new, at)
+        if self._vehicle is not None:
+            since, imported, exported = self._vehicle
+            imported += begun.get("energy_import_kwh", 0.0)
+            self._vehicle = (since, imported, exported + begun.get("energy_export_kwh", 0.0))
         if new.power_kw is not None:
             self._measured_at = at
+            self._obedience.measured(new.power_kw, at)
         if new.plugged is False:
             self._vehicle, self._seen_unplugged = None, True
         elif new.plugged and self._vehicle is None:
@@ -155,7 +174,8 @@ class Driver:
     def _look(self, at: datetime) -> list[Outgoing]:
         """The alarms that begin or are over now: that the device is not heard, or that it does not do as it is told."""
         why = self._why_silent(at)
-        found = {SILENT: why, TROUBLE: self._measured.trouble if why is None else None}
+        troubles = (self._measured.trouble, self._obedience.trouble) if why is None else ()
+        found = {SILENT: why, TROUBLE: "; ".join(each for each in troubles if each)}
         now = {code: text for code, text in found.items() if text}
         changed = [code for code in found if (code in now) != (code in self._raised)]
         self._raised = set(now)

@@ -151,3 +151,10 @@ def test_registers_follow_counters_and_integrate_what_has_none() -> None:
     registers.take(Measured(power_kw=-12.0), at(300))
     registers.take(Measured(power_kw=0.0), at(300 + 3600))  # silent for an hour: 5 minutes of it are counted
     assert registers.values["energy_export_kwh"] == pytest.approx(3.0 / 60 + 1.0)
+
+
+def test_a_counter_that_is_read_later_than_the_vehicle_is_seen_is_not_the_vehicles() -> None:
+    registers = Registers()
+    assert registers.take(Measured(power_kw=6.0), at(0)) == {}
+    assert registers.take(Measured(energy_import_kwh=1000.0), at(10))["energy_import_kwh"] == pytest.approx(1000.0)
+    assert registers.take(Measured(energy_import_kwh=1001.0), at(20)) == {"energy_import_kwh": 0.0}

@@ -131,7 +131,7 @@ class Told:
     def close(self) -> None:
         """Nothing to be closed."""
 
-    def command(self, value_kw: float) -> None:
+    def command(self, value_kw: float, for_s: float | None = None) -> None:
         self.kw.append(value_kw)
 
 

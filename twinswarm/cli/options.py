@@ -433,6 +433,19 @@ def connection(
     return Connection(address, credentials)
 
 
+def certified_connection(broker: str | None, folder: Path, others: Credentials) -> Connection:
+    """To a broker that runs, everybody by the certificate in its own name; ``others`` are proofs given besides.
+
+    Raises InputError.
+    """
+    if broker is None:
+        raise InputError.one("--broker", "is missing: --certificates are for a broker at mqtts://", code=Code.MISSING)
+    check_certificates(folder, others, broker)
+    address = parse_broker(broker)
+    assert isinstance(address, BrokerAddress), "nothing else is encrypted"
+    return Connection(address, certificates=folder)
+
+
 def check_certificates(folder: Path | None, credentials: Credentials, broker: str) -> None:
     """Of ``--certificates``. Raises InputError for a folder that provisioning did not make, and beside other proofs."""
     if folder is None:

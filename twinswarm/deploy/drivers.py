@@ -1,25 +1,30 @@
 """The participant of a real device, from the site's description of its driver."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from broker.address import BrokerAddress, Credentials, parse_broker
 from broker.mqtt import MqttTransport
 from schemas.errors import Code, InputError
+from schemas.messages import Fallback
 from schemas.participant import Participant
-from schemas.site import Site
-from schemas.site.drivers import ModbusDriver, MqttDriver, SunspecDriver
+from schemas.site import Charger, Site
+from schemas.site.drivers import Driver as DriverSpec
+from schemas.site.drivers import ModbusDriver, MqttDriver, OcppDriver, SunspecDriver
 from schemas.topics import Kind
 from services.drivers.link import Link
 from services.drivers.modbus_link import ModbusLink
 from services.drivers.mqtt_link import MqttLink
+from services.drivers.ocpp.csms import Csms
+from services.drivers.ocpp.link import OcppLink
 from services.drivers.participant import DRIVEN, Driver
 from services.drivers.presets import resolved
 from services.drivers.sunspec_link import SunspecLink
+from services.ocpp.readings import Rated
 from twinswarm.extras import require
 
 
-def driver_of(site: Site, device: str) -> MqttDriver | ModbusDriver | SunspecDriver:
+def driver_of(site: Site, device: str) -> DriverSpec:
     """The device's driver, its preset filled in. Raises InputError for a device that has none, or may have none."""
     spec = site.devices.get(device)
     if spec is None:
@@ -40,23 +45,57 @@ def driver_of(site: Site, device: str) -> MqttDriver | ModbusDriver | SunspecDri
             raise InputError.one(f"{where}.type", what, "sunspec", code=Code.CONFLICT)
         return spec.driver
     driver = resolved(spec.driver) if isinstance(spec.driver, MqttDriver) else spec.driver
+    if isinstance(driver, OcppDriver):
+        return driver
     if spec.kind == "bess" and driver.soc_frac is None:
         raise InputError.one(f"{where}.soc_frac", "is missing: a battery is planned by its SOC", code=Code.MISSING)
     return driver
 
 
-def link_of(site: Site, device: str) -> Link:
-    """The connection to the device. Raises InputError."""
-    driver, where = driver_of(site, device), f"devices.{device}.driver"
-    name = f"{site.site}/{device}"
-    if isinstance(driver, ModbusDriver):
-        require("pymodbus")
-        return ModbusLink(name, driver)
-    if isinstance(driver, SunspecDriver):
-        require("pymodbus")
-        require("sunspec2")
-        spec = site.devices[device]
-        return SunspecLink(name, Kind(spec.kind), driver, commanded=spec.nameplate.commanded)
+def links_of(site: Site, devices: Sequence[str]) -> Mapping[str, Link]:
+    """The connections to devices; the OCPP chargers among them share one central system. Raises InputError."""
+    csms: Csms | None = None
+    found: dict[str, Link] = {}
+    for device in devices:
+        driver = driver_of(site, device)
+        if isinstance(driver, OcppDriver):
+            require("ocpp", "websockets")
+            csms = csms or Csms(site.ocpp)
+            found[device] = _ocpp_link(site, device, driver, csms)
+        elif isinstance(driver, ModbusDriver):
+            require("pymodbus")
+            found[device] = ModbusLink(f"{site.site}/{device}", driver)
+        elif isinstance(driver, SunspecDriver):
+            require("pymodbus", "sunspec2")
+            spec = site.devices[device]
+            found[device] = SunspecLink(
+                f"{site.site}/{device}", Kind(spec.kind), driver, commanded=spec.nameplate.commanded
+            )
+        else:
+            found[device] = _mqtt_link(site, device, driver)
+    return found
+
+
+def _ocpp_link(site: Site, device: str, driver: OcppDriver, csms: Csms) -> Link:
+    spec = site.devices[device]
+    assert isinstance(spec, Charger), "the site's own check allows no other"
+    if spec.max_discharge_kw > 0:
+        what = "OCPP 1.6 can only charge: 0 is allowed"
+        raise InputError.one(f"devices.{device}.max_discharge_kw", what, spec.max_discharge_kw, code=Code.CONFLICT)
+    rated = Rated(
+        spec.max_charge_kw,
+        spec.max_discharge_kw,
+        spec.phases,
+        driver.voltage_v,
+        driver.power_unit,
+        driver.energy_unit,
+    )
+    safe_kw = 0.0 if spec.reverts_to is Fallback.IDLE else spec.nameplate.uncontrolled_kw
+    return OcppLink(f"{site.site}/{device}", driver, rated, safe_kw, csms)
+
+
+def _mqtt_link(site: Site, device: str, driver: MqttDriver) -> Link:
+    where = f"devices.{device}.driver"
     address = parse_broker(driver.broker, where=f"{where}.broker")
     assert isinstance(address, BrokerAddress), "the pattern of the field allows no other"
     credentials = Credentials(
@@ -65,11 +104,20 @@ def link_of(site: Site, device: str) -> Link:
         password_file=None if driver.password_file is None else Path(driver.password_file),
     )
     identifier = f"twinswarm-{site.site}-{device}"
-    return MqttLink(name, driver, lambda: MqttTransport(address, identifier, credentials))
+    return MqttLink(f"{site.site}/{device}", driver, lambda: MqttTransport(address, identifier, credentials))
+
+
+def all_driven(site: Site, devices: Sequence[str]) -> dict[str, Callable[[], Participant]]:
+    """How to build the participants of real devices, by their names. Raises InputError."""
+    links = links_of(site, devices)
+    return {device: _driven(site, device, link) for device, link in links.items()}
+
+
+def _driven(site: Site, device: str, link: Link) -> Callable[[], Participant]:
+    max_age_s = driver_of(site, device).max_age_s
+    return lambda: Driver(site, device, link, max_age_s=max_age_s)
 
 
 def driven(site: Site, device: str) -> Callable[[], Participant]:
     """How to build the participant of a real device. Raises InputError."""
-    max_age_s = driver_of(site, device).max_age_s
-    link = link_of(site, device)
-    return lambda: Driver(site, device, link, max_age_s=max_age_s)
+    return all_driven(site, [device])[device]

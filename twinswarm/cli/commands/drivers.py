@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from broker.address import Credentials
+from schemas.errors import Code, InputError
 from twinswarm.cli import options
 from twinswarm.cli.commands.members import CheckpointsOption, OnceOption
 from twinswarm.cli.output import Output
 from twinswarm.deploy.logs import log_to_stderr
-from twinswarm.deploy.process import Life, serve, stop_event
+from twinswarm.deploy.process import Life, stop_event
 
 if TYPE_CHECKING:
     from services.drivers.link import Measured
@@ -17,8 +19,13 @@ if TYPE_CHECKING:
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="A device of the site that has a driver.")]
 
 
+DevicesArgument = Annotated[
+    list[str], typer.Argument(metavar="DEVICE...", help="Devices of the site that have drivers; they share a process.")
+]
+
+
 def drive(
-    device: DeviceArgument,
+    devices: DevicesArgument,
     site: options.ResolvedSiteOption = options.SITE,
     broker: options.BrokerOption = options.BROKER,
     checkpoints: CheckpointsOption = None,
@@ -26,26 +33,36 @@ def drive(
     cafile: options.CafileOption = None,
     cert: options.CertOption = None,
     key: options.KeyOption = None,
+    certificates: options.CertificatesOption = None,
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
     heartbeat: options.HeartbeatOption = None,
 ) -> None:
-    """Run the **driver of a real device**, in the place of its twin and in wall time.
+    """Run the **driver of a real device**, or of several, in the place of their twins and in wall time.
 
     The device's `driver` in the site says how it is reached. Set-points, their expiry and fallback are handled as by
-    the twins. `--broker` is the swarm's.
+    the twins. `--broker` is the swarm's. The OCPP chargers of a site share one central system: name them together.
 
     Examples:
         twinswarm drive meter --site mysite --broker mqtt://127.0.0.1:1883 --checkpoints state
+        twinswarm drive ev1 ev2 --site mysite --broker mqtt://127.0.0.1:1883 --checkpoints state
     """
-    from twinswarm.deploy.drivers import driven
+    from twinswarm.deploy.drivers import all_driven
+    from twinswarm.deploy.hosting import host
 
     chosen = options.resolved_site(site)
-    make = driven(chosen, device)
-    connection = options.connection(broker, cafile, cert, key, username, password_file)
+    makers = all_driven(chosen, devices)
+    if certificates is None:
+        connection = options.connection(broker, cafile, cert, key, username, password_file)
+    else:
+        proofs = Credentials(cafile, cert, key, username, password_file)
+        connection = options.certified_connection(broker, certificates, proofs)
+    if len(makers) > 1 and cert is not None:
+        what = "is one client's, and each device is a client of its own; use --certificates"
+        raise InputError.one("--cert", what, str(cert), code=Code.CONFLICT)
     log_to_stderr()
     life = Life(once=once, heartbeat=heartbeat)
-    serve(make, chosen, device, connection, checkpoints, life, stop_event(life))
+    host(makers, chosen, connection, checkpoints, life, stop_event(life))
 
 
 def map_(
@@ -63,10 +80,10 @@ def map_(
     Examples:
         twinswarm map meter --site mysite --wait 30
     """
-    from twinswarm.deploy.drivers import link_of
+    from twinswarm.deploy.drivers import links_of
 
     output = Output.to(json)
-    link = link_of(options.resolved_site(site), device)
+    link = links_of(options.resolved_site(site), [device])[device]
     found: dict[str, Any] = {}
     count = 0
 

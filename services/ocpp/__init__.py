@@ -1,0 +1,1 @@
+"""Facts of OCPP, for who serves charge points and for who is one."""
