@@ -167,7 +167,7 @@ class Plan(Body):
     ramping_eur: float = 0.0
     """The site's price on changes of power, times the changes of all stores in the window [kW]."""
     calm_eur: float = 0.0
-    """By how much the plan is dearer than one that changes every set-point at will (`ems.calm`)."""
+    """By how much it is dearer than one that changes every set-point at will: `ems.calm`, `ems.reversal_price_eur`."""
     penalty_eur: float = 0.0
     """Price of the shortfalls."""
     tie_break_eur: float = 0.0

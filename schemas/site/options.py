@@ -81,6 +81,8 @@ class EmsOptions(SitePart):
     """Price of AC throughput, charging and discharging."""
     ramping_price_eur_per_kw: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Price on a change of a store's power from one step to the next: how much calm may cost."""
+    reversal_price_eur: Annotated[float, Field(ge=0, le=10)] = 0.002
+    """Where buying and selling pays: what a plan may cost more for each reversal from charging to discharging less."""
     tie_throughput_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-4
     """Secondary objective: of equal-cost plans the one with least throughput ..."""
     tie_flat_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-5

@@ -63,6 +63,7 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         step_s=problem.step_s,
         penalty_eur=penalty_eur(solution),
         mip_gap=gap,
+        calm_eur=solution.calm_eur,
         binaries=solution.binaries,
         iterations=solution.iterations,
         shortfalls=(*missed, *(shortfall for excess in excesses if (shortfall := _shortfall(excess, problem)))),

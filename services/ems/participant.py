@@ -317,7 +317,8 @@ class Ems:
         self._calm.commanded(problem, power)
         if calmed.cost_eur == 0:
             return replace(decision, power_kw=power)
-        return replace(decision, plan=decision.plan.model_copy(update={"calm_eur": calmed.cost_eur}), power_kw=power)
+        calm_eur = decision.plan.calm_eur + calmed.cost_eur
+        return replace(decision, plan=decision.plan.model_copy(update={"calm_eur": calm_eur}), power_kw=power)
 
     def _solve(self, problem: Problem) -> Solution | NoSolution:
         budget_s = self._budget_s

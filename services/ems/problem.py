@@ -238,6 +238,8 @@ class Prices:
     tie_flat_eur_per_kwh: float = 1e-5
     ramping_eur_per_kw: float = 0.0
     """On every change of a store's power from step to step; 0: changes are free."""
+    reversal_eur: float = 0.0
+    """What a plan may cost more for each time less that a store is turned round, see `services.ems.reversals`."""
     demand_eur_per_kw: float = 0.0
     """On the month's highest import; 0: no demand charge."""
 

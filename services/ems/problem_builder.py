@@ -155,6 +155,7 @@ def problem_of(
             tie_throughput_eur_per_kwh=options.tie_throughput_eur_per_kwh,
             tie_flat_eur_per_kwh=options.tie_flat_eur_per_kwh,
             ramping_eur_per_kw=options.ramping_price_eur_per_kw,
+            reversal_eur=options.reversal_price_eur,
             demand_eur_per_kw=site.tariff.demand_charge_eur_per_kw or 0.0,
         ),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import highspy
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.participant import Json
 from services.ems.compile import COST_SCALE, CompiledModel, LpData, compiled
@@ -35,6 +36,7 @@ from services.ems.highs import (
 )
 from services.ems.instance import Instance, RequiredBinaries, required_binaries
 from services.ems.problem import Problem
+from services.ems.reversals import calmer_order, reversals
 from services.ems.solution import NoSolution, Solution, Values
 from services.ems.stores import Store, least_slots, places_of, stores_of
 from services.ems.structure import Structure, covers, structure_from_json, structure_of, structure_to_json
@@ -100,7 +102,7 @@ class Solver:
     def _with_binaries(self, relaxed: Values, data: LpData, iterations: int) -> Solution | NoSolution:
         """Rounds the binaries of the relaxation, then those of the stores' own programs, and at last branches.
 
-        What comes first within the gap of a proved bound is the plan.
+        What comes first within the gap of a proved bound is the plan, in the calmest order of its steps.
         """
         bound = float(self._highs.getInfo().objective_function_value)
         duals = row_duals(self._highs)
@@ -117,8 +119,26 @@ class Solver:
             rounded = [solution for solution in (best, other) if solution is not None]
             best = self._proved(min(rounded, key=lambda solution: solution.total_eur, default=None), bound)
         if best is not None and best.proven:
-            return replace(best, iterations=iterations)
-        return self._whole(relaxed, data, iterations, best, bound)
+            return self._calmest(replace(best, iterations=iterations), data)
+        whole = self._whole(relaxed, data, iterations, best, bound)
+        return whole if isinstance(whole, NoSolution) else self._calmest(whole, data)
+
+    def _calmest(self, found: Solution, data: LpData) -> Solution:
+        """The solution with its steps in a calmer order, if each reversal that this saves costs less than its price."""
+        price, turned = found.problem.prices.reversal_eur, reversals(found)
+        if price == 0 or turned == 0:
+            return found
+        order = calmer_order(found)
+        calmer = self._rounded(found.values, data, order)
+        if calmer is None:
+            return found
+        loss = max(calmer.total_eur - found.total_eur, 0.0)
+        if loss > price * (turned - reversals(calmer)) or reversals(calmer) == turned:
+            return found
+        total = abs(calmer.total_eur)
+        gap = (found.mip_gap * abs(found.total_eur) + loss) / max(total, 1e-9)
+        iterations = found.iterations + calmer.iterations
+        return replace(calmer, proven=found.proven, mip_gap=gap, iterations=iterations, calm_eur=loss)
 
     def _left(self) -> Budget:
         """The budget for the rest of this solve."""
@@ -133,8 +153,8 @@ class Solver:
         gap = min(gap, found.mip_gap)
         return replace(found, mip_gap=gap, proven=found.proven or gap <= self._budget.mip_rel_gap)
 
-    def _rounded(self, near: Values, data: LpData) -> Solution | None:
-        """The relaxation again with all binaries rounded near a solution, warm.
+    def _rounded(self, near: Values, data: LpData, order: NDArray[np.intp] | None = None) -> Solution | None:
+        """The relaxation again with all binaries rounded near a solution, warm; with ``order`` those of other steps.
 
         None where the rounded binaries do not fit together.
         """
@@ -145,7 +165,7 @@ class Solver:
             for name, flags in term.rounded(near).items():
                 where = near.model.columns_of[name]
                 for vector in (lower, upper):
-                    where.to_come(vector, passed)[...] = flags
+                    where.to_come(vector, passed)[...] = flags if order is None else flags[..., order]
                 where.to_come(fixed, passed)[...] = True
         if (data.whole & ~fixed).any():
             return None

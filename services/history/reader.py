@@ -111,6 +111,8 @@ class Counts:
     counts."""
     setpoints_reversed: int
     """Number of those that turn charging into discharging, or back, without a 0 between."""
+    setpoints_moved_kw: float
+    """Sum of the changes of powers and limits [kW, magnitudes]; a device's first set-point counts none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +356,7 @@ class History(ABC):
 
     def counts(self, run: str) -> Counts:
         tally = self.tally(self.info(run))
-        sent, changed, reversed_ = 0, 0, 0
+        sent, changed, reversed_, moved_kw = 0, 0, 0, 0.0
         last: dict[str, tuple[float | None, float | None]] = {}
         for received, setpoint in self.setpoints(run):
             value = (setpoint.power_kw, setpoint.limit_kw)
@@ -362,8 +364,11 @@ class History(ABC):
             before = last.get(received.topic.device, (None, None))
             changed += any(_differ(old, new) for old, new in zip(before, value, strict=True))
             reversed_ += (before[0] or 0.0) * (setpoint.power_kw or 0.0) < 0
+            moved_kw += sum(abs(n - o) for o, n in zip(before, value, strict=True) if o is not None and n is not None)
             last[received.topic.device] = value
-        return Counts(tally.recorded, tally.missing, tally.dead_letters, tally.stray, sent, changed, reversed_)
+        return Counts(
+            tally.recorded, tally.missing, tally.dead_letters, tally.stray, sent, changed, reversed_, moved_kw
+        )
 
     def dataset(self, run: str) -> "xr.Dataset":
         """The run as an xarray Dataset; see `services.history.dataset` for its variables."""

@@ -1,7 +1,11 @@
-"""Plans of runs in wall time are made again from the history, byte for byte: through losses, deaths and restarts."""
+"""Plans of runs in wall time are made again from the history, byte for byte: through losses, deaths and restarts.
 
+`upgrade-check` does so with an unchanged version of the EMS, and with one of another constant.
+"""
+
+import json
 import os
-import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,36 +13,33 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker.address import BrokerAddress
-from broker.memory import MemoryBroker, MemoryTransport
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
-from broker.transport import Delivery
 from runtime.checkpoint import MemoryCheckpoint
 from runtime.host import Host, new_boot
-from runtime.wall import Loop, WallLoop, drive
+from runtime.wall import drive
 from schemas.messages import PlanStatus
 from schemas.site import Site
 from schemas.topics import client_id
 from services.clock.wall import WallClock, WallTime
 from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
+from tests.cli.calling import plain_environment
 from tests.parts import skip_without
+from tests.system.wall_day import DAY, T0, Day, live_a_day_of_deaths
 from tests.twins import builders
 from twinswarm.deploy.process import utc_now
 from twinswarm.simulation.compose import Recording, maker, members
 from twinswarm.simulation.decisions import Decisions, Moment, decide, differences
 from twinswarm.simulation.runs import new_run_id
 
-T0 = datetime(2024, 5, 16, 22, tzinfo=UTC)
-"""Local midnight."""
-DAY = timedelta(days=1)
 RUN = "20261101T120000.000000Z-0001"
 
 
@@ -54,99 +55,91 @@ def repeated(file: Path) -> tuple[int, set[int], set[str]]:
         return len(decisions.plans), {body.epoch for _, body in history.plans(decisions.info.run)}, lives
 
 
-class Lossy(MemoryTransport):
-    """Loses every tenth message on the way to its client, and repeats and delays as many."""
-
-    chance = random.Random(14)
-
-    def receive(self, timeout_s: float | None) -> Delivery | None:
-        delivery = super().receive(timeout_s)
-        if delivery is None or delivery.retained:
-            return delivery
-        fate = self.chance.random()
-        if fate < 0.1:
-            self.acknowledge(delivery)
-            return self.receive(timeout_s)
-        if fate < 0.2:
-            self._broker._put(self._broker._box_of(self), delivery)
-        return delivery
-
-
-class Day:
-    """A site in wall time, in one thread, along a clock that is set; processes die and come back."""
-
-    def __init__(self, site: Site, store: HistoryStore) -> None:
-        self._site = site
-        self._broker = MemoryBroker()
-        self._boots = (f"boot-{number}" for number in count(1))
-        self._checkpoints = {device: MemoryCheckpoint() for device in members(site)}
-        self._store = store
-        self.now = T0 - timedelta(seconds=10)
-        self._driven: dict[str, tuple[Loop, MemoryTransport]] = {}
-        for device in members(site):
-            self.start(device)
-        transport = MemoryTransport(self._broker, client_id(site.site, "clock"))
-        order = WallTime(step_s=900, t0=T0, length=DAY, lead_s=10.0)
-        self._driven["clock"] = WallClock(site.site, transport, order, run=RUN, boot="clock-1"), transport
-        self._driven["clock"][0].start(self.now)
-
-    def start(self, device: str) -> None:
-        recorder = device == "recorder"
-        kind = Lossy if device == "ems" else MemoryTransport
-        transport = kind(self._broker, client_id(self._site.site, device), persistent=recorder)
-        loop = WallLoop(
-            maker(self._site, device, Recording(self._store) if recorder else None)(),
-            transport,
-            self._checkpoints[device],
-            new_boot=lambda: next(self._boots),
-            zone=self._site.zone,
-            once=True,
-        )
-        loop.start(self.now)
-        self._driven[device] = loop, transport
-
-    def kill(self, device: str) -> None:
-        self._driven.pop(device)[1].drop()
-
-    def lose(self, device: str) -> None:
-        """Its file is gone with the process: a new life."""
-        self.kill(device)
-        self._checkpoints[device].clear()
-
-    def until(self, time: timedelta) -> None:
-        """Lives on, with a look at every device before the EMS decides and few in between."""
-        while self.now < T0 + time:
-            busy = True
-            while busy:
-                busy = False
-                for loop, transport in list(self._driven.values()):
-                    while (delivery := transport.receive(0.0)) is not None:
-                        loop.handle(delivery, self.now)
-                        busy = True
-                    loop.run_due(self.now)
-            in_quarter = (self.now - T0) % timedelta(minutes=15)
-            self.now += timedelta(seconds=280 if timedelta(seconds=30) <= in_quarter < timedelta(seconds=600) else 10)
-
-
-def test_96_of_96_plans_of_a_day_with_losses_and_restarts(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wall_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prices move by more than a full cycle of the batteries loses, so that these are used."""
     slow = {"telemetry_period_s": 300.0}
     devices = {"bess": builders.bess(**slow), "ev1": builders.charger(**slow), "pv": builders.pv(**slow)}
-    site = builders.site({**devices, "load": {"kind": "meter", "profile": "base"} | slow})
-    file = tmp_path / "history.sqlite"
-    with closing(HistoryStore(file, durable=False)) as store:
-        day = Day(site, store)
-        for hour in range(1, 24):
-            day.until(timedelta(hours=hour, seconds=7 * hour))
-            device = ("ems", "bess", "ev1")[hour % 3]
-            (day.lose if hour % 2 else day.kill)(device)
-            if device != "ems":
-                day.until(timedelta(hours=hour, minutes=20))  # a quarter without it
-            day.start(device)
-        day.until(DAY + timedelta(minutes=5))
-    plans, epochs, lives = repeated(file)
+    prices = [0.08] * 24 + [0.30] * 16 + [0.05] * 16 + [0.20] * 16 + [0.50] * 16 + [0.10] * 8
+    profiles = {
+        "price": {"type": "day", "values": prices},
+        "base": {"type": "day", "values": [30.0 + 0.7 * (i % 11) for i in range(96)]},
+        "sun": {"type": "day", "values": [0.0] * 32 + [25.0 + i for i in range(32)] + [0.0] * 32},
+    }
+    site = builders.site({**devices, "load": {"kind": "meter", "profile": "base"} | slow}, profiles=profiles)
+    file = tmp_path_factory.mktemp("wall") / "history.sqlite"
+    live_a_day_of_deaths(site, file)
+    return file
+
+
+def test_96_of_96_plans_of_a_day_with_losses_and_restarts(wall_day: Path) -> None:
+    plans, epochs, lives = repeated(wall_day)
     assert plans >= 96  # an EMS that begins anew plans at once
     assert len(epochs) == 8
     assert len(lives) == 5
+
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("schemas", "broker", "runtime", "twin_devices", "services", "sites", "twinswarm")
+LINE = "        discharge_efficiency=plate.discharge_efficiency,\n"
+"""Of the problem builder: what a battery and a charger give of what they take from the cells."""
+
+
+@pytest.fixture
+def pessimist(tmp_path: Path) -> dict[str, str]:
+    """Environment of a second checkout, whose EMS takes every battery for one that loses half of what it gives."""
+    folder = tmp_path / "checkout"
+    for part in PARTS:
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    builder = folder / "services" / "ems" / "problem_builder.py"
+    text = builder.read_text(encoding="utf-8")
+    assert text.count(LINE) == 2
+    builder.write_text(text.replace(LINE, LINE.replace("plate.", "0.5 * plate.")), encoding="utf-8")
+    return {"PYTHONPATH": str(folder)}
+
+
+def upgrade_check(history: Path, environment: dict[str, str], *options: str | Path) -> tuple[int, dict[str, Any]]:
+    command = [sys.executable, "-P", "-m", "twinswarm.cli", "upgrade-check", "--history", f"sqlite:{history}"]
+    done = subprocess.run(
+        [*command, *options, "--json", "-"],
+        env=plain_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, found
+
+
+def battery_eur(side: dict[str, Any]) -> float:
+    return float(side["cost_eur"] - side["stored_eur"])
+
+
+def test_an_upgrade_to_the_same_version_changes_nothing_and_one_to_another_is_seen(
+    wall_day: Path, pessimist: dict[str, str], tmp_path: Path
+) -> None:
+    code, same = upgrade_check(wall_day, {})
+    again, before, now = (same["sum"][part] for part in ("again", "before", "now"))
+    assert (code, same["worse"]) == (0, [])
+    assert again["taken"] == again["decisions"] >= 96
+    assert (again["different"], again["setpoints_different"], again["sum_kw"]) == (0, 0, 0.0)
+    assert again["setpoints"] > 150
+    assert before["not_made"] > now["not_made"] == 0, "what the recorded EMS lost is not lost again"
+
+    known = tmp_path / "known.json"
+    known.write_text(json.dumps(same), encoding="utf-8")
+    code, other = upgrade_check(wall_day, pessimist, "--baseline", known)
+    again, before, now = (other["sum"][part] for part in ("again", "before", "now"))
+    assert before == same["sum"]["now"]
+    assert again["taken"] == again["decisions"]
+    assert again["different"] > 20
+    assert again["setpoints_different"] > 20
+    assert again["largest_kw"] > 10.0
+    assert battery_eur(now) - battery_eur(before) > 4.0, "it leaves the batteries alone at prices that pay"
+    assert code == 1
+    assert any("€ more" in line for line in other["worse"])
 
 
 SPEED = 900.0

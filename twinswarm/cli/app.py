@@ -29,6 +29,7 @@ from twinswarm.cli.commands import (
     savings,
     study,
     sunspec,
+    upgrade,
 )
 from twinswarm.cli.documentation import help_text
 
@@ -71,6 +72,9 @@ for panel, commands in _GROUPS.items():
     for command in commands:
         app.command(help=help_text(command.__doc__), rich_help_panel=panel)(command)
 
+app.command("upgrade-check", help=help_text(upgrade.upgrade_check.__doc__), rich_help_panel=_RECORD)(
+    upgrade.upgrade_check
+)
 # A negative power is no option: what begins with a dash and is none is the argument.
 app.command(
     "set",

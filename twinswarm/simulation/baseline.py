@@ -25,11 +25,23 @@ from schemas.messages import (
     PvTelemetry,
     Telemetry,
 )
-from schemas.site import AnyDevice, Charger, HeatPump, Meter, PowerProfile, Pv, Site, Taper, TimeProfile, VehicleReport
+from schemas.site import (
+    AnyDevice,
+    Bess,
+    Charger,
+    HeatPump,
+    Meter,
+    PowerProfile,
+    Pv,
+    Site,
+    Taper,
+    TimeProfile,
+    VehicleReport,
+)
 from schemas.topics import Channel
 from services.history.reader import History
 from services.history.sessions import RecordedChargingSession
-from services.history.tracks import Sample, Track, mean_kw
+from services.history.tracks import Sample, Track, mean_kw, soc_of
 from twinswarm.simulation.variants import Reference, as_reference
 
 _HOUR = timedelta(hours=1)
@@ -90,6 +102,12 @@ def reference_of(history: History, run: str, reference: Reference) -> Replay:
 
     Raises RunFailedError when that is not one step.
     """
+    replay = replay_of(history, run)
+    return replace(replay, site=as_reference(replay.site, reference))
+
+
+def replay_of(history: History, run: str) -> Replay:
+    """The same with everything that the site has, batteries included: to be lived through under any policy."""
     info = history.info(run)
     site = history.site(run)
     start, end = history.span(run)
@@ -118,13 +136,13 @@ def reference_of(history: History, run: str, reference: Reference) -> Replay:
             "scenario": (),  # what happened is in what was recorded
         }
     )
-    return Replay(as_reference(replayed, reference), course, held)
+    return Replay(replayed, course, held)
 
 
 def _recorded(
     site: Site, track: Track, course: Course, profile: str, stays: Sequence[RecordedChargingSession]
 ) -> _Recorded | None:
-    """The device as it was recorded; None for what the reference leaves out or measures anew."""
+    """The device as it was recorded; None for what is measured anew."""
     described = site.devices.get(track.device)
     nameplate = track.nameplate
     if isinstance(nameplate, ChargerNameplate):
@@ -144,6 +162,8 @@ def _recorded(
         return _Recorded(meter.model_copy(update=update), {profile: _profile(course, values)}, held)
     if isinstance(nameplate, HeatPumpNameplate):
         return _heatpump(nameplate, described, track, course, profile)
+    if isinstance(nameplate, BessNameplate):
+        return _Recorded(_bess(nameplate, described, track))
     return None
 
 
@@ -171,6 +191,18 @@ def _heatpump(
         "heat_demand_forecast_profile": device.heat_demand_forecast_profile or device.heat_demand_profile,
     }
     return _Recorded(device.model_copy(update={**names, **expected, "initial_soc_frac": begins}), profiles, held)
+
+
+def _bess(nameplate: BessNameplate, described: AnyDevice | None, track: Track) -> Bess:
+    """It begins with the SOC that it told first, within its bounds."""
+    bess = described if isinstance(described, Bess) else None
+    if bess is None:
+        # Not validated: a description is stricter than a nameplate, as of chargers below.
+        shared = Bess.model_fields.keys() & BessNameplate.model_fields.keys()
+        bess = Bess.model_construct(**nameplate.model_dump(include=set(shared)))
+    socs = (soc for sample in track.samples if (soc := soc_of(sample.body)) is not None)
+    begins = next(socs, bess.initial_soc_frac)
+    return bess.model_copy(update={"initial_soc_frac": min(max(begins, bess.soc_min_frac), bess.soc_max_frac)})
 
 
 def _heat_demand_kw(told: Sequence[HeatPumpTelemetry | None], course: Course) -> list[float | None]:
