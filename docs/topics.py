@@ -100,7 +100,7 @@ answers by an alarm whose `element` is the `id`: `scripted_event`, active until 
 been away for so long that the oldest telemetry is thinned; its disk refuses to keep what it sends, which is sent all
 the same.
 
-With `ems.power_watch`: `setpoint_not_followed` of the EMS, for a device that does not do what it acknowledged
+In wall time (`ems.power_watch`): `setpoint_not_followed` of the EMS, for a device that does not do what it acknowledged
 ([model.md](model.md)).
 
 About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the

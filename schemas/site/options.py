@@ -89,8 +89,9 @@ class EmsOptions(SitePart):
     """... and then a flat PCC profile: each higher band of import (and export) costs this much more."""
     calm: Calm | None = None
     """None: every plan's set-points are sent as they are."""
-    power_watch: bool = False
-    """An alarm for a device that does not do what it acknowledged, which is then planned with what it shows."""
+    power_watch: bool | None = None
+    """An alarm for a device that does not do what it acknowledged, which is then planned with what it shows. None: in
+    wall time; in lock-step every twin does what it acknowledges."""
     plan_device_lag: bool = True
     """Plans with the dead times and ramps that births state: what is asked of a vehicle takes effect by that much later
     and ends when it leaves."""

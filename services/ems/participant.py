@@ -134,8 +134,9 @@ class Ems:
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         self._leadership.observe(turn, inbox)
-        self._state.learn(turn, self._door.admit(inbox))
-        self._power.receive(inbox)
+        admitted = self._door.admit(inbox)
+        self._state.learn(turn, admitted)
+        self._power.receive(admitted, self._state.devices, turn)
         if turn.phase is not Phase.DECIDE:
             return self._look(turn)
         self._epoch = self._leadership.epoch_at(turn)

@@ -1,7 +1,8 @@
 """Devices that acknowledge a power and do another: an alarm, and a plan with what they show, until they follow."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -17,6 +18,7 @@ from schemas.messages import (
     Plan,
     Quantity,
     Series,
+    TimeMode,
 )
 from schemas.participant import Outgoing, Received
 from schemas.topics import Channel, Kind
@@ -175,3 +177,138 @@ def test_a_vehicle_takes_its_bound_with_it() -> None:
         power = min(setpoint.power_kw or 0.0, 4.0)
     assert asked == pytest.approx([11.0, 4.0, 6.0, 0.0, 11.0, 4.0])
     assert bounded == [False, True, True, False, False, True]
+
+
+class Live:
+    """A battery in wall time: it acknowledges 3 s after it was asked, with a clock of its own, begins 20 s later, moves
+    at 1 kW a second, and publishes every minute. Its load of 60 kW is measured, electricity gets cheaper all day."""
+
+    ramp_kw_per_s = 1.0
+
+    def __init__(
+        self, *, watch: bool | None = None, skew_s: float = 0.0, period_s: int = 60, dead_s: float = 20.0
+    ) -> None:
+        self.period_s, self.dead_s = period_s, dead_s
+        self.ems = Ems(site(power_watch=watch, bess_terminal_soc_frac=None))
+        self.skew = timedelta(seconds=skew_s)
+        self.power, self.part, self.most, self.step = 0.0, 1.0, BESS_KW, 0
+        self.soc = 0.6
+        plate = BESS_PLATE.model_copy(update={"dead_time_s": self.dead_s, "ramp_kw_per_s": self.ramp_kw_per_s})
+        births = [
+            birth(Kind.BESS, "bess", plate, period_s=self.period_s),
+            birth(Kind.METER, "building", MeterNameplate(role=MeterRole.LOAD), period_s=self.period_s),
+        ]
+        prices = (
+            values(Quantity.SALE_PRICE, [0.05] * 96),
+            values(Quantity.PURCHASE_PRICE, [0.4 - 0.003 * i for i in range(96)]),
+        )
+        tariff = received(Kind.TARIFF, "tariff", Channel.SERIES, Series(series=prices))
+        self.act(T0, Phase.SENSE, [*births, tariff])
+        self.telemetry(T0)
+
+    def act(self, time: datetime, phase: Phase, inbox: list[Received]) -> list[Outgoing]:
+        arrived = [replace(each, arrived=time) for each in inbox]
+        return self.ems.act(turn(time, phase, 0, TimeMode.WALL), arrived)
+
+    def telemetry(self, time: datetime) -> None:
+        body = BessTelemetry(power_kw=self.power, soc_frac=self.soc)
+        load = MeterTelemetry(power_kw=60.0)
+        self.act(
+            time,
+            Phase.SENSE,
+            [
+                received(Kind.BESS, "bess", Channel.TELEMETRY, body, time + self.skew),
+                received(Kind.METER, "building", Channel.TELEMETRY, load, time),
+            ],
+        )
+
+    def quarter(self) -> tuple[list[Alarm], float]:
+        """The alarms of a decision, and what it asks; then the time up to the next decision passes."""
+        decided = T0 + timedelta(seconds=STEP_S * self.step + 2)
+        messages = self.act(decided, Phase.DECIDE, [])
+        setpoint = setpoints_in(messages)["bess"]
+        asked, acked = setpoint.power_kw or 0.0, decided + timedelta(seconds=3)
+        ack = Ack(id=setpoint.id, accepted=True, applied_kw=asked)
+        self.act(
+            acked,
+            Phase.SENSE,
+            [
+                received(Kind.BESS, "bess", Channel.ACK, ack, acked + self.skew),
+                received(Kind.BESS, "bess", Channel.SETPOINT, setpoint, decided),
+            ],
+        )
+        target = max(min(asked * self.part, self.most), -self.most)
+        before = self.power
+        for second in range(self.period_s, STEP_S + 1, self.period_s):
+            passed = max(second - 5 - self.dead_s, 0.0) * self.ramp_kw_per_s
+            self.power = before + max(min(target - before, passed), -passed)
+            self.telemetry(T0 + timedelta(seconds=STEP_S * self.step + second))
+        self.step += 1
+        return _alarms(messages), asked
+
+
+@pytest.mark.parametrize("skew_s", [0.0, -240.0, 90.0])
+def test_in_wall_time_a_device_that_follows_with_its_dead_time_and_ramp_is_left_alone(skew_s: float) -> None:
+    live = Live(skew_s=skew_s)
+    for _ in range(6):
+        alarms, _ = live.quarter()
+        assert [alarm for alarm in alarms if alarm.code == "setpoint_not_followed"] == []
+    assert live.power != 0.0
+
+
+def test_what_a_device_measures_before_it_can_have_followed_says_nothing() -> None:
+    """Of three telemetries in the period the first is 10 s before its dead time is over."""
+    live = Live(period_s=300, dead_s=305.0)
+    for _ in range(3):
+        alarms, _ = live.quarter()
+        assert alarms == []
+    assert live.power == pytest.approx(-BESS_KW)
+
+
+def test_in_wall_time_one_that_gives_less_is_planned_with_that_without_any_option() -> None:
+    live = Live()
+    live.part = 6.0 / BESS_KW
+    alarms, asked = live.quarter()
+    assert alarms == []
+    assert asked == pytest.approx(-BESS_KW)
+    live.part = 1.0
+    (alarm,), asked = live.quarter()
+    assert (alarm.code, alarm.device, alarm.active) == ("setpoint_not_followed", "bess", True)
+    assert alarm.value == pytest.approx(-6.0)
+    assert asked == pytest.approx(-6.0)
+    assert [live.quarter()[1] for _ in range(3)] == pytest.approx([-9.0, -13.5, -BESS_KW])
+
+
+def test_one_that_can_do_less_for_good_is_asked_for_more_less_and_less_often() -> None:
+    """Of 16.1 kW it gives 12: by the rule asked for more after 1, 2, 4 settlement periods at 12."""
+    live = Live()
+    live.most = 12.0
+    asked = [live.quarter()[1] for _ in range(12)]
+    more = [number for number, kw in enumerate(asked) if kw < -12.5]
+    assert more == [0, 2, 5, 10]
+
+
+def test_one_stray_sample_is_no_proof() -> None:
+    live = Live()
+    live.quarter()
+    kept, live.power = live.power, 0.0
+    live.telemetry(T0 + timedelta(seconds=STEP_S + 1))
+    live.power = kept
+    assert live.quarter()[0] == []
+
+
+def test_after_its_validity_a_set_point_says_nothing() -> None:
+    """The EMS misses a decision: 1,020 s after the quarter the battery is on its fallback, and that is right."""
+    live = Live()
+    live.quarter()
+    live.power = 0.0
+    for second in range(STEP_S + 180, 2 * STEP_S + 1, 60):
+        live.telemetry(T0 + timedelta(seconds=second))
+    live.step = 2
+    assert [alarm for alarm in live.quarter()[0] if alarm.code == "setpoint_not_followed"] == []
+
+
+def test_switched_off_it_is_silent_in_wall_time() -> None:
+    live = Live(watch=False)
+    live.part = 0.1
+    assert [live.quarter()[0] for _ in range(3)] == [[], [], []]
