@@ -39,6 +39,7 @@ RULES: dict[str, set[str]] = {
     # What a device's protocol says, for who reads it and for who serves it.
     "services.ocpp": set(),
     "services.sunspec": {"schemas"},
+    "services.outward": {"schemas", "services.sunspec", "twin_devices.base", EVERYTHING_ELSE},
     "services.feeds": {"schemas", "services.forecast", EVERYTHING_ELSE},
     "services.limiter": {"schemas", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
@@ -84,9 +85,9 @@ AT_HOME: dict[str, set[str]] = {
     "influxdb_client": {"services.influx.server"},
     "entsoe": {"services.feeds.entsoe"},
     "jmespath": {"services.feeds.requests", "services.drivers.mqtt_link"},
-    "pymodbus": {"services.drivers"},
     "ocpp": {"services.drivers.ocpp"},
     "websockets": {"services.drivers.ocpp"},
+    "pymodbus": {"services.drivers", "services.outward"},
     "urllib3": {"services.feeds.fetch", "services.influx.server"},
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast"},

@@ -103,6 +103,30 @@ class Twin(ABC):
     def _restore_own(self, state: Json) -> None:  # noqa: B027 - most twins have no state of their own
         pass
 
+    # A second face, beside MQTT (`services.outward`). All of it in wall time, at the instant of the last turn.
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch of set-points that was seen."""
+        return self._setpoints.epoch
+
+    def reading(self, at: datetime) -> Telemetry | None:
+        """Telemetry of now, for who asks between two that are published; None: the device is not there."""
+        if self._energy_meter is None or self._script.is_offline(at):
+            return None
+        return self._telemetry(at, Reading(self._energy_meter.power_kw, **self.registers, segments=None))
+
+    def command(self, setpoint: Setpoint, at: datetime) -> list[Ack]:
+        """Follows a set-point that came at the device itself: accepted, clipped and ended as one that came by MQTT."""
+        return self._receive(setpoint, at, expire=True)
+
+    def withdraw(self, at: datetime, reason: str) -> list[Ack]:
+        """Gives up all set-points and says so; the fallback holds."""
+        acks = self._setpoints.withdraw(reason)
+        if self._energy_meter is not None:
+            self._settle(at, expire=True)
+        return acks
+
     # The participant protocol.
 
     @property

@@ -66,6 +66,13 @@ class SetpointQueue:
         self._next_event = self._find_next_event()
         return given_up
 
+    def withdraw(self, fallback: Fallback) -> list[Accepted]:
+        """Gives up all set-points, the active one among them; ``fallback`` holds from now on. Returns them."""
+        given_up = [*([] if self._active is None else [self._active]), *self._ahead]
+        self._active, self._ahead, self._delayed, self._next_event = None, [], [], None
+        self.target = Target(self.target.value_kw, fallback)
+        return given_up
+
     def settle(self, at: datetime, *, expire: bool) -> None:
         """Brings ``target`` to the instant ``at``. ``expire``: a set-point valid until ``at`` itself is over, too."""
         while self._next_event is not None and self._next_event[0] <= at:

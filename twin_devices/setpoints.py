@@ -57,6 +57,7 @@ class SetpointHandler:
     def __init__(self, fallback: Fallback, clip: Callable[[Setpoint], Clipped], *, dead_time_s: float = 0.0) -> None:
         self._clip = clip
         self._dead_time = timedelta(seconds=dead_time_s)
+        self._fallback = fallback
         self._queue = SetpointQueue(fallback)
         self._epoch = 0
 
@@ -77,6 +78,15 @@ class SetpointHandler:
     def next_change(self) -> datetime | None:
         """The next instant at which the target changes; None: it holds until a set-point comes."""
         return self._queue.next_change()
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch that was seen; who commands at the device itself uses it."""
+        return self._epoch
+
+    def withdraw(self, reason: str) -> list[Ack]:
+        """Gives up every set-point, the active one, too, and says so; the fallback of the beginning holds."""
+        return [_refused(each.id, reason) for each in self._queue.withdraw(self._fallback)]
 
     def receive(self, setpoint: Setpoint, at: datetime) -> list[Ack]:
         """Queues a set-point received at ``at``, or refuses it.

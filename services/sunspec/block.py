@@ -7,6 +7,8 @@ from services.sunspec.numbers import Number, SunspecError, Value, decode, encode
 
 SCALES = range(-10, 11)
 """Powers of ten that SunSpec allows."""
+_NONE = 0xFFFF
+"""In the registers of groups whose points are not described here."""
 
 
 class Block:
@@ -19,7 +21,7 @@ class Block:
     @classmethod
     def empty(cls, definition: Definition, address: int) -> "Block":
         """A model in which no point is implemented yet."""
-        block = cls(definition, address, [0] * definition.size)
+        block = cls(definition, address, [_NONE] * definition.size)
         for point in definition.points.values():
             block._put(point, encode(point.type, point.size, None))
         block._put(definition.points["ID"], [definition.id])

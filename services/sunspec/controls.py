@@ -30,6 +30,10 @@ class Control(ABC):
     model: int
     enable: str
     timer: str
+    remaining: str | None = None
+    """The point that counts the timer down."""
+    zero: tuple[str, ...] = ()
+    """Points that change what the others mean; they are kept at 0."""
 
     @property
     @abstractmethod
@@ -38,7 +42,8 @@ class Control(ABC):
 
     @property
     def points(self) -> tuple[str, ...]:
-        return (*self.values, self.timer, self.enable)
+        """All that a master may write."""
+        return (*self.zero, *self.values, self.timer, self.enable)
 
     def offered(self, blocks: Blocks) -> bool:
         """Whether the device has the model and has implemented what is needed of it."""
@@ -82,20 +87,18 @@ class Limit(Control):
 
     value = "WMaxLimPct"
 
-    def __init__(self, model: int, enable: str, timer: str, zero: tuple[str, ...] = ()) -> None:
-        self.model, self.enable, self.timer, self._zero = model, enable, timer, zero
+    def __init__(
+        self, model: int, enable: str, timer: str, remaining: str | None = None, zero: tuple[str, ...] = ()
+    ) -> None:
+        self.model, self.enable, self.timer, self.remaining, self.zero = model, enable, timer, remaining, zero
 
     @property
     def values(self) -> tuple[str, ...]:
         return (self.value,)
 
-    @property
-    def points(self) -> tuple[str, ...]:
-        return (*self._zero, *super().points)
-
     def written(self, value_kw: float, blocks: Blocks, revert_s: float) -> dict[str, float]:
         part = max(0.0, value_kw) / _rated_kw(blocks)
-        zero = dict.fromkeys(self._zero, 0.0)
+        zero = dict.fromkeys(self.zero, 0.0)
         if part >= 1.0:
             return {**zero, self.value: 100.0, self.timer: 0.0, self.enable: 0.0}
         return {**zero, self.value: 100.0 * part, self.timer: revert_s, self.enable: 1.0}
@@ -139,9 +142,9 @@ class StorageRates(Control):
                 raise SunspecError(f"model 124: {name} is {percent:g}, and -100 to 100 are allowed")
             rates[name] = percent / 100.0 * rated_kw
         most_kw, least_kw = rates["InWRte"], -rates["OutWRte"]
-        if least_kw > most_kw:
-            raise SunspecError(f"model 124: at least {least_kw:g} kW and at most {most_kw:g} kW exclude each other")
-        return Asked(min(max(0.0, least_kw), most_kw), self._revert_s(blocks))
+        # Rates that exclude each other stand there between two requests that change them one by one.
+        value_kw = 0.0 if least_kw > most_kw else min(max(0.0, least_kw), most_kw)
+        return Asked(value_kw, self._revert_s(blocks))
 
     def _rated_kw(self, blocks: Blocks) -> float:
         rated_kw = value_at(CHARGE_RATED, blocks)
@@ -151,15 +154,16 @@ class StorageRates(Control):
 
 
 class ActivePower(Control):
-    """The active power of a DER in W, positive when it goes out (model 704)."""
+    """The active power of a DER, positive when it goes out: in W, or of a master that likes, in percent (model 704)."""
 
-    model, enable, timer = 704, "WSetEna", "WSetRvrtTms"
+    model, enable, timer, remaining = 704, "WSetEna", "WSetRvrtTms", "WSetRvrtRem"
     values = ("WSetMod", "WSet")
+    zero = ("WSetEnaRvrt",)
     watts = 1.0
 
     @property
     def points(self) -> tuple[str, ...]:
-        return ("WSetEnaRvrt", *super().points)
+        return (*super().points, "WSetPct")
 
     def written(self, value_kw: float, blocks: Blocks, revert_s: float) -> dict[str, float]:
         return {
@@ -180,7 +184,7 @@ class ActivePower(Control):
 
 CONTROLS: Mapping[Kind, tuple[Control, ...]] = {
     Kind.PV: (
-        Limit(704, "WMaxLimPctEna", "WMaxLimPctRvrtTms", zero=("WMaxLimPctEnaRvrt",)),
+        Limit(704, "WMaxLimPctEna", "WMaxLimPctRvrtTms", "WMaxLimPctRvrtRem", zero=("WMaxLimPctEnaRvrt",)),
         Limit(123, "WMaxLim_Ena", "WMaxLimPct_RvrtTms"),
     ),
     Kind.BESS: (ActivePower(), StorageRates()),

@@ -12,7 +12,7 @@ from services.sunspec.numbers import SunspecError
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of the fixed part of a model. ``offset``: registers from the model's identifier on."""
+    """A point of a model's top group. ``offset``: registers from the model's identifier on."""
 
     name: str
     offset: int
@@ -28,7 +28,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A model: its points by name. ``size``: registers of the fixed part, identifier and length among them."""
+    """A model: the points of its top group by name. ``size``: registers, identifier and length among them, without
+    groups that repeat."""
 
     id: int
     label: str
@@ -48,7 +49,13 @@ def definition(model: int) -> Definition:
     for point in group["points"]:
         points[point["name"]] = _point(point, size)
         size += point["size"]
-    return Definition(model, group.get("label", group["name"]), points, size)
+    return Definition(model, group.get("label", group["name"]), points, _size(group))
+
+
+def _size(group: Mapping[str, Any]) -> int:
+    fixed = [each for each in group.get("groups", ()) if "count" not in each]
+    size: int = sum(point["size"] for point in group["points"])
+    return size + sum(_size(each) for each in fixed)
 
 
 def _point(point: Mapping[str, Any], offset: int) -> Point:

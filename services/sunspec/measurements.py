@@ -18,6 +18,8 @@ class Place:
     model: int
     point: str
     factor: float
+    dc: bool = False
+    """On the battery's side of its inverter: read where there is nothing else, and never served."""
 
 
 KILO, PERCENT = 0.001, 0.01
@@ -42,7 +44,7 @@ MEASUREMENTS: Mapping[Kind, Mapping[str, tuple[Place, ...]]] = {
         "available_kw": (Place(122, "WAval", KILO),),
     },
     Kind.BESS: {
-        "power_kw": (*_AC_POWER, Place(802, "W", -KILO)),
+        "power_kw": (*_AC_POWER, Place(802, "W", -KILO, dc=True)),
         "energy_import_kwh": _AC_IMPORT,
         "energy_export_kwh": _AC_EXPORT,
         "soc_frac": (Place(713, "SoC", PERCENT), Place(802, "SoC", PERCENT), Place(124, "ChaState", PERCENT)),
@@ -71,7 +73,7 @@ def value_at(places: tuple[Place, ...], blocks: Mapping[int, Block]) -> float | 
     """The measured value in the contract's unit; None: the device has none. Raises SunspecError."""
     place = first(places, blocks)
     value = None if place is None else blocks[place.model].value(place.point)
-    return None if place is None or value is None else value * place.factor
+    return None if place is None or value is None else value * place.factor + 0.0  # no -0.0
 
 
 def models_of(kind: Kind) -> set[int]:
@@ -83,5 +85,5 @@ def put(blocks: Mapping[int, Block], kind: Kind, measured: Mapping[str, float]) 
     """Writes measured values to every place of theirs that these blocks have. Raises SunspecError."""
     for name, places in MEASUREMENTS[kind].items():
         for place in places:
-            if name in measured and place.model in blocks:
+            if name in measured and place.model in blocks and not place.dc:
                 blocks[place.model].set(place.point, measured[name] / place.factor)

@@ -51,7 +51,9 @@ def encode(type_: str, size: int, value: Value | None) -> list[int]:
 
 def _integer(type_: str, size: int, value: Value | None) -> bytes:
     absent = _absent(type_, size)
-    number = absent if value is None else round(float(value)) if isinstance(value, float) else int(value)
+    number = absent if value is None else round(value) if isinstance(value, float) else int(value)
+    if type_ in _ACCUMULATED:
+        number %= 1 << (16 * size)  # counters begin anew when they are full
     try:
         data = number.to_bytes(2 * size, "big", signed=type_ in _SIGNED)
     except OverflowError:

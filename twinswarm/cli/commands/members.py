@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,6 +36,7 @@ FeedsOption = Annotated[
         rich_help_panel="Site",
     ),
 ]
+Series = Literal["100", "700"]
 OnceOption = Annotated[
     bool,
     typer.Option("--once", help="End with the run that it took part in.", rich_help_panel="Time"),
@@ -54,14 +55,32 @@ def twin(
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
     heartbeat: options.HeartbeatOption = None,
+    sunspec: Annotated[
+        str | None,
+        typer.Option(
+            "--sunspec",
+            metavar="HOST:PORT",
+            help="Answer as a SunSpec Modbus device there, too: a battery, PV inverter or meter.",
+            show_default="MQTT only",
+            rich_help_panel="Another protocol",
+        ),
+    ] = None,
+    models: Annotated[
+        Series,
+        typer.Option(
+            "--models", help="SunSpec models of the 100 or the 700 series.", rich_help_panel="Another protocol"
+        ),
+    ] = "100",
 ) -> None:
     """Run the twin of **one device**: charger, battery, PV inverter, heat pump or meter.
 
     It publishes its birth and telemetry and obeys set-points, in the time of the run that the clock opens. The site has
-    to be that of the clock's run.
+    to be that of the clock's run. With `--sunspec` it is a Modbus device, too, in wall time only; while a master
+    commands it there, set-points from MQTT are refused.
 
     Examples:
         twinswarm twin ev1 --site fit_g2v --broker mqtt://127.0.0.1:1883 --checkpoints state
+        twinswarm twin bess --site fit_g2v --sunspec 127.0.0.1:5020
     """
     chosen = options.resolved_site(site)
     if device not in chosen.devices:
@@ -69,7 +88,15 @@ def twin(
             "DEVICE", f"the site {chosen.site} has {', '.join(chosen.devices)}", device, code=Code.UNKNOWN
         )
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    _serve(chosen, device, connection, checkpoints, Life(once=once, heartbeat=heartbeat))
+    life = Life(once=once, heartbeat=heartbeat)
+    if sunspec is None:
+        _serve(chosen, device, connection, checkpoints, life)
+        return
+    from twinswarm.deploy.outward import sunspec_twin
+
+    make = sunspec_twin(chosen, device, sunspec, models)
+    _log(device, chosen, connection)
+    serve_participant(make, chosen, device, connection, checkpoints, life, stop_event(life))
 
 
 def _service(device: str, summary: str, example: str) -> Callable[..., None]:
