@@ -73,6 +73,7 @@ RULES: dict[str, set[str]] = {
         "twinswarm.simulation",
         EVERYTHING_ELSE,
     },
+    "twinswarm.imports": {"schemas", "sites", "services.analysis", "services.feeds", EVERYTHING_ELSE},
     "twinswarm": {"schemas", "sites", "broker", "runtime", "twin_devices", "services", EVERYTHING_ELSE},
 }
 
@@ -90,8 +91,11 @@ AT_HOME: dict[str, set[str]] = {
     "pymodbus": {"services.drivers", "services.outward"},
     "urllib3": {"services.feeds.fetch", "services.influx.server"},
     "power_grid_model": {"twin_devices"},
-    "pvlib": {"twin_devices.physics", "services.forecast"},
-    "ruamel": {"sites.loader.text"},
+    "pvlib": {"twin_devices.physics", "services.forecast", "twinswarm.imports.shapes"},
+    "python_calamine": {"twinswarm.imports.sheet"},
+    "demandlib": {"twinswarm.imports.shapes"},
+    "defusedxml": {"twinswarm.imports.shapes"},
+    "ruamel": {"sites.loader.text", "sites.loader.editing"},
     "holidays": {"sites.loader.holiday_dates"},
     "cryptography": {"broker.provision"},
     "grafana_foundation_sdk": {"services.dashboards.source"},

@@ -20,6 +20,7 @@ _OF_LIBRARY = {
     "power_grid_model": "network",
     "pvlib": "pv",
     "pymodbus": "drivers",
+    "python_calamine": "imports",
     "scipy": "analysis",
     "sunspec2": "drivers",
     "urllib3": "feeds",
@@ -36,6 +37,7 @@ _OF_ROOM = {
     "services.history": "analysis",
     "services.influx": "influx",
     "twinswarm.deploy.stack": "provision",
+    "twinswarm.imports": "imports",
     "twinswarm.study.calibration": "analysis",
 }
 """By the module that imports it: several extras bring the same library."""

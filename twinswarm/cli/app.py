@@ -18,6 +18,7 @@ from twinswarm.cli.commands import (
     feeds,
     files,
     histories,
+    imports,
     influx,
     limit,
     manual,
@@ -82,6 +83,7 @@ app.command(
     rich_help_panel=_SITE,
     context_settings={"ignore_unknown_options": True},
 )(manual.set_point)
+app.command("import", help=help_text(imports.import_.__doc__), rich_help_panel=_SITE)(imports.import_)
 app.command("map", help=help_text(drivers.map_.__doc__), rich_help_panel=_SITE)(drivers.map_)
 app.command(help=help_text(sunspec.sunspec.__doc__), rich_help_panel=_SITE)(sunspec.sunspec)
 app.add_typer(provision.app, name="provision", help=help_text(provision.site.__doc__), rich_help_panel=_SITE)

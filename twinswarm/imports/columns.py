@@ -1,0 +1,157 @@
+"""Which columns of a table hold times and values."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from schemas.errors import Code, InputError
+from twinswarm.imports.clock import looks_like_hours, looks_like_times
+from twinswarm.imports.notes import Notes
+from twinswarm.imports.numbers import looks_numeric
+from twinswarm.imports.options import Kind, Options, Stamp
+from twinswarm.imports.sheet import Sheet
+from twinswarm.imports.units import Unit, unit_in, unit_named
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_END = re.compile(
+    r"\b(bis|end|ende|to|until|stop|fine|ending|interval ?end|period ?end|hasta|a)\b|(?<=[a-z_])(End|_end)\b",
+    re.IGNORECASE,
+)
+_NO_VALUE = re.compile(
+    r"status|flag|qualit|sequence|z(ä|ae)hlpunkt|zählernr|meter ?id|\bpod\b|\bid\b|currency|area|ersatzwert|obis|"
+    "nummer",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    cells: "pd.Series"
+    name: str
+    stamp: Stamp | None
+    """As far as the header says it."""
+    columns: frozenset[str]
+    """All columns that hold times, of which none is of values."""
+
+
+def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
+    """The column of times, or a date and a time of day joined. Raises InputError with the list of columns."""
+    names = sheet.columns
+    if options.time_column is not None:
+        chosen = [sheet.pick(one.strip(), "--time-column") for one in options.time_column.split("+")]
+        cells = sheet.cells[chosen[0]]
+        for name in chosen[1:]:
+            cells = cells + " " + sheet.cells[name]
+        return TimeColumn(cells, " + ".join(chosen), _stamp(chosen[-1]), frozenset(chosen))
+    dated = [name for name in names if looks_like_times(sheet.cells[name])]
+    hours = [name for name in names if name not in dated and looks_like_hours(sheet.cells[name])]
+    if not dated:
+        what = f"has no column of times that can be read; say --time-column; it has {sheet.listed()}"
+        raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
+    taken = frozenset((*dated, *hours))
+    starts = [name for name in dated if _stamp(name) is not Stamp.END]
+    date = (starts or dated)[0]
+    if hours and not sheet.cells[date].str.contains(r"\d[:h]\d{2}", regex=True).any():
+        begins = [name for name in hours if _stamp(name) is not Stamp.END]
+        hour = (begins or hours)[0]
+        notes.read.append(f"times are of the columns {date!r} and {hour!r}")
+        span = sheet.cells[hour].str.extract(r"^([\d:.]+?)\s*-\s*[\d:.]+$")[0]
+        clock = span.fillna(sheet.cells[hour])
+        stamp = Stamp.START if span.notna().all() or len(hours) > 1 else _stamp(hour)
+        return TimeColumn(sheet.cells[date] + " " + clock, f"{date} + {hour}", stamp, taken)
+    notes.read.append(f"times are of the column {date!r}")
+    # Begin and end side by side say what the begin is.
+    stamp = (
+        Stamp.START if len(dated) > 1 and any(_stamp(name) is Stamp.END for name in dated) and starts else _stamp(date)
+    )
+    return TimeColumn(sheet.cells[date], date, stamp, taken)
+
+
+def _stamp(header: str) -> Stamp | None:
+    if re.search(r"\b(von|start|begin|beginn|from|ab|da|inizio)\b|start|MTU", header, re.IGNORECASE):
+        return Stamp.START
+    return Stamp.END if _END.search(header) else None
+
+
+def value_column(sheet: Sheet, kind: Kind, taken: frozenset[str], options: Options, notes: Notes) -> tuple[str, Unit]:
+    """The column of values and its unit. Raises InputError with the list of columns where there are several."""
+    if options.column is not None:
+        column = sheet.pick(options.column, "--column")
+    else:
+        column = _only_column(sheet, kind, taken, options)
+        notes.read.append(f"values are of the column {column!r}")
+    if options.unit is not None:
+        return column, unit_named(options.unit, kind)
+    unit = unit_in(column, kind) or _unit_below(sheet, column, kind)
+    if unit is None:
+        allowed = "€/MWh, ct/kWh, €/kWh" if kind is Kind.PRICE else "kW, W, MW, kWh, Wh, MWh"
+        what = f"its header {column!r} names no unit; say --unit: {allowed}"
+        raise InputError.one(f"{sheet.file.path}, column {column}", what, code=Code.MISSING)
+    notes.read.append(f"the unit is {unit.name}")
+    return column, unit
+
+
+def unit_of_table(sheet: Sheet, kind: Kind, options: Options, notes: Notes) -> Unit:
+    """The unit of a table whose headers are times: in a column of its own, or above the header. Raises InputError."""
+    if options.unit is not None:
+        return unit_named(options.unit, kind)
+    heads = [*sheet.columns, *sheet.file.begin.splitlines()[: sheet.line - 2]]
+    found = (unit_in(head, kind) for head in heads)
+    unit = _unit_column(sheet, kind) or next((one for one in found if one is not None), None)
+    if unit is None:
+        raise InputError.one(
+            str(sheet.file.path), "names no unit; say --unit: kW, W, MW, kWh, Wh or MWh", code=Code.MISSING
+        )
+    notes.read.append(f"the unit is {unit.name}")
+    return unit
+
+
+def _unit_column(sheet: Sheet, kind: Kind) -> Unit | None:
+    for name in sheet.columns:
+        if re.fullmatch(r"(mess)?einheit|unit(s|à)?( di misura)?|uom", name, re.IGNORECASE):
+            found = set(sheet.cells[name]) - {""}
+            if len(found) == 1:
+                return unit_in(found.pop(), kind)
+    return None
+
+
+def _unit_below(sheet: Sheet, column: str, kind: Kind) -> Unit | None:
+    """The unit that stands in a column of its own, or behind every number."""
+    words = sheet.cells[column].str.extract(r"\d ?(kWh|kW|MWh|MW|Wh|W)$")[0].dropna()
+    behind = unit_in(words.iloc[0], kind) if len(words) and words.nunique() == 1 and kind is not Kind.PRICE else None
+    return behind or _unit_column(sheet, kind)
+
+
+def _only_column(sheet: Sheet, kind: Kind, taken: frozenset[str], options: Options) -> str:
+    numeric = [
+        name
+        for name in sheet.columns
+        if name not in taken and not _NO_VALUE.search(name) and looks_numeric(sheet.cells[name])
+    ]
+    if not numeric:
+        what = f"has no column of numbers beside its times; it has {sheet.listed()}"
+        raise InputError.one(str(sheet.file.path), what, code=Code.EMPTY)
+    named = [name for name in numeric if options.unit is None and _names_unit(name, kind)]
+    candidates: Sequence[str] = named or numeric
+    if len(candidates) > 1:
+        filled = [name for name in candidates if _has_values(sheet, name)]
+        candidates = filled if len(filled) == 1 else candidates
+    if len(candidates) > 1:
+        what = f"{len(candidates)} columns may be meant; say --column NAME or NUMBER: {sheet.listed()}"
+        raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
+    return candidates[0]
+
+
+def _names_unit(header: str, kind: Kind) -> bool:
+    try:
+        return unit_in(header, kind) is not None
+    except InputError:
+        return True  # another currency: told when the column is chosen
+
+
+def _has_values(sheet: Sheet, name: str) -> bool:
+    """Whether a column holds more than blanks and zeros."""
+    return bool(sheet.cells[name].str.contains("[1-9]", regex=True).any())

@@ -1,0 +1,124 @@
+"""Readings of a counter as power: differences, with resets, roll-overs and single false readings."""
+
+from typing import TYPE_CHECKING
+
+from schemas.errors import Code, InputError
+from twinswarm.imports.notes import Notes, some
+from twinswarm.imports.options import Options
+from twinswarm.imports.regular import MAX_STEPS, Grid, _name, usual_step
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_LEAP = 20.0
+"""An increase by more than so many times the usual large one is no energy."""
+
+
+def power_of(times_s: "np.ndarray", readings: "np.ndarray", where: str, options: Options, notes: Notes) -> Grid:
+    """Mean power [kW] of equal steps from readings [kWh] in order.
+
+    Between two readings the energy is spread evenly, so that what the counter counted is what the profile holds,
+    however far they are apart. After a reset the energy since then is the reading itself; where a reading fits neither
+    a reset nor a roll-over, the step is a hole. Raises InputError.
+    """
+    import numpy as np
+
+    known = np.isfinite(readings)
+    times, values = times_s[known], readings[known]
+    times, values = _without_slips(times, values, notes)
+    if len(times) < 2:
+        raise InputError.one(where, f"has {len(times)} readings, and two are needed", code=Code.EMPTY)
+    step = options.step_s or usual_step(times, where)
+    increments, unknown = _increments(times, values, notes)
+    total = np.r_[0.0, np.cumsum(increments)]
+    # Steps begin where most readings are: at half past in India.
+    phases, counts = np.unique(times % step, return_counts=True)
+    phase = int(phases[counts.argmax()])
+    begin = -(-(int(times[0]) - phase) // step) * step + phase
+    end = (int(times[-1]) - phase) // step * step + phase
+    count = (end - begin) // step
+    if count > MAX_STEPS or count < 1:
+        what = f"spans {count} steps of {step} s, from {_name(times[0])} to {_name(times[-1])}"
+        raise InputError.one(where, what, code=Code.RANGE)
+    edges = begin + step * np.arange(count + 1)
+    if not np.isin(edges, times).all():
+        apart = int((np.diff(times) > step).sum())
+        notes.repaired.append(
+            f"readings are not at all steps of {step} s; between two of them the energy is spread evenly"
+            + (
+                f"; {apart} are farther apart than a step, {int(np.diff(times).max()) // 60} min at most"
+                if apart
+                else ""
+            )
+        )
+    at_edges = np.interp(edges, times, total)
+    powers = np.diff(at_edges) * 3600.0 / step
+    for place in np.flatnonzero(unknown):
+        first = max((int(times[place]) - begin) // step, 0)
+        last = min(-(-(int(times[place + 1]) - begin) // step), count)
+        powers[first:last] = np.nan
+    lost = float(total[-1] - (at_edges[-1] - at_edges[0]))
+    if abs(lost) > 1e-9 * max(total[-1], 1.0):
+        notes.repaired.append(f"{lost:.3f} kWh before the first and after the last whole step were cut off")
+    return Grid(begin, step, powers)
+
+
+def _without_slips(times: "np.ndarray", values: "np.ndarray", notes: Notes) -> tuple["np.ndarray", "np.ndarray"]:
+    """Without single readings below or above both neighbours while the neighbours go on: a zero, a spike."""
+    import numpy as np
+
+    if len(values) < 3:
+        return times, values
+    before, here, after = values[:-2], values[1:-1], values[2:]
+    goes_on = after >= before
+    usual = _usual(np.diff(values))
+    slip = np.r_[
+        False, goes_on & ((here < before) | (here > after)) & (after - before <= _LEAP * max(usual, 1e-9) * 2), False
+    ]
+    if not slip.any():
+        return times, values
+    named = [f"{_name(time)} ({value:g})" for time, value in zip(times[slip], values[slip], strict=True)]
+    notes.repaired.append(
+        f"{int(slip.sum())} readings lie outside those before and after them and were left out: {some(named)}"
+    )
+    return times[~slip], values[~slip]
+
+
+def _usual(differences: "np.ndarray") -> float:
+    """A large increase among the usual ones [kWh]."""
+    import numpy as np
+
+    rising = differences[differences > 0]
+    return float(np.quantile(rising, 0.95)) if len(rising) else 0.0
+
+
+def _increments(times: "np.ndarray", values: "np.ndarray", notes: Notes) -> tuple["np.ndarray", "np.ndarray"]:
+    """Energy between readings [kWh], and where it is not known."""
+    import numpy as np
+
+    increments = np.diff(values)
+    usual = _usual(increments)
+    unknown = np.zeros(len(increments), dtype=bool)
+    resets, rolled, swapped = [], [], []
+    for place in np.flatnonzero(increments < 0):
+        before, after = float(values[place]), float(values[place + 1])
+        most = _LEAP * usual * max(1.0, float(times[place + 1] - times[place]) / float(np.median(np.diff(times))))
+        full = 10.0 ** np.ceil(np.log10(max(before, 1.0)))
+        name = f"{_name(times[place + 1])} ({before:g} to {after:g})"
+        if before > 0.9 * full and 0 <= full - before + after <= most:
+            increments[place] = full - before + after
+            rolled.append(name)
+        elif 0 <= after <= most:
+            increments[place] = after
+            resets.append(name)
+        else:
+            increments[place], unknown[place] = 0.0, True
+            swapped.append(name)
+    for names, what in (
+        (resets, "resets of the counter; what was counted since is the reading itself"),
+        (rolled, "roll-overs of the counter at a power of ten; the energy across is known"),
+        (swapped, "falls of the counter that fit no reset; the steps are holes"),
+    ):
+        if names:
+            notes.repaired.append(f"{len(names)} {what}: {some(names)}")
+    return increments, unknown

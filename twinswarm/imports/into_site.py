@@ -1,0 +1,119 @@
+"""An import put into a site: its table beside site.yaml, its profiles and who uses them in site.yaml."""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from schemas.errors import Code, InputError
+from schemas.site import Pv, Site, next_midnight
+from sites.loader.editing import Change, edited
+from sites.loader.loading import load_description
+from twinswarm.imports.imported import Imported
+from twinswarm.imports.options import Kind
+from twinswarm.imports.writing import profiles_of, write_all
+
+PROVENANCE = ".import.json"
+"""End of the name of the file beside a table."""
+
+
+def check_replaceable(table: Path) -> None:
+    """Raises InputError for a table that no import has written: it is not overwritten."""
+    if table.exists() and not beside(table).exists():
+        what = "is there already, and no import has written it; move it away, or say another --name"
+        raise InputError.one(str(table), what, code=Code.EXISTS)
+
+
+def beside(table: Path) -> Path:
+    """The small file of where a table comes from."""
+    return table.with_name(table.stem + PROVENANCE)
+
+
+def changes_of(imported: Imported, file: str, name: str, site: Site) -> tuple[list[Change], list[str]]:
+    """Fields of site.yaml, and what they mean in words. ``name``: of the profile, where there is one."""
+    entries = profiles_of(imported, file)
+    if len(entries) == 1:
+        entries = {name: next(iter(entries.values()))}
+    changes: list[Change] = [(("profiles", profile), entry) for profile, entry in entries.items()]
+    said = [f"profile {profile}: {entry['file']}, column {entry['column']}" for profile, entry in entries.items()]
+    if imported.kind in {Kind.PV, Kind.WEATHER}:
+        more, words = _pv_sources(imported, name, entries, site)
+        changes += more
+        said += words
+    elif not _used(name, site):
+        said.append(f"nothing in the site names the profile {name} yet")
+    day = _day_within(imported, site)
+    if day is not None:
+        changes.append((("date",), day))
+        said.append(f"date: {day}, the first whole day of the import; {site.date} lies outside it")
+    return changes, said
+
+
+def _used(name: str, site: Site) -> bool:
+    used = {profile for device in site.devices.values() for _, profile in device.profiles_used}
+    return name in used | {profile for _, profile in site.tariff.profiles_used}
+
+
+def _pv_sources(
+    imported: Imported, name: str, entries: dict[str, dict[str, Any]], site: Site
+) -> tuple[list[Change], list[str]]:
+    """Sources and forecasts of the PV plants."""
+    plants = {device: part for device, part in site.devices.items() if isinstance(part, Pv)}
+    if imported.kind is Kind.PV:
+        if len(plants) != 1:
+            return [], [f"the site has {len(plants)} PV plants; give one source: {{type: power, profile: {name}}}"]
+        device = next(iter(plants))
+        source = {"type": "power", "profile": name}
+        changes: list[Change] = [(("devices", device, field), source) for field in ("source", "forecast")]
+        return changes, [f"source and forecast of {device}: the profile {name}; the EMS expects what really comes"]
+    changes, said = [], []
+    for device, part in plants.items():
+        kept = {
+            field: getattr(part.source, field)
+            for field in ("peak_kw", "tilt_deg", "azimuth_deg", "system_losses_frac")
+            if hasattr(part.source, field)
+        }
+        if "peak_kw" not in kept:
+            said.append(f"{device} keeps its source, which has no peak_kw, tilt_deg and azimuth_deg")
+            continue
+        source = {"type": "irradiance", **kept, **{f"{profile}_profile": profile for profile in entries}}
+        changes += [(("devices", device, field), source) for field in ("source", "forecast")]
+        said.append(f"source and forecast of {device}: irradiance; the EMS expects what really comes")
+    return changes, said
+
+
+def _day_within(imported: Imported, site: Site) -> date | None:
+    """The first whole local day of the import, if the site's date lies outside it and there is one."""
+    grid = next(iter(imported.series.values()))
+    if _whole(site.date, grid.start, grid.end, site.zone):
+        return None
+    day = grid.start.astimezone(site.zone).date()
+    for candidate in (day, day + timedelta(days=1)):
+        if _whole(candidate, grid.start, grid.end, site.zone):
+            return candidate
+    return None
+
+
+def _whole(day: date, start: datetime, end: datetime, zone: ZoneInfo) -> bool:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return start <= midnight and next_midnight(midnight, zone) <= end
+
+
+def change_site(path: Path, changes: list[Change]) -> None:
+    """Changes site.yaml. Raises InputError, having left it as it was, when it would not be valid."""
+    text = edited(path, changes)
+    trial = path.with_name(f".{path.stem}.trial.yaml")
+    write_all({trial: text})
+    try:
+        load_description(trial)
+    except InputError as error:
+        named = [replace(f, where=_named(f.where, trial, path), what=_named(f.what, trial, path)) for f in error.faults]
+        raise InputError(named) from None
+    finally:
+        trial.unlink(missing_ok=True)
+    write_all({path: text})
+
+
+def _named(text: str, trial: Path, path: Path) -> str:
+    return text.replace(str(trial), str(path)).replace(trial.name, path.name)

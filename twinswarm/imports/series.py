@@ -1,0 +1,223 @@
+"""Tables of values by time: load, PV power and prices."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, timezone, tzinfo
+from typing import TYPE_CHECKING
+
+from schemas.errors import Code, InputError
+from twinswarm.imports.clock import Clock, read_clock, to_utc, zone_of
+from twinswarm.imports.columns import TimeColumn, time_column, unit_of_table, value_column
+from twinswarm.imports.counters import power_of
+from twinswarm.imports.notes import Notes
+from twinswarm.imports.numbers import numbers_of
+from twinswarm.imports.options import Kind, Options, Reading, Stamp
+from twinswarm.imports.regular import Grid, on_grid, ordered, resampled, usual_step, without_holes
+from twinswarm.imports.sheet import Sheet
+from twinswarm.imports.wide import TIME, VALUE, melted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_COUNTER_WORDS = re.compile(
+    r"stand\b|\bindex\b|lettura|reading|register|counter|contatore|cumul|(?<!\d)[12]\.8\.\d", re.IGNORECASE
+)
+_FOOT = 10
+"""So many rows below the table, without a time, may be its foot."""
+
+
+def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, notes: Notes) -> Grid:
+    """The values of a table: kW or €/kWh on equal steps without holes. Raises InputError.
+
+    ``home``: the zone of the site, None where there is none.
+    """
+    where = str(sheet.file.path)
+    wide = melted(sheet, options.time_column, options, notes)
+    if wide is not None:
+        unit = unit_of_table(sheet, kind, options, notes)
+        sheet, column = wide.sheet, VALUE
+        times = TimeColumn(sheet.cells[TIME], TIME, wide.stamp, frozenset({TIME}))
+    else:
+        times = time_column(sheet, options, notes)
+        column, unit = value_column(sheet, kind, times.columns, options, notes)
+    sheet, times = _without_foot(sheet, times, column, notes)
+    values = numbers_of(sheet, column, options, notes) * unit.factor * options.factor
+    clock = read_clock(times.cells, f"{where}, column {times.name}", sheet.line, options, notes)
+    zone = _zone(clock, home, where, options, notes)
+    stamp = Stamp.START
+    counter = unit.energy and _is_counter(column, values, clock, where, options, notes)
+    energy = unit.energy and not counter
+    if not counter:
+        stamp = _stamp_of(clock, times, options, notes)
+    clock, values = _without_blank_hours(clock, values, zone)
+    utc, here = _starts(clock, zone, where, options, notes, stamp)
+    utc, values = ordered(utc[here], values[here], where, options, notes)
+    if counter:
+        grid = power_of(utc, values, where, options, notes)
+    else:
+        span = clock.span_s if clock.span_s and usual_step(utc, where) < clock.span_s else None
+        grid = on_grid(utc, values, where, notes, energy=energy, span_s=span)
+    by = home or zone
+    grid = without_holes(grid, by, where, options, notes)
+    if options.step_s is not None:
+        grid = resampled(grid, options.step_s, by, notes)
+    return _checked(grid, kind, where, notes)
+
+
+def _without_foot(sheet: Sheet, times: TimeColumn, column: str, notes: Notes) -> tuple[Sheet, TimeColumn]:
+    """Without rows below the table, such as a sum. A row without a time elsewhere is a fault later on."""
+    dated = times.cells.str.contains(r"\d", regex=True).to_numpy()
+    count = len(dated)
+    last = count
+    while last > 0 and not dated[last - 1] and count - last <= _FOOT:
+        last -= 1
+    if last in {count, 0}:
+        return sheet, times
+    words = [" ".join(row[row != ""]) for _, row in sheet.cells.iloc[last:].iterrows()]
+    notes.repaired.append(f"{count - last} rows below the table were left out: {'; '.join(words)[:120]!r}")
+    return (
+        replace(sheet, cells=sheet.cells.iloc[:last]),
+        replace(times, cells=times.cells.iloc[:last]),
+    )
+
+
+def _zone(clock: Clock, home: tzinfo | None, where: str, options: Options, notes: Notes) -> tzinfo:
+    """The zone of the file's clock. Raises InputError where nothing says it."""
+    if clock.zoned:
+        notes.read.append("times carry their offset from UTC")
+        return home or UTC
+    if options.time_zone is not None:
+        notes.read.append(f"times are of {options.time_zone}")
+        return zone_of(options.time_zone)
+    if home is None:
+        what = "has local times; say of which zone: --time-zone Europe/Berlin, UTC or UTC+01:00, or --site SITE"
+        raise InputError.one(where, what, code=Code.MISSING)
+    notes.assumed.append(f"times are local ones of {home}, with its summer time (--time-zone)")
+    return home
+
+
+def _is_counter(column: str, values: "np.ndarray", clock: Clock, where: str, options: Options, notes: Notes) -> bool:
+    """Whether energies are readings of a counter. Raises InputError where it cannot be known."""
+    import numpy as np
+
+    if options.reading is not None:
+        notes.read.append(
+            f"energies are {'readings of a counter' if options.reading is Reading.COUNTER else 'of each interval'}"
+        )
+        return options.reading is Reading.COUNTER
+    known = values[np.isfinite(values)][np.argsort(clock.local_s[np.isfinite(values)], kind="stable")]
+    steps = np.diff(known)
+    rises = len(known) > 20 and known[-1] > known[0] and float((steps > 0).mean()) > 0.3
+    grows = rises and float((steps < 0).mean()) < 0.002
+    if _COUNTER_WORDS.search(column) is not None and int((steps < 0).sum()) <= max(3, 0.02 * len(steps)):
+        notes.read.append(f"{column!r} are readings of a counter")
+        return True
+    if grows or _COUNTER_WORDS.search(column) is not None:
+        what = (
+            "never falls, as the readings of a counter"
+            if grows
+            else "is named as a counter's readings, but rises and falls as energies of intervals"
+        )
+        raise InputError.one(
+            f"{where}, column {column}", f"{what}; say --reading counter or --reading interval", code=Code.CONFLICT
+        )
+    notes.assumed.append("energies are those of each interval (--reading counter)")
+    return False
+
+
+def _stamp_of(clock: Clock, times: TimeColumn, options: Options, notes: Notes) -> Stamp:
+    """Which end of the interval a time is: as is said, as the header says, or as the first and the last time show."""
+    if options.stamp is not None:
+        notes.read.append(f"times are the {options.stamp.value} of their interval")
+        return options.stamp
+    if clock.span_s is not None or times.stamp is not None:
+        stamp = Stamp.START if clock.span_s is not None else times.stamp or Stamp.START
+        notes.read.append(f"times are the {stamp.value} of their interval, by {times.name!r}")
+        return stamp
+    first, last = int(clock.local_s.min()), int(clock.local_s.max())
+    step = usual_step(clock.local_s, times.name)
+    if first % 86_400 == step % 86_400 and last % 86_400 == 0 and step < 86_400:
+        notes.read.append(
+            "times are the end of their interval: the first is a step after midnight, the last midnight (--stamp start)"
+        )
+        return Stamp.END
+    notes.assumed.append("times are the start of their interval (--stamp end)")
+    return Stamp.START
+
+
+def _starts(
+    clock: Clock, zone: tzinfo, where: str, options: Options, notes: Notes, stamp: Stamp
+) -> tuple["np.ndarray", "np.ndarray"]:
+    """Start of each interval in UTC, and which rows have one.
+
+    The end of an interval may be written in two ways at a change of the clock: as the clock shows it then, or as the
+    start and a step. The one that leaves fewer gaps and repetitions is taken. Raises InputError.
+    """
+    import numpy as np
+
+    if stamp is Stamp.START:
+        return to_utc(clock, zone, where, options, notes)
+    step = usual_step(clock.local_s, where)
+    found: list[tuple[int, np.ndarray, np.ndarray, Notes]] = []
+    faults: list[InputError] = []
+    for before, after in ((step, 0), (0, step)):
+        own = Notes()
+        try:
+            utc, here = to_utc(replace(clock, local_s=clock.local_s - before), zone, where, options, own)
+        except InputError as error:
+            faults.append(error)
+            continue
+        starts = np.unique(utc[here])
+        gaps = int(starts[-1] - starts[0]) // step + 1 - len(starts)
+        found.append((gaps + len(utc) - len(starts), utc - after, here, own))
+    if not found:
+        raise faults[0]
+    _, utc, here, own = min(found, key=lambda way: way[0])
+    notes.add(own)
+    return utc, here
+
+
+def _without_blank_hours(clock: Clock, values: "np.ndarray", zone: tzinfo) -> tuple[Clock, "np.ndarray"]:
+    """Without the rows of the hour that summer time leaves out, if they hold nothing."""
+    import numpy as np
+    import pandas as pd
+
+    if clock.zoned or isinstance(zone, timezone):
+        return clock, values
+    naive = pd.DatetimeIndex(clock.local_s.astype("datetime64[s]"))
+    gone = naive.tz_localize(zone, ambiguous=[True] * len(naive), nonexistent="NaT").isna()
+    keep = ~(gone & ~np.isfinite(values))
+    return replace(clock, local_s=clock.local_s[keep], offset_s=clock.offset_s[keep]), values[keep]
+
+
+def _checked(grid: Grid, kind: Kind, where: str, notes: Notes) -> Grid:
+    """Raises InputError for what no site takes."""
+    import numpy as np
+
+    values = grid.values
+    if np.abs(values).max() > 1e6:
+        what = f"has the value {values[np.abs(values).argmax()]:g}, beyond a million; another unit or column?"
+        raise InputError.one(where, what, code=Code.RANGE)
+    if kind is Kind.PRICE and np.abs(values).max() > 5:
+        what = f"has a price of {values[np.abs(values).argmax()]:g} €/kWh, and at most 5 are taken; another --unit?"
+        raise InputError.one(where, what, code=Code.RANGE)
+    if kind is Kind.PRICE and np.quantile(np.abs(values), 0.99) < 0.001:
+        what = f"has prices of {np.abs(values).max():g} €/kWh at most; another --unit?"
+        raise InputError.one(where, what, code=Code.RANGE)
+    if kind is Kind.PV:
+        negative = values < 0
+        if negative.mean() > 0.5 or values.max() <= 0:
+            what = "is mostly negative; PV power is positive here: --factor -1 turns the sign"
+            raise InputError.one(where, what, code=Code.RANGE)
+        if negative.any():
+            kwh = -float(values[negative].sum()) * grid.step_s / 3600
+            notes.repaired.append(f"{int(negative.sum())} negative values of PV power, {kwh:.3f} kWh, are 0")
+            return replace(grid, values=np.where(negative, 0.0, values))
+    if kind is Kind.LOAD and (values < 0).any():
+        notes.read.append(f"{int((values < 0).sum())} values are negative: is it the power at the PCC, PV included?")
+    largest, usual = float(np.abs(values).max()), float(np.quantile(np.abs(values), 0.99))
+    if len(values) > 500 and largest > 10 * usual > 0:
+        notes.read.append(
+            f"the largest value, {largest:g}, is {largest / usual:.0f} times what 99 % stay below: look at it"
+        )
+    return grid

@@ -1,0 +1,35 @@
+"""The known shapes of files, by name. A new one is a module with its `Shape`, named in `SHAPES`."""
+
+from schemas.errors import Code, InputError
+from twinswarm.imports.opening import RawFile
+from twinswarm.imports.options import Kind
+from twinswarm.imports.shapes import table
+from twinswarm.imports.shapes.shape import Shape
+
+SHAPES: dict[str, Shape] = {shape.name: shape for shape in (table.SHAPE,)}
+
+
+def shape_of(file: RawFile, kind: Kind, named: str | None) -> tuple[Shape, bool]:
+    """The shape that is named or recognised, else any table; and whether it was recognised.
+
+    Raises InputError for a name that there is not, or a shape that holds no such values.
+    """
+    if named is not None:
+        shape = SHAPES.get(named)
+        if shape is None:
+            raise InputError.one("--as", f"one of {', '.join(SHAPES)} is allowed", named, code=Code.UNKNOWN)
+        _check(shape, kind, "--as")
+        return shape, False
+    for shape in SHAPES.values():
+        if shape.recognises is not None and shape.recognises(file):
+            _check(shape, kind, str(file.path))
+            return shape, True
+    return next(shape for shape in SHAPES.values() if shape.recognises is None and kind in shape.kinds), False
+
+
+def _check(shape: Shape, kind: Kind, where: str) -> None:
+    if kind not in shape.kinds:
+        kinds = " or ".join(sorted(shape.kinds))
+        raise InputError.one(
+            where, f"{shape.name} ({shape.title}) holds {kinds}, and no {kind.value}", code=Code.CONFLICT
+        )

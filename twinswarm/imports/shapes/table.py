@@ -1,0 +1,19 @@
+"""Any table: delimited text or an Excel sheet with a column of times and one of values, or a row for each day."""
+
+from twinswarm.imports.imported import Imported
+from twinswarm.imports.options import Kind
+from twinswarm.imports.series import series_of
+from twinswarm.imports.shapes.shape import Shape, Wanted
+from twinswarm.imports.sheet import read_sheet
+
+NAME = "table"
+
+
+def read(wanted: Wanted) -> Imported:
+    """Raises InputError."""
+    sheet = read_sheet(wanted.file, wanted.options, wanted.notes)
+    grid = series_of(sheet, wanted.kind, wanted.home, wanted.options, wanted.notes)
+    return Imported(wanted.kind, NAME, {wanted.kind.value: grid}, wanted.notes)
+
+
+SHAPE = Shape(NAME, "any table of times and values", frozenset({Kind.LOAD, Kind.PV, Kind.PRICE}), read)

@@ -1,0 +1,71 @@
+"""Where an import goes: into a site, into a folder, or nowhere, to be looked at first."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+
+from schemas.errors import Code, InputError
+from schemas.site import Site
+from sites.loader.box import data_folder, site_path
+from sites.loader.loading import load_description
+from twinswarm.imports.clock import zone_of
+from twinswarm.imports.imported import Imported
+from twinswarm.imports.into_site import beside, change_site, changes_of, check_replaceable
+from twinswarm.imports.options import Options
+from twinswarm.imports.picture import picture_of
+from twinswarm.imports.writing import provenance, table_of, write_all
+
+
+@dataclass(frozen=True)
+class Target:
+    """``site_file`` and ``site`` are None without a site, ``folder`` as well where nothing is written."""
+
+    folder: Path | None
+    site_file: Path | None
+    site: Site | None
+    name: str
+
+    @property
+    def home(self) -> tzinfo | None:
+        """The zone of the site."""
+        return None if self.site is None else self.site.zone
+
+    def put(self, imported: Imported, options: Options) -> tuple[list[Path], list[str]]:
+        """Writes table, provenance and picture, and changes the site; returns the files and the changes in words.
+
+        Raises InputError, and then the site is as it was.
+        """
+        text = table_of(imported)
+        if self.folder is None:
+            return [], []
+        table = self.folder / f"{self.name}.csv"
+        check_replaceable(table)
+        shown = self.home or (UTC if options.time_zone is None else zone_of(options.time_zone))
+        contents: dict[Path, str | bytes] = {
+            table: text,
+            beside(table): provenance(imported, options),
+            table.with_suffix(".png"): picture_of(imported, shown).png(),
+        }
+        write_all(contents)
+        said: list[str] = []
+        if self.site is not None and self.site_file is not None:
+            changes, said = changes_of(imported, table.name, self.name, self.site)
+            change_site(self.site_file, changes)
+        return list(contents), said
+
+
+def target_of(site: str | None, out: Path | None, name: str) -> Target:
+    """Raises InputError for both at once, a site in the box, one that is not valid, or a name that none can have."""
+    if re.fullmatch(r"[a-z0-9_]{1,64}", name) is None:
+        what = "a profile's name is of small letters, digits and underscores"
+        raise InputError.one("--name", what, name, code=Code.FORMAT)
+    if site is not None and out is not None:
+        raise InputError.one("--out", "is for an import without --site", str(out), code=Code.CONFLICT)
+    if site is None:
+        return Target(out, None, None, name)
+    file = site_path(site)
+    if file.is_relative_to(data_folder()) or file.suffix == ".json":
+        what = "is a site in the box or a resolved one, which nothing is imported into; `twinswarm init` writes one"
+        raise InputError.one("--site", what, site, code=Code.INVALID)
+    return Target(file.parent, file, load_description(file), name)
