@@ -194,8 +194,8 @@ def test_a_device_that_comes_back_with_other_models_is_looked_at_again() -> None
         other = SunspecDevice({1: lab.COMMON, 120: lab.RATING, 701: lab.DER})
         device.become(other)
         reader.until(lambda: reader.found[-1].power_kw == -0.731, "the new models")
-        changed = "model 103 stands at 40070 no longer: the device has changed"
-        assert [read.trouble for read in reader.found].count(changed) == 1
+        changed = [read for read in reader.found if "no longer: the device has changed" in (read.trouble or "")]
+        assert len(changed) == 1
 
 
 def test_a_slow_device_stalls_no_other_and_nobody_who_commands() -> None:

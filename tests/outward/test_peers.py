@@ -12,7 +12,7 @@ from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from broker.servers.mosquitto import find_mosquitto
 from schemas.messages import Ack
-from tests.outward.swarm import Swarm, serving
+from tests.outward.swarm import serving
 from tests.parts import skip_without
 
 
@@ -22,8 +22,8 @@ def _parts() -> None:
 
 
 @contextmanager
-def alliance(swarm: Swarm) -> Iterator[Any]:
-    client = SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=swarm.port, timeout=10)
+def alliance(port: int) -> Iterator[Any]:
+    client = SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=port, timeout=10)
     try:
         client.scan()
         yield client
@@ -36,7 +36,7 @@ def models(client: Any) -> list[int]:
 
 
 def test_pysunspec2_limits_a_pv_twin_and_its_time_out_ends_the_limit(tmp_path: Path) -> None:
-    with serving(tmp_path, "pv") as swarm, alliance(swarm) as client:
+    with serving(tmp_path, "pv") as (swarm, port), alliance(port) as client:
         assert models(client) == [1, 103, 120, 121, 122, 123]
         assert not [model.error_info for model in client.model_list if model.error_info]
         common, inverter, settings, controls = (client.models[each][0] for each in (1, 103, 121, 123))
@@ -61,7 +61,7 @@ def test_pysunspec2_limits_a_pv_twin_and_its_time_out_ends_the_limit(tmp_path: P
 
 
 def test_pysunspec2_commands_a_storage_by_its_rates_and_releases_it(tmp_path: Path) -> None:
-    with serving(tmp_path, "bess") as swarm, alliance(swarm) as client:
+    with serving(tmp_path, "bess") as (swarm, port), alliance(port) as client:
         assert models(client) == [1, 103, 120, 121, 124, 802]
         assert not [model.error_info for model in client.model_list if model.error_info]
         store, battery = client.models[124][0], client.models[802][0]
@@ -79,7 +79,7 @@ def test_pysunspec2_commands_a_storage_by_its_rates_and_releases_it(tmp_path: Pa
 
 
 def test_pysunspec2_commands_the_700_series_in_watts(tmp_path: Path) -> None:
-    with serving(tmp_path, "bess", "700") as swarm, alliance(swarm) as client:
+    with serving(tmp_path, "bess", "700") as (swarm, port), alliance(port) as client:
         assert models(client) == [1, 701, 702, 704, 713]
         assert not [model.error_info for model in client.model_list if model.error_info]
         control = client.models[704][0]
@@ -94,7 +94,7 @@ def test_pysunspec2_commands_the_700_series_in_watts(tmp_path: Path) -> None:
 
 
 def test_pysunspec2_reads_a_meter_and_cannot_write_it(tmp_path: Path) -> None:
-    with serving(tmp_path, "building") as swarm, alliance(swarm) as client:
+    with serving(tmp_path, "building") as (swarm, port), alliance(port) as client:
         assert models(client) == [1, 203]
         meter = client.models[203][0]
         assert not meter.error_info
@@ -104,23 +104,23 @@ def test_pysunspec2_reads_a_meter_and_cannot_write_it(tmp_path: Path) -> None:
             meter.write()
 
 
-def mbpoll(swarm: Swarm, *arguments: str, unit: int = 1) -> subprocess.CompletedProcess[str]:
-    command = ["mbpoll", "-m", "tcp", "-p", str(swarm.port), "-a", str(unit), "-0", "-1", "-t", "4:hex", *arguments]
+def mbpoll(port: int, *arguments: str, unit: int = 1) -> subprocess.CompletedProcess[str]:
+    command = ["mbpoll", "-m", "tcp", "-p", str(port), "-a", str(unit), "-0", "-1", "-t", "4:hex", *arguments]
     return subprocess.run([*command], capture_output=True, text=True, timeout=30, check=False)
 
 
 def test_mbpoll_reads_and_writes_registers_and_is_refused_what_is_wrong(tmp_path: Path) -> None:
     skip_without("mbpoll", present=shutil.which("mbpoll") is not None)
-    with serving(tmp_path, "pv") as swarm:
-        read = mbpoll(swarm, "-r", "40000", "-c", "3", "127.0.0.1")
+    with serving(tmp_path, "pv") as (swarm, port):
+        read = mbpoll(port, "-r", "40000", "-c", "3", "127.0.0.1")
         assert "0x5375" in read.stdout
         assert "0x6E53" in read.stdout
-        with alliance(swarm) as client:
+        with alliance(port) as client:
             control = client.models[123][0]
             places = (control.points[name].offset for name in ("WMaxLimPct", "WMaxLim_Ena"))
             percent, enable = (str(control.model_addr + offset) for offset in places)
-        assert mbpoll(swarm, "-r", percent, "127.0.0.1", "0").returncode == 0
-        assert mbpoll(swarm, "-r", enable, "127.0.0.1", "1").returncode == 0
+        assert mbpoll(port, "-r", percent, "127.0.0.1", "0").returncode == 0
+        assert mbpoll(port, "-r", enable, "127.0.0.1", "1").returncode == 0
         swarm.until(lambda: swarm.power_kw() == 0, "a limit of nothing")
         for where, value, says in (
             (percent, "20000", "Illegal data value"),
@@ -128,9 +128,9 @@ def test_mbpoll_reads_and_writes_registers_and_is_refused_what_is_wrong(tmp_path
             ("40002", "7", "Illegal data address"),
             ("49000", "7", "Illegal data address"),
         ):
-            refused = mbpoll(swarm, "-r", where, "127.0.0.1", value)
+            refused = mbpoll(port, "-r", where, "127.0.0.1", value)
             assert says in refused.stdout + refused.stderr, (where, value)
-        other = mbpoll(swarm, "-r", "40000", "127.0.0.1", unit=9)
+        other = mbpoll(port, "-r", "40000", "127.0.0.1", unit=9)
         assert "Target device failed to respond" in other.stdout + other.stderr
-        assert mbpoll(swarm, "-r", enable, "127.0.0.1", "0").returncode == 0
+        assert mbpoll(port, "-r", enable, "127.0.0.1", "0").returncode == 0
         swarm.until(lambda: (swarm.power_kw() or 0) < 0, "production")
