@@ -97,7 +97,8 @@ READS: dict[Kind, tuple[Right, ...]] = {
         Channel.ACK,
     ),
     Kind.RECORDER: _any(*Channel),
-    Kind.FORECAST: _TIME,
+    # An online forecast learns from what is measured.
+    Kind.FORECAST: (*_TIME, *_any(Channel.TELEMETRY, kinds=(Kind.METER, Kind.PV))),
     Kind.TARIFF: _TIME,
     Kind.LIMITER: _TIME,
 }

@@ -30,7 +30,7 @@ from schemas.messages.plan import (
     ShortfallCause,
     ShortfallKind,
 )
-from schemas.messages.series import Quantity, Series, ValueSeries
+from schemas.messages.series import QuantileValues, Quantity, Series, ValueSeries
 from schemas.messages.service import Alarm, Metric, Receipt, Reject, Severity
 from schemas.messages.stamp import CONTRACT, Body, BootId, Command, DeviceId, RunId, Stamp
 from schemas.messages.telemetry import (
@@ -99,6 +99,7 @@ __all__ = [
     "Provenance",
     "PvNameplate",
     "PvTelemetry",
+    "QuantileValues",
     "Quantity",
     "Receipt",
     "Reject",

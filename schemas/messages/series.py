@@ -26,6 +26,13 @@ class Quantity(StrEnum):
     """Heat that a building wants of a thermal buffer."""
 
 
+class QuantileValues(Body):
+    """Values that what comes lies below with the probability ``level``, step by step as in its series."""
+
+    level: Annotated[float, Field(gt=0, lt=1)]
+    values: Values
+
+
 class ValueSeries(Body):
     """``values[i]`` holds in [start + i·step_s, start + (i+1)·step_s)."""
 
@@ -35,6 +42,8 @@ class ValueSeries(Body):
     start: UtcTime
     step_s: Annotated[int, Field(gt=0, le=86_400)]
     values: Values
+    quantiles: Annotated[tuple[QuantileValues, ...], Field(min_length=1, max_length=9, strict=False)] | None = None
+    """Of an expectation that has them, rising by level."""
 
     @property
     def end(self) -> datetime:

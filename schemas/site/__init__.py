@@ -34,6 +34,7 @@ from schemas.site.devices import (
     VehicleReport,
 )
 from schemas.site.feeds import Feed
+from schemas.site.forecasting import ForecastKind, ForecastOptions
 from schemas.site.network import Cable, Network, Transformer
 from schemas.site.ocpp import OcppServer
 from schemas.site.options import (
@@ -97,6 +98,7 @@ class Site(SitePart):
     """By the profile whose values it replaces at a live site."""
     ocpp: OcppServer = OcppServer()
     """Where its OCPP chargers connect to; only used by drivers."""
+    forecast: ForecastOptions = ForecastOptions()
     ems: EmsOptions = EmsOptions()
     time: TimeOptions = TimeOptions()
     scenario: tuple[ScenarioEvent, ...] = ()
@@ -170,6 +172,8 @@ __all__ = [
     "Device",
     "EmsOptions",
     "Feed",
+    "ForecastKind",
+    "ForecastOptions",
     "GroupLimit",
     "HeatPump",
     "Horizon",

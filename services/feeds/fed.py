@@ -63,7 +63,9 @@ class Fed:
             # One that was just made publishes its series at the next SENSE.
             self._used = used
             profiles = {**self._described.profiles, **used}
+            before = self._inner
             self._inner = self._make(self._described.model_copy(update={"profiles": profiles}))
+            self._inner.continue_from(before)
         return [*alarms, *self._inner.act(turn, inbox)]
 
     def _take(self, name: str, answer: Any) -> None:

@@ -77,6 +77,10 @@ class DailySeries(ABC):
     def _series(self, window: Window) -> Series:
         """Everything that is known about the window."""
 
+    def continue_from(self, before: "DailySeries") -> None:
+        """Takes over what ``before`` has learned, which published from other profiles. Nothing here."""
+        del before
+
     def snapshot(self) -> Json:
         return {"published": None if self._published is None else self._published.isoformat()}
 

@@ -34,11 +34,16 @@ class Forecast(DailySeries):
             series=(*self._profiles(window), *self._pv_powers(window)), charging_sessions=self._sessions(window)
         )
 
+    def _is_by_profile(self, device: str) -> bool:
+        """Whether load or PV of a device are what the site says."""
+        del device
+        return True
+
     def _profiles(self, window: Window) -> list[ValueSeries]:
         """What devices expect by profile: load, outdoor temperature, heat."""
         found = []
         for name, device in sorted(self._site.devices.items()):
-            for quantity, expected in device.expected:
+            for quantity, expected in device.expected if self._is_by_profile(name) else ():
                 known = window.profile(self._site.profiles[expected])
                 if known is not None:
                     start, values = known
@@ -50,7 +55,7 @@ class Forecast(DailySeries):
     def _pv_powers(self, window: Window) -> list[ValueSeries]:
         found = []
         for name, power in self._pv.items():
-            known = self._known(self._forecasts[name], window)
+            known = self._known(self._forecasts[name], window) if self._is_by_profile(name) else None
             if known is not None:
                 values = known.means(power)
                 found.append(

@@ -16,8 +16,8 @@ from sites.loader.template import write_template
 ROOT = Path(__file__).parents[2]
 
 
-def test_five_sites_are_in_the_box() -> None:
-    assert builtin_sites() == ("carpark", "fit_g2v", "fit_none", "fit_uncontrolled", "heatpump")
+def test_six_sites_are_in_the_box() -> None:
+    assert builtin_sites() == ("carpark", "carpark_year", "fit_g2v", "fit_none", "fit_uncontrolled", "heatpump")
 
 
 @pytest.mark.parametrize("name", builtin_sites())

@@ -659,7 +659,7 @@ def test_gzipped_profile_is_read_and_a_false_one_refused(folder: Path) -> None:
 
 
 def test_missing_site_names_what_is_in_the_box(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no such file; sites in the box are carpark, fit_g2v"):
+    with pytest.raises(InputError, match="there is no such file; sites in the box are carpark, carpark_year, fit_g2v"):
         load_site(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="no_such_site"):
         load_site("no_such_site")

@@ -12,7 +12,13 @@ from schemas.site.tariff import PriceComponent, PriceRule, PriceTax, Times
 PAGE = (Path(__file__).parents[2] / "docs" / "site.md").read_text(encoding="utf-8")
 NAMED = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)))))
 """Words that stand there as code."""
-HERE = {"schemas.site", "schemas.site.devices", "schemas.site.options", "schemas.site.tariff"}
+HERE = {
+    "schemas.site",
+    "schemas.site.devices",
+    "schemas.site.forecasting",
+    "schemas.site.options",
+    "schemas.site.tariff",
+}
 """Modules whose fields are on this page; feeds, drivers, network, profiles and scenarios have pages of their own."""
 ELSEWHERE = {PriceRule, PriceComponent, PriceTax, Times}
 """In tariffs.md."""

@@ -17,6 +17,7 @@ from twinswarm.cli.commands import (
     event,
     feeds,
     files,
+    forecast,
     histories,
     imports,
     influx,
@@ -103,7 +104,6 @@ _ALONE: dict[str, Callable[..., None]] = {
     "drive": drivers.drive,
     "network": members.network,
     "ems": members.ems,
-    "forecast": members.forecast,
     "tariff": members.tariff,
     "recorder": members.recorder,
     "clock": members.clock,
@@ -112,6 +112,18 @@ _ALONE: dict[str, Callable[..., None]] = {
 }
 for name, service in _ALONE.items():
     app.command(name, help=help_text(service.__doc__), rich_help_panel=_SERVICES)(service)
+
+forecasts = typer.Typer(cls=forecast.ServedByDefault)
+forecasts.command("serve", help=help_text(members.forecast.__doc__))(members.forecast)
+forecasts.command(help=help_text(forecast.evaluate.__doc__))(forecast.evaluate)
+app.add_typer(
+    forecasts,
+    name="forecast",
+    help=help_text(
+        "Run the **forecast**, which is what it does without a subcommand; or **evaluate** a site's forecasts."
+    ),
+    rich_help_panel=_SERVICES,
+)
 
 
 def _version(wanted: bool) -> None:

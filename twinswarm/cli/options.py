@@ -36,7 +36,7 @@ SiteOption = Annotated[
         "--site",
         metavar="FILE|NAME",
         help="Site description: a YAML file, a folder with site.yaml, resolved JSON, or a site in the box "
-        "(fit_g2v, fit_none, fit_uncontrolled, carpark, heatpump).",
+        "(fit_g2v, fit_none, fit_uncontrolled, carpark, carpark_year, heatpump).",
         rich_help_panel=_SITE,
     ),
 ]

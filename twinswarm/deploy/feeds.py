@@ -36,7 +36,7 @@ def _make(service: str) -> Callable[[Site], DailySeries]:
         from services.forecast.tariff import Tariff
 
         return Tariff
-    from services.forecast.forecast import Forecast
+    from services.forecast.sources import forecast_of
     from twin_devices.pv_source import pv_power
 
-    return lambda site: Forecast(site, pv_power)
+    return lambda site: forecast_of(site, pv_power)

@@ -62,10 +62,10 @@ def maker(
     if device == "ems":
         return _ems(site, algorithm)
     if device == "forecast":
-        from services.forecast.forecast import Forecast
+        from services.forecast.sources import forecast_of
         from twin_devices.pv_source import pv_power
 
-        return lambda: Forecast(site, pv_power)
+        return lambda: forecast_of(site, pv_power)
     if device == "tariff":
         from services.forecast.tariff import Tariff
 

@@ -1,13 +1,13 @@
 """A whole site in one process and one thread, without a broker: the same day, to the last bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runtime.in_memory import run_direct
 from schemas.cycle import Course
 from schemas.messages import Phase
-from schemas.participant import Received
+from schemas.participant import Json, Received
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_run
@@ -25,16 +25,25 @@ def run_in_memory(
     on_phase: Callable[[int, Phase, datetime], None] | None = None,
     on_message: Callable[[Received], None] | None = None,
     algorithm: "Algorithm | None" = None,
+    learned: Mapping[str, Json] | None = None,
 ) -> str:
     """Runs a day and records it; without a recording nobody records, and ``on_message`` is all that is told of it.
 
-    ``algorithm``: what the EMS plans with in the place of the optimiser. Returns the run's identifier.
+    ``algorithm``: what the EMS plans with in the place of the optimiser. ``learned``: by participant, the state with
+    which it begins, such as that of a forecast that has learned before. Returns the run's identifier.
     """
     now = datetime.now(UTC)
     run = new_run_id(now)
     session = lockstep_run(course, now)
+    participants = {
+        device: maker(site, device, recording, algorithm)()
+        for device in members(site)
+        if recording or device != "recorder"
+    }
+    for device, state in (learned or {}).items():
+        participants[device].restore(state)
     run_direct(
-        [maker(site, device, recording, algorithm)() for device in members(site) if recording or device != "recorder"],
+        list(participants.values()),
         course,
         run,
         (Topic(site.site, Kind.CLOCK, "clock", Channel.RUN), session),

@@ -6,14 +6,14 @@ it would write is kept in memory. So the numbers are the same to the last bit.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.capabilities import Group
 from schemas.cycle import Course
 from schemas.errors import RunFailedError
-from schemas.participant import Received
+from schemas.participant import Json, Received
 from schemas.site import Site
 from schemas.topics import Channel, Kind
 from services.analysis.quarters import Quarter, quarters_of
@@ -133,10 +133,10 @@ class Listener:
         )
 
 
-def live_through(site: Site, course: Course) -> Day:
-    """The site's day. Raises TwinswarmError."""
+def live_through(site: Site, course: Course, learned: Mapping[str, Json] | None = None) -> Day:
+    """The site's day; ``learned`` as of `run_in_memory`. Raises TwinswarmError."""
     listener = Listener()
-    run = run_in_memory(site, course, None, on_message=listener)
+    run = run_in_memory(site, course, None, on_message=listener, learned=learned)
     return listener.day(site, course, run)
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from schemas.cycle import Course
+from schemas.participant import Json
 from schemas.site import Site
 from twinswarm.study.day import Day, live_through
 
@@ -56,22 +57,29 @@ class Pool:
         self.start_s = time.perf_counter() - began
         """Time until all workers were warm [s]."""
 
-    def run(self, sites: Mapping[NameT, Site], on_day: Callable[[NameT], None] | None = None) -> dict[NameT, Timed]:
-        """Each site's day, by name, in the order of ``sites``. ``on_day`` is told of each that is over.
+    def run(
+        self,
+        sites: Mapping[NameT, Site],
+        on_day: Callable[[NameT], None] | None = None,
+        learned: Mapping[NameT, Mapping[str, Json]] | None = None,
+    ) -> dict[NameT, Timed]:
+        """Each site's day, by name, in the order of ``sites``. ``on_day`` is told of each that is over. ``learned``: by
+        name, as of `run_in_memory`.
 
         Raises what the first failing day raised.
         """
         found: dict[NameT, Timed] = {}
+        states = learned or {}
         if self._executor is None:
             for name, site in sites.items():
-                found[name] = _timed(site, self._course)
+                found[name] = _timed(site, self._course, states.get(name))
                 if on_day is not None:
                     on_day(name)
             return found
         # The longest days first, those with the most to plan, so that no worker begins one when the others are done.
         longest_first = sorted(sites.items(), key=lambda item: len(item[1].devices), reverse=True)
         futures: dict[Future[Timed], NameT] = {
-            self._executor.submit(_timed, site, self._course): name for name, site in longest_first
+            self._executor.submit(_timed, site, self._course, states.get(name)): name for name, site in longest_first
         }
         for future in as_completed(futures):
             found[futures[future]] = future.result()
@@ -135,6 +143,6 @@ def _settle_in() -> None:
     time.sleep(0.05)
 
 
-def _timed(site: Site, course: Course) -> Timed:
+def _timed(site: Site, course: Course, learned: Mapping[str, Json] | None) -> Timed:
     began = time.process_time()
-    return Timed(live_through(site, course), time.process_time() - began)
+    return Timed(live_through(site, course, learned), time.process_time() - began)

@@ -1,0 +1,98 @@
+"""``forecast evaluate``, which measures a site's forecasts, beside the service ``forecast``."""
+
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from twinswarm.cli import options
+from twinswarm.cli.output import Output, on_terminal
+
+
+class ServedByDefault(TyperGroup):
+    """``forecast --site …`` beside ``forecast evaluate SITE``: without a subcommand it is the service."""
+
+    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+KINDS = "profile,online,persistence"
+
+
+def evaluate(
+    site: Annotated[
+        str, typer.Argument(metavar="SITE", help="A site description: a file, a folder, or a site in the box.")
+    ] = options.SITE,
+    case: options.CaseOption = None,
+    kinds: Annotated[
+        str,
+        typer.Option("--kinds", metavar="KIND,…", help="Kinds of forecast to measure.", rich_help_panel="Site"),
+    ] = KINDS,
+    date: options.DateOption = None,
+    length: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            metavar="day|week|month|22d|none",
+            help="Whole local days from --date on that are lived through for the regret; none: errors alone.",
+            rich_help_panel="Time",
+        ),
+    ] = "week",
+    json: options.JsonOption = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, max=256, help="Runs in parallel.", show_default="one per core"),
+    ] = None,
+) -> None:
+    """Measure a site's forecasts: **errors** over all its data, and **regret** to perfect foresight in €/day.
+
+    The errors are those of a walk forward over all days that the profiles of load and PV carry: MAE, nRMSE and pinball
+    loss by how far ahead. For the regret days are lived through with the forecast as it is, then with load, PV,
+    departures, dead time, calm and network removed one after another. Without --date it is the site's date.
+
+    Examples:
+        twinswarm forecast evaluate carpark --for 3d
+        twinswarm forecast evaluate carpark_year --kinds profile,online --date 2018-10-01 --for 22d --json -
+        twinswarm forecast evaluate mysite --for none
+    """
+    from schemas.errors import Code, InputError
+    from schemas.site import ForecastKind
+    from twinswarm.extras import require
+
+    require("highspy", "power_grid_model", "pvlib")
+    from rich.progress import Progress
+
+    from twinswarm.simulation.runs import parse_date
+    from twinswarm.simulation.variants import Reference, StorageChoice
+    from twinswarm.study.forecast_evaluation import evaluate as measured
+    from twinswarm.study.forecast_regret import CAUSES
+    from twinswarm.study.forecast_tables import error_table, notes, regret_table
+
+    try:
+        chosen_kinds = [ForecastKind(name) for name in dict.fromkeys(kinds.replace(" ", "").split(","))]
+    except ValueError:
+        raise InputError.one("--kinds", f"{KINDS} are allowed", kinds, code=Code.UNKNOWN) from None
+    output = Output.to(json)
+    console = output.console
+    chosen = options.variant(site, case, StorageChoice.BOTH, Reference.SMART).site
+    lived = None if length == "none" else length
+    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
+        runs = 0 if lived is None else len(chosen_kinds) * 2 + len(CAUSES) - 1
+        task = progress.add_task("walks and runs", total=len(chosen_kinds) + runs)
+        found = measured(
+            chosen,
+            chosen_kinds,
+            None if date is None else parse_date(date),
+            lived,
+            processes,
+            lambda: progress.advance(task),
+            lambda: progress.advance(task),
+        )
+    output.write(found.to_json())
+    console.print(error_table(found))
+    if found.course is not None:
+        console.print(regret_table(found))
+    for note in notes(found):
+        console.print(note, markup=False)
