@@ -41,16 +41,16 @@ def test_errors_are_those_of_a_hand_calculation() -> None:
 
 
 def test_the_profiles_error_is_that_of_the_columns_and_the_online_one_is_less() -> None:
-    site, count_from = small(), MONDAY + timedelta(days=4)
-    course = Course(MONDAY, MONDAY + timedelta(days=5), 900)
+    site, count_from = small(), MONDAY + timedelta(days=5)
+    course = Course(MONDAY, MONDAY + timedelta(days=6), 900)
     profile = walked(site, PROFILE, course, count_from)
     load, before = site.profiles["load"].values, site.profiles["load_week_before"].values
-    day = range(4 * 96, 5 * 96)
+    day = range(5 * 96, 6 * 96)
     mae = sum(abs(load[i] - before[i]) for i in day) / 96
     assert [profile.errors["office", lead].mae_kw for lead in LEADS] == pytest.approx([mae] * 5)
     assert profile.errors["office", LEADS[0]].pinball_kw is None
     online = walked(site, ONLINE, course, count_from, keep_at=count_from)
-    for device, part in (("office", 1.0), ("pv", 0.5)):  # four days say little of a week
+    for device, part in (("office", 1.0), ("pv", 0.5)):  # five days say little of a week
         assert online.errors[device, LEADS[0]].mae_kw < part * profile.errors[device, LEADS[0]].mae_kw
     assert set(online.learned["learned"]) == {"office", "pv"}
     again = walked(site, ONLINE, Course(MONDAY, count_from, 900), count_from, keep_at=count_from)

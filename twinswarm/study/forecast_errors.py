@@ -6,18 +6,14 @@ They are the participants of ``twinswarm run`` in its run loop; nobody plans, so
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from runtime.in_memory import run_direct
 from schemas.cycle import Course
-from schemas.messages import MeterRole, Phase, PvTelemetry, Quantity, Series, Telemetry, ValueSeries
-from schemas.participant import Json, Participant, Received
-from schemas.site import ForecastKind, Meter, Pv, Site
-from schemas.topics import Channel, Kind, Topic
-from services.clock.lockstep import lockstep_run
-from twinswarm.simulation.compose import maker
-from twinswarm.simulation.runs import new_run_id
+from schemas.messages import Phase, PvTelemetry, Quantity, Series, Telemetry, ValueSeries
+from schemas.participant import Json, Received
+from schemas.site import ForecastKind, Pv, Site
+from twinswarm.simulation.forecast_walk import forecast_devices, walk_forecast
 
 LEADS = tuple(timedelta(hours=h) for h in (0.25, 1, 4, 12, 24))
 """From the step in which a forecast is made to the step that it is about."""
@@ -98,36 +94,19 @@ def walked(
     Every step has the forecast that was published last by then. Of PV the steps count in which there was some.
     Raises TwinswarmError.
     """
-    devices = sorted(
-        name
-        for name, device in site.devices.items()
-        if isinstance(device, Pv) or (isinstance(device, Meter) and device.role is MeterRole.LOAD)
-    )
-    kept = {name: site.devices[name] for name in devices}
-    walking = site.model_copy(
-        update={"forecast": site.forecast.model_copy(update={"kind": kind}), "devices": kept, "scenario": ()}
-    )
-    forecast = maker(walking, "forecast")()
-    participants: list[Participant] = [*(maker(walking, name)() for name in devices), forecast]
-    log = _Log(course, count_from, [name for name in devices if isinstance(kept[name], Pv)], on_step)
-    kept_state: Json = None
+    walking = site.model_copy(update={"forecast": site.forecast.model_copy(update={"kind": kind})})
+    inverters = [name for name, device in forecast_devices(site).items() if isinstance(device, Pv)]
+    log = _Log(course, count_from, inverters, on_step)
+    learned: Json = None
 
-    def phase_is_over(n: int, phase: Phase, time: datetime) -> None:
-        nonlocal kept_state
+    def phase_is_over(n: int, phase: Phase, time: datetime, state: Callable[[], Json]) -> None:
+        nonlocal learned
         log.phase_is_over(phase, time)
-        if phase is Phase.COMMIT and keep_at is not None and n > 0 and time + course.step == keep_at:
-            kept_state = forecast.snapshot()
+        if phase is Phase.COMMIT and n > 0 and time + course.step == keep_at:
+            learned = state()
 
-    now = datetime.now(UTC)
-    run_direct(
-        participants,
-        course,
-        new_run_id(now),
-        (Topic(walking.site, Kind.CLOCK, "clock", Channel.RUN), lockstep_run(course, now)),
-        on_phase=phase_is_over,
-        on_message=log.receive,
-    )
-    return Walk(kind, log.errors, kept_state)
+    walk_forecast(walking, course, phase_is_over, log.receive)
+    return Walk(kind, log.errors, learned)
 
 
 class _Log:
