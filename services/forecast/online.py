@@ -99,7 +99,7 @@ class _Learner:
             for column, offset in zip(columns, offsets[i], strict=True):
                 column.append(round(min(max(value + unit * offset, low), high), DECIMALS))
         return tuple(
-            QuantileValues(level=level, values=column)
+            QuantileValues(level=level, values=tuple(column))
             for level, column in zip(self.errors.levels, columns, strict=True)
         )
 
