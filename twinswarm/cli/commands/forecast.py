@@ -13,7 +13,7 @@ class ServedByDefault(TyperGroup):
     """``forecast --site …`` beside ``forecast evaluate SITE``: without a subcommand it is the service."""
 
     def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+        if not args or args[0].startswith("-"):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 

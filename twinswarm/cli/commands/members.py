@@ -216,7 +216,8 @@ network = _service(
 )
 forecast = _fed_service(
     "forecast",
-    "Run the **forecast**: load, PV and expected charging sessions as retained series.",
+    "Run the **forecast**: load, PV and expected charging sessions as retained series. "
+    "`forecast evaluate SITE` measures it.",
     "twinswarm forecast --site fit_g2v --broker mqtt://127.0.0.1:1883",
 )
 tariff = _fed_service(
