@@ -15,7 +15,7 @@ from schemas.messages.birth import (
     State,
     TimeMode,
 )
-from schemas.messages.control import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, VALIDITY_MOST, Ack, Setpoint
+from schemas.messages.control import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, VALIDITY_MOST, Ack, Setpoint, SetpointCause
 from schemas.messages.decision import DecisionRecord
 from schemas.messages.limit import Limit
 from schemas.messages.plan import (
@@ -109,6 +109,7 @@ __all__ = [
     "Series",
     "ServiceNameplate",
     "Setpoint",
+    "SetpointCause",
     "Severity",
     "Shortfall",
     "ShortfallCause",

@@ -1,6 +1,7 @@
 """setpoint and ack: what the EMS asks of a device, and what the device made of it."""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -18,6 +19,35 @@ SETPOINTS_AHEAD_MOST = 200
 """Set-points of one device that may lie ahead; two days of quarter-hours. Beyond, the farthest ahead is given up."""
 
 SetpointId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class SetpointCause(StrEnum):
+    """Why the EMS asks for what it asks for."""
+
+    PRICE = "price"
+    """Energy is cheaper, or worth more, at another time; of an inverter: the price of a sale is negative."""
+    PV_SURPLUS = "pv_surplus"
+    """It takes production that the site does not need now."""
+    TARGET = "target"
+    """A vehicle's target at its departure, a BESS's at midnight, the comfort band of a buffer."""
+    LIMIT = "limit"
+    """A limit of the connection, the network, a group or from outside; ``element`` of the plan's device names it."""
+    PEAK = "peak"
+    """The month's highest import, which costs a demand charge."""
+    RESERVE = "reserve"
+    """The store is at the least SOC allowed, or below it."""
+    FULL = "full"
+    """The store is at the highest SOC allowed."""
+    CALM = "calm"
+    """Another power would gain less than a change is to gain (``ems.calm``)."""
+    NO_VEHICLE = "no_vehicle"
+    """Nothing is plugged."""
+    NO_METER = "no_meter"
+    """Nobody measures the PCC."""
+    PREVIOUS_PLAN = "previous_plan"
+    """There is no new plan."""
+    FALLBACK = "fallback"
+    """There is no plan; the device's fallback would exceed a limit from outside, or hold a power that nobody wants."""
 
 
 class Setpoint(Command):
@@ -39,6 +69,11 @@ class Setpoint(Command):
     limit_kw: PositiveKw | None = None
     fallback: Fallback
     reason: Annotated[str, Field(max_length=500)] | None = None
+    cause: SetpointCause | None = None
+    """Left out: not known, or not of an optimisation."""
+    energy_eur_per_kwh: float | None = None
+    """What another kWh would cost at the site's bus in the step that is commanded: the shadow price. Left out: not
+    known."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Setpoint":

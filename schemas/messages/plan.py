@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from schemas.messages.control import SetpointCause
 from schemas.messages.series import Values
 from schemas.messages.stamp import Body, DeviceId
 from schemas.messages.vehicle import VehicleValue
@@ -110,6 +111,12 @@ class DevicePlan(Body):
     planned."""
     bounded: Annotated[str, Field(max_length=500)] | None = None
     """Why it is planned with less than its rating. Left out: it is not."""
+    cause: SetpointCause | None = None
+    """Why it is commanded what it is in the first step. Left out: it is not commanded, or the cause is not known."""
+    element: Annotated[str, Field(max_length=100)] | None = None
+    """The limit, where that is the cause: ``connection``, ``pcc`` (from outside), a group or an element."""
+    stored_eur_per_kwh: float | None = None
+    """What another kWh in its store is worth at the end of the first step."""
 
 
 LimitValues = tuple[Annotated[float, Field(ge=0, le=1e6)] | None, ...]
@@ -191,3 +198,7 @@ class Plan(Body):
     losses_kw: Values | None = None
     purchase_price_eur_per_kwh: Values | None = None
     sale_price_eur_per_kwh: Values | None = None
+    energy_eur_per_kwh: Values | None = None
+    """What another kWh would cost at the site's bus: the dual of the power balance (2). It holds the price at the PCC,
+    and what the month's peak and limits that bind there add. Where several prices support the plan, it is one of them.
+    Left out: not known."""

@@ -13,11 +13,14 @@ from schemas.messages import (
     Plan,
     PlanStatus,
     Setpoint,
+    SetpointCause,
     Shortfall,
     ShortfallKind,
 )
 from schemas.participant import Outgoing
 from schemas.topics import Channel, Topic
+from services.ems.causes import Why, causes_of
+from services.ems.marginal_prices import marginal_prices
 from services.ems.problem import ChargerUnit, FixedUnit, Problem
 from services.ems.shortfall_cause import with_causes
 from services.ems.solution import Solution
@@ -54,6 +57,9 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
     missed = [shortfall for term in TERMS for shortfall in term.shortfalls(solution)]
     if missed:
         missed = with_causes(missed, solution, devices, fields["pcc_kw"])
+    if (prices := marginal_prices(solution)) is not None:
+        fields["energy_eur_per_kwh"] = tuple(prices.bus.tolist())
+        devices |= {name: _with_cause(devices[name], why) for name, why in causes_of(solution, prices).items()}
     plan = Plan(
         epoch=epoch,
         mode=mode,
@@ -71,6 +77,12 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         **fields,
     )
     return Decision(plan, power, limit)
+
+
+def _with_cause(plan: DevicePlan, why: Why) -> DevicePlan:
+    return plan.model_copy(
+        update={"cause": why.cause, "element": why.element, "stored_eur_per_kwh": why.stored_eur_per_kwh}
+    )
 
 
 def penalty_eur(solution: Solution) -> float:
@@ -149,6 +161,9 @@ def shifted(
             update={
                 "power_kw": d.power_kw[first:],
                 "soc_frac": None if d.soc_frac is None else d.soc_frac[first:],
+                "cause": None if d.cause is None else SetpointCause.PREVIOUS_PLAN,
+                "element": None,
+                "stored_eur_per_kwh": None,
             }
         )
         for name, d in previous.devices.items()
@@ -178,6 +193,7 @@ def shifted(
                     "losses_kw",
                     "purchase_price_eur_per_kwh",
                     "sale_price_eur_per_kwh",
+                    "energy_eur_per_kwh",
                 )
             },
         }
@@ -200,13 +216,15 @@ def setpoints(
     A charger without a car is told 0 kW.
     """
     stamp = valid_from.strftime("%Y%m%dT%H%M%SZ")
+    prices = decision.plan.energy_eur_per_kwh
     messages = []
     for name, known in sorted(present.items()):
         power, limit = decision.power_kw.get(name), decision.limit_kw.get(name)
         if power is None and limit is None:
             continue
+        cause = _cause(decision.plan, name)
         if Capability.VEHICLES in known.birth.capabilities and known.telemetry and known.telemetry.plugged is None:
-            power = 0.0
+            power, cause = 0.0, SetpointCause.NO_VEHICLE
         body = Setpoint(
             id=f"{stamp}.{name}",
             epoch=decision.plan.epoch,
@@ -215,9 +233,17 @@ def setpoints(
             power_kw=power,
             limit_kw=limit,
             fallback=known.birth.fallback,
+            cause=cause,
+            energy_eur_per_kwh=None if prices is None else prices[0],
         )
         messages.append(Outgoing(Topic(site, known.kind, name, Channel.SETPOINT), body))
     return messages
+
+
+def _cause(plan: Plan, device: str) -> SetpointCause | None:
+    if plan.status is PlanStatus.SAFE_RULE:
+        return SetpointCause.FALLBACK
+    return plan.devices[device].cause if device in plan.devices else None
 
 
 def quarter_end(start: datetime, step_s: float) -> datetime:

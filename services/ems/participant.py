@@ -19,6 +19,7 @@ from schemas.messages import (
     Plan,
     PlanStatus,
     ServiceNameplate,
+    SetpointCause,
     TimeMode,
 )
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
@@ -316,10 +317,16 @@ class Ems:
         decision = decision_of(calmed.solution, self._epoch, self._site.ems.mode)
         power = {**decision.power_kw, **calmed.kept_kw}
         self._calm.commanded(problem, power)
-        if calmed.cost_eur == 0:
+        if not calmed.kept_kw:
             return replace(decision, power_kw=power)
-        calm_eur = decision.plan.calm_eur + calmed.cost_eur
-        return replace(decision, plan=decision.plan.model_copy(update={"calm_eur": calm_eur}), power_kw=power)
+        devices = {
+            name: plan.model_copy(update={"cause": SetpointCause.CALM, "element": None})
+            if name in calmed.kept_kw
+            else plan
+            for name, plan in decision.plan.devices.items()
+        }
+        calm = {"calm_eur": decision.plan.calm_eur + calmed.cost_eur, "devices": devices}
+        return replace(decision, plan=decision.plan.model_copy(update=calm), power_kw=power)
 
     def _solve(self, problem: Problem) -> Solution | NoSolution:
         budget_s = self._budget_s

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from schemas.capabilities import Capability
-from schemas.messages import Fallback
+from schemas.messages import Fallback, SetpointCause
 from services.ems.dispatch import Decision
 from services.ems.problem import Problem
 from services.ems.system_state import DeviceState
@@ -33,7 +33,11 @@ def held(decision: Decision, problem: Problem) -> Decision:
     chargers = {unit.device for unit in problem.chargers}
     power = {name: 0.0 if name in batteries else kw for name, kw in decision.power_kw.items()}
     power |= {name: max(power[name], 0.0) for name in chargers & power.keys()}
-    return replace(decision, power_kw=power)
+    devices = {
+        name: plan.model_copy(update={"cause": SetpointCause.NO_METER, "element": None}) if name in batteries else plan
+        for name, plan in decision.plan.devices.items()
+    }
+    return replace(decision, plan=decision.plan.model_copy(update={"devices": devices}), power_kw=power)
 
 
 def resting_fallback(decision: Decision, present: Mapping[str, DeviceState]) -> Decision:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.ems.compile import CompiledModel
+from services.ems.compile import COST_SCALE, CompiledModel
 from services.ems.instance import Instance
 from services.ems.problem import Problem
 from services.ems.stores import Array, Store
@@ -43,6 +43,9 @@ class Solution:
     iterations: int
     calm_eur: float = 0.0
     """By how much it is dearer than the one before its steps were put in a calmer order."""
+    duals: Array | None = None
+    """By row, in the solver's unit: by how much a higher right side would raise the objective with every binary as it
+    is. None: not found within the budget."""
 
     @property
     def problem(self) -> Problem:
@@ -55,6 +58,21 @@ class Solution:
     def of(self, name: str) -> Array:
         """A variable's values, see `Values.of`."""
         return self.values.of(name)
+
+    def dual(self, name: str) -> Array:
+        """Duals of rows [€ per unit of the right side] in the steps of the problem, shape (member, step) or (step,).
+
+        Zeros where there are no such rows, or no duals.
+        """
+        model, steps = self.values.model, self.problem.steps
+        where = model.rows_of.get(name)
+        if where is None or self.duals is None:
+            return np.zeros(steps)
+        first = model.model.equations[name].first
+        known = where.of(self.duals) / COST_SCALE
+        whole = np.zeros((*where.shape[:-1], model.structure.steps))
+        whole[..., first : first + where.shape[-1]] = known
+        return whole[..., model.structure.steps - steps :]
 
 
 @dataclass(frozen=True, slots=True)

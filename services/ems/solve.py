@@ -38,7 +38,7 @@ from services.ems.instance import Instance, RequiredBinaries, required_binaries
 from services.ems.problem import Problem
 from services.ems.reversals import calmer_order, reversals
 from services.ems.solution import NoSolution, Solution, Values
-from services.ems.stores import Store, least_slots, places_of, stores_of
+from services.ems.stores import Array, Store, least_slots, places_of, stores_of
 from services.ems.structure import Structure, covers, structure_from_json, structure_of, structure_to_json
 from services.ems.terms import TERMS
 
@@ -96,7 +96,8 @@ class Solver:
         values = Values(model, instance, column_values(highs))
         _, iterations = highs.getInfoValue("simplex_iteration_count")
         if not data.whole.any() or all(term.relaxation_is_exact(values) for term in TERMS):
-            return _solution(values, data, proven=True, mip_gap=0.0, iterations=iterations)
+            duals = row_duals(highs)
+            return _solution(values, data, proven=True, mip_gap=0.0, iterations=iterations, duals=duals)
         return self._with_binaries(values, data, iterations)
 
     def _with_binaries(self, relaxed: Values, data: LpData, iterations: int) -> Solution | NoSolution:
@@ -169,18 +170,22 @@ class Solver:
                 where.to_come(fixed, passed)[...] = True
         if (data.whole & ~fixed).any():
             return None
+        return self._fixed(near, data, lower, upper)
+
+    def _fixed(self, near: Values, data: LpData, lower: Array, upper: Array) -> Solution | None:
+        """The relaxation with its binaries within other bounds, warm; None: it has no solution."""
         highs = self._highs
         change_bounds(highs, data.whole, lower, upper)
         began_s = highs.getRunTime()
         highs.run()
         self.solve_s += highs.getRunTime() - began_s
-        status, vector = highs.getModelStatus(), column_values(highs)
+        status, vector, duals = highs.getModelStatus(), column_values(highs), row_duals(highs)
         _, iterations = highs.getInfoValue("simplex_iteration_count")
         change_bounds(highs, data.whole, data.lower, data.upper)
         if status != highspy.HighsModelStatus.kOptimal:
             return None
         values = replace(near, vector=vector)
-        return _solution(values, data, proven=False, mip_gap=math.inf, iterations=max(iterations, 0))
+        return _solution(values, data, proven=False, mip_gap=math.inf, iterations=max(iterations, 0), duals=duals)
 
     def _adopt(self, problem: Problem) -> Instance:
         """Keeps structure and basis if the problem fits them; else takes the problem's structure and starts cold."""
@@ -234,6 +239,9 @@ class Solver:
             mip_gap=float(info.mip_gap) if np.isfinite(info.mip_gap) else 1.0,
             iterations=iterations + max(int(info.simplex_iteration_count), 0),
         )
+        flags = np.round(found.values.vector)
+        if (priced := self._fixed(found.values, data, flags, flags)) is not None:
+            found = replace(found, duals=priced.duals)
         return self._proved(found, bound) or found
 
     def snapshot(self) -> Json:
@@ -262,7 +270,9 @@ class Solver:
         self._basis = None if state["basis"] is None else basis_from_text(state["basis"])
 
 
-def _solution(values: Values, data: LpData, *, proven: bool, mip_gap: float, iterations: int) -> Solution:
+def _solution(
+    values: Values, data: LpData, *, proven: bool, mip_gap: float, iterations: int, duals: Array | None = None
+) -> Solution:
     # -0.0 and the solver's 1e-12 beyond a bound of 0 are 0 to everyone else.
     clean = Values(values.model, values.instance, np.maximum(values.vector, 0.0) + 0.0)
     return Solution(
@@ -272,6 +282,7 @@ def _solution(values: Values, data: LpData, *, proven: bool, mip_gap: float, ite
         mip_gap=mip_gap,
         binaries=int(np.count_nonzero(data.whole)),
         iterations=iterations,
+        duals=duals,
     )
 
 

@@ -22,6 +22,7 @@ from schemas.messages import (
     Presence,
     Quantity,
     Series,
+    SetpointCause,
     Stamp,
     State,
     TimeMode,
@@ -212,6 +213,7 @@ def test_without_its_pcc_meter_batteries_rest_until_it_is_heard_again(goodbye: b
     bus.send(Kind.BESS, "bess", battery(), 1790)
     sent = bus.turn(1800)
     assert setpoints_in(sent)["bess"].power_kw == 0.0
+    assert setpoints_in(sent)["bess"].cause is SetpointCause.NO_METER
     plan = plan_of(sent)
     assert plan.reason is not None and plan.reason.startswith("nobody measures the PCC: ")
     assert plan.knowledge is not None and not plan.knowledge["grid"].in_plan

@@ -143,6 +143,10 @@ class Term(Generic[S]):
         """Soft targets that are missed."""
         return ()
 
+    def demand_price(self, solution: Solution) -> Array | float:
+        """By how much the objective rises for each kW of demand in a step because of this term's rows [€]."""
+        return 0.0
+
     def excesses(self, solution: Solution) -> Sequence[Excess]:
         """Soft limits that are exceeded."""
         return ()

@@ -89,7 +89,7 @@ class Heat(Term[tuple[HeatShape, ...]]):
         return not any(AT_ONCE_KW < p < u.min_power_kw - AT_ONCE_KW for p, u in zip(powers, units, strict=True))
 
     def device_plans(self, solution: Solution) -> Mapping[str, DevicePlan]:
-        energy, power = solution.of(_LEVEL) - solution.of(_COLD), solution.of(HEAT_POWER)
+        energy, power = heat_kwh(solution), solution.of(HEAT_POWER)
         return {
             unit.device: DevicePlan(
                 power_kw=clipped_kw(power[i]),
@@ -133,6 +133,16 @@ class Heat(Term[tuple[HeatShape, ...]]):
 
 
 HEAT = Heat()
+
+
+def electricity_to_heat(solution: Solution) -> Array:
+    """Heat in store at a step's end for each kWh of electricity in it, shape (heat pump, step)."""
+    return -_minus_gain_h(solution.values.instance) / solution.problem.step_h
+
+
+def heat_kwh(solution: Solution) -> Array:
+    """Heat in store at the end of each step, shape (heat pump, step)."""
+    return solution.of(_LEVEL) - solution.of(_COLD)
 
 
 def _delay_h(unit: HeatUnit, step_h: float) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from services.ems.binaries import largest_exchange, undecided_demand
 from services.ems.compile import Model
 from services.ems.instance import Instance
-from services.ems.solution import Values
+from services.ems.solution import Solution, Values
 from services.ems.stores import Array
 from services.ems.terms.base import AT_ONCE_KW, Term, spread
 from services.ems.terms.exchange import EXPORT, IMPORT, Direction
@@ -79,6 +79,19 @@ class PccExclusion(Term[bool]):
                 left = left - power.sum() * (part.sign * direction.sign)
             m.rows(name, left, at_most=_nothing, mask=_open)
             m.coefficient(direction.flag, name, _undecided(direction))
+
+    def demand_price(self, solution: Solution) -> Array:
+        """Demand stands in these rows as a coefficient of the flags, and so in M, where that is no limit's."""
+        price: Array = np.zeros(solution.problem.steps)
+        if IMPORT.flag not in solution.values.model.columns_of:
+            return price
+        problem = solution.problem
+        most = largest_exchange(problem, solution.stores)
+        for direction, kw in zip((IMPORT, EXPORT), most, strict=True):
+            grows = (kw > 0) & (kw < direction.limit_kw(problem))
+            dual = solution.dual(f"pcc-{direction.name}_balance") + grows * solution.dual(f"pcc-{direction.flag}")
+            price += direction.sign * dual * solution.of(direction.flag)
+        return price
 
     def relaxation_is_exact(self, values: Values) -> bool:
         imports, exports = (values.of(direction.bands).sum(axis=0) for direction in (IMPORT, EXPORT))

@@ -7,6 +7,7 @@ import numpy as np
 
 from services.ems.compile import Model
 from services.ems.instance import Instance
+from services.ems.solution import Solution
 from services.ems.stores import Array
 from services.ems.terms.base import Term
 
@@ -29,3 +30,6 @@ class PowerBalance(Term[None]):
             return total
 
         m.rows("pcc-power_balance", reduce(add, m.supplies), equal=demand)
+
+    def demand_price(self, solution: Solution) -> Array:
+        return solution.dual("pcc-power_balance")

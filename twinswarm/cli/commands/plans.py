@@ -24,6 +24,9 @@ def plan(
     storage: options.StorageOption = StorageChoice.BOTH,
     reference: options.ReferenceOption = Reference.SMART,
     date: options.DateOption = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say in sentences why each device is asked for what it is asked for.")
+    ] = False,
     json: options.JsonOption = None,
 ) -> None:
     """Optimise a site **once**, and show the plan: objective, every power and SOC, shortfalls.
@@ -35,9 +38,11 @@ def plan(
     Examples:
         twinswarm plan  the whole day, seen from midnight
         twinswarm plan --at 10:15 --case 3 --json -
+        twinswarm plan --at 13:00 --explain
     """
     from schemas.site import day_start
     from twinswarm.cli.plan_tables import plan_json, tell_plan
+    from twinswarm.cli.plan_words import plan_sentences
     from twinswarm.simulation.one_plan import plan_at
     from twinswarm.simulation.runs import local_instant
 
@@ -49,4 +54,8 @@ def plan(
     with busy(console, f"running the day until {at} …"):
         found = plan_at(chosen.taking_part, course, moment)
     output.write(plan_json(found, chosen.taking_part))
-    tell_plan(found, chosen.taking_part, console)
+    if explain:
+        for sentence in plan_sentences(found, chosen.taking_part):
+            console.print(sentence, markup=False, highlight=False)
+    else:
+        tell_plan(found, chosen.taking_part, console)
