@@ -123,10 +123,12 @@ def test_a_plan_is_the_one_that_the_run_made(recorded: Recorded, tmp_path: Path)
     assert plan["devices"] == same.model_dump(mode="json")["devices"]
     assert plan["shortfalls"] == same.model_dump(mode="json")["shortfalls"]
     assert len(plan["times"]) == len(plan["pcc_kw"]) == 59  # 09:15 to midnight
+    for part in ("Status", "Objective", "PCC", "ev1", "SOC %", "09:15", "23:45"):
+        assert part in done.stderr
 
 
 def test_a_plan_explains_itself(tmp_path: Path) -> None:
-    """At 13:00 of the default day PV gives more than the load needs; at 19:00 energy is dearest and the cars are away."""
+    """At 13:00 PV gives more than the load needs; at 19:00 energy is dearest, and the cars are away."""
     words = " ".join(call("plan", "--at", "13:00", "--explain", cwd=tmp_path).stdout.split())
     assert "the site neither imports nor exports" in words
     assert "ev4 draws 22.5 kW of the PV surplus (a kWh in store is worth 0.2901 €/kWh)." in words
@@ -134,8 +136,6 @@ def test_a_plan_explains_itself(tmp_path: Path) -> None:
     assert "Another kWh would cost it 0.3422 €/kWh." in words
     assert "bess gives back 17.5 kW, while energy is dear" in words
     assert "ev1, ev2, ev3, ev4: no vehicle is plugged." in words
-    for part in ("Status", "Objective", "PCC", "ev1", "SOC %", "09:15", "23:45"):
-        assert part in done.stderr
 
 
 def test_nothing_is_written_where_no_report_is_wanted(tmp_path: Path) -> None:
