@@ -11,7 +11,7 @@ from runtime.admission import check_follows_lockstep
 from runtime.life import Life
 from schemas.cycle import Course
 from schemas.messages import Phase, Presence, Run, Stamp, State, TimeMode
-from schemas.participant import Inbox, Outgoing, Participant, Received, Turn, Wanted, own_inbox, own_topic
+from schemas.participant import Inbox, Json, Outgoing, Participant, Received, Turn, Wanted, own_inbox, own_topic
 from schemas.topics import Channel, Topic, matches
 from schemas.wire import encode
 
@@ -79,35 +79,71 @@ class _Exchange:
                 seat.waiting.append(sent)
 
 
-def run_direct(
-    participants: Sequence[Participant],
-    course: Course,
-    run: str,
-    announcement: tuple[Topic, Run],
-    on_phase: Callable[[int, Phase, datetime], None] | None = None,
-    on_message: Callable[[Received], None] | None = None,
-) -> None:
-    """Runs a course from its roll call to its closing commit.
+class InMemoryRun:
+    """A run that is carried on cycle by cycle, and may be left and taken up again between two cycles.
 
     ``announcement``: the clock's message about the run, and its topic, recorded as over a broker. ``on_phase`` is
-    called after each phase, ``on_message`` with every message that was sent. Raises what a participant raises, and
-    LocalStateError for one that does not follow lock-step.
+    called after each phase, ``on_message`` with every message that was sent. Raises LocalStateError for a participant
+    that does not follow lock-step.
     """
-    lives = run.replace(".", "").replace("Z", "")  # no other run has these boots
-    for participant in participants:
-        check_follows_lockstep(participant)
-    ordered = sorted(participants, key=lambda p: p.device)
-    seats = [_Seat(participant, f"{lives}-{place}", run) for place, participant in enumerate(ordered, 1)]
-    exchange = _Exchange(seats)
-    for n, phase in course:
+
+    def __init__(
+        self,
+        participants: Sequence[Participant],
+        course: Course,
+        run: str,
+        announcement: tuple[Topic, Run],
+        on_phase: Callable[[int, Phase, datetime], None] | None = None,
+        on_message: Callable[[Received], None] | None = None,
+    ) -> None:
+        self._lives = run.replace(".", "").replace("Z", "")  # no other run has these boots
+        for participant in participants:
+            check_follows_lockstep(participant)
+        ordered = sorted(participants, key=lambda p: p.device)
+        self._seats = [
+            _Seat(participant, f"{self._lives}-{place}", run) for place, participant in enumerate(ordered, 1)
+        ]
+        self._exchange = _Exchange(self._seats)
+        self._course, self._run, self._announcement = course, run, announcement
+        self._on_phase, self._on_message = on_phase, on_message
+        self._next = 0
+        """The cycle that comes next."""
+
+    def advance(self, last: int) -> None:
+        """Carries on through cycle ``last``. Raises what a participant raises."""
+        for n in range(self._next, last + 1):
+            for phase in self._course.phases(n):
+                self._phase(n, phase)
+            self._next = n + 1
+
+    def snapshot(self) -> Json:
+        """The state between two cycles, when no message waits: `restore` goes on to the last bit."""
+        return {
+            "next": self._next,
+            "members": {
+                seat.participant.device: {"seqs": seat.life.seqs, "state": seat.participant.snapshot()}
+                for seat in self._seats
+            },
+        }
+
+    def restore(self, state: Json) -> None:
+        """Goes on where another run of the same participants, course and identifier was left."""
+        self._next = state["next"]
+        for seat in self._seats:
+            member = state["members"][seat.participant.device]
+            seat.life.seqs = dict(member["seqs"])
+            seat.participant.restore(member["state"])
+
+    def _phase(self, n: int, phase: Phase) -> None:
+        course, run, seats, exchange = self._course, self._run, self._seats, self._exchange
         turn = Turn(phase, course.time(n), course.t0, course.t_end, course.step_s, TimeMode.LOCKSTEP, n)
         if course.opens(n, phase):
             for seat in seats:
                 # What came after the last phase is of a cycle that is over.
                 seat.waiting, seat.wanted = [], []
         if phase is Phase.ROLLCALL:
-            topic, body = announcement
-            stamp = Stamp(ts=turn.t, run=run, boot=f"{lives}-0", seq=1)
+            topic, body = self._announcement
+            stamp = Stamp(ts=turn.t, run=run, boot=f"{self._lives}-0", seq=1)
             exchange.deliver(_Sent(exchange.text(topic), stamp.boot, stamp.seq, Received(topic, stamp, body)))
         sent: list[_Sent] = []
         for seat in seats:
@@ -119,10 +155,22 @@ def run_direct(
                 sent.append(_Sent(text, stamp.boot, stamp.seq, Received(message.topic, stamp, message.body)))
         for item in sent:
             exchange.deliver(item)
-            if on_message is not None:
-                on_message(item.received)
-        if on_phase is not None:
-            on_phase(n, phase, turn.t)
+            if self._on_message is not None:
+                self._on_message(item.received)
+        if self._on_phase is not None:
+            self._on_phase(n, phase, turn.t)
+
+
+def run_direct(
+    participants: Sequence[Participant],
+    course: Course,
+    run: str,
+    announcement: tuple[Topic, Run],
+    on_phase: Callable[[int, Phase, datetime], None] | None = None,
+    on_message: Callable[[Received], None] | None = None,
+) -> None:
+    """Runs a course from its roll call to its closing commit, as an `InMemoryRun` in one go."""
+    InMemoryRun(participants, course, run, announcement, on_phase, on_message).advance(course.last_cycle)
 
 
 def _introduction(participant: Participant) -> list[Outgoing]:

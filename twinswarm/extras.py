@@ -7,6 +7,7 @@ from schemas.errors import Code, Fault, InputError
 _OF_LIBRARY = {
     "amqtt": "broker",
     "cryptography": "provision",
+    "distributed": "dask",
     "entsoe": "feeds",
     "highspy": "ems",
     "influxdb_client": "influx",

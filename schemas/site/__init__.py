@@ -70,6 +70,7 @@ from schemas.site.references import (
     node_faults,
     price_faults,
     profile_faults,
+    profiles_of_connection,
     profiles_of_device,
     profiles_of_tariff,
     sources_of,
@@ -145,7 +146,10 @@ class Site(SitePart):
 
     def profiles_used(self) -> list[tuple[str, str]]:
         """Path of every field that names a profile, and the name."""
-        used = profiles_of_tariff("tariff", self.tariff)
+        used = [
+            *profiles_of_tariff("tariff", self.tariff),
+            *profiles_of_connection("connection", self.connection),
+        ]
         for name, device in self.devices.items():
             used += profiles_of_device(f"devices.{name}", device)
         return used

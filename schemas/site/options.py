@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from schemas.messages.plan import EmsMode
 from schemas.messages.stamp import DeviceId
 from schemas.site.base import SitePart
+from schemas.site.devices import ProfileName
 from schemas.units import PositiveKw, SocFrac
 
 
@@ -44,6 +45,13 @@ class Connection(SitePart):
 
     import_limit_kw: PositiveKw
     export_limit_kw: PositiveKw
+    co2_profile: ProfileName | None = None
+    """Emissions of energy from the grid [g/kWh]; nothing is planned by them."""
+
+    @property
+    def profiles_used(self) -> list[tuple[str, str]]:
+        """Field and name."""
+        return [] if self.co2_profile is None else [("co2_profile", self.co2_profile)]
 
 
 class Horizon(StrEnum):

@@ -12,7 +12,7 @@ from schemas.errors import Code
 from schemas.messages import MeterRole
 from schemas.site.devices import Charger, Device, Irradiance, Meter, Pv, PvSource
 from schemas.site.drivers import OcppDriver
-from schemas.site.options import EmsOptions
+from schemas.site.options import Connection, EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH, Tariff
 from schemas.topics import OBSERVER, Kind
@@ -229,6 +229,10 @@ def _times_of(profile: Profile) -> tuple[object, ...]:
 
 def profiles_of_tariff(where: str, tariff: Tariff) -> list[tuple[str, str]]:
     return [(f"{where}.{field}", profile) for field, profile in tariff.profiles_used]
+
+
+def profiles_of_connection(where: str, connection: Connection) -> list[tuple[str, str]]:
+    return [(f"{where}.{field}", profile) for field, profile in connection.profiles_used]
 
 
 def profiles_of_source(where: str, source: PvSource) -> list[tuple[str, str]]:

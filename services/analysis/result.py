@@ -81,7 +81,7 @@ def analyse(
         alarms=alarms.total(),
         alarms_by_code=dict(sorted(alarms.items())),
         plan_statuses=plans.statuses,
-        departure_shortfall_kwh=departure_shortfall_kwh(tracks),
+        departure_shortfall_kwh=departure_shortfall_kwh(tracks, times[0]),
         wall_s=wall_s,
         devices=tuple(_device(track, times, quarters) for track in tracks.values() if track is not compared.run.pcc),
         quarters=tuple(_quarters(quarters, reference_kw, plans)),

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from schemas.capabilities import Group
 from schemas.soc_trust import SocTrust, StorePlate
-from services.history.sessions import sessions_of
+from services.history.sessions import RecordedChargingSession, sessions_of
 from services.history.tracks import Track, soc_of
 
 
@@ -33,12 +33,21 @@ def stored_change(tracks: Mapping[str, Track], start: datetime, end: datetime) -
         if track.group is Group.BATTERY:
             bess.append(_change_kwh(track))
         elif track.group is Group.VEHICLES:
-            sessions = sessions_of(track)
+            sessions = sessions_since(track, start)
             changes = [session.stored_kwh for session in sessions]
             if sessions and track.samples[0].ts <= start and track.samples[0].body.plugged is not None:
                 changes[0] = sessions[0].stored_since_kwh(soc_of(track.samples[0].body))
             vehicles += [change for change in changes if change is not None]
     return StoredChange(math.fsum(bess), math.fsum(vehicles))
+
+
+def sessions_since(track: Track, start: datetime) -> list[RecordedChargingSession]:
+    """The charging sessions that were not over at ``start``.
+
+    A telemetry of that instant still names the vehicles that left in the interval before it: they belong to the time
+    before.
+    """
+    return [session for session in sessions_of(track) if session.departure is None or session.departure > start]
 
 
 def _change_kwh(track: Track) -> float:
@@ -63,14 +72,14 @@ def _believed_socs(track: Track) -> list[float]:
     return believed
 
 
-def departure_shortfall_kwh(tracks: Mapping[str, Track]) -> float:
-    """Energy below the target SOC, equation (6), of all vehicles that left [kWh in the cells].
+def departure_shortfall_kwh(tracks: Mapping[str, Track], start: datetime) -> float:
+    """Energy below the target SOC, equation (6), of all vehicles that left after ``start`` [kWh in the cells].
 
     Of a vehicle without a SOC, what it lacked of the energy that it wanted; of one that wanted nothing known, nothing.
     """
     return math.fsum(
         session.shortfall_kwh or 0.0
         for track in tracks.values()
-        for session in sessions_of(track)
+        for session in sessions_since(track, start)
         if session.departure is not None
     )

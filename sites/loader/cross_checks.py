@@ -14,6 +14,7 @@ from schemas.site.references import (
     node_faults,
     price_faults,
     profile_faults,
+    profiles_of_connection,
     profiles_of_device,
     profiles_of_source,
     profiles_of_tariff,
@@ -102,6 +103,8 @@ def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[Referen
     cases = parts.members("cases")
     tariffs |= {f"cases.{label}.tariff": case.tariff for label, case in cases.items()}
     used = [use for where, tariff in tariffs.items() for use in profiles_of_tariff(where, tariff)]
+    if "connection" in parts.fields:
+        used += profiles_of_connection("connection", parts.fields["connection"])
     for label, case in cases.items():
         for name, source in case.pv.items():
             used += profiles_of_source(f"cases.{label}.pv.{name}", source)

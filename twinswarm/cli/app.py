@@ -32,6 +32,7 @@ from twinswarm.cli.commands import (
     study,
     sunspec,
     upgrade,
+    year,
 )
 from twinswarm.cli.documentation import help_text
 
@@ -48,7 +49,7 @@ app = typer.Typer(
 _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what was recorded", "The services alone"
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    _DAY: (days.up, days.run, plans.plan, compare.compare, study.study, study.calibrate),
+    _DAY: (days.up, days.run, plans.plan, compare.compare, year.year, study.study, study.calibrate),
     _SITE: (
         checks.check,
         files.init,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from runtime.in_memory import run_direct
+from runtime.in_memory import InMemoryRun
 from schemas.cycle import Course
 from schemas.messages import Phase
 from schemas.participant import Json, Received
@@ -34,7 +34,22 @@ def run_in_memory(
     """
     now = datetime.now(UTC)
     run = new_run_id(now)
-    session = lockstep_run(course, now)
+    composed(site, course, run, now, recording, on_phase, on_message, algorithm, learned).advance(course.last_cycle)
+    return run
+
+
+def composed(
+    site: Site,
+    course: Course,
+    run: str,
+    began: datetime,
+    recording: Recording | None = None,
+    on_phase: Callable[[int, Phase, datetime], None] | None = None,
+    on_message: Callable[[Received], None] | None = None,
+    algorithm: "Algorithm | None" = None,
+    learned: Mapping[str, Json] | None = None,
+) -> InMemoryRun:
+    """The site's participants before their roll call. ``began``: by the machine's clock, for the run's message."""
     participants = {
         device: maker(site, device, recording, algorithm)()
         for device in members(site)
@@ -42,12 +57,11 @@ def run_in_memory(
     }
     for device, state in (learned or {}).items():
         participants[device].restore(state)
-    run_direct(
-        list(participants.values()),
+    return InMemoryRun(
+        [*participants.values()],
         course,
         run,
-        (Topic(site.site, Kind.CLOCK, "clock", Channel.RUN), session),
+        (Topic(site.site, Kind.CLOCK, "clock", Channel.RUN), lockstep_run(course, began)),
         on_phase,
         on_message,
     )
-    return run

@@ -13,14 +13,15 @@ from datetime import datetime
 from schemas.capabilities import Group
 from schemas.cycle import Course
 from schemas.errors import RunFailedError
+from schemas.messages import BessNameplate
 from schemas.participant import Json, Received
-from schemas.site import Site
+from schemas.site import Site, profile_mean
 from schemas.topics import Channel, Kind
 from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.stored import departure_shortfall_kwh, stored_change
 from services.history.memory import MemoryHistory, lockstep_info
-from services.history.reader import pcc_of
-from services.history.settlement import settle
+from services.history.reader import History, pcc_of
+from services.history.settlement import Settlement, settle
 from services.history.tracks import Track, soc_of
 from twinswarm.simulation.in_memory import run_in_memory
 
@@ -63,6 +64,14 @@ class Day:
     departure_shortfall_kwh: float
     statuses: dict[str, int]
     """How many plans of each status: their sum is the number of optimisations."""
+    bess_charged_kwh: float = 0.0
+    """Energy that the BESSs drew at their AC terminals, by the registers of each."""
+    bess_discharged_kwh: float = 0.0
+    """Likewise what they gave."""
+    bess_cycled_kwh: float = 0.0
+    """Half of what went into and out of the cells of the BESSs."""
+    co2_import_kg: float | None = None
+    """Emissions of the imported energy; None where the site names no intensity."""
 
     @property
     def optimisations(self) -> int:
@@ -89,48 +98,64 @@ class Listener:
         self._messages: list[Received] = []
 
     def __call__(self, received: Received) -> None:
-        topic = received.topic
-        if topic.channel in _KEPT or (topic.channel is Channel.SERIES and topic.kind is Kind.TARIFF):
+        if kept(received):
             self._messages.append(received)
 
     def day(self, site: Site, course: Course, run: str) -> Day:
         """Raises RunFailedError when a quarter was not measured."""
         info = lockstep_info(run, site, course.t0, course.t_end, course.step_s, course.t0)
-        history = MemoryHistory(info, site, self._messages)
-        tracks, prices, times = history.tracks(run), history.prices(run), history.grid(run)
-        statuses = Counter(str(plan.status) for _, plan in history.plans(run))
-        pcc = pcc_of(tracks)
-        if pcc is None:
-            raise RunFailedError("nobody measured the PCC")
-        settlement = settle(pcc, prices, times)
-        if settlement.unsettled:
-            raise RunFailedError(f"{settlement.unsettled} steps could not be settled")
-        quarters = quarters_of(tracks, prices, times, course.step, site.zone)
-        stored = stored_change(tracks, course.t0, course.t_end)
-        groups = {group: [track.device for track in tracks.values() if track.group is group] for group in Group}
-        return Day(
-            cost_eur=settlement.cost_eur,
-            import_kwh=settlement.import_kwh,
-            export_kwh=settlement.export_kwh,
-            losses_kwh=math.fsum(_known(q.losses_kw) * q.length.total_seconds() / 3600 for q in quarters),
-            times=tuple(quarter.time for quarter in quarters),
-            pcc_kw=tuple(_known(quarter.pcc_kw) for quarter in quarters),
-            load_kw=_total(quarters, groups[Group.LOAD]),
-            pv_kw=tuple(0.0 - power for power in _total(quarters, groups[Group.GENERATION])),
-            bess_kw=_total(quarters, groups[Group.BATTERY]),
-            cars_kw=_total(quarters, groups[Group.VEHICLES]),
-            losses_kw=tuple(_known(quarter.losses_kw) for quarter in quarters),
-            bess_soc_frac=_mean_soc([tracks[name] for name in groups[Group.BATTERY]], quarters, course),
-            cars_soc_frac=_mean_soc([tracks[name] for name in groups[Group.VEHICLES]], quarters, course),
-            purchase_eur_per_kwh=tuple(_known(quarter.purchase_price_eur_per_kwh) for quarter in quarters),
-            sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
-            bess_stored_kwh=stored.bess_kwh,
-            cars_stored_kwh=stored.vehicles_kwh,
-            bess_end_soc_frac=_end_soc([tracks[name] for name in groups[Group.BATTERY]], course),
-            cars_discharged_kwh=_exported_kwh([tracks[name] for name in groups[Group.VEHICLES]], times),
-            departure_shortfall_kwh=departure_shortfall_kwh(tracks),
-            statuses=dict(sorted(statuses.items())),
-        )
+        return day_of(MemoryHistory(info, site, self._messages), run, course)
+
+
+def kept(received: Received) -> bool:
+    """Whether the analysis of a day needs the message."""
+    topic = received.topic
+    return topic.channel in _KEPT or (topic.channel is Channel.SERIES and topic.kind is Kind.TARIFF)
+
+
+def day_of(history: History, run: str, course: Course) -> Day:
+    """A recorded course, or the part of it that ``history`` is a window of. Raises RunFailedError when a quarter was
+    not measured."""
+    site = history.site(run)
+    tracks, prices, times = history.tracks(run), history.prices(run), history.grid(run)
+    statuses = Counter(str(plan.status) for _, plan in history.plans(run))
+    pcc = pcc_of(tracks)
+    if pcc is None:
+        raise RunFailedError("nobody measured the PCC")
+    settlement = settle(pcc, prices, times)
+    if settlement.unsettled:
+        raise RunFailedError(f"{settlement.unsettled} steps could not be settled")
+    quarters = quarters_of(tracks, prices, times, course.step, site.zone)
+    stored = stored_change(tracks, course.t0, course.t_end)
+    groups = {group: [track.device for track in tracks.values() if track.group is group] for group in Group}
+    batteries = [tracks[name] for name in groups[Group.BATTERY]]
+    return Day(
+        cost_eur=settlement.cost_eur,
+        import_kwh=settlement.import_kwh,
+        export_kwh=settlement.export_kwh,
+        losses_kwh=math.fsum(_known(q.losses_kw) * q.length.total_seconds() / 3600 for q in quarters),
+        times=tuple(quarter.time for quarter in quarters),
+        pcc_kw=tuple(_known(quarter.pcc_kw) for quarter in quarters),
+        load_kw=_total(quarters, groups[Group.LOAD]),
+        pv_kw=tuple(0.0 - power for power in _total(quarters, groups[Group.GENERATION])),
+        bess_kw=_total(quarters, groups[Group.BATTERY]),
+        cars_kw=_total(quarters, groups[Group.VEHICLES]),
+        losses_kw=tuple(_known(quarter.losses_kw) for quarter in quarters),
+        bess_soc_frac=_mean_soc(batteries, quarters, course),
+        cars_soc_frac=_mean_soc([tracks[name] for name in groups[Group.VEHICLES]], quarters, course),
+        purchase_eur_per_kwh=tuple(_known(quarter.purchase_price_eur_per_kwh) for quarter in quarters),
+        sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
+        bess_stored_kwh=stored.bess_kwh,
+        cars_stored_kwh=stored.vehicles_kwh,
+        bess_end_soc_frac=_end_soc(batteries, course),
+        cars_discharged_kwh=_exported_kwh([tracks[name] for name in groups[Group.VEHICLES]], times),
+        departure_shortfall_kwh=departure_shortfall_kwh(tracks, course.t0),
+        statuses=dict(sorted(statuses.items())),
+        bess_charged_kwh=_imported_kwh(batteries, times),
+        bess_discharged_kwh=_exported_kwh(batteries, times),
+        bess_cycled_kwh=math.fsum(_cycled_kwh(track, times) for track in batteries),
+        co2_import_kg=_co2_kg(site, settlement),
+    )
 
 
 def live_through(site: Site, course: Course, learned: Mapping[str, Json] | None = None) -> Day:
@@ -161,6 +186,29 @@ def _end_soc(tracks: Sequence[Track], course: Course) -> dict[str, float]:
 
 def _exported_kwh(tracks: Sequence[Track], times: Sequence[datetime]) -> float:
     return math.fsum(_known(flow.export_kwh) for track in tracks for flow in track.flows(times))
+
+
+def _imported_kwh(tracks: Sequence[Track], times: Sequence[datetime]) -> float:
+    return math.fsum(_known(flow.import_kwh) for track in tracks for flow in track.flows(times))
+
+
+def _cycled_kwh(track: Track, times: Sequence[datetime]) -> float:
+    plate = track.nameplate
+    if not isinstance(plate, BessNameplate):
+        return 0.0
+    drawn, given = _imported_kwh([track], times), _exported_kwh([track], times)
+    return (drawn * plate.charge_efficiency + given / plate.discharge_efficiency) / 2
+
+
+def _co2_kg(site: Site, settlement: Settlement) -> float | None:
+    """By the intensity [g/kWh] at the time of each import."""
+    if site.connection.co2_profile is None:
+        return None
+    profile = site.profiles[site.connection.co2_profile]
+    grams = [
+        _known(step.import_kwh) * profile_mean(profile, step.start, step.end, site.zone) for step in settlement.steps
+    ]
+    return math.fsum(grams) / 1000
 
 
 def _mean_soc(tracks: Sequence[Track], quarters: list[Quarter], course: Course) -> tuple[float | None, ...]:

@@ -48,12 +48,7 @@ class Pool:
         if self.processes == 1:
             warm(course, warm_up)
         else:
-            # Spawned, not forked: a fork in the middle of a program takes locked locks and lost threads with it.
-            context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(self.processes, context, _prepare_worker, (course, tuple(warm_up)))
-            with _safe_path():
-                for ready in [self._executor.submit(_settle_in) for _ in range(self.processes)]:
-                    ready.result()
+            self._executor = started_workers(self.processes, warm, course, tuple(warm_up))
         self.start_s = time.perf_counter() - began
         """Time until all workers were warm [s]."""
 
@@ -100,6 +95,17 @@ class Pool:
         self.close()
 
 
+def started_workers(processes: int, prepare: Callable[..., None], *arguments: object) -> ProcessPoolExecutor:
+    """Worker processes that have called ``prepare`` and end with this one, however it ends."""
+    # Spawned, not forked: a fork in the middle of a program takes locked locks and lost threads with it.
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(processes, context, _prepare_worker, (prepare, arguments))
+    with _safe_path():
+        for ready in [executor.submit(_settle_in) for _ in range(processes)]:
+            ready.result()
+    return executor
+
+
 def warm(course: Course, sites: Sequence[Site]) -> None:
     """Loads the libraries and builds the optimisation models of these sites by living through a first step of each."""
     first = Course(course.t0, course.t0 + course.step, course.step_s)
@@ -122,9 +128,9 @@ def _safe_path() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _prepare_worker(course: Course, sites: Sequence[Site]) -> None:
+def _prepare_worker(prepare: Callable[..., None], arguments: Sequence[object]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    warm(course, sites)
+    prepare(*arguments)
     # What is loaded by now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()

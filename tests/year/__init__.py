@@ -1,0 +1,1 @@
+"""A year of one's own site."""

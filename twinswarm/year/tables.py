@@ -1,0 +1,126 @@
+"""A year as tables, and what has to be known to read them."""
+
+from typing import TYPE_CHECKING
+
+from services.analysis.summary import REFERENCES, local, number, percent
+from twinswarm.study.own_site import BESS, SMART
+from twinswarm.year.order import notes_on
+from twinswarm.year.result import Totals, YearResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Row = tuple[str, ...]
+
+
+def money_heads(result: YearResult) -> Row:
+    """Of `money_rows`; a column stands there only where the site has what it says."""
+    demand = ("energy\n€", "demand\n€") if result.none.total.demand_eur is not None else ()
+    wear = ("BESS wear\n€",) if _has_wear(result) else ()
+    left = ("left in batteries\nkWh", "the same\n€")
+    return ("cost\n€", *demand, "saved\n€", *wear, *left, "highest import\nkW", "PSF")
+
+
+def money_rows(result: YearResult) -> list[Row]:
+    """A row for each variant, its name first: cost, savings, peaks."""
+    found: list[Row] = []
+    none = result.none.total
+    for variant in result.variants:
+        total, first = variant.total, variant is result.none
+        demand = (number(total.cost_eur), number(total.demand_eur)) if none.demand_eur is not None else ()
+        wear = (_or_empty(total.bess_wear_eur, 2),) if _has_wear(result) else ()
+        more = ("", "") if first else (number(total.stored_more_kwh(none), 1), number(total.stored_more_eur(none)))
+        saved, psf = ("", "") if first else (number(total.saved_eur(none)), number(total.psf, 3))
+        cost = number(total.total_eur)
+        found.append((variant.name, cost, *demand, saved, *wear, *more, number(total.import_peak_kw, 1), psf))
+    return found
+
+
+def energy_heads(result: YearResult) -> Row:
+    """Of `energy_rows`."""
+    co2 = ("CO2 of imports\nt",) if result.none.total.co2_import_kg is not None else ()
+    energies = ("import\nkWh", "export\nkWh", "losses\nkWh", "PV used\nhere", "self-\nsufficient")
+    return (*energies, "BESS\ncycles", "from cars\nkWh", "missing at\nleaving, kWh", *co2)
+
+
+def energy_rows(result: YearResult) -> list[Row]:
+    """A row for each variant, its name first."""
+    found: list[Row] = []
+    for variant in result.variants:
+        total = variant.total
+        co2 = () if total.co2_import_kg is None else (number(total.co2_import_kg / 1000),)
+        energies = (number(value, 0) for value in (total.import_kwh, total.export_kwh, total.losses_kwh))
+        shares = ("" if part is None else percent(part) for part in _shares(total))
+        cars = (number(total.cars_discharged_kwh, 0), number(total.departure_shortfall_kwh, 1))
+        found.append((variant.name, *energies, *shares, _or_empty(total.bess_cycles, 1), *cars, *co2))
+    return found
+
+
+def _shares(total: Totals) -> tuple[float | None, float | None]:
+    return total.self_consumption_frac, total.self_sufficiency_frac
+
+
+def _has_wear(result: YearResult) -> bool:
+    return any(variant.total.bess_wear_eur is not None for variant in result.variants)
+
+
+def _or_empty(value: float | None, digits: int) -> str:
+    return "" if value is None else number(value, digits)
+
+
+def year_tables(result: YearResult) -> list["Table"]:
+    """Money, energies, and what each month saves."""
+    return [
+        _table(f"{result.order.site.site}, {period(result)}", money_heads(result), money_rows(result)),
+        _table("Energy", energy_heads(result), energy_rows(result)),
+        _table("By month", month_heads(result), month_rows(result)),
+    ]
+
+
+def month_heads(result: YearResult) -> Row:
+    """Of `month_rows`."""
+    return ("none\ncost, €", *(f"{variant.name}\nsaved, €" for variant in result.others))
+
+
+def month_rows(result: YearResult) -> list[Row]:
+    """A row for each month, its name first: the cost without storage and what each variant saves."""
+    return [
+        (
+            month,
+            number(none.total_eur),
+            *(number(variant.months[month].saved_eur(none)) for variant in result.others),
+        )
+        for month, none in result.none.months.items()
+    ]
+
+
+def _table(title: str, columns: Row, rows: list[Row]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title, title_style="bold", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def period(result: YearResult) -> str:
+    order = result.order
+    zone = order.site.location.time_zone
+    return f"{local(order.course.t0, zone, '%Y-%m-%d')} to {local(order.midnights[-2], zone, '%Y-%m-%d')}"
+
+
+def notes(result: YearResult) -> list[str]:
+    """What the numbers rest on."""
+    names = [variant.name for variant in result.variants]
+    found = [f"none: {REFERENCES[result.order.reference.value]}. Savings are against it, the demand charge included."]
+    if BESS in names:
+        found.append("BESS: the cars charge as with none.")
+    if SMART in names:
+        found.append("smart charging: one-way, when energy is cheap; what V2G saves beyond it is V2G's own.")
+    found.append("Left in the batteries: more than with none, at the end; beside the savings.")
+    if result.none.total.demand_eur is not None:
+        found.append("Demand: of each month that the time touches, on its highest settlement period.")
+    return found + notes_on(result.order)
