@@ -166,6 +166,9 @@ class ModbusCommand(SitePart):
         return self
 
 
+ModbusPreset = Literal["wallbox_quasar"]
+
+
 class ModbusTcp(SitePart):
     """A device with Modbus TCP that is polled."""
 
@@ -182,13 +185,21 @@ class ModbusDriver(ModbusTcp):
     """A device with Modbus TCP, by a map of its registers."""
 
     type: Literal["modbus"] = "modbus"
-    power_kw: ModbusRegister
+    preset: ModbusPreset | None = None
+    """Ready registers; what is given besides goes before them."""
+    power_kw: ModbusRegister | None = None
     energy_import_kwh: ModbusRegister | None = None
     energy_export_kwh: ModbusRegister | None = None
     soc_frac: ModbusRegister | None = None
     available_kw: ModbusRegister | None = None
     plugged: ModbusState | None = None
     command: ModbusCommand | None = None
+
+    @model_validator(mode="after")
+    def _has_a_power(self) -> Self:
+        if self.preset is None and self.power_kw is None:
+            raise ValueError("power_kw is missing: a device without a measured power cannot be planned with")
+        return self
 
 
 class SunspecDriver(ModbusTcp):

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from schemas.errors import Code
 from schemas.messages import MeterRole
-from schemas.site.devices import Charger, Device, Irradiance, Meter, Pv, PvSource
-from schemas.site.drivers import OcppDriver
+from schemas.site.devices import Bess, Charger, Device, Irradiance, Meter, Pv, PvSource
+from schemas.site.drivers import OcppDriver, SunspecDriver
 from schemas.site.options import Connection, EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH, Tariff
@@ -71,6 +71,9 @@ def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Itera
             )
         if zone is not None and isinstance(device, Charger):
             yield from _meeting_stays(name, device, zone)
+        if isinstance(device.driver, SunspecDriver) and not isinstance(device, Bess | Meter | Pv):
+            what = "sunspec is for a pv, bess or meter; use modbus with the device's registers, or mqtt"
+            yield ReferenceFault(f"devices.{name}.driver.type", what, device.driver.type, Code.CONFLICT)
     yield from _ocpp_faults(devices)
     meters = [name for name, d in devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC]
     if len(meters) > 1:

@@ -1,14 +1,15 @@
-"""Ready mappings of devices with an MQTT interface of their own, by their public documentation.
+"""Ready mappings of devices with an MQTT interface or Modbus registers of their own, by their public documentation.
 
 ``{id}`` is the device's name in its topics. Sources: Shelly's Gen2 API (components EM, EMData and Switch, *Generic
 status update over MQTT* switched on), Tasmota's MQTT documentation (``TelePeriod`` says how often), Zigbee2MQTT's
-(``availability`` switched on), evcc's MQTT API.
+(``availability`` switched on), evcc's MQTT API; for Wallbox' bidirectional Quasar the registers that the package
+wallbox-modbus and V2G Liberty publish.
 """
 
 import json
 from typing import Any
 
-from schemas.site.drivers import MqttDriver
+from schemas.site.drivers import ModbusDriver, MqttDriver
 
 W = 0.001
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -45,10 +46,25 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def resolved(driver: MqttDriver) -> MqttDriver:
+# It is taken from its app (81), told that set-points are powers (83), and started (257) before each. A SOC of 0 is what
+# it says without a vehicle.
+_REGISTERS: dict[str, dict[str, Any]] = {
+    "wallbox_quasar": {
+        "power_kw": {"address": 526, "type": "int16", "factor": W},
+        "soc_frac": {"address": 538, "type": "uint16", "factor": 0.01, "absent": 0},
+        "plugged": {"address": 537, "is": [1, 2, 3, 4, 5, 8, 10, 11]},
+        "command": {"address": 260, "type": "int16", "factor": 1 / W, "before": {81: 1, 83: 1, 257: 1}},
+    },
+}
+
+
+def resolved(driver: MqttDriver | ModbusDriver) -> MqttDriver | ModbusDriver:
     """The driver with its preset filled in; what it says itself goes before."""
-    if driver.preset is None or driver.id is None:
+    if driver.preset is None:
         return driver
-    mapping = json.loads(json.dumps(_PRESETS[driver.preset]).replace("{id}", json.dumps(driver.id)[1:-1]))
     own = driver.model_dump(exclude_unset=True, by_alias=True, exclude={"preset", "id"})
+    if isinstance(driver, ModbusDriver):
+        return ModbusDriver.model_validate({**_REGISTERS[driver.preset], **own})
+    assert driver.id is not None, "it comes with a preset"
+    mapping = json.loads(json.dumps(_PRESETS[driver.preset]).replace("{id}", json.dumps(driver.id)[1:-1]))
     return MqttDriver.model_validate({**mapping, **own})

@@ -17,6 +17,7 @@ from schemas.topics import Channel, Kind, Topic
 from services.drivers.link import Measured
 from services.drivers.modbus_link import ModbusLink
 from services.drivers.participant import Driver
+from services.drivers.presets import resolved
 from sites.loader import load_site
 from sites.loader.template import write_template
 from tests.drivers.modbus_device import Device, Reader
@@ -201,8 +202,36 @@ def test_set_points_are_clipped_obeyed_and_expire_and_the_state_survives_a_resta
         ({"command": {"address": 0, "factor": 0}}, "factor 0"),
         ({"port": 70_000}, "less than or equal to 65535"),
         ({"plugged": {"address": 1}}, "Field required"),
+        ({"preset": "toaster"}, "Input should be 'wallbox_quasar'"),
+        ({"power_kw": None}, "power_kw is missing"),
     ],
 )
 def test_a_faulty_map_says_what_is_wrong(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         ModbusDriver.model_validate({**BESS, **given})
+
+
+def test_a_bidirectional_charger_is_a_preset_and_its_own_fields_go_before() -> None:
+    described = ModbusDriver.model_validate({"type": "modbus", "host": "127.0.0.1", "preset": "wallbox_quasar"})
+    device = Device(count=700)
+    device.put(526, -3_700)
+    device.put(537, 11)
+    device.put(538, 64)
+    with device.serving() as port:
+        filled = resolved(described.model_copy(update={"port": port, "poll_s": 0.1}))
+        assert isinstance(filled, ModbusDriver)
+        with reader_of(filled) as reader:
+            reader.until(lambda: bool(reader.found), "a reading")
+            read = reader.found[0]
+            assert (read.power_kw, read.soc_frac, read.plugged) == pytest.approx((-3.7, 0.64, True))
+            reader.link.command(-5.0)
+            reader.until(lambda: len(device.written) >= 4, "the command")
+            assert device.written == [(81, [1]), (83, [1]), (257, [1]), (260, [-5_000 & 0xFFFF])]
+            device.put(537, 0)
+            device.put(538, 0)
+            reader.until(lambda: reader.found[-1].plugged is False, "no vehicle")
+            assert reader.found[-1].soc_frac is None
+    own = {"command": {"address": 300}, "soc_frac": {"address": 1}}
+    filled = resolved(ModbusDriver.model_validate({"host": "h", "preset": "wallbox_quasar", **own}))
+    assert filled.command is not None
+    assert (filled.command.address, filled.soc_frac.address, filled.power_kw.address) == (300, 1, 526)  # type: ignore[union-attr]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from broker.servers.mosquitto import find_mosquitto
+from schemas.errors import InputError
 from schemas.messages import Ack, Alarm, BessTelemetry
 from schemas.site import Site
 from sites.loader import load_site
@@ -143,3 +144,13 @@ def test_nonsense_of_a_device_is_named_and_what_is_good_goes_on(tmp_path: Path) 
         device.set(103, "W_SF", 9)
         device.set(103, "W", 30_000)
         swarm.until(lambda: "power_kw" in alarms(swarm, "hardware_trouble")[-1][1], "a power of 30 TW")
+
+
+def test_check_refuses_a_charger_with_sunspec(tmp_path: Path) -> None:
+    write_template(tmp_path)
+    file = tmp_path / "site.yaml"
+    parts = yaml.safe_load(file.read_text())
+    parts["devices"]["ev1"]["driver"] = {"type": "sunspec", "host": "127.0.0.1"}
+    file.write_text(yaml.safe_dump(parts, sort_keys=False))
+    with pytest.raises(InputError, match=r"devices\.ev1\.driver\.type: sunspec is for a pv, bess or meter"):
+        load_site(file)

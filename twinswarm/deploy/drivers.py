@@ -39,14 +39,9 @@ def driver_of(site: Site, device: str) -> DriverSpec:
         raise InputError.one(
             where, f"a {spec.kind} has no drivers yet; there are those of {allowed}", code=Code.UNKNOWN
         )
-    if isinstance(spec.driver, SunspecDriver):
-        if spec.kind == "charger":
-            what = "a charger has no models in SunSpec; use modbus with its registers, or mqtt"
-            raise InputError.one(f"{where}.type", what, "sunspec", code=Code.CONFLICT)
+    if isinstance(spec.driver, OcppDriver | SunspecDriver):
         return spec.driver
-    driver = resolved(spec.driver) if isinstance(spec.driver, MqttDriver) else spec.driver
-    if isinstance(driver, OcppDriver):
-        return driver
+    driver = resolved(spec.driver)
     if spec.kind == "bess" and driver.soc_frac is None:
         raise InputError.one(f"{where}.soc_frac", "is missing: a battery is planned by its SOC", code=Code.MISSING)
     return driver
