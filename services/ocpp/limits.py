@@ -20,3 +20,9 @@ def to_kw(limit: float, unit: str, phases: int, voltage_v: float) -> float:
 def agree(asked_kw: float, found_kw: float) -> bool:
     """Whether two powers are the same but for the rounding to 0.1 A on three phases."""
     return abs(asked_kw - found_kw) <= max(0.1, 0.02 * abs(asked_kw))
+
+
+def in_unit(power_kw: float, unit: str, rated: Rated) -> float:
+    """A power in the unit that a schedule is asked in, to 0.1 W or A."""
+    value = power_kw * 1000 if unit == "W" else power_kw * 1000 / (rated.voltage_v * rated.phases)
+    return round(value, 1)

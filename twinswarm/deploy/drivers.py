@@ -74,9 +74,6 @@ def links_of(site: Site, devices: Sequence[str]) -> Mapping[str, Link]:
 def _ocpp_link(site: Site, device: str, driver: OcppDriver, csms: Csms) -> Link:
     spec = site.devices[device]
     assert isinstance(spec, Charger), "the site's own check allows no other"
-    if spec.max_discharge_kw > 0:
-        what = "OCPP 1.6 can only charge: 0 is allowed"
-        raise InputError.one(f"devices.{device}.max_discharge_kw", what, spec.max_discharge_kw, code=Code.CONFLICT)
     rated = Rated(
         spec.max_charge_kw,
         spec.max_discharge_kw,

@@ -7,7 +7,7 @@ import http
 import logging
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -31,8 +31,10 @@ MOST_BYTES = 256 * 1024
 """Of one message."""
 AGAIN_S = 5.0
 """Between attempts to listen at a port that somebody else has."""
-VERSIONS = ("ocpp1.6",)
+VERSIONS = ("ocpp2.1", "ocpp2.0.1", "ocpp1.6")
 """WebSocket subprotocols, the one that is preferred first."""
+BOTH_WAYS = ("ocpp2.1",)
+"""Those in which a vehicle can discharge."""
 
 
 def passwords_of(file: Path, where: str) -> dict[str, str]:
@@ -139,7 +141,7 @@ class Csms:
                     self._server.port,
                     ssl=self._tls,
                     process_request=self._admit,
-                    select_subprotocol=_subprotocol,
+                    select_subprotocol=self._subprotocol,
                     ping_interval=PING_S,
                     ping_timeout=PING_S,
                     max_size=MOST_BYTES,
@@ -173,6 +175,16 @@ class Csms:
 
     def _links_of(self, identity: str) -> list[OcppLink]:
         return [link for link in self._links if link.driver.charge_point == identity]
+
+    def _versions(self, identity: str) -> tuple[str, ...]:
+        """Those that its chargers can be driven with."""
+        both_ways = any(link.rated.max_discharge_kw > 0 for link in self._links_of(identity))
+        return BOTH_WAYS if both_ways else VERSIONS
+
+    def _subprotocol(self, connection: "ServerConnection", offered: Sequence[str]) -> Any:
+        assert connection.request is not None
+        versions = self._versions(_identity(connection.request.path))
+        return next((version for version in versions if version in offered), None)
 
     def _admit(self, connection: "ServerConnection", request: "Request") -> "Response | None":
         """None: it may come in."""
@@ -219,9 +231,10 @@ class Csms:
         assert connection.request is not None
         identity = _identity(connection.request.path)
         if connection.subprotocol is None:
-            LOG.warning("charge point %s offers none of %s", identity, ", ".join(VERSIONS))
+            why = f"charge point {identity} offers none of {', '.join(self._versions(identity))}"
+            LOG.warning("%s", why)
             for link in self._links_of(identity):
-                link.trouble("connection", f"it offers none of {', '.join(VERSIONS)} as WebSocket subprotocol")
+                link.trouble("connection", why)
             await connection.close(1002, "no common subprotocol")
             return
         station = self._station(identity, connection)
@@ -240,9 +253,15 @@ class Csms:
 
     def _station(self, identity: str, connection: "ServerConnection") -> "Station":
         from services.drivers.ocpp.station import ANSWER_S, WIRE
+        from services.drivers.ocpp.v2 import Station21, Station201
         from services.drivers.ocpp.v16 import Station16
 
-        station = Station16(identity, connection, ANSWER_S, WIRE)
+        kinds: dict[str | None, Callable[..., Station]] = {
+            "ocpp1.6": Station16,
+            "ocpp2.0.1": Station201,
+            "ocpp2.1": Station21,
+        }
+        station = kinds[connection.subprotocol](identity, connection, ANSWER_S, WIRE)
         station.begin_with(lambda: self._links_of(identity), self._server, self._transactions)
         return station
 
@@ -261,11 +280,6 @@ class Csms:
 
 def _identity(path: str) -> str:
     return unquote(path.partition("?")[0].rstrip("/").rpartition("/")[2])
-
-
-def _subprotocol(connection: "ServerConnection", offered: Sequence[str]) -> Any:
-    del connection
-    return next((version for version in VERSIONS if version in offered), None)
 
 
 def _peer(connection: "ServerConnection") -> str:

@@ -161,9 +161,9 @@ class Station(ABC):
         except ConnectionClosed:
             raise
         except Exception as error:
-            self._misunderstood(f"{type(error).__name__}: {error}")
+            self.misunderstood(f"{type(error).__name__}: {error}")
 
-    def _misunderstood(self, why: str) -> None:
+    def misunderstood(self, why: str) -> None:
         LOG.warning("%s: a message that cannot be read: %s", self.id, why[:300])
         self.trouble("message", f"a message cannot be read: {why}"[:200])
 
@@ -183,7 +183,7 @@ class Station(ABC):
         are of a time when it was offline.
         """
         if not isinstance(values, list):
-            self._misunderstood("meter values that are no list")
+            self.misunderstood("meter values that are no list")
             return
         for value in values:
             if not isinstance(value, Mapping):
@@ -237,7 +237,7 @@ class Station(ABC):
         if wanted:
             return wanted.pop()
         with contextlib.suppress(RefusedError):
-            return "W" if "Power" in await self._rate_units() else "A"
+            return "W" if await self._knows_watts() else "A"
         return "A"
 
     async def _make_safe(self, outlet: Outlet) -> None:
@@ -363,8 +363,8 @@ class Station(ABC):
     # ---- of a version
 
     @abstractmethod
-    async def _rate_units(self) -> str:
-        """What it says of the units of limits; it has the word Power if it knows W. Raises RefusedError."""
+    async def _knows_watts(self) -> bool:
+        """Whether its limits may be in W. Raises RefusedError."""
 
     @abstractmethod
     async def _configure(self) -> None:

@@ -130,10 +130,10 @@ class Station16(Station, ChargePoint):  # type: ignore[misc]
 
     # ---- what is asked of it
 
-    async def _rate_units(self) -> str:
+    async def _knows_watts(self) -> bool:
         answer = await self.ask(call.GetConfiguration(key=[_RATE_UNITS]))
         known = {each.get("key"): each.get("value") for each in answer.configuration_key or []}
-        return str(known.get(_RATE_UNITS, ""))
+        return "Power" in str(known.get(_RATE_UNITS, ""))
 
     async def _configure(self) -> None:
         drivers = [link.driver for link in self._outlets]

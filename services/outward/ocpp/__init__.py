@@ -1,0 +1,1 @@
+"""A charger's twin as a charge point of somebody else's central system."""
