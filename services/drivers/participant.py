@@ -32,6 +32,8 @@ DRIVEN = frozenset({Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER})
 """The kinds that a driver can be for."""
 SILENT, TROUBLE = "hardware_silent", "hardware_trouble"
 """Codes of alarms: nothing is measured; something is, and the device is not as it was told to be, or cannot be read."""
+SAID_AGAIN = timedelta(seconds=5)
+"""An alarm that stands is raised again for another reason, so often at most."""
 
 
 def most_kw(spec: Device) -> float | None:
@@ -69,6 +71,8 @@ class Driver:
         self._seen_unplugged = False
         self._raised: set[str] = set()
         """Codes of the alarms that stand."""
+        self._reasons: dict[str, tuple[str, datetime]] = {}
+        """Why they were raised, and when that was said."""
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -177,10 +181,21 @@ class Driver:
         troubles = (self._measured.trouble, self._obedience.trouble) if why is None else ()
         found = {SILENT: why, TROUBLE: "; ".join(each for each in troubles if each)}
         now = {code: text for code, text in found.items() if text}
-        changed = [code for code in found if (code in now) != (code in self._raised)]
+        because = {SILENT: self._measured.trouble or "", TROUBLE: now.get(TROUBLE, "")}
+        changed = [
+            code
+            for code in found
+            if (code in now) != (code in self._raised) or (code in now and self._says_more(code, because[code], at))
+        ]
         self._raised = set(now)
+        self._reasons |= {code: (because[code], at) for code in changed}
         topic = own_topic(self, Channel.ALARM)
         return [Outgoing(topic, self._alarm(code, now.get(code))) for code in changed]
+
+    def _says_more(self, code: str, because: str, at: datetime) -> bool:
+        """Whether an alarm that stands is raised again, for another reason than it was: at once if it had none."""
+        before, said = self._reasons.get(code, ("", None))
+        return because not in ("", before) and (not before or said is None or at - said >= SAID_AGAIN)
 
     def _alarm(self, code: str, text: str | None) -> Alarm:
         said = text or f"over: {self.device} {'is heard again' if code == SILENT else 'has no trouble any more'}"

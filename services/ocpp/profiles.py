@@ -12,13 +12,17 @@ _PURPOSES = {TX: TX, TX_DEFAULT: TX_DEFAULT, MOST: MOST, "ChargingStationMaxProf
 _EVERY = {"Daily": timedelta(days=1), "Weekly": timedelta(days=7)}
 
 
+ToKw = Callable[[float, str, int | None], float]
+"""Of a value, its unit and the number of phases."""
+
+
 class ProfileError(ValueError):
     """A profile that cannot be followed; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From ``start`` after the schedule's begin on, ``power_kw`` holds: a limit, or a set-point if it may be negative."""
+    """From ``start`` after the schedule's begin on, ``power_kw`` holds: a limit, or a set-point of either sign."""
 
     start: timedelta
     power_kw: float
@@ -40,10 +44,8 @@ class Profile:
     valid_to: datetime | None = None
 
     @classmethod
-    def of(
-        cls, said: Mapping[str, Any], received: datetime, to_kw: Callable[[float, str, int | None], float]
-    ) -> "Profile":
-        """Of a message of OCPP 1.6 or 2, keys in snake case. Raises ProfileError."""
+    def of(cls, said: Mapping[str, Any], received: datetime, to_kw: ToKw) -> "Profile":
+        """Of a message of OCPP 1.6 or 2, keys in snake case. Raises ProfileError, KeyError, TypeError, ValueError."""
         schedule = said["charging_schedule"]
         if isinstance(schedule, list):
             schedule = schedule[0]
@@ -132,8 +134,10 @@ class Profiles:
         self.clear(lambda each: each.purpose == TX and each.transaction in (None, transaction))
 
     def power_kw(self, now: datetime, transaction: str | None, begin: datetime | None) -> float | None:
-        """What they allow then [kW]: the transaction's own, or the default, and no more than the station's most; None: no
-        profile holds."""
+        """What they allow then [kW]: the transaction's own, or the default, and no more than the station's most.
+
+        None: no profile holds.
+        """
         own = self._of(TX, now, begin, transaction) if transaction is not None else None
         if own is None:
             own = self._of(TX_DEFAULT, now, begin, None)

@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from services.outward.face import Asked
-
 from schemas.messages import ChargerTelemetry, Telemetry
 from services.ocpp.limits import to_kw
 from services.ocpp.profiles import Profile, Profiles, utc_now
 from services.ocpp.readings import Rated
+from services.outward.face import Asked
 from services.outward.ocpp.session import Sample, Transaction
 
 if TYPE_CHECKING:
@@ -121,9 +120,9 @@ class OcppFace:
                     open_timeout=10,
                     close_timeout=2,
                 ) as connection:
-                    if connection.subprotocol != f"ocpp{self._version}":
+                    if connection.subprotocol is None:
                         LOG.warning("%s: the central system does not speak OCPP %s", self._url, self._version)
-                        raise OSError("no common version")
+                        continue
                     point = point_of(self._version, self._url.rstrip("/").rpartition("/")[2], connection, self)
                     wait_s = AGAIN_S
                     await self._serve(point)
@@ -131,8 +130,8 @@ class OcppFace:
                 LOG.warning("%s: %s", self._url, str(error) or type(error).__name__)
             finally:
                 self._point = self._status = None
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, MOST_AGAIN_S)
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, MOST_AGAIN_S)
 
     def _headers(self) -> dict[str, str]:
         from websockets.headers import build_authorization_basic

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ocpp.routing import after, on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action
+
 from services.ocpp.clocks import stamp
 from services.ocpp.limits import in_unit
 from services.ocpp.profiles import Profile, utc_now

@@ -12,6 +12,7 @@ from ocpp.v21 import call_result as result21
 from ocpp.v21.enums import Action
 from ocpp.v201 import call as call201
 from ocpp.v201 import call_result as result201
+
 from services.ocpp.clocks import stamp
 from services.ocpp.limits import in_unit
 from services.ocpp.profiles import MOST, Profile, utc_now
@@ -30,13 +31,12 @@ _VARIABLES: Mapping[tuple[str, str], str] = {
     ("AlignedDataCtrlr", "Interval"): "aligned_s",
 }
 _LISTS = {("SampledDataCtrlr", "TxUpdatedMeasurands"), ("AlignedDataCtrlr", "Measurands")}
-_REASONS: Mapping[str, str] = {
+_TRIGGERS: Mapping[str, str] = {
     "EVDisconnected": "EVCommunicationLost",
     "Remote": "RemoteStop",
     "DeAuthorized": "Deauthorized",
 }
-"""Triggers of the end of a transaction by its reason."""
-_STOPPED: Mapping[str, str] = {"EVDisconnected": "EVDisconnected", "Remote": "Remote", "DeAuthorized": "DeAuthorized"}
+"""What ends a transaction, by its reason."""
 
 
 class Point2:
@@ -108,12 +108,12 @@ class Point2:
         if not transaction.refused:
             await self._event(
                 "Ended",
-                _REASONS[reason],
+                _TRIGGERS[reason],
                 transaction,
                 sample,
                 "Transaction.End",
                 offline,
-                stopped_reason=_STOPPED[reason],
+                stopped_reason=reason,
             )
 
     async def _event(

@@ -37,6 +37,7 @@ FeedsOption = Annotated[
     ),
 ]
 Series = Literal["100", "700"]
+OcppVersion = Literal["1.6", "2.0.1", "2.1"]
 OnceOption = Annotated[
     bool,
     typer.Option("--once", help="End with the run that it took part in.", rich_help_panel="Time"),
@@ -71,16 +72,39 @@ def twin(
             "--models", help="SunSpec models of the 100 or the 700 series.", rich_help_panel="Another protocol"
         ),
     ] = "100",
+    ocpp: Annotated[
+        str | None,
+        typer.Option(
+            "--ocpp",
+            metavar="URL",
+            help="Connect as a charge point to a central system, too: ws://HOST:PORT/PATH/IDENTITY. A charger.",
+            show_default="MQTT only",
+            rich_help_panel="Another protocol",
+        ),
+    ] = None,
+    ocpp_version: Annotated[
+        OcppVersion, typer.Option("--ocpp-version", help="Of OCPP.", rich_help_panel="Another protocol")
+    ] = "1.6",
+    ocpp_password_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ocpp-password-file",
+            metavar="FILE",
+            help="The charge point's password, for security profiles 1 and 2.",
+            rich_help_panel="Another protocol",
+        ),
+    ] = None,
 ) -> None:
     """Run the twin of **one device**: charger, battery, PV inverter, heat pump or meter.
 
     It publishes its birth and telemetry and obeys set-points, in the time of the run that the clock opens. The site has
-    to be that of the clock's run. With `--sunspec` it is a Modbus device, too, in wall time only; while a master
-    commands it there, set-points from MQTT are refused.
+    to be that of the clock's run. With `--sunspec` it is a Modbus device, too, with `--ocpp` a charge point, in wall
+    time only; while a master commands it there, set-points from MQTT are refused.
 
     Examples:
         twinswarm twin ev1 --site fit_g2v --broker mqtt://127.0.0.1:1883 --checkpoints state
         twinswarm twin bess --site fit_g2v --sunspec 127.0.0.1:5020
+        twinswarm twin ev1 --site fit_g2v --ocpp ws://127.0.0.1:9000/CP1 --ocpp-version 2.1
     """
     chosen = options.resolved_site(site)
     if device not in chosen.devices:
@@ -89,12 +113,19 @@ def twin(
         )
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     life = Life(once=once, heartbeat=heartbeat)
-    if sunspec is None:
+    if sunspec is not None and ocpp is not None:
+        raise InputError.one("--ocpp", "is one way to command it, and --sunspec another: give one", code=Code.CONFLICT)
+    if ocpp is not None:
+        from twinswarm.deploy.outward import ocpp_twin
+
+        make = ocpp_twin(chosen, device, ocpp, ocpp_version, ocpp_password_file)
+    elif sunspec is not None:
+        from twinswarm.deploy.outward import sunspec_twin
+
+        make = sunspec_twin(chosen, device, sunspec, models)
+    else:
         _serve(chosen, device, connection, checkpoints, life)
         return
-    from twinswarm.deploy.outward import sunspec_twin
-
-    make = sunspec_twin(chosen, device, sunspec, models)
     _log(device, chosen, connection)
     serve_participant(make, chosen, device, connection, checkpoints, life, stop_event(life))
 
