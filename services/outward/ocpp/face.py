@@ -304,6 +304,5 @@ class OcppFace:
             return
         self._asked_kw, self._asked_until = allowed_kw, until
         self._number += 1
-        for_s = 0.0 if until is None or allowed_kw is None else max(0.1, (until - utc_now()).total_seconds() + 1.0)
-        self._put(Asked(number=self._number, value_kw=allowed_kw, for_s=for_s))
+        self._put(Asked(number=self._number, value_kw=allowed_kw))  # its end is seen here: a profile is of our time
         self.look()

@@ -1,0 +1,1 @@
+"""Charge points and central systems that others wrote: scripts on their packages, which the tests start."""
