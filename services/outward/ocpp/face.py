@@ -52,7 +52,9 @@ class OcppFace:
         self.transaction: Transaction | None = None
         self._stopped = False
         """From outside, or the vehicle may not charge here: nothing flows until it has left."""
-        self._number, self._asked_kw, self._asked_until = 0, None, None  # type: ignore[assignment]
+        self._number = 0
+        self._asked_kw: float | None = None
+        self._asked_until: datetime | None = None
         self._queue: deque[Callable[[Point], Awaitable[None]]] = deque()
         self._point: Point | None = None
         self._status: str | None = None
@@ -214,7 +216,7 @@ class OcppFace:
                 self.stop("EVDisconnected", shown, now)
         elif self.transaction is None and not self._stopped:
             token = (shown.vehicle.vehicle or self._tag)[:20]
-            begun = self.transaction = Transaction(token, now, shown.energy_import_kwh)
+            begun = self.transaction = Transaction(token, now, shown.energy_import_kwh or 0.0)
             self._sampled = now
             sample = Sample.of(shown, now)
             self._send(lambda point, offline: point.begin(begun, sample, offline=offline))

@@ -43,8 +43,8 @@ class Sample:
         return cls(
             at,
             telemetry.power_kw,
-            telemetry.energy_import_kwh,
-            telemetry.energy_export_kwh,
+            telemetry.energy_import_kwh or 0.0,
+            telemetry.energy_export_kwh or 0.0,
             None if vehicle is None else vehicle.soc_frac,
         )
 
