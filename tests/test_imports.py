@@ -37,7 +37,7 @@ RULES: dict[str, set[str]] = {
         EVERYTHING_ELSE,
     },
     # What a device's protocol says, for who reads it and for who serves it.
-    "services.ocpp": {"schemas"},
+    "services.ocpp": set(),
     "services.sunspec": {"schemas"},
     "services.outward": {"schemas", "services.ocpp", "services.sunspec", "twin_devices.base", EVERYTHING_ELSE},
     "services.feeds": {"schemas", "services.forecast", EVERYTHING_ELSE},
