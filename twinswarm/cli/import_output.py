@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from twinswarm.cli.output import Output
-from twinswarm.imports.imported import UNITS, Imported
+from twinswarm.imports.imported import UNITS, Imported, ImportedSessions
 from twinswarm.imports.notes import Notes
-from twinswarm.imports.options import Options
+from twinswarm.imports.options import Kind, Options
 from twinswarm.imports.statistics import statistics_of
 from twinswarm.imports.target import Target
 
@@ -31,6 +31,33 @@ def finish(imported: Imported, options: Options, target: Target, output: Output)
     console = output.console
     print_notes(imported.notes, console)
     console.print(_numbers(numbers))
+    print_written([str(file) for file in files], said, console)
+
+
+def finish_sessions(
+    found: ImportedSessions, options: Options, target: Target, chargers: str | None, output: Output
+) -> None:
+    """As `finish`, of charging sessions. Raises InputError."""
+    files, said, numbers = target.put_sessions(found, options, chargers)
+    output.write(
+        {
+            "kind": Kind.SESSIONS.value,
+            "shape": found.shape,
+            **found.notes.to_json(),
+            "statistics": numbers,
+            "files": [str(file) for file in files],
+            "site": said,
+        }
+    )
+    console = output.console
+    print_notes(found.notes, console)
+    console.print(
+        f"{numbers['sessions']} sessions at {numbers['chargers']} chargers from {numbers['start'][:16]} to "
+        f"{numbers['end'][:16]} UTC; {numbers['energy_kwh']:.1f} kWh, {numbers['mean_energy_kwh']:.1f} kWh and "
+        f"{numbers['mean_stay_h']:.1f} h each; {numbers['most_at_once']} at once at most",
+        markup=False,
+        soft_wrap=True,
+    )
     print_written([str(file) for file in files], said, console)
 
 

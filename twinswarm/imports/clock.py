@@ -340,3 +340,24 @@ def _doubled(naive: "pd.DatetimeIndex", series: "pd.Series", zone: tzinfo, notes
             "of the hour that the clock shows twice the file has one, taken for summer time; the other is a hole: "
             f"{some(days)}"
         )
+
+
+def local_instants(clock: Clock, zone: tzinfo, notes: Notes) -> "np.ndarray":
+    """Seconds of UTC of single events, which follow one another in no steps.
+
+    An event in the hour that the clock shows twice is taken for summer time, one in the hour that there is not is moved
+    to its end.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if clock.zoned:
+        return np.asarray(clock.local_s - clock.offset_s.astype("int64"))
+    naive = pd.DatetimeIndex(clock.local_s.astype("datetime64[s]"))
+    if isinstance(zone, timezone):
+        return np.asarray(clock.local_s - int(zone.utcoffset(None).total_seconds()))
+    summer = naive.tz_localize(zone, ambiguous=[True] * len(naive), nonexistent="shift_forward")
+    winter = naive.tz_localize(zone, ambiguous=[False] * len(naive), nonexistent="shift_forward")
+    if (twice := int((summer != winter).sum())) > 0:
+        notes.assumed.append(f"{twice} times in the hour that the clock shows twice are summer time")
+    return np.asarray(summer.as_unit("s").asi8)

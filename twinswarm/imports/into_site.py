@@ -1,5 +1,6 @@
 """An import put into a site: its table beside site.yaml, its profiles and who uses them in site.yaml."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -7,11 +8,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from schemas.errors import Code, InputError
-from schemas.site import Pv, Site, next_midnight
+from schemas.site import Pv, Site, TimeProfile, next_midnight
 from sites.loader.editing import Change, edited
 from sites.loader.loading import load_description
 from twinswarm.imports.imported import Imported
 from twinswarm.imports.options import Kind
+from twinswarm.imports.vehicles import Placed
 from twinswarm.imports.writing import profiles_of, write_all
 
 PROVENANCE = ".import.json"
@@ -47,6 +49,31 @@ def changes_of(imported: Imported, file: str, name: str, site: Site) -> tuple[li
     if day is not None:
         changes.append((("date",), day))
         said.append(f"date: {day}, the first whole day of the import; {site.date} lies outside it")
+    return changes, said
+
+
+def session_changes(
+    placed: Sequence[Placed], file: str, chargers: Sequence[str], site: Site
+) -> tuple[list[Change], list[str]]:
+    """Fields of site.yaml by which the chargers have the sessions, and what they mean in words."""
+    changes: list[Change] = []
+    busy = {place.charger for place in placed}
+    for charger in chargers:
+        changes.append((("devices", charger, "daily"), None))
+        sessions = {"file": file, "charge_point": charger} if charger in busy else None
+        changes.append((("devices", charger, "sessions"), sessions))
+    said = [f"sessions of {', '.join(name for name in chargers if name in busy)}: {file}"]
+    if idle := [name for name in chargers if name not in busy]:
+        said.append(f"no sessions at {', '.join(idle)}")
+    days = sorted({place.session.arrival.astimezone(site.zone).date() for place in placed})
+    if site.date not in days:
+        spans = [(p.begin, p.end) for p in site.profiles.values() if isinstance(p, TimeProfile)]
+        fitting = [day for day in days if all(_whole(day, start, end, site.zone) for start, end in spans)]
+        if fitting:
+            changes.append((("date",), fitting[0]))
+            said.append(f"date: {fitting[0]}, the first day with sessions that all profiles cover")
+        else:
+            said.append(f"the site's date, {site.date}, has no sessions, and its profiles cover no day that has")
     return changes, said
 
 

@@ -8,7 +8,7 @@ from twinswarm.imports.imported import Imported, ImportedSessions
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.opening import open_raw
 from twinswarm.imports.options import Kind, Options
-from twinswarm.imports.shapes import shape_of
+from twinswarm.imports.shapes import plain_shape, shape_of
 from twinswarm.imports.shapes.shape import Wanted
 
 
@@ -18,7 +18,9 @@ def read_file(path: Path, kind: Kind, home: tzinfo | None, options: Options) -> 
     notes = Notes()
     shape, recognised = shape_of(file, kind, options.shape)
     if recognised:
-        notes.read.append(f"recognised as {shape.name}: {shape.title} (--as table reads it as any table)")
+        notes.read.append(
+            f"recognised as {shape.name}: {shape.title} (--as {plain_shape(kind).name} reads it as any table)"
+        )
     elif options.shape is not None:
         notes.read.append(f"read as {shape.name}: {shape.title}")
     result = shape.read(Wanted(file, kind, home, options, notes))

@@ -4,17 +4,21 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import Code, InputError
-from schemas.site import Site
+from schemas.site import Charger, Site
 from sites.loader.box import data_folder, site_path
 from sites.loader.loading import load_description
 from twinswarm.imports.clock import zone_of
-from twinswarm.imports.imported import Imported
-from twinswarm.imports.into_site import beside, change_site, changes_of, check_replaceable
+from twinswarm.imports.imported import Imported, ImportedSessions
+from twinswarm.imports.into_site import beside, change_site, changes_of, check_replaceable, session_changes
 from twinswarm.imports.options import Options
 from twinswarm.imports.picture import picture_of
-from twinswarm.imports.writing import provenance, table_of, write_all
+from twinswarm.imports.sessions_picture import picture_of_sessions
+from twinswarm.imports.statistics import sessions_statistics
+from twinswarm.imports.vehicles import HEADER, placed, rows_of
+from twinswarm.imports.writing import provenance, rows_text, sessions_provenance, table_of, write_all
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,50 @@ class Target:
             changes, said = changes_of(imported, table.name, self.name, self.site)
             change_site(self.site_file, changes)
         return list(contents), said
+
+    def put_sessions(
+        self, found: ImportedSessions, options: Options, wanted: str | None
+    ) -> tuple[list[Path], list[str], dict[str, Any]]:
+        """As `put`, of charging sessions, with their statistics.
+
+        ``wanted``: the chargers that get them, separated by commas; None: all of the site.
+        """
+        chargers = self._chargers(wanted)
+        points = sorted({session.charge_point or "CP1" for session in found.sessions})
+        there = placed(found.sessions, list(chargers) or points, found.notes)
+        rows = rows_of(there, chargers, options, found.notes)
+        numbers = sessions_statistics(there)
+        if self.folder is None:
+            return [], [], numbers
+        table = self.folder / f"{self.name}.csv"
+        check_replaceable(table)
+        contents: dict[Path, str | bytes] = {
+            table: rows_text(HEADER, rows),
+            beside(table): sessions_provenance(found, there, options),
+            table.with_suffix(".png"): picture_of_sessions(there, self.home or UTC).png(),
+        }
+        write_all(contents)
+        said: list[str] = []
+        if self.site is not None and self.site_file is not None:
+            changes, said = session_changes(there, table.name, list(chargers), self.site)
+            change_site(self.site_file, changes)
+        return list(contents), said, numbers
+
+    def _chargers(self, wanted: str | None) -> dict[str, Charger]:
+        """Raises InputError for names that are no chargers of the site, and for a site without any."""
+        if self.site is None:
+            return {}
+        there = {name: device for name, device in self.site.devices.items() if isinstance(device, Charger)}
+        names = list(there) if wanted is None else [name.strip() for name in wanted.split(",")]
+        if unknown := [name for name in names if name not in there]:
+            raise InputError.one(
+                "--chargers", f"the site's chargers are {', '.join(there) or 'none'}", unknown[0], code=Code.UNKNOWN
+            )
+        if not names:
+            raise InputError.one(
+                "--site", "has no charger that sessions could be at", self.site.site, code=Code.MISSING
+            )
+        return {name: there[name] for name in names}
 
 
 def target_of(site: str | None, out: Path | None, name: str) -> Target:

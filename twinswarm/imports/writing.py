@@ -11,9 +11,10 @@ from typing import Any
 from schemas.errors import Code, InputError
 from schemas.participant import software
 from sites.loader.csv_table import MAX_ROWS
-from twinswarm.imports.imported import COLUMNS, Imported
-from twinswarm.imports.options import Options
-from twinswarm.imports.statistics import statistics_of
+from twinswarm.imports.imported import COLUMNS, Imported, ImportedSessions
+from twinswarm.imports.options import Kind, Options
+from twinswarm.imports.statistics import sessions_statistics, statistics_of
+from twinswarm.imports.vehicles import Placed
 
 
 def table_of(imported: Imported) -> str:
@@ -50,7 +51,7 @@ def profiles_of(imported: Imported, file: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def provenance(imported: Imported, options: Options, assumptions: Mapping[str, Any] | None = None) -> str:
+def provenance(imported: Imported, options: Options) -> str:
     """The small file beside the table, as JSON."""
     value = {
         "software": software(),
@@ -59,8 +60,21 @@ def provenance(imported: Imported, options: Options, assumptions: Mapping[str, A
         "sources": list(imported.sources),
         "options": options.said(),
         **imported.notes.to_json(),
-        **({"assumptions": dict(assumptions)} if assumptions else {}),
         "statistics": {name: statistics_of(grid, imported.kind) for name, grid in imported.series.items()},
+    }
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def sessions_provenance(found: ImportedSessions, placed: Sequence[Placed], options: Options) -> str:
+    """The small file beside a table of sessions, as JSON."""
+    value = {
+        "software": software(),
+        "kind": Kind.SESSIONS.value,
+        "shape": found.shape,
+        "sources": list(found.sources),
+        "options": options.said(),
+        **found.notes.to_json(),
+        "statistics": sessions_statistics(placed),
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -9,6 +9,7 @@ from twinswarm.cli import options
 from twinswarm.cli.output import Output
 from twinswarm.imports.options import DateOrder, Duplicates, Holes, Kind, MissingHour, Options, Reading, Stamp
 
+_SESSIONS = "Charging sessions"
 _FILE, _VALUES, _TIMES, _REPAIRS, _OUT = "How the file is written", "Values", "Times", "Repairs", "Results"
 
 
@@ -117,6 +118,26 @@ def import_(
         MissingHour,
         typer.Option("--missing-hour", help="Times that summer time leaves out.", rich_help_panel=_REPAIRS),
     ] = MissingHour.ERROR,
+    chargers: Annotated[
+        str | None,
+        typer.Option(
+            "--chargers",
+            metavar="ev1,ev2",
+            help="Of the site that get the sessions.",
+            show_default="all",
+            rich_help_panel=_SESSIONS,
+        ),
+    ] = None,
+    capacity_kwh: Annotated[
+        float,
+        typer.Option("--capacity", min=1, max=10_000, help="kWh of a vehicle's battery.", rich_help_panel=_SESSIONS),
+    ] = 60.0,
+    target_soc: Annotated[
+        float, typer.Option("--target-soc", min=0.1, max=1, help="SOC on departure.", rich_help_panel=_SESSIONS)
+    ] = 0.8,
+    soc_min: Annotated[
+        float, typer.Option("--soc-min", min=0, max=1, help="V2G never goes below.", rich_help_panel=_SESSIONS)
+    ] = 0.2,
 ) -> None:
     """Read a file **as you have it** into a site: load, PV power, prices.
 
@@ -132,7 +153,7 @@ def import_(
     from twinswarm.extras import require
 
     require("pandas", "python_calamine", "matplotlib")
-    from twinswarm.cli.import_output import finish
+    from twinswarm.cli.import_output import finish, finish_sessions
     from twinswarm.imports.imported import Imported
     from twinswarm.imports.reading import read_file
     from twinswarm.imports.target import target_of
@@ -143,9 +164,12 @@ def import_(
         shape=shape, column=column, time_column=time_column, unit=unit, reading=reading, stamp=stamp,
         time_zone=time_zone, date_order=date_order, missing_hour=missing_hour, holes=holes, duplicates=duplicates,
         step_s=None if step is None else int(parse_duration(step).total_seconds()), factor=factor, separator=separator,
-        decimal=decimal, encoding=encoding, skip_lines=skip_lines, sheet=sheet,
+        decimal=decimal, encoding=encoding, skip_lines=skip_lines, sheet=sheet, capacity_kwh=capacity_kwh,
+        target_soc_frac=target_soc, soc_min_frac=soc_min,
     )  # fmt: skip
     target = target_of(site, out, name or kind.value)
     found = read_file(file, kind, target.home, said)
-    assert isinstance(found, Imported)
-    finish(found, said, target, output)
+    if isinstance(found, Imported):
+        finish(found, said, target, output)
+    else:
+        finish_sessions(found, said, target, chargers, output)

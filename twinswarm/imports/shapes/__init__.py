@@ -3,10 +3,12 @@
 from schemas.errors import Code, InputError
 from twinswarm.imports.opening import RawFile
 from twinswarm.imports.options import Kind
-from twinswarm.imports.shapes import table
+from twinswarm.imports.shapes import acn, elaad, ocpp, sessions_table, table
 from twinswarm.imports.shapes.shape import Shape
 
-SHAPES: dict[str, Shape] = {shape.name: shape for shape in (table.SHAPE,)}
+SHAPES: dict[str, Shape] = {
+    shape.name: shape for shape in (acn.SHAPE, elaad.SHAPE, ocpp.SHAPE, sessions_table.SHAPE, table.SHAPE)
+}
 
 
 def shape_of(file: RawFile, kind: Kind, named: str | None) -> tuple[Shape, bool]:
@@ -24,7 +26,12 @@ def shape_of(file: RawFile, kind: Kind, named: str | None) -> tuple[Shape, bool]
         if shape.recognises is not None and shape.recognises(file):
             _check(shape, kind, str(file.path))
             return shape, True
-    return next(shape for shape in SHAPES.values() if shape.recognises is None and kind in shape.kinds), False
+    return plain_shape(kind), False
+
+
+def plain_shape(kind: Kind) -> Shape:
+    """Any table of that kind."""
+    return sessions_table.SHAPE if kind is Kind.SESSIONS else table.SHAPE
 
 
 def _check(shape: Shape, kind: Kind, where: str) -> None:
