@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from schemas.site import IntervalLabel, TimeProfile
 
-MAX_VALUES = 20_000
+MAX_VALUES = 40_000
+"""A year of quarter-hours, and some."""
 LEAST_STEP_S, MOST_STEP_S = 60, 86_400
 
 

@@ -200,10 +200,9 @@ def _energies(sheet: Sheet, columns: dict[str, str], options: Options, notes: No
     if {"meter_start", "meter_end"} <= columns.keys() and "energy" not in columns:
         first = numbers_of(sheet, columns["meter_start"], options, notes)
         last = numbers_of(sheet, columns["meter_end"], options, notes)
-        unit = options.unit or "Wh"
         if options.unit is None:
             notes.assumed.append("meter readings are in Wh, as OCPP has them (--unit)")
-        return np.asarray(np.nan_to_num(last - first) * _factor(unit) * options.factor)
+        return np.asarray(np.nan_to_num(last - first) * _factor(options.unit or "Wh") * options.factor)
     column = columns["energy"]
     values = np.nan_to_num(numbers_of(sheet, column, options, notes))
     named = re.search(r"(?<![A-Za-z])(MWh|kWh|Wh)(?![A-Za-z])|(?<=[a-z_])(KWH|kwh|Kwh|kWh)", column)

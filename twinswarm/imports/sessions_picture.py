@@ -35,7 +35,7 @@ def picture_of_sessions(placed: Sequence[Placed], zone: tzinfo) -> Picture:
 
 
 def _presence(axes: "Axes", placed: Sequence[Placed], zone: tzinfo) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     changes = sorted([(p.session.arrival, 1) for p in placed] + [(p.session.departure, -1) for p in placed])
     times, counts, present = [], [], 0
@@ -43,7 +43,9 @@ def _presence(axes: "Axes", placed: Sequence[Placed], zone: tzinfo) -> None:
         present += change
         times.append(time.astimezone(zone))
         counts.append(present)
-    axes.step(times, counts, where="post", color=BLUE, linewidth=0.8)
+    numbers = date2num(times)  # type: ignore[no-untyped-call]
+    axes.xaxis_date(zone)
+    axes.step(numbers, counts, where="post", color=BLUE, linewidth=0.8)
     locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     formatter = ConciseDateFormatter(locator, tz=zone)  # type: ignore[no-untyped-call]

@@ -118,6 +118,14 @@ def import_(
         MissingHour,
         typer.Option("--missing-hour", help="Times that summer time leaves out.", rich_help_panel=_REPAIRS),
     ] = MissingHour.ERROR,
+    area: Annotated[
+        str | None,
+        typer.Option("--area", help="Of a file with several, such as BZN|FR.", rich_help_panel=_VALUES),
+    ] = None,
+    year: Annotated[
+        int | None,
+        typer.Option("--year", min=1990, max=2100, help="That a typical year stands for.", rich_help_panel=_TIMES),
+    ] = None,
     chargers: Annotated[
         str | None,
         typer.Option(
@@ -165,7 +173,7 @@ def import_(
         time_zone=time_zone, date_order=date_order, missing_hour=missing_hour, holes=holes, duplicates=duplicates,
         step_s=None if step is None else int(parse_duration(step).total_seconds()), factor=factor, separator=separator,
         decimal=decimal, encoding=encoding, skip_lines=skip_lines, sheet=sheet, capacity_kwh=capacity_kwh,
-        target_soc_frac=target_soc, soc_min_frac=soc_min,
+        target_soc_frac=target_soc, soc_min_frac=soc_min, area=area, year=year,
     )  # fmt: skip
     target = target_of(site, out, name or kind.value)
     found = read_file(file, kind, target.home, said)

@@ -3,11 +3,34 @@
 from schemas.errors import Code, InputError
 from twinswarm.imports.opening import RawFile
 from twinswarm.imports.options import Kind
-from twinswarm.imports.shapes import acn, elaad, ocpp, sessions_table, table
+from twinswarm.imports.shapes import (
+    acn,
+    elaad,
+    feed_answers,
+    green_button,
+    market_tables,
+    meter_operators,
+    ocpp,
+    pvgis,
+    sessions_table,
+    table,
+)
 from twinswarm.imports.shapes.shape import Shape
 
 SHAPES: dict[str, Shape] = {
-    shape.name: shape for shape in (acn.SHAPE, elaad.SHAPE, ocpp.SHAPE, sessions_table.SHAPE, table.SHAPE)
+    shape.name: shape
+    for shape in (
+        *feed_answers.SHAPES,
+        *market_tables.SHAPES,
+        *pvgis.SHAPES,
+        green_button.SHAPE,
+        *meter_operators.SHAPES,
+        acn.SHAPE,
+        elaad.SHAPE,
+        ocpp.SHAPE,
+        sessions_table.SHAPE,
+        table.SHAPE,
+    )
 }
 
 
