@@ -72,6 +72,13 @@ def test_by_month_and_as_a_whole(folder: Path, capsys: pytest.CaptureFixture[str
     assert total["savings_eur"] > 1, "it discharges at 0.32 what it charged at 0.12"
     text = capsys.readouterr().out
     assert "2024-02" in text and "BESS" in text
+    page = (folder / "runs" / "year-small" / "report.html").read_text(encoding="utf-8")
+    for said in ("450.40", "2024-01", "Savings and highest import by month", "Duration curves", "@page"):
+        assert said in page, said
+    assert "<script" not in page and "http" not in page.replace("http://www.w3.org", "")
+    assert {file.name for file in (folder / "runs" / "year-small").glob("*.png")} == {
+        *("months.png", "duration.png", "maps.png")
+    }
 
 
 def test_a_leap_year_has_366_days(folder: Path) -> None:

@@ -307,7 +307,7 @@ def _side(
         outside_limit_periods=sum(each.exceeded_quarters for each in outside),
         outside_limit_kwh=sum(each.exceeded_kwh for each in outside),
         below_floor_periods=_below_floor(settled),
-        missed_kwh=departure_shortfall_kwh(settled.tracks),
+        missed_kwh=departure_shortfall_kwh(settled.tracks, settled.times[0]),
         setpoints=counts.setpoints_sent,
         changes=counts.setpoints_changed,
         reversals=counts.setpoints_reversed,

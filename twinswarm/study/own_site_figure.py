@@ -20,7 +20,9 @@ _BAR_IN = 0.42
 
 
 @dataclass(frozen=True, slots=True)
-class _Period:
+class Period:
+    """A settlement period, for a time axis."""
+
     time: datetime
     length_s: float
 
@@ -35,7 +37,7 @@ def figure_of(comparison: SiteComparison) -> Picture:
     _savings(top, rows[1:])
     if by_clock:
         axis = ClockAxis(
-            [_Period(time, course.step_s) for time in rows[0].day.times], comparison.site.location.time_zone
+            [Period(time, course.step_s) for time in rows[0].day.times], comparison.site.location.time_zone
         )
         for place, axes in enumerate(below):
             axis.apply(axes, labelled=place == len(below) - 1)

@@ -123,6 +123,11 @@ class YearResult:
     variants: tuple[VariantYear, ...]
 
     @property
+    def length(self) -> timedelta:
+        """Of a settlement period."""
+        return period_length(self.times, self.order)
+
+    @property
     def none(self) -> VariantYear:
         return self.variants[0]
 
@@ -189,6 +194,11 @@ def year_result(order: YearOrder, days: Mapping[str, Iterable[Day]]) -> YearResu
     return YearResult(order, times, tuple(found))
 
 
+def period_length(times: Sequence[datetime], order: YearOrder) -> timedelta:
+    """Of a settlement period."""
+    return times[1] - times[0] if len(times) > 1 else order.course.step
+
+
 def _variant(
     order: YearOrder, name: str, gathered: _Gathered, times: Sequence[datetime], none_kw: Powers | None
 ) -> VariantYear:
@@ -198,7 +208,7 @@ def _variant(
     for number, midnight in enumerate(order.midnights[:-1]):
         months.setdefault(f"{midnight.astimezone(site.zone):%Y-%m}", []).append(number)
     demand = {month: _demand_eur(site, month, _part(series["pcc_kw"], gathered, of)) for month, of in months.items()}
-    length = times[1] - times[0] if len(times) > 1 else order.course.step
+    length = period_length(times, order)
     by_month = {
         month: _totals(site, gathered, series, of, demand[month], none_kw, length) for month, of in months.items()
     }

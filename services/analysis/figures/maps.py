@@ -44,19 +44,26 @@ def _plain(title: str, column: Column, least: float | None = None, most: float |
     )
 
 
+def signed_maps(
+    titled: Sequence[tuple[str, Column]], axis: DayAxis, height_in: float
+) -> tuple[Figure, tuple[Area, ...]]:
+    """A map for each column of powers, all on one scale; zero is white, red is drawn, blue is given."""
+    most = max(_largest(column) for _, column in titled) or 1.0
+    return _stacked([_signed(title, column, most) for title, column in titled], axis, height_in)
+
+
 def pcc_maps(series: Series, axis: DayAxis) -> Picture:
     """Run and baseline on one scale."""
-    most = max(_largest(series.pcc), _largest(series.baseline)) or 1.0
-    maps = [_signed("this run", series.pcc, most)]
+    titled = [("this run", series.pcc)]
     compared = ""
     if has_values(series.baseline):
-        maps.append(_signed(f"baseline ({series.result.reference})", series.baseline, most))
+        titled.append((f"baseline ({series.result.reference})", series.baseline))
         compared = f", the baseline's between {series.extremes(series.baseline)}"
-    figure, areas = _stacked(maps, axis, 1.7)
+    figure, areas = signed_maps(titled, axis, 1.7)
     return Picture(
         "PCC by day and time of day",
         f"Mean power at the PCC; red is import, blue is export. In {series.period} it lies between "
-        f"{series.extremes(series.pcc)}{compared}.{_clock(axis)}",
+        f"{series.extremes(series.pcc)}{compared}.{clock_note(axis)}",
         figure,
         areas,
     )
@@ -81,7 +88,7 @@ def price_and_storage_maps(series: Series, axis: DayAxis) -> Picture | None:
     return Picture(
         "Price, power and state of charge by day and time of day",
         f"What can wait, below the price that it waits for; red is charging, blue is discharging.{prices}"
-        f"{_clock(axis)}",
+        f"{clock_note(axis)}",
         figure,
         areas,
     )
@@ -123,7 +130,7 @@ def vehicle_maps(series: Series, axis: DayAxis) -> Picture | None:
     return Picture(
         "Vehicles, charger by charger",
         f"State of charge of the plugged vehicle by local day and time of day; grey: no vehicle.{without}"
-        f"{absence(absent)}{_clock(axis)}",
+        f"{absence(absent)}{clock_note(axis)}",
         figure,
         tuple(areas),
     )
@@ -136,7 +143,7 @@ def plan_map(series: Series, axis: DayAxis) -> Picture:
         "Plan and actual",
         "By how much the power at the PCC was above (red) or below (blue) the plan made just after each quarter began."
         + largest_gap(series)
-        + _clock(axis),
+        + clock_note(axis),
         figure,
         areas,
     )
@@ -204,7 +211,8 @@ def _largest(column: Column) -> float:
     return max((abs(value) for value in column.values if value is not None), default=0.0)
 
 
-def _clock(axis: DayAxis) -> str:
+def clock_note(axis: DayAxis) -> str:
+    """How the days are drawn on which the clocks change; empty where there are none."""
     if not axis.clock_changes:
         return ""
     return " The hour that a day has twice shows the mean of both; the hour that a day lacks is grey."

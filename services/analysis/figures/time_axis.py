@@ -8,8 +8,6 @@ from zoneinfo import ZoneInfo
 
 from matplotlib.axes import Axes
 
-from services.analysis.run_result import QuarterResult
-
 _HOUR = timedelta(hours=1)
 _MOST_LABELS = 12
 
@@ -83,7 +81,7 @@ class ClockAxis:
 class DayAxis:
     """Local days, each as wide as the others; a label is below the middle of its day."""
 
-    def __init__(self, quarters: Sequence[QuarterResult], zone: str) -> None:
+    def __init__(self, quarters: Sequence[Period], zone: str) -> None:
         self.zone = ZoneInfo(zone)
         self.start = quarters[0].time
         self.end = quarters[-1].time + timedelta(seconds=quarters[-1].length_s)

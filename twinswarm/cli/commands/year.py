@@ -80,12 +80,15 @@ def year(
     """
     from twinswarm.extras import require
 
-    require("highspy", "power_grid_model", "matplotlib", *(["distributed"] if dask is not None else []))
+    require("highspy", "power_grid_model", "matplotlib", "jinja2", *(["distributed"] if dask is not None else []))
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from twinswarm.simulation.runs import new_run_id, parse_date
+    from twinswarm.study.figures import write_figures
     from twinswarm.year.engine import dask_workers, live_through_year, local_workers
+    from twinswarm.year.figures import figures_of
     from twinswarm.year.order import year_order
+    from twinswarm.year.report import write_year
     from twinswarm.year.result import year_result
     from twinswarm.year.store import YearStore
     from twinswarm.year.tables import notes, year_tables
@@ -123,3 +126,6 @@ def year(
         console.print(table)
     for note in notes(result):
         console.print(note, markup=False)
+    drawn = figures_of(result)
+    write_figures(drawn, folder)
+    console.print(f"Report   {write_year(result, drawn, folder)}", markup=False, soft_wrap=True)
