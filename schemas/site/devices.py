@@ -23,6 +23,7 @@ from schemas.messages import (
 )
 from schemas.site.base import SitePart
 from schemas.site.drivers import Driver
+from schemas.site.outward import SunspecFace
 from schemas.units import Efficiency, PositiveKw, RampRate, Seconds, SocFrac, UtcTime
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
@@ -46,6 +47,8 @@ class Device(SitePart, ABC):
     """A lock-step run does not begin without it."""
     driver: Driver | None = None
     """How the real device is reached by ``twinswarm drive``; a simulation has its twin."""
+    outward: SunspecFace | None = None
+    """Where its twin answers by another protocol, too, in wall time."""
 
     @property
     @abstractmethod

@@ -74,11 +74,26 @@ def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Itera
         if isinstance(device.driver, SunspecDriver) and not isinstance(device, Bess | Meter | Pv):
             what = "sunspec is for a pv, bess or meter; use modbus with the device's registers, or mqtt"
             yield ReferenceFault(f"devices.{name}.driver.type", what, device.driver.type, Code.CONFLICT)
+    yield from _outward_faults(devices)
     yield from _ocpp_faults(devices)
     meters = [name for name, d in devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC]
     if len(meters) > 1:
         what = f"more than one meter has the role pcc: {', '.join(meters)}"
         yield ReferenceFault("devices", what, code=Code.DUPLICATE)
+
+
+def _outward_faults(devices: Mapping[str, Device]) -> Iterator[ReferenceFault]:
+    """Who has no models in SunSpec, and two twins at one port."""
+    at: dict[tuple[str, int], str] = {}
+    for name, device in devices.items():
+        face, where = device.outward, f"devices.{name}.outward"
+        if face is None:
+            continue
+        if not isinstance(device, Bess | Meter | Pv):
+            yield ReferenceFault(f"{where}.type", "sunspec is for a pv, bess or meter", face.type, Code.CONFLICT)
+        taken = at.setdefault((face.host, face.port), name)
+        if taken != name:
+            yield ReferenceFault(f"{where}.port", f"{taken} answers there", str(face.port), Code.DUPLICATE)
 
 
 def _ocpp_faults(devices: Mapping[str, Device]) -> Iterator[ReferenceFault]:

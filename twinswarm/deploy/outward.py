@@ -23,6 +23,16 @@ VOLT = 230.0
 OPTION = "--sunspec"
 
 
+def faced(site: Site, device: str, make: Callable[[], Participant]) -> Callable[[], Participant]:
+    """How to build a participant of a run in wall time: a twin answers where the site says. Raises InputError."""
+    spec = site.devices.get(device)
+    face = None if spec is None else spec.outward
+    if face is None:
+        return make
+    host = f"[{face.host}]" if ":" in face.host else face.host
+    return sunspec_twin(site, device, f"{host}:{face.port}", face.models)
+
+
 def sunspec_twin(site: Site, device: str, address: str, series: str = "100") -> Callable[[], Participant]:
     """How to build a twin that is a SunSpec device at ``address``, too. Raises InputError."""
     return _with_face(site, device, _face(site, device, address, series))

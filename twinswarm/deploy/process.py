@@ -94,10 +94,13 @@ def run_members(
     life: Life,
     disk_low_bytes: int | None = None,
     algorithm: "Algorithm | None" = None,
+    *,
+    outward: bool = False,
 ) -> None:
     """Serves participants of the site, one or several, until this process is to stop. Raises TwinswarmError.
 
-    ``algorithm``: what the EMS plans with in the place of the optimiser.
+    ``algorithm``: what the EMS plans with in the place of the optimiser. ``outward``: twins answer by another protocol,
+    too, where the site says so; for a run in wall time.
     """
     from twinswarm.deploy.hosting import host
     from twinswarm.simulation.compose import Recording, maker
@@ -105,6 +108,10 @@ def run_members(
     store = None if history is None else _history_store(history)
     recording = None if store is None else Recording(store, disk_low_bytes=disk_low_bytes)
     makers = {device: maker(site, device, recording, algorithm) for device in devices}
+    if outward:
+        from twinswarm.deploy.outward import faced
+
+        makers = {device: faced(site, device, make) for device, make in makers.items()}
     host(makers, site, connection, checkpoints, life, stop_event(life), store)
 
 
@@ -140,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--history", type=Path, help="the recorder's SQLite file")
     parser.add_argument("--course", help="the clock's: a run as JSON, see twinswarm.deploy.clock_order")
     parser.add_argument("--once", action="store_true", help="end with the run")
+    parser.add_argument("--outward", action="store_true", help="answer by other protocols where the site says so")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input does")
     for name in ("cafile", "cert", "key", "password-file"):
         parser.add_argument(f"--{name}", type=Path)
@@ -188,7 +196,7 @@ def _serve(given: argparse.Namespace) -> None:
         run_clock(site, ClockOrder.model_validate_json(given.course), connection, given.checkpoints, life)
     else:
         history = given.history if "recorder" in given.devices else None
-        run_members(site, given.devices, connection, given.checkpoints, history, life)
+        run_members(site, given.devices, connection, given.checkpoints, history, life, outward=given.outward)
 
 
 if __name__ == "__main__":

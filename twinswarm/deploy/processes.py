@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from schemas.messages import TimeMode
 from schemas.site import OnSilence, Site
 from services.clock.lockstep import CLOCK
 from twinswarm.deploy.clock_order import ClockOrder
@@ -66,6 +67,8 @@ class ProcessSwarm:
             "--course": self.order.model_dump_json() if device == CLOCK else None,
         }
         given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
+        if self.order.mode is TimeMode.WALL:
+            given.append("--outward")
         return [sys.executable, "-P", "-m", "twinswarm.deploy.process", device, *given, "--lifeline"]
 
     def watch(self) -> list[Death]:

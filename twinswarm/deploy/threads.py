@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from broker.mqtt import MqttTransport
 from runtime.checkpoint import MemoryCheckpoint
+from schemas.messages import TimeMode
 from schemas.site import Site
 from schemas.topics import client_id
 from services.clock.lockstep import CLOCK
 from twinswarm.deploy.clock_order import ClockOrder
 from twinswarm.deploy.clock_process import drive_clock
 from twinswarm.deploy.hosting import Hosting, host_of, in_memory
+from twinswarm.deploy.outward import faced
 from twinswarm.deploy.process import Connection
 from twinswarm.deploy.supervisor import Death
 from twinswarm.simulation.compose import Recording, maker
@@ -43,6 +45,8 @@ class ThreadedSwarm:
 
         store = HistoryStore(self.history) if device == "recorder" else None
         make = maker(self.site, device, None if store is None else Recording(store), self.algorithm)
+        if self.order.mode is TimeMode.WALL:
+            make = faced(self.site, device, make)
         host = host_of(make, self.site, device, self.connection, in_memory, self._hosting.stop)
 
         def serve() -> None:
