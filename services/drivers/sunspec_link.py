@@ -141,7 +141,11 @@ class SunspecLink(PolledLink):
         block = self._blocks[control.model]
         try:
             values = control.written(wanted_kw, self._blocks, self._driver.revert_s)
-            points = {name: block.encoded(name, values[name]) for name in values if self._has(block, control, name)}
+            points = {
+                name: block.encoded(name, value, cut=True)
+                for name, value in values.items()
+                if self._has(block, control, name)
+            }
         except SunspecError as error:
             self._trouble = f"{wanted_kw:g} kW cannot be commanded: {error}"
             LOG.warning("%s: %s", self.name, self._trouble)

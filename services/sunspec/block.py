@@ -56,14 +56,15 @@ class Block:
         point = self.definition.points[name]
         self._put(point, self.encoded(name, value))
 
-    def encoded(self, name: str, value: Value | None) -> list[int]:
-        """The registers of a number in its unit; what is finer than the scale factor is cut off, towards zero."""
+    def encoded(self, name: str, value: Value | None, *, cut: bool = False) -> list[int]:
+        """The registers of a number in its unit, rounded to its scale factor. ``cut``: towards zero, so that what is
+        commanded is never more than was meant."""
         point = self.definition.points[name]
         if isinstance(value, str) or value is None or point.scale is None or point.type.startswith("float"):
             return self._encoded(point, value)
         exponent = self._exponent(name)
         scaled = value / 10.0**exponent if exponent >= 0 else value * 10.0**-exponent
-        return self._encoded(point, int(round(scaled, 6)))
+        return self._encoded(point, int(round(scaled, 6)) if cut else round(scaled))
 
     def _encoded(self, point: Point, value: Value | None) -> list[int]:
         try:

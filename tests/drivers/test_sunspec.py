@@ -1,6 +1,9 @@
 """The SunSpec driver at devices whose registers pysunspec2 encodes: discovery, scales, signs, commands, time-outs."""
 
+import contextlib
 import json
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -80,6 +83,7 @@ def test_numbers_that_mean_none_and_scales_that_are_none_are_not_taken_for_value
         device.set(103, "W_SF", 3)
         device.set(124, "ChaState", 2000)
         reader.until(lambda: "soc_frac: 2" in (reader.found[-1].trouble or ""), "a SOC of 200 %")
+        assert (reader.found[-1].power_kw, reader.found[-1].soc_frac) == (-100.0, None), "the power is good"
 
 
 def test_an_inverter_is_limited_and_freed_and_keeps_a_time_out_of_its_own() -> None:
@@ -236,3 +240,63 @@ def test_sunspec_shows_what_a_device_offers_and_its_lines_are_a_driver_of_the_si
 def test_sunspec_names_who_does_not_answer(tmp_path: Path) -> None:
     done = call("sunspec", "127.0.0.1", "--port", "1", "--timeout", "0.5", cwd=tmp_path)
     assert (done.returncode, done.stdout.strip()) == (1, "127.0.0.1:1 cannot be reached")
+
+
+class Rude:
+    """A device that begins a connection and then does what it likes."""
+
+    def __init__(self, *answers: bytes | None) -> None:
+        """``answers``: to each request in turn, the transaction's identifier before it; None: it hangs up."""
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._answers = list(answers)
+        self.port = self._listening.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                one, _ = self._listening.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with one, contextlib.suppress(OSError):
+                while request := one.recv(300):
+                    answer = self._answers.pop(0) if self._answers else None
+                    if answer is None:
+                        break
+                    one.sendall(request[:2] + answer)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+MARK = b"\0\0\0\7\1\3\4SunS"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (None,),
+        (MARK, None),
+        (MARK[:6],),
+        (b"\0\0\0\5\1\3\2Su",),
+        (b"\0\0\0\3\1\x83\6",),
+        (b"\0\0\0\7\1\4\4SunS",),
+        (b"\xff" * 300,),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n",),
+        (MARK, b"\0\0\0\7\1\3\4\0\1\0\x42", b"\0\0\0\7\1\3\4\0\x67\0\x32", None),
+    ],
+)
+def test_a_device_that_breaks_off_or_answers_nonsense_is_named_and_asked_anew(
+    answers: tuple[bytes | None, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.drivers.polled_link.RETRY_S", 0.1)
+    rude = Rude(*answers)
+    with contextlib.closing(rude), reader_of(rude.port, Kind.PV, timeout_s=0.3) as reader:
+        reader.link.command(1.0)
+        reader.until(lambda: len(reader.found) >= 2, "two troubles")
+        assert all(read.trouble and read.power_kw is None for read in reader.found)
+        assert rude.connections >= 2
+        known = ("read ", "no SunSpec", "the chain of models", f"127.0.0.1:{rude.port} cannot be reached")
+        assert [read.trouble for read in reader.found if not str(read.trouble).startswith(known)] == []
