@@ -20,7 +20,7 @@ class ForecastKind(StrEnum):
 
 class ForecastOptions(SitePart):
     kind: ForecastKind = ForecastKind.PROFILE
-    learned: tuple[Literal["load", "pv"], ...] = ("load", "pv")
+    learned: Annotated[tuple[Literal["load", "pv"], ...], Field(min_length=1)] = ("load", "pv")
     """What is not by profile with the kinds ``online`` and ``persistence``."""
     correction_decay_h: Annotated[float, Field(gt=0, le=48)] = 4.0
     """``online``: time constant with which the correction by what was measured last fades."""

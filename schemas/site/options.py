@@ -72,6 +72,15 @@ class Calm(SitePart):
     """So soon after a change another one must gain ten times as much, and charging is not turned into discharging."""
 
 
+class LearnedDepartures(SitePart):
+    """Vehicles are planned to leave when those like them did, where that is before their drivers announce."""
+
+    leave_frac: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """The chance with which a vehicle has left before the departure that is planned with: the chance level."""
+    least_sessions: Annotated[int, Field(ge=5, le=500)] = 30
+    """With fewer sessions seen what is announced or assumed holds."""
+
+
 class EmsOptions(SitePart):
     mode: EmsMode = EmsMode.CONTROL
     horizon: Horizon = Horizon.ROLLING
@@ -97,6 +106,8 @@ class EmsOptions(SitePart):
     """... and then a flat PCC profile: each higher band of import (and export) costs this much more."""
     calm: Calm | None = None
     """None: every plan's set-points are sent as they are."""
+    learned_departures: LearnedDepartures | None = None
+    """None: vehicles are planned to leave when it is announced, or assumed."""
     power_watch: bool | None = None
     """An alarm for a device that does not do what it acknowledged, which is then planned with what it shows. None: in
     wall time; in lock-step every twin does what it acknowledges."""

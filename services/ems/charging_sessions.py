@@ -20,6 +20,7 @@ from schemas.messages import (
     VehicleValue,
 )
 from schemas.site import AssumedVehicle
+from services.ems.departure_history import DepartureHistory
 from services.ems.problem import Stay
 from services.ems.system_state import Counted
 
@@ -39,6 +40,8 @@ class Policy:
 
     assume: AssumedVehicle | None
     zone: ZoneInfo
+    departures: DepartureHistory | None = None
+    """When vehicles leave; None: when it is announced or assumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class _Values:
     said: PluggedVehicle | ExpectedChargingSession
     policy: Policy
     arrival: datetime
+    now: datetime
     made: dict[VehicleValue, Assumption] = field(default_factory=dict)
 
     def number(self, value: VehicleValue) -> float | None:
@@ -79,6 +83,10 @@ class _Values:
         return None if getattr(self.said, value) is None else self.number(value)
 
     def departure(self) -> datetime | None:
+        departure = self._learned_departure()
+        if departure is not None:
+            self._note(VehicleValue.DEPARTURE, time=departure)
+            return departure
         departure = self.said.departure
         assume = self.policy.assume
         if departure is None and assume is not None:
@@ -88,6 +96,20 @@ class _Values:
         if departure is not None:
             self._note(VehicleValue.DEPARTURE, time=departure)
         return departure
+
+    def _learned_departure(self) -> datetime | None:
+        """By the site's own history, and never after what is announced as long as that lies ahead.
+
+        Without a reported arrival the stay counts from when the vehicle was first seen.
+        """
+        if self.policy.departures is None:
+            return None
+        announced = None if self._is_assumed(VehicleValue.DEPARTURE) else self.said.departure
+        now = max(self.now, self.arrival)
+        learned = self.policy.departures.planned(self.said.vehicle, self.arrival, announced, now)
+        if learned is None or announced is None or announced <= now:
+            return learned
+        return learned if learned < announced else None
 
     def _is_assumed(self, value: VehicleValue) -> bool:
         said = self.said
@@ -117,7 +139,7 @@ def sessions_of(
     unplannable, leaves, free = None, None, window.first_end
     if plugged is not None:
         arrival = counted.since if counted is not None else plugged.arrival or window.start
-        values = _Values(plugged, policy, arrival)
+        values = _Values(plugged, policy, arrival, window.start)
         departure = values.departure()
         if departure is not None:
             leaves = departure if departure > window.start else window.first_end
@@ -131,7 +153,7 @@ def sessions_of(
             if departure is None:
                 return Sessions(unplannable=unplannable)
     for session in sorted(expected, key=lambda s: (s.arrival, s.departure or s.arrival, s.vehicle or "")):
-        values = _Values(session, policy, session.arrival)
+        values = _Values(session, policy, session.arrival, window.start)
         arrival, departure = max(session.arrival, free), values.departure()
         if plugged is not None and session.arrival < free:
             known = session.vehicle is not None and session.vehicle == plugged.vehicle

@@ -27,6 +27,7 @@ from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
 from services.ems.calm import Calm
 from services.ems.decision_record import digest_of, record_of
+from services.ems.departure_history import DepartureHistory
 from services.ems.device_watch import LOOK_S, DeviceWatch, in_words, knowledge, unmetered
 from services.ems.dispatch import (
     Decision,
@@ -71,7 +72,8 @@ class Ems:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._limits = NetworkLimits(site)
-        self._state = SystemState()
+        learned = site.ems.learned_departures
+        self._state = SystemState(None if learned is None else DepartureHistory(learned, site.zone))
         self._door = Door(site)
         options = site.ems
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))

@@ -496,7 +496,7 @@ def _charger(
         return None
     departed = known.departed
     expected = [s for s in state.sessions(name) if departed is None or not departed.ends(s)]
-    policy = Policy(site.assumed_vehicle(name), site.zone)
+    policy = Policy(site.assumed_vehicle(name), site.zone, state.departures)
     planned = PlannedTime(window.start, window.at(1), window.end)
     sessions = sessions_of(plate, telemetry.vehicle, known.counted, expected, planned, policy)
     if sessions.unplannable is not None:

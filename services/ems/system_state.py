@@ -25,6 +25,7 @@ from schemas.plausibility import series_age_doubt, session_is_past
 from schemas.presence import STALE_PERIODS, lag_s
 from schemas.topics import Channel, Kind
 from schemas.wire import body_type
+from services.ems.departure_history import DepartureHistory
 
 _PRICES = (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE)
 
@@ -115,7 +116,9 @@ class LastWill:
 class SystemState:
     """State that grows by `learn` and survives as JSON."""
 
-    def __init__(self) -> None:
+    def __init__(self, departures: DepartureHistory | None = None) -> None:
+        """``departures``: where sessions that end are remembered; None: nowhere."""
+        self.departures = departures
         self._devices: dict[str, DeviceState] = {}
         self._last_wills: dict[str, LastWill] = {}
         self._series: dict[str, Series] = {}
@@ -170,6 +173,8 @@ class SystemState:
             return
         ts = received.stamp.ts
         departed = _departed(known, ts, body)
+        if self.departures is not None:
+            self.departures.learn(known.telemetry, None if known.plugged is None else known.plugged.since, body, ts)
         state = DeviceState(
             known.kind, known.boot, known.birth, body, ts, turn.n, departed=departed, plugged=_plugged(known, ts, body)
         )
@@ -285,6 +290,7 @@ class SystemState:
             "last_wills": {name: [will.boot, will.state.value] for name, will in self._last_wills.items()},
             "series": dict(self._series_json),
             "limits": self.limits.snapshot(),
+            "departures": None if self.departures is None else self.departures.snapshot(),
         }
 
     def restore(self, state: Json) -> None:
@@ -298,6 +304,8 @@ class SystemState:
         }
         self._sort_series()
         self.limits.restore(state["limits"])
+        if self.departures is not None and state.get("departures") is not None:
+            self.departures.restore(state["departures"])
         self._present = None
 
 

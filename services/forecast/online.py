@@ -18,6 +18,7 @@ from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_top
 from schemas.plausibility import PowerBounds, bounds_of
 from schemas.site import (
     ClearSky,
+    DayProfile,
     ForecastKind,
     Irradiance,
     Meter,
@@ -232,7 +233,10 @@ def _load_model(site: Site, meter: Meter) -> Model:
 
     if site.forecast.kind is ForecastKind.PERSISTENCE:
         return DayBefore(site.zone, prior)
-    most_kw = 0.0 if profile is None else max(0.0, *profile.values)
+    days = [] if profile is None else [profile.values]
+    if isinstance(profile, DayProfile):
+        days += profile.variants.values()
+    most_kw = max(0.0, *(value for day in days for value in day))
     return LoadByWeekday(site.zone, prior, most_kw, site.forecast.correction_decay_h * 3600)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.messages import MeterTelemetry, Phase, PvTelemetry, Quantity, Series, Stamp, TimeMode, ValueSeries
 from schemas.participant import Received, Turn
-from schemas.site import ForecastKind, ForecastOptions, PvSource, Site
+from schemas.site import DayName, DayProfile, ForecastKind, ForecastOptions, PvSource, Site
 from schemas.topics import Channel, Kind, Topic
 from services.forecast.correction import CUT, Correction
 from services.forecast.error_quantiles import ErrorQuantiles
@@ -249,10 +249,11 @@ def test_what_is_not_to_be_learned_stays_by_profile(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"quantiles": (0.9, 0.1)}, {"quantiles": (0.0,)}, {"correction_decay_h": 0}, {"kind": "magic"}]
+    "options",
+    [{"learned": ()}, {"quantiles": (0.9, 0.1)}, {"quantiles": (0.0,)}, {"correction_decay_h": 0}, {"kind": "magic"}],
 )
 def test_bad_options_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"quantiles|correction_decay_h|kind"):
+    with pytest.raises(ValueError, match=r"learned|quantiles|correction_decay_h|kind"):
         ForecastOptions.model_validate(options, strict=False)
 
 
@@ -269,3 +270,19 @@ def test_wall_time_takes_in_telemetry_between_steps_and_learns_the_mean(site: Si
     profile = site.profiles["load_week_before"].values
     correction = forecast.snapshot()["learned"]["office"]["model"]["correction"]
     assert correction["fast"] == pytest.approx(0.5 * (30.0 - profile[0]), abs=0.01)
+
+
+def test_renewed_profiles_keep_what_was_learned(site: Site) -> None:
+    before = OnlineForecast(site, pv_power)
+    lived(before, 3, lambda _: 30.0)
+    after = OnlineForecast(site, pv_power)
+    after.continue_from(before)
+    assert after.snapshot()["learned"] == before.snapshot()["learned"]
+
+
+def test_a_variant_of_the_typical_day_that_is_higher_is_no_bound(site: Site) -> None:
+    typical = DayProfile(values=(10.0,) * 96, variants={DayName.SATURDAY: (50.0,) * 96})
+    update = {"profiles": dict(site.profiles) | {"load_week_before": typical}}
+    friday = MONDAY + timedelta(days=4)
+    series = published(OnlineForecast(site.model_copy(update=update), pv_power), turn(friday))[Quantity.LOAD]
+    assert series.at(friday + timedelta(days=1, hours=12)) == 50.0

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.in_memory import run_direct
 from schemas.cycle import Course
-from schemas.site import OnSilence, Site, TimeOptions
+from schemas.site import ForecastKind, ForecastOptions, LearnedDepartures, OnSilence, Site, TimeOptions
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_run
 from services.history.sqlite import SqliteHistory
@@ -35,7 +35,18 @@ def site() -> Site:
 
 
 @pytest.fixture(scope="module")
+def learning(site: Site) -> Site:
+    """A site whose forecast learns from telemetry and whose EMS learns departures."""
+    ems = site.ems.model_copy(update={"learned_departures": LearnedDepartures(least_sessions=5)})
+    return site.model_copy(update={"ems": ems, "forecast": ForecastOptions(kind=ForecastKind.ONLINE)})
+
+
+@pytest.fixture(scope="module")
 def loss_free(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], str]:
+    return _without_loss(site, tmp_path_factory)
+
+
+def _without_loss(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], str]:
     file = tmp_path_factory.mktemp("loss-free") / "history.sqlite"
     with closing(HistoryStore(file, durable=False)) as store:
         participants = [maker(site, device, Recording(store))() for device in members(site)]
@@ -53,6 +64,17 @@ def store(tmp_path: Path) -> Iterator[HistoryStore]:
 def test_a_real_site_under_attack_has_the_history_of_the_loss_free_run(
     seed: int, site: Site, loss_free: dict[tuple[str, int], str], store: HistoryStore, tmp_path: Path
 ) -> None:
+    _attack(seed, site, loss_free, store, tmp_path)
+
+
+@pytest.mark.parametrize("seed", [1001, 1002])
+def test_what_is_learned_survives_an_attack(
+    seed: int, learning: Site, store: HistoryStore, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    _attack(seed, learning, _without_loss(learning, tmp_path_factory), store, tmp_path)
+
+
+def _attack(seed: int, site: Site, loss_free: dict[tuple[str, int], str], store: HistoryStore, tmp_path: Path) -> None:
     faults = Faults(loss=0.1, repeat=0.1, delay=0.1, disconnect=0.003, kill=0.01, kills_left=40)
     bus = ChaosBus(seed, faults)
     attack = Attack(site.site, COURSE, bus, AWAITING, required(site))

@@ -7,14 +7,15 @@ and the one that was restored hold the same, attribute by attribute. What may di
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from runtime.in_memory import run_direct
+from schemas.cycle import Course
 from schemas.messages import Birth, Phase
 from schemas.participant import Cadence, Json, Outgoing, Participant, Received, Turn
-from schemas.site import Site
+from schemas.site import ForecastKind, ForecastOptions, LearnedDepartures, Site
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import encode
 from services.clock.lockstep import lockstep_run
@@ -22,6 +23,7 @@ from sites.loader import load_site
 from tests.runtime.state_of import differences, state_of
 from twinswarm.simulation.compose import maker, members
 from twinswarm.simulation.runs import course_of
+from twinswarm.simulation.seen_sessions import having_seen
 
 RUN = "20261101T120000.000000Z-0001"
 FOLLOWS = frozenset(
@@ -36,6 +38,8 @@ FOLLOWS = frozenset(
         "_looked_up",  # of the EMS: what follows for the sum of fallbacks from who is there now
         "_agenda",  # the charging sessions of a day ahead, looked up again
         "_schedule",
+        "_kept",  # of an online forecast: the clear sky by time, offsets by step ahead
+        "_stays",  # of past charging sessions like one that was looked up
         "_solved",  # power flows that were solved already
         "_model",  # the power-flow solver, which remembers the last batch
         "telemetry",  # of the EMS' devices: its segments are no part of the state, and its snapshot has the rest
@@ -97,8 +101,8 @@ class Reborn:
         return sent
 
 
-def day(site: Site, participants: Sequence[Participant]) -> list[str]:
-    course = course_of(site)
+def day(site: Site, participants: Sequence[Participant], course: Course | None = None) -> list[str]:
+    course = course or course_of(site)
     sent: list[str] = []
     clock = Topic(site.site, Kind.CLOCK, "clock", Channel.RUN)
     run_direct(
@@ -122,6 +126,30 @@ def test_a_day_of_participants_that_are_restored_at_every_step_is_the_same_day(n
     assert {each.device: sorted(each.forgotten) for each in reborn if each.forgotten} == {}
     steps = course_of(site).steps
     assert all(each.restored >= steps * 5 // 6 for each in reborn)
+
+
+def test_services_that_learn_go_on_from_their_snapshots_to_the_last_bit() -> None:
+    whole = load_site("carpark")
+    devices = {name: whole.devices[name] for name in ("office", "pv", "bess", "cp01", "cp05")}
+    ems = whole.ems.model_copy(update={"cable_limits": (), "learned_departures": LearnedDepartures(least_sessions=5)})
+    online = ForecastOptions(kind=ForecastKind.ONLINE)
+    site = whole.model_copy(update={"devices": devices, "ems": ems, "forecast": online})
+    morning = datetime(2018, 5, 16, 6, tzinfo=UTC)
+    course = Course(morning, morning + timedelta(hours=2), 900)
+    everybody = [device for device in members(site) if device != "recorder"]
+    seen = having_seen(site, morning)
+
+    def made(device: str) -> Participant:
+        participant = maker(site, device)()
+        if device in seen:
+            participant.restore(seen[device])
+        return participant
+
+    often = {"ems": lambda turn: turn.phase.order == turn.n % len(Phase), "forecast": lambda turn: True}
+    reborn = [Reborn(lambda d=device: made(d), often.get(device, lambda turn: False)) for device in everybody]
+    assert day(site, reborn, course) == day(site, [made(device) for device in everybody], course)
+    assert {each.device: sorted(each.forgotten) for each in reborn if each.forgotten} == {}
+    assert min(each.restored for each in reborn if each.device in often) >= course.steps * 5 // 6
 
 
 def test_an_attribute_that_a_snapshot_forgets_is_found() -> None:

@@ -117,6 +117,7 @@ for name, service in _ALONE.items():
 forecasts = typer.Typer(cls=forecast.ServedByDefault)
 forecasts.command("serve", help=help_text(members.forecast.__doc__))(members.forecast)
 forecasts.command(help=help_text(forecast.evaluate.__doc__))(forecast.evaluate)
+forecasts.command(help=help_text(forecast.departures.__doc__))(forecast.departures)
 app.add_typer(
     forecasts,
     name="forecast",

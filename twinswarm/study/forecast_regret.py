@@ -39,11 +39,9 @@ FORECAST_CAUSES = (Cause.LOAD, Cause.PV, Cause.DEPARTURES)
 
 def without(site: Site, causes: Sequence[Cause]) -> Site:
     """The site with these causes of regret removed."""
-    learned = tuple(quantity for quantity, cause in (("load", Cause.LOAD), ("pv", Cause.PV)) if cause not in causes)
-    options = site.forecast
-    options = options.model_copy(update={"learned": tuple(one for one in options.learned if one in learned)})
-    if not options.learned:
-        options = options.model_copy(update={"kind": ForecastKind.PROFILE})
+    known = [quantity for quantity, cause in (("load", Cause.LOAD), ("pv", Cause.PV)) if cause in causes]
+    learned = tuple(quantity for quantity in site.forecast.learned if quantity not in known)
+    options = site.forecast.model_copy(update={"learned": learned} if learned else {"kind": ForecastKind.PROFILE})
     update: dict[str, Any] = {
         "forecast": options,
         "devices": {name: _without(device, causes) for name, device in site.devices.items()},
@@ -113,6 +111,10 @@ class Regret:
         """With perfect foresight in the same building."""
         return self.value_eur(len(FORECAST_CAUSES)) / self.days
 
+    def share_of_perfect(self, eur_per_day: float) -> float | None:
+        """Part of what perfect foresight costs; None where that costs nothing."""
+        return eur_per_day / self.perfect_eur_per_day if self.perfect_eur_per_day > 0 else None
+
     @property
     def energy_lost_eur_per_day(self) -> float:
         """The energy lost in cables and transformer, a part of the network's."""
@@ -124,9 +126,9 @@ class Regret:
             "days": self.days,
             "perfect_foresight_eur_per_day": self.perfect_eur_per_day,
             "regret_eur_per_day": self.forecast_eur_per_day,
-            "regret_frac": self.forecast_eur_per_day / self.perfect_eur_per_day,
+            "regret_frac": self.share_of_perfect(self.forecast_eur_per_day),
             "load_and_pv_eur_per_day": self.load_and_pv_eur_per_day,
-            "load_and_pv_frac": self.load_and_pv_eur_per_day / self.perfect_eur_per_day,
+            "load_and_pv_frac": self.share_of_perfect(self.load_and_pv_eur_per_day),
             "parts_eur_per_day": {cause.value: eur for cause, eur in self.parts_eur_per_day().items()},
             "energy_lost_eur_per_day": self.energy_lost_eur_per_day,
             "total_eur_per_day": self.total_eur_per_day,

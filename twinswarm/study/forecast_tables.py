@@ -65,8 +65,8 @@ def regret_table(evaluation: Evaluation) -> "Table":
     table.add_row("load and PV", *(number(regret.load_and_pv_eur_per_day, 3) for regret in kinds), style="bold")
     table.add_row("load, PV, departures", *(number(regret.forecast_eur_per_day, 3) for regret in kinds))
     table.add_row("perfect foresight costs", *(number(regret.perfect_eur_per_day) for regret in kinds))
-    shares = [100 * regret.load_and_pv_eur_per_day / regret.perfect_eur_per_day for regret in kinds]
-    table.add_row("load and PV, % of it", *(number(share) for share in shares))
+    shares = [regret.share_of_perfect(regret.load_and_pv_eur_per_day) for regret in kinds]
+    table.add_row("load and PV, % of it", *(number(None if share is None else 100 * share) for share in shares))
     table.add_section()
     table.add_row("missing at departures, kWh", *(number(r.chain[0].departure_shortfall_kwh, 1) for r in kinds))
     table.add_row("the same, departures known", *(number(r.chain[3].departure_shortfall_kwh, 1) for r in kinds))

@@ -96,3 +96,79 @@ def evaluate(
         console.print(regret_table(found))
     for note in notes(found):
         console.print(note, markup=False)
+
+
+def departures(
+    site: Annotated[
+        str, typer.Argument(metavar="SITE", help="A site description: a file, a folder, or a site in the box.")
+    ] = "carpark",
+    case: options.CaseOption = None,
+    chances: Annotated[
+        str,
+        typer.Option(
+            "--leave-frac",
+            metavar="P,…",
+            help="Chances with which a vehicle has left before the learned departure that is planned with.",
+            rich_help_panel="Site",
+        ),
+    ] = "0.1,0.2,0.5",
+    date: options.DateOption = None,
+    length: Annotated[
+        str,
+        typer.Option(
+            "--for", metavar="day|week|month|22d", help="Whole local days from --date on.", rich_help_panel="Time"
+        ),
+    ] = "week",
+    json: options.JsonOption = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, max=256, help="Runs in parallel.", show_default="one per core"),
+    ] = None,
+) -> None:
+    """Compare plans with **announced, learned and known departures** over a site's real charging sessions.
+
+    Cost, what the cars lack when they leave, and what it costs that they lack less. The EMS learned from the sessions
+    before the time; `ems.learned_departures` of a site makes it plan so.
+
+    Examples:
+        twinswarm forecast departures carpark --date 2018-05-21 --for week
+        twinswarm forecast departures carpark_year --date 2018-10-01 --for 22d --leave-frac 0.2
+    """
+    from twinswarm.extras import require
+
+    require("highspy", "power_grid_model", "pvlib")
+    from rich.progress import Progress
+
+    from twinswarm.simulation.runs import parse_date
+    from twinswarm.simulation.variants import Reference, StorageChoice
+    from twinswarm.study.departures import compare_departures, departure_table
+    from twinswarm.study.own_site import course_over
+
+    levels = _chances(chances)
+    output = Output.to(json)
+    console = output.console
+    chosen = options.variant(site, case, StorageChoice.BOTH, Reference.SMART).site
+    course = course_over(chosen, length, None if date is None else parse_date(date))
+    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
+        task = progress.add_task("runs", total=len(levels) + 2)
+        found = compare_departures(chosen, course, levels, processes, lambda: progress.advance(task))
+    output.write(found.to_json())
+    console.print(departure_table(found))
+    console.print(
+        "Known: drivers leave when they announce. Stored: change of the energy in all batteries, cars from arrival to "
+        "departure, at the mean purchase price of the time.",
+        markup=False,
+    )
+
+
+def _chances(text: str) -> list[float]:
+    """Raises InputError."""
+    from schemas.errors import Code, InputError
+
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < chance < 1 for chance in found):
+        raise InputError.one("--leave-frac", "numbers between 0 and 1, such as 0.1,0.2", text, code=Code.RANGE)
+    return list(dict.fromkeys(found))
