@@ -48,8 +48,8 @@ class SunspecMap:
         address = BASE + len(MARK)
         for model in models:
             if model not in left_out:
-                self.blocks[model] = Block.empty(definition(model), address)
-                address += self.blocks[model].definition.size
+                self.blocks[model] = _empty(model, address)
+                address += len(self.blocks[model].registers)
         for model, points in constants(site, device).items():
             for name, value in points.items() if model in self.blocks else ():
                 self.blocks[model].set(name, value)
@@ -81,6 +81,15 @@ class SunspecMap:
         if self.control is not None:
             for name in (self.control.enable, self.control.timer):
                 self.blocks[self.control.model].set(name, 0)
+
+
+def _empty(model: int, address: int) -> Block:
+    """The common model goes without its pad, as at most inverters: clients with fixed addresses count on it."""
+    block = Block.empty(definition(model), address)
+    if model == 1:
+        del block.registers[block.definition.points["Pad"].offset :]
+        block.set("L", len(block.registers) - 2)
+    return block
 
 
 def _state(telemetry: Telemetry) -> int:
