@@ -165,7 +165,8 @@ class Plan(Body):
     objective_eur: float
     """Equation (1) over the window: purchase cost minus sale revenue. What is minimised besides follows."""
     wear_eur: float = 0.0
-    """Battery wear: the site's price per kWh, times the BESS's throughput in the window, charged plus discharged."""
+    """Battery wear: the site's price per kWh, times the BESS's throughput in the window, charged plus discharged; and
+    its price for vehicles, times what they give back."""
     demand_eur: float = 0.0
     """By how much the window's highest import raises the demand charge of the month."""
     later_eur: float = 0.0

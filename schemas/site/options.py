@@ -96,6 +96,8 @@ class EmsOptions(SitePart):
     """Price of energy above the limits of the connection, of cables, of the transformer and of ``cable_limits``."""
     bess_wear_eur_per_kwh: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Price of AC throughput, charging and discharging."""
+    vehicle_wear_eur_per_kwh: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Price of AC energy that vehicles give back. What they drive with wears them without a price here."""
     ramping_price_eur_per_kw: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Price on a change of a store's power from one step to the next: how much calm may cost."""
     reversal_price_eur: Annotated[float, Field(ge=0, le=10)] = 0.002

@@ -80,6 +80,7 @@ def sum_of(days: Sequence[DayResult]) -> DayResult:
         reference_demand_charge_eur=reference_demand,
         demand_savings_eur=demand_savings_eur(demand, reference_demand),
         bess_wear_eur=_total([day.bess_wear_eur for day in days]),
+        vehicle_wear_eur=_total([day.vehicle_wear_eur for day in days]),
         psf=math.fsum(ratios) / samples if samples else None,
         psf_samples=samples,
         import_peak_kw=_highest(day.import_peak_kw for day in days),

@@ -7,7 +7,7 @@ from typing import Any
 from schemas.site import Site
 from services.analysis.comparison import Comparison
 from services.analysis.timeliness import Timeliness
-from services.analysis.wear import wear_eur
+from services.analysis.wear import bess_wear_eur, vehicle_wear_eur
 from services.history.doubts import DoubtfulValue
 from services.history.settlement import demand_charge_eur, savings_eur
 
@@ -47,6 +47,8 @@ class Outcome(Timeliness):
     bess_wear_eur: float | None
     """Price of the BESS's throughput, beside the cost and not in the savings; None where wear has no price. The
     baseline has no BESS and so no such wear."""
+    vehicle_wear_eur: float | None
+    """Likewise of what vehicles gave back; in the baseline they give nothing back."""
 
     import_peak_kw: float | None
     """Highest mean import of a settlement period at the PCC; 0 where nothing was imported."""
@@ -71,6 +73,12 @@ class Outcome(Timeliness):
     doubtful_values: int
     """How many they are."""
 
+    @property
+    def wear_eur(self) -> float | None:
+        """Of all batteries; None where none has a price."""
+        priced = [wear for wear in (self.bess_wear_eur, self.vehicle_wear_eur) if wear is not None]
+        return sum(priced) if priced else None
+
     def fields(self) -> dict[str, Any]:
         """By name, for a value that has more of them."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(Outcome)}
@@ -94,7 +102,8 @@ def outcome_of(compared: Comparison, site: Site) -> Outcome:
         reference_demand_charge_eur=reference_demand,
         demand_savings_eur=demand_savings_eur(demand, reference_demand),
         paid_peak_kw=max(paid_kw, default=0.0) or None,
-        bess_wear_eur=wear_eur(run.tracks, run.times, site.ems.bess_wear_eur_per_kwh),
+        bess_wear_eur=bess_wear_eur(run.tracks, run.times, site.ems.bess_wear_eur_per_kwh),
+        vehicle_wear_eur=vehicle_wear_eur(run.tracks, run.times, site.ems.vehicle_wear_eur_per_kwh),
         import_peak_kw=run.import_peak_kw,
         export_peak_kw=run.export_peak_kw,
         reference_import_peak_kw=None if reference is None else reference.import_peak_kw,

@@ -53,7 +53,7 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
     from rich.table import Table
 
     charged = any(day.demand_charge_eur is not None for day in days)
-    worn = any(day.bess_wear_eur is not None for day in days)
+    worn = any(day.wear_eur is not None for day in days)
     notes = "Highest: mean import of a settlement period at the PCC; of the sum, the highest of all days."
     paid = next((day.paid_peak_kw for day in days if day.paid_peak_kw is not None), None)
     if charged:
@@ -63,7 +63,7 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
             "once, and not in the costs above."
         )
     if worn:
-        notes += " Wear: of the BESS, by its throughput; not in the costs above."
+        notes += " Wear: by the throughput of the BESS and what vehicles gave back; not in the costs above."
     table = Table(
         title="Highest import",
         box=SIMPLE,
@@ -88,7 +88,7 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
                 number(value)
                 for value in (day.demand_charge_eur, day.reference_demand_charge_eur, day.demand_savings_eur)
             ]
-        table.add_row(name, *values, *([number(day.bess_wear_eur)] * worn), style="bold" if name == "sum" else None)
+        table.add_row(name, *values, *([number(day.wear_eur)] * worn), style="bold" if name == "sum" else None)
     return table
 
 

@@ -130,10 +130,15 @@ def _cost(result: RunResult) -> list[Line]:
     if result.demand_savings_eur is not None:
         note = "a month's, once, beside the savings above"
         lines.append(Line("Savings of the demand charge", number(result.demand_savings_eur, 2, "€"), note))
-    if result.bess_wear_eur is not None:
-        after = "" if result.savings_eur is None else number(result.savings_eur - result.bess_wear_eur, 2, "€")
-        note = f"by its throughput; not in the savings, which are {after} after it" if after else "by its throughput"
-        lines.append(Line("Wear of the BESS", number(result.bess_wear_eur, 2, "€"), note))
+    after = ""
+    if result.wear_eur is not None and result.savings_eur is not None:
+        after = f"; not in the savings, which are {number(result.savings_eur - result.wear_eur, 2, '€')} after all wear"
+    for label, wear, by in (
+        ("Wear of the BESS", result.bess_wear_eur, "by its throughput"),
+        ("Wear of vehicles", result.vehicle_wear_eur, "by what they gave back"),
+    ):
+        if wear is not None:
+            lines.append(Line(label, number(wear, 2, "€"), f"{by}{after}"))
     return lines
 
 

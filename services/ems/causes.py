@@ -18,6 +18,7 @@ from services.ems.terms.exchange import IMPORT
 from services.ems.terms.heat import HEAT_POWER, electricity_to_heat, heat_kwh
 from services.ems.terms.pv import curtailable
 from services.ems.terms.storage import energy_kwh
+from services.ems.terms.wear import WEAR
 
 TARGETS = (ShortfallKind.DEPARTURE, ShortfallKind.TERMINAL)
 NEAR_KWH = 1e-4
@@ -62,8 +63,10 @@ class _Choice:
     into: float = 1.0
     out_of: float = 1.0
     """Efficiencies."""
-    effort_eur_per_kwh: float = 0.0
-    """Wear and the secondary objective, for each kWh in or out."""
+    effort_in: float = 0.0
+    """Wear and the secondary objective, for each kWh in ..."""
+    effort_out: float = 0.0
+    """... and out."""
     worth_eur_per_kwh: float = 0.0
     near_eur_per_kwh: float = 1e-6
     """Gains below this are none."""
@@ -71,8 +74,8 @@ class _Choice:
     def fits(self, price: float, worth: float | None = None) -> bool:
         """Whether this power would be chosen at such a price and worth, too."""
         worth = self.worth_eur_per_kwh if worth is None else worth
-        charging = worth * self.into - price - self.effort_eur_per_kwh
-        discharging = price - worth / self.out_of - self.effort_eur_per_kwh
+        charging = worth * self.into - price - self.effort_in
+        discharging = price - worth / self.out_of - self.effort_out
         power, near = self.power_kw, self.near_eur_per_kwh
         if abs(power) <= SMALL_KW:
             return charging <= near and discharging <= near
@@ -100,7 +103,8 @@ def _of_store(solution: Solution, prices: MarginalPrices, index: int) -> Why:
         return Why(SetpointCause.NO_VEHICLE)
     power = solution.of("charge")[index] - solution.of("discharge")[index]
     worth = prices.stored[index]
-    now = float(worth[0])
+    now, tie = float(worth[0]), problem.prices.tie_throughput_eur_per_kwh
+    wear_in, wear_out = WEAR.prices_eur_per_kwh(problem, store)
     choice = _Choice(
         power_kw=float(power[0]),
         most_kw=float(store.charge_max_kw[0]),
@@ -108,8 +112,8 @@ def _of_store(solution: Solution, prices: MarginalPrices, index: int) -> Why:
         least_kw=store.min_power_kw * float(store.plugged_frac[0]),
         into=store.charge_efficiency,
         out_of=store.discharge_efficiency,
-        effort_eur_per_kwh=problem.prices.tie_throughput_eur_per_kwh
-        + (problem.prices.bess_wear_eur_per_kwh if store.is_bess else 0.0),
+        effort_in=tie + wear_in,
+        effort_out=tie + wear_out,
         worth_eur_per_kwh=now,
         near_eur_per_kwh=_near(solution),
     )
@@ -157,7 +161,7 @@ def _of_heat_pump(solution: Solution, prices: MarginalPrices, index: int, unit: 
         least_kw=unit.min_power_kw,
         into=float(electricity_to_heat(solution)[index, 0]),
         out_of=1e-9,  # it gives nothing back
-        effort_eur_per_kwh=problem.prices.tie_throughput_eur_per_kwh,
+        effort_in=problem.prices.tie_throughput_eur_per_kwh,
         worth_eur_per_kwh=now,
         near_eur_per_kwh=_near(solution),
     )

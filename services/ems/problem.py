@@ -234,6 +234,9 @@ class Prices:
     outside_limit_eur_per_kwh: float = 0.0
     """Above a limit from outside; means something where there is one."""
     bess_wear_eur_per_kwh: float = 0.0
+    """On what is charged and discharged."""
+    vehicle_wear_eur_per_kwh: float = 0.0
+    """On what vehicles give back."""
     tie_throughput_eur_per_kwh: float = 1e-4
     tie_flat_eur_per_kwh: float = 1e-5
     ramping_eur_per_kw: float = 0.0

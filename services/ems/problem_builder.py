@@ -152,6 +152,7 @@ def problem_of(
             limit_eur_per_kwh=max(options.limit_price_eur_per_kwh, 2 * outside_price),
             outside_limit_eur_per_kwh=outside_price,
             bess_wear_eur_per_kwh=options.bess_wear_eur_per_kwh,
+            vehicle_wear_eur_per_kwh=options.vehicle_wear_eur_per_kwh,
             tie_throughput_eur_per_kwh=options.tie_throughput_eur_per_kwh,
             tie_flat_eur_per_kwh=options.tie_flat_eur_per_kwh,
             ramping_eur_per_kw=options.ramping_price_eur_per_kw,

@@ -117,7 +117,10 @@ def test_demand_charge_and_wear_of_days_are_those_of_the_run(tmp_path: Path) -> 
     plain, path = load_site("fit_g2v"), tmp_path / "h.sqlite"
     tariff = plain.tariff.model_copy(update={"demand_charge_eur_per_kw": 12.0})
     site = plain.model_copy(
-        update={"tariff": tariff, "ems": plain.ems.model_copy(update={"bess_wear_eur_per_kwh": 0.01})}
+        update={
+            "tariff": tariff,
+            "ems": plain.ems.model_copy(update={"bess_wear_eur_per_kwh": 0.01, "vehicle_wear_eur_per_kwh": 0.005}),
+        }
     )
     begin = course_of(site).t0 + timedelta(hours=6)
     run = lived(site, Course(begin, begin + timedelta(hours=36), site.time.step_s), path)
@@ -135,6 +138,10 @@ def test_demand_charge_and_wear_of_days_are_those_of_the_run(tmp_path: Path) -> 
     assert bess.import_kwh is not None and bess.export_kwh is not None and bess.import_kwh > 10
     assert whole.bess_wear_eur == pytest.approx(0.01 * (bess.import_kwh + bess.export_kwh), abs=1e-9)
     assert total.bess_wear_eur == pytest.approx(whole.bess_wear_eur, abs=1e-9)
+    given_back = [device.export_kwh or 0.0 for device in whole.devices if device.device.startswith("ev")]
+    assert len(given_back) == 4 and sum(given_back) > 5
+    assert whole.vehicle_wear_eur == pytest.approx(0.005 * sum(given_back), abs=1e-9)
+    assert total.vehicle_wear_eur == pytest.approx(whole.vehicle_wear_eur, abs=1e-9)
 
 
 def test_table_of_peaks_has_the_charge_only_where_there_is_one(settled: tuple[list[DayResult], RunResult]) -> None:

@@ -59,7 +59,12 @@ def test_demand_charge_is_a_months_and_its_savings_stand_beside_those_of_energy(
 def test_wear_counts_where_it_is_priced(day: RunResult) -> None:
     assert "Wear of the BESS" not in lines(day)
     told = lines(replace(day, bess_wear_eur=0.5))
-    assert told["Wear of the BESS"] == ("0.50 €", "by its throughput; not in the savings, which are 0.90 € after it")
+    after = "not in the savings, which are 0.90 € after all wear"
+    assert told["Wear of the BESS"] == ("0.50 €", f"by its throughput; {after}")
+    both = lines(replace(day, bess_wear_eur=0.5, vehicle_wear_eur=0.3))
+    after = "not in the savings, which are 0.60 € after all wear"
+    assert both["Wear of the BESS"] == ("0.50 €", f"by its throughput; {after}")
+    assert both["Wear of vehicles"] == ("0.30 €", f"by what they gave back; {after}")
 
 
 def test_share_of_refused_set_points_stands_beside_the_savings(day: RunResult) -> None:

@@ -174,6 +174,7 @@ class _Plain:
         for t in steps:
             down = min(unit.max_discharge_kw, stay.max_discharge_kw)
             g, v, x, y = self.pair(part[t] * rate, part[t] * down, p.prices.tie_throughput_eur_per_kwh)
+            self.cost.append((p.prices.vehicle_wear_eur_per_kwh * self.dt, v))
             if t == 0 and unit.min_power_kw > 0:
                 least = min(unit.min_power_kw, rate)
                 if tapers and part[t] >= 0.02:

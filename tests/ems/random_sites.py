@@ -83,6 +83,7 @@ def problems(draw: st.DrawFn) -> Problem:
             limit_eur_per_kwh=500.0 if outside else 50.0,
             outside_limit_eur_per_kwh=100.0 if outside else 0.0,
             bess_wear_eur_per_kwh=draw(st.sampled_from([0.0, 0.02])),
+            vehicle_wear_eur_per_kwh=draw(st.sampled_from([0.0, 0.0, 0.05])),
             tie_throughput_eur_per_kwh=draw(st.sampled_from([0.0, 1e-4])),
             tie_flat_eur_per_kwh=draw(st.sampled_from([0.0, 1e-5])),
             ramping_eur_per_kw=draw(st.sampled_from([0.0, 0.0, 0.002, 0.03])),

@@ -167,6 +167,21 @@ def test_wear_is_the_throughput_of_the_battery_at_its_price() -> None:
     assert (plan.demand_eur, plan.penalty_eur) == (0.0, 0.0)
 
 
+def test_vehicles_give_back_what_is_worth_their_wear() -> None:
+    """They come with more than they need; it is worth more than 5 ct/kWh of wear, and less than 30."""
+
+    def given_back_kwh(wear: float) -> float:
+        ems, plant = Ems(site(vehicle_wear_eur_per_kwh=wear)), IdealPlant()
+        begin(ems, plant)
+        plan = plan_in([message for step in range(37) for message in cycle(ems, plant, step)][-1:])
+        kwh = -sum(min(kw, 0.0) for name in plant.names for kw in plan.devices[name].power_kw) / 4
+        assert plan.wear_eur == pytest.approx(wear * kwh, abs=1e-6)
+        return kwh
+
+    assert given_back_kwh(0.05) > 10
+    assert given_back_kwh(0.3) == 0
+
+
 def test_demand_is_what_the_plan_adds_to_the_charge_on_the_months_peak() -> None:
     """10 kW at 3 €/kW, when the month has seen nothing yet; nothing more once it has seen 12 kW."""
     charged = site().tariff.model_copy(update={"demand_charge_eur_per_kw": 3.0})

@@ -65,7 +65,11 @@ def _figures(plan: Plan, site: Site) -> "Table":
         f"{number(plan.objective_eur, 4)} €",
         "equation (1): purchases minus sales, to the end of the plan",
     )
-    table.add_row("Wear", f"{number(plan.wear_eur, 4)} €", "wear of the BESS, by its throughput")
+    table.add_row(
+        "Wear",
+        f"{number(plan.wear_eur, 4)} €",
+        "by the throughput of the BESS, and what vehicles give back",
+    )
     table.add_row("Demand", f"{number(plan.demand_eur, 4)} €", "increase of the month's demand charge")
     after = "charging expected after the plan, less the value of what is left in the BESS"
     table.add_row("Later", f"{number(plan.later_eur, 4)} €", after)

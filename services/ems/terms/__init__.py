@@ -27,7 +27,7 @@ from services.ems.terms.store_exclusion import STORE_EXCLUSION
 from services.ems.terms.taper import Taper
 from services.ems.terms.targets import Targets
 from services.ems.terms.tie_break import TieBreak
-from services.ems.terms.wear import Wear
+from services.ems.terms.wear import WEAR
 
 TERMS: tuple[Term[Any], ...] = (
     PowerBalance(),  # (2)
@@ -39,7 +39,7 @@ TERMS: tuple[Term[Any], ...] = (
     Pv(),
     STORAGE,  # (3)-(5), (9)(10), (12)-(16)
     Targets(),  # (6)
-    Wear(),
+    WEAR,
     STORE_EXCLUSION,  # (7)(8)(11), (17)(18)(19)
     SmallestPower(),
     HEAT,

@@ -1,36 +1,48 @@
-"""The BESS's wear: a price of its throughput."""
+"""Wear of batteries: a price of the BESS's throughput, and of what vehicles give back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from services.ems.compile import Model
 from services.ems.instance import Instance
+from services.ems.problem import Problem
 from services.ems.solution import Solution
-from services.ems.stores import Array
+from services.ems.stores import Array, Store
 from services.ems.terms.base import Term
 from services.ems.terms.storage import STORAGE
 
 
 class Wear(Term[None]):
-    """wear·(charge + discharge)·Δt of the BESSs."""
+    """wear·(charge + discharge)·Δt of the BESSs, wear·discharge·Δt of the vehicles."""
 
     name = "wear"
 
     def variables(self, m: Model) -> None:
         if m.shape(STORAGE):
-            for flow in ("charge", "discharge"):
-                m.cost(flow, _price, per_kwh=True)
+            for index, flow in enumerate(FLOWS):
+                m.cost(flow, self._price(index), per_kwh=True)
 
     def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
-        charge, discharge = solution.of("charge"), solution.of("discharge")
-        powers = [charge[i] + discharge[i] for i, store in enumerate(solution.stores) if store.is_bess]
-        throughput = float(sum(power.sum() for power in powers))
-        problem = solution.problem
-        return {"wear_eur": problem.prices.bess_wear_eur_per_kwh * problem.step_h * throughput}
+        powers = [solution.of(flow) for flow in FLOWS]
+        eur = 0.0
+        for i, store in enumerate(solution.stores):
+            prices = self.prices_eur_per_kwh(solution.problem, store)
+            eur += sum(price * float(power[i].sum()) for price, power in zip(prices, powers, strict=True))
+        return {"wear_eur": solution.problem.step_h * eur}
+
+    def prices_eur_per_kwh(self, problem: Problem, store: Store) -> tuple[float, float]:
+        """For each kWh that is charged, and that is discharged."""
+        prices = problem.prices
+        if store.is_bess:
+            return prices.bess_wear_eur_per_kwh, prices.bess_wear_eur_per_kwh
+        return 0.0, prices.vehicle_wear_eur_per_kwh
+
+    def _price(self, index: int) -> Callable[[Instance], Array]:
+        return lambda i: np.array([self.prices_eur_per_kwh(i.problem, store)[index] for store in i.stores])[:, None]
 
 
-def _price(instance: Instance) -> Array:
-    price = instance.problem.prices.bess_wear_eur_per_kwh
-    return np.array([price if store.is_bess else 0.0 for store in instance.stores])[:, None]
+FLOWS = "charge", "discharge"
+
+WEAR = Wear()
