@@ -160,6 +160,9 @@ class Plan(Body):
     mode: EmsMode
     status: PlanStatus
     reason: Annotated[str, Field(max_length=2000)] | None = None
+    trigger: Annotated[str, Field(max_length=500)] | None = None
+    """Wall time: what happened within the settlement period that this plan was made for. Left out: it is the one of the
+    period's start."""
     start: UtcTime
     step_s: Annotated[int, Field(gt=0, le=86_400)]
     objective_eur: float

@@ -122,6 +122,10 @@ class EmsOptions(SitePart):
     iteration_budget: Annotated[int, Field(gt=0)] = 200_000
     wall_budget_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Wall time: seconds of the machine for one decision, at most half a settlement period. Lock-step has none."""
+    replan_least_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    """Wall time: least time between plans, when a vehicle comes or leaves, a target or limit changes, or a device falls
+    silent or comes back within a settlement period. 0: plans are made at its start only. None: 30 in a run as fast as
+    time, 0 in a faster one, where twins leave on schedule."""
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 120.0
     """Wall time: a set-point stays valid so long after its quarter."""
 

@@ -119,12 +119,14 @@ class Calm:
             self._asked[name] = Asked(kw, before.changed if same and before else problem.start, until, store)
 
     def _in_force(self, problem: Problem) -> dict[str, Asked]:
-        """What was asked for the step before, of the stores that are still the same."""
+        """What was asked for the step before, or earlier in this one, of the stores that are still the same."""
         stores = _stores(problem)
         return {
             name: asked
             for name, asked in self._asked.items()
-            if asked.until == problem.start and stores.get(name) == asked.store and _may(name, asked.kw, problem)
+            if asked.until in (problem.start, problem.step_start(1))
+            and stores.get(name) == asked.store
+            and _may(name, asked.kw, problem)
         }
 
     def snapshot(self) -> Json:

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 
 from schemas.errors import TwinswarmError
@@ -40,6 +41,7 @@ from services.ems.dispatch import (
     shifted,
 )
 from services.ems.door import Door
+from services.ems.events import EventWatch
 from services.ems.fallback_watch import FallbackWatch
 from services.ems.highs import Budget
 from services.ems.leadership import Leadership
@@ -85,6 +87,7 @@ class Ems:
         self._fallbacks = FallbackWatch(site, self._groups)
         self._devices = DeviceWatch()
         self._power = PowerWatch(options.power_watch)
+        self._events = EventWatch(options.replan_least_s)
         self._epoch = 0
         """Of this decision."""
         self._flat: tuple[str, float] | None = None
@@ -140,7 +143,8 @@ class Ems:
         admitted = self._door.admit(inbox)
         self._state.learn(turn, admitted)
         self._power.receive(admitted, self._state.devices, turn)
-        if turn.phase is not Phase.DECIDE:
+        start = window_start(turn.t, turn.step_s, self._site.zone)
+        if turn.phase is not Phase.DECIDE and not self._is_to_plan(turn, start):
             return self._look(turn)
         self._epoch = self._leadership.epoch_at(turn)
         if self._leadership.has_stepped_back:
@@ -148,9 +152,18 @@ class Ems:
             return [] if alarm is None else [Outgoing(own_topic(self, Channel.ALARM), alarm)]
         records = self._record(turn)
         messages = self._conclude(turn)
+        self._events.planned(self._state, turn, start)
         if self._ended_by_time:
             records = [replace(each, body=each.body.model_copy(update={"ended_by_time": True})) for each in records]
         return [*records, *messages]
+
+    def _is_to_plan(self, turn: Turn, start: datetime) -> bool:
+        """Whether something happened within the settlement period that the next plan must not wait for."""
+        return not self._leadership.has_stepped_back and self._events.look(self._state, turn, start)
+
+    def wake_at(self, now: datetime) -> datetime | None:
+        """When to look next whether something happened. Wall time only."""
+        return self._events.wake_at(now)
 
     def repeat(self, turn: Turn, epoch: int) -> list[Outgoing]:
         """Decides at ``turn`` under ``epoch`` with what is known: what `act` sent after it had taken in its inbox.
@@ -178,7 +191,9 @@ class Ems:
     def _conclude(self, turn: Turn) -> list[Outgoing]:
         """Decides, and commands what was decided."""
         doubts = self._door.alarms(self._state.leave_out_old_series(turn.t))
-        doubts = [*doubts, *self._power.observe(self._state.present(turn), turn)]
+        trigger = self._events.trigger
+        if trigger is None:  # a device is judged by what it did in the whole period
+            doubts = [*doubts, *self._power.observe(self._state.present(turn), turn)]
         decision = self._with_bounds(self._decide(turn))
         if turn.mode is TimeMode.WALL:
             decision = self._with_knowledge(decision, turn)
@@ -187,8 +202,9 @@ class Ems:
         if self._site.ems.mode is not EmsMode.OBSERVE:  # on hold it commands only what limits from outside demand
             start = decision.plan.start
             until = quarter_end(start, turn.step_s + (self._site.ems.grace_s if turn.mode is TimeMode.WALL else 0.0))
-            messages += setpoints(decision, self._state.present(turn), self.site, start, until)
-        plan = decision.plan
+            valid_from = start if trigger is None else turn.t
+            messages += setpoints(decision, self._state.present(turn), self.site, valid_from, until)
+        plan = decision.plan.model_copy(update={"trigger": trigger})
         if self._door.doubts:
             plan = plan.model_copy(update={"doubts": self._door.doubts})
         messages.append(Outgoing(own_topic(self, Channel.PLAN), plan))
@@ -261,7 +277,8 @@ class Ems:
         return turn.t.astimezone(self._site.zone).date().isoformat()
 
     def _decide(self, turn: Turn) -> Decision:
-        self._peak.observe(self._state.present(turn))
+        if self._events.trigger is None:  # a month's peak is a mean of whole periods
+            self._peak.observe(self._state.present(turn))
         self._solve_s = None
         self._budget_s = None
         if turn.mode is TimeMode.WALL and not self._repeats:
@@ -375,6 +392,7 @@ class Ems:
             "fallbacks": self._fallbacks.snapshot(),
             "devices": self._devices.snapshot(),
             "power": self._power.snapshot(),
+            "events": self._events.snapshot(),
             "flat": None if self._flat is None else list(self._flat),
             "began": [self._began[0], dict(self._began[1])],
             "previous": self._previous_json(),
@@ -399,6 +417,7 @@ class Ems:
         self._fallbacks.restore(state.get("fallbacks", {}))  # a checkpoint of an earlier version has none
         self._devices.restore(state.get("devices", {}))  # a checkpoint of an earlier version has none
         self._power.restore(state.get("power", {}))
+        self._events.restore(state.get("events", {}))  # a checkpoint of an earlier version has none
         self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
         self._began = state["began"][0], dict(state["began"][1])
         previous = state["previous"]

@@ -28,8 +28,8 @@ RATED_KW, FALLBACK_KW = 11.0, 4.14
 B = TypeVar("B", bound=Body)
 
 
-def site(now: datetime) -> Site:
-    """A V2G charger with a vehicle that was plugged an hour ago and stays for a day."""
+def site(now: datetime, **ems: Any) -> Site:
+    """A V2G charger with a vehicle that was plugged an hour ago and stays for a day. ``ems``: options of the EMS."""
     session = {
         "vehicle": "car",
         "arrival": (now - timedelta(hours=1)).isoformat(),
@@ -54,6 +54,7 @@ def site(now: datetime) -> Site:
             "tariff": {"sale": "price", "spread_eur_per_kwh": 0.1},
             "profiles": {"price": {"type": "day", "values": [0.1]}},
             "devices": {"ev1": charger},
+            "ems": ems,
         }
     )
 
@@ -69,10 +70,10 @@ class Reading(NamedTuple):
 class Live:
     """The site's processes, and an ear that reads everything."""
 
-    def __init__(self, folder: Path, address: BrokerAddress) -> None:
+    def __init__(self, folder: Path, address: BrokerAddress, **ems: Any) -> None:
         self.folder, self.address = folder, address
         self.now = datetime.now(UTC)
-        self.site = site(self.now)
+        self.site = site(self.now, **ems)
         (folder / "site.json").write_text(self.site.model_dump_json(), encoding="utf-8")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.heard: list[tuple[Topic, Stamp, Body]] = []

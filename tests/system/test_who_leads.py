@@ -49,7 +49,9 @@ class Process:
 
 class Living:
     def __init__(self) -> None:
-        self.site = load_site("fit_g2v")
+        site = load_site("fit_g2v")
+        # Each plan is one of a quarter-hour's start, so that they can be counted.
+        self.site = site.model_copy(update={"ems": site.ems.model_copy(update={"replan_least_s": 0.0})})
         self.broker = MemoryBroker()
         self._boots = (f"boot-{number:02}" for number in count(1))
         self._ear = MemoryTransport(self.broker, "ear")
