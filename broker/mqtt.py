@@ -25,9 +25,17 @@ from paho.mqtt.reasoncodes import ReasonCode
 from broker.address import BrokerAddress, Credentials
 from broker.heartbeat import NOBODY_LOOKS, PERIOD_S, Heartbeat
 from broker.incoming import Incoming, Publication
+from broker.rivalry import STEADY_S, Rivalry
 from broker.transport import Delivery, Will
 from broker.wakeup import Wakeup
-from schemas.errors import BrokerAwayError, BrokerUnreachableError, Code, InputError, MessageRefusedError
+from schemas.errors import (
+    BrokerAwayError,
+    BrokerUnreachableError,
+    Code,
+    IdentityTakenError,
+    InputError,
+    MessageRefusedError,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -37,8 +45,7 @@ ANSWER_TIMEOUT_S = 10.0
 DIALS_MOST = 5
 """Attempts to connect to a broker that closes the connection at once."""
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 10.0
-STEADY_S = 5.0
-"""Only a connection that lasted so long resets the back-off: two clients of one name must not fight in a tight loop."""
+"""A connection that lasted `STEADY_S` resets the back-off: two clients of one name must not fight in a tight loop."""
 WINDOW = 1000
 """QoS 1 publications under way at once. MQTT has 65,535 identifiers for them; paho would drop what exceeds these."""
 KEPT_MOST = 100_000
@@ -153,6 +160,7 @@ class MqttTransport:
         """Acknowledgements that leave together, before this end waits for anything."""
         self._kept: deque[tuple[str, bytes, bool]] = deque()
         self._under_way: dict[int, _UnderWay] = {}
+        self._rivalry = Rivalry(None)
         self._retained: dict[str, bytes] = {}
         self._to_repeat = False
         """Retained messages are sent again once the connection stands."""
@@ -201,6 +209,7 @@ class MqttTransport:
         Raises BrokerUnreachableError with host, port, reason.
         """
         self._subscriptions = tuple(subscriptions)
+        self._rivalry = Rivalry(None) if will is None else Rivalry(will.topic, will.payload)
         if will is None:
             self._client.will_clear()
         else:
@@ -244,6 +253,7 @@ class MqttTransport:
         """Raises BrokerUnreachableError when this client was closed or never connected."""
         if not self._open:
             raise self._error("this client was closed or never connected")
+        self._rivalry.sends(topic, payload)
         if retain and payload:
             self._retained[topic] = payload
         elif retain:
@@ -253,8 +263,9 @@ class MqttTransport:
             self._send_kept()
 
     def receive(self, timeout_s: float | None) -> Delivery | None:
-        """The next message. Raises BrokerUnreachableError when a reconnect finds a subscription refused, and
-        MessageRefusedError when the broker ends every connection upon a publication of ours."""
+        """The next message. Raises BrokerUnreachableError when a reconnect finds a subscription refused,
+        MessageRefusedError when the broker ends every connection upon a publication of ours, and IdentityTakenError
+        when another process of this name is to keep the connection (`broker.rivalry`)."""
         if self._arrived:
             return self._arrived.popleft()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -374,6 +385,8 @@ class MqttTransport:
             raise self._error("this client was closed or never connected")
         if self._refused_message is not None:
             raise MessageRefusedError(self._refused_message)
+        if self._rivalry.gives_way:
+            raise IdentityTakenError(str(self._error("another process has this name and keeps the connection")))
         if self._client.socket() is None:
             wait = self._retry_at - time.monotonic()
             if wait > 0:
@@ -397,6 +410,7 @@ class MqttTransport:
         try:
             self._dial()
         except BrokerUnreachableError as error:
+            self._rivalry.broker_is_away()
             self._back_off()
             LOG.warning("%s", error)
 
@@ -428,6 +442,7 @@ class MqttTransport:
         for packet in self._incoming.take(data):
             if isinstance(packet, Publication):
                 topic, payload, retained, mid = packet
+                self._rivalry.hears(topic, payload)
                 token = None if mid is None else (connection, mid)
                 self._arrived.append(Delivery(topic, payload, retained, token))
                 continue
@@ -511,6 +526,7 @@ class MqttTransport:
 
     def _become_ready(self) -> None:
         self._ready = True
+        self._rivalry.stands()
         if self._to_repeat:
             self._to_repeat = False
             for topic, payload in self._retained.items():
@@ -526,6 +542,7 @@ class MqttTransport:
         if not self._open:
             return
         self._suspect()
+        self._rivalry.ended()
         self._to_repeat = self._to_repeat or (was_ready and bool(self._retained))
         if was_ready and time.monotonic() - self._since >= STEADY_S:
             self._retry_delay = RETRY_FIRST_S

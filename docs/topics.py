@@ -112,7 +112,7 @@ tariff or forecast with feeds ([feeds.md](feeds.md)); `hardware_silent` and `har
 device that restarted under the same `boot`. It counts as another life from there on, under that boot with the suffix
 `-again1`, `-again2`, …; the recorder keeps both. Better is a new `boot` for each life. Messages that only the
 recorder's file can tell apart become dead letters ("used before"). `identity_contested`: another process, of another
-boot, lives under the same identity at the same time.
+boot, lives under the same identity at the same time; one of them acts, the other one stands by.
 """,
     Channel.LIMIT: """A message replaces the sender's last one. Without any kW, or with a `valid_until` that has passed,
 it withdraws the limit. Powers are means over a settlement period (`step_s` of the run).

@@ -96,7 +96,7 @@ class Diagnostics:
             severity=Severity.CRITICAL,
             device=self._participant.device,
             text=f"another process, boot {boot}, lives under the identity of {self._participant.device}, boot "
-            f"{own_boot}: they take the connection from each other; stop one of them",
+            f"{own_boot}: one of them acts and the other one stands by; stop one of them",
         )
 
     def metric(self, now: datetime, skipped: int, inputs: Mapping[str, float]) -> Outgoing | None:

@@ -14,11 +14,11 @@ from runtime.keep import Kept, NothingKept
 from runtime.life import Life
 from runtime.lockstep import Member
 from runtime.log_context import RUN
-from runtime.patience import connected, room
+from runtime.patience import StandBy, connected, room
 from runtime.pump import Pump
 from runtime.steady_clock import SteadyClock, elapsed_s
 from runtime.wall import GOODBYE_S, WallLoop, drive, last_words
-from schemas.errors import BrokerAwayError, DiskFullError, TwinswarmError
+from schemas.errors import BrokerAwayError, DiskFullError, IdentityTakenError, TwinswarmError
 from schemas.messages import Presence, Run, RunId, State
 from schemas.participant import Outgoing, Participant, greatest_registers, own_inbox, own_topic
 from schemas.topics import Channel, Topic
@@ -62,13 +62,15 @@ class Host:
     def serve(self) -> None:
         """Serves run after run, each in its time mode, until it is stopped.
 
-        Waits for a broker that is away, unless ``once``, and for room on a disk that takes no more: by then the state
-        is ``fault`` and says why. Raises BrokerUnreachableError, and LocalStateError when this participant must not go
-        on.
+        Waits for a broker that is away, unless ``once``, for the connection while another process of this name keeps it
+        (`broker.rivalry`), and for room on a disk that takes no more: by then the state is ``fault`` and says why.
+        Raises BrokerUnreachableError, and LocalStateError when this participant must not go on.
         """
         registers: dict[str, float] = {}
+        stand_by = StandBy()
         with closing(self.kept):
             while not self.stop.is_set():
+                began = self.elapsed()
                 try:
                     found, registers = self._serve_lockstep(self._registers_in(self.wall_store, registers))
                     if found is not None:
@@ -77,6 +79,11 @@ class Host:
                     LOG.warning("%s", error)
                     room(error.folder, self.stop)
                     continue
+                except IdentityTakenError:
+                    if self.once:
+                        raise
+                    stand_by.until_free(lambda: self.transport(self._is_durable), self.stop, self.elapsed() - began)
+                    continue
                 except BrokerAwayError as error:
                     if self.once:
                         raise
@@ -84,6 +91,10 @@ class Host:
                     continue
                 if self.once:
                     return
+
+    @property
+    def _is_durable(self) -> bool:
+        return own_inbox(self.make()) is not None
 
     @staticmethod
     def _registers_in(store: CheckpointStore, known: Mapping[str, float]) -> dict[str, float]:
@@ -116,7 +127,7 @@ class Host:
 
         Returns the site's run if it is in wall time, and the registers that outlive this life.
         """
-        durable = own_inbox(self.make()) is not None
+        durable = self._is_durable
         transport = self.transport(durable)
         kept = self.wall_store.load()
         unfinished = None if kept is None or "life" not in kept else kept["life"]["run"]
@@ -146,6 +157,8 @@ class Host:
             if member.wall_run is None:
                 transport.publish(str(state_topic), show(Presence.OFFLINE), retain=True)
             transport.flush(GOODBYE_S)
+        except IdentityTakenError:
+            raise  # the state on the broker is that of who acts
         except Exception as error:
             self._say_why(transport, state_topic, show(Presence.FAULT, last_words(error)))
             raise

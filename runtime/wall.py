@@ -33,7 +33,7 @@ from runtime.sources import Inlets
 from runtime.steady_clock import STEP_S, SteadyClock, machine_now, stepped
 from runtime.wall_inbox import Ignored, WallInbox
 from runtime.wall_states import WallEvent, WallProgress, WallState
-from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
+from schemas.errors import BrokerUnreachableError, Code, IdentityTakenError, RemoteMessageError
 from schemas.messages import BootId, Phase, Presence, Receipt, Run, RunId, Stamp, State, TimeMode
 from schemas.participant import (
     Input,
@@ -93,12 +93,15 @@ class Loop(Protocol):
 
     def fail(self, reason: str, now: datetime) -> None: ...
 
+    def step_aside(self) -> None: ...
+
 
 def drive(loop: Loop, transport: Transport, stop: threading.Event, now: Callable[[], datetime] | None = None) -> None:
     """Runs until the loop has finished or ``stop`` is set, then says goodbye.
 
     ``now``: a clock that does not step, such as that of the `SteadyClock` that the loop has; by default one of its
-    own. An error ends it, too: the state it leaves says ``fault`` and why, and the error is raised.
+    own. An error ends it, too: the state it leaves says ``fault`` and why, and the error is raised. Of two processes of
+    one name one gives way (IdentityTakenError), and leaves the state of the other.
     """
     now = now or SteadyClock().now
     try:
@@ -115,6 +118,9 @@ def drive(loop: Loop, transport: Transport, stop: threading.Event, now: Callable
             if delivery is not None:
                 loop.handle(delivery, now())
         loop.finish(now())
+    except IdentityTakenError:
+        loop.step_aside()
+        raise
     except Exception as error:
         loop.fail(last_words(error), now())
         raise
@@ -718,6 +724,10 @@ class WallLoop:
             self._part(Presence.FAULT, reason, now)
         except BrokerUnreachableError as error:
             LOG.warning("%s cannot say that it fails: %s", self._participant.device, error)
+
+    def step_aside(self) -> None:
+        """Another process of this name acts, and its state stands on the broker."""
+        self._inlets.close()
 
     def _part(self, state: Presence, reason: str | None, now: datetime) -> None:
         if self.state is WallState.LEFT:

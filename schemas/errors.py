@@ -161,6 +161,10 @@ class BrokerAwayError(BrokerUnreachableError):
     """No broker answers there. One may come; it has refused nobody."""
 
 
+class IdentityTakenError(BrokerUnreachableError):
+    """Another process lives under the same client identifier and keeps the connection: this one stands by."""
+
+
 class MessageRefusedError(BrokerUnreachableError):
     """The broker ends the connection whenever a certain message comes: the same message would be refused again."""
 

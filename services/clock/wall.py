@@ -297,6 +297,9 @@ class WallClock:
         except BrokerUnreachableError:
             return  # nobody is there to be told; the error that brought us here is raised to our caller
 
+    def step_aside(self) -> None:
+        """Another process of this name announces the run: nothing is to be said."""
+
     def _part(self, state: Presence, reason: str | None, now: datetime) -> None:
         if self._time_base is not None and not self._said_goodbye:
             self._said_goodbye = True
