@@ -33,6 +33,7 @@ from schemas.site.devices import (
     Vehicle,
     VehicleReport,
 )
+from schemas.site.economics import Economics
 from schemas.site.feeds import Feed
 from schemas.site.forecasting import ForecastKind, ForecastOptions
 from schemas.site.network import Cable, Network, Transformer
@@ -103,6 +104,8 @@ class Site(SitePart):
     forecast: ForecastOptions = ForecastOptions()
     ems: EmsOptions = EmsOptions()
     time: TimeOptions = TimeOptions()
+    economics: Economics | None = None
+    """What the parts cost; nothing is planned by it."""
     scenario: tuple[ScenarioEvent, ...] = ()
     """What happens to the plant in a simulated run; the twins alone know of it."""
 
@@ -175,6 +178,7 @@ __all__ = [
     "DayName",
     "DayProfile",
     "Device",
+    "Economics",
     "EmsOptions",
     "Feed",
     "ForecastKind",

@@ -29,6 +29,7 @@ from twinswarm.cli.commands import (
     provision,
     replay,
     savings,
+    size,
     study,
     sunspec,
     upgrade,
@@ -49,7 +50,7 @@ app = typer.Typer(
 _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what was recorded", "The services alone"
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    _DAY: (days.up, days.run, plans.plan, compare.compare, year.year, study.study, study.calibrate),
+    _DAY: (days.up, days.run, plans.plan, compare.compare, year.year, size.size, study.study, study.calibrate),
     _SITE: (
         checks.check,
         files.init,

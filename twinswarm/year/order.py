@@ -72,6 +72,13 @@ def year_order(
     ``names``: variants such as ``none,bess,both``; None: all that the site can have. The one without storage is always
     among them. Raises InputError, with every profile that does not cover the time and when it ends.
     """
+    return order_over(site, reference, first, days, _chosen(variants_of(site, reference), names))
+
+
+def order_over(
+    site: Site, reference: Reference, first: date | None, days: int | None, variants: dict[str, Site]
+) -> YearOrder:
+    """As `year_order`, of these variants. Raises InputError."""
     begin = first or site.date.replace(month=1, day=1)
     count = days if days is not None else (_a_year_later(begin) - begin).days
     if not 1 <= count <= MOST_DAYS:
@@ -87,8 +94,7 @@ def year_order(
         check_profiles(site, bounds[0], bounds[-1])
     except InputError as error:
         raise InputError([*error.faults, *_covered_days(site)]) from None
-    variants = variants_of(site, reference)
-    return YearOrder(site, reference, Course(bounds[0], bounds[-1], site.time.step_s), bounds, _chosen(variants, names))
+    return YearOrder(site, reference, Course(bounds[0], bounds[-1], site.time.step_s), bounds, variants)
 
 
 def local_midnights(first: date, days: int, zone: ZoneInfo) -> Iterator[datetime]:

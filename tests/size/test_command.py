@@ -1,0 +1,122 @@
+"""`twinswarm size`: designs, their order, what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import Code
+from schemas.site import Bess, Charger, Pv, Site
+from tests.errors import raises
+from tests.twins import builders
+from tests.year.test_command import SITE, ends_with, written
+from twinswarm.size.design import Design, base_of, designs, investment_eur, site_of
+
+ECONOMICS = {
+    "lifetime_years": 10,
+    "discount_rate_frac": 0.05,
+    "bess_eur_per_kwh": 10,
+    "bess_eur_per_kw": 1,
+    "bess_eur": 50,
+    "v2g_charger_eur": 3000,
+    "smart_charger_eur": 400,
+    "connection_eur_per_kw": 100,
+}
+
+
+def office() -> Site:
+    devices = {
+        **{f"ev{n}": builders.charger(sessions=[builders.stay(vehicle=f"car{n}")]) for n in (1, 2)},
+        "wallbox": builders.charger(max_discharge_kw=0.0, sessions=[]),
+        "pv": builders.pv(),
+        "load": {"kind": "meter", "profile": "base"},
+    }
+    return builders.site(devices, economics=ECONOMICS)
+
+
+def test_a_design_changes_what_it_says_and_nothing_else() -> None:
+    site = office()
+    made = site_of(site, Design(30.0, 10.0, 1, 1, 100.0, 600.0))
+    bess, first, second = made.devices["bess"], made.devices["ev1"], made.devices["ev2"]
+    assert isinstance(bess, Bess) and (bess.capacity_kwh, bess.max_charge_kw) == (30.0, 10.0)
+    assert isinstance(first, Charger) and isinstance(second, Charger)
+    assert (first.max_discharge_kw, second.max_discharge_kw, second.controllable) == (20.0, 0.0, True)
+    wallbox, roof = made.devices["wallbox"], made.devices["pv"]
+    assert isinstance(wallbox, Charger) and not wallbox.controllable
+    assert isinstance(roof, Pv) and roof.rated_kw == 100.0
+    profile = roof.source.profiles_used[0][1]  # type: ignore[union-attr]
+    assert max(made.profiles[profile].values) == 2 * max(site.profiles["sun"].values)
+    assert made.connection.import_limit_kw == 600.0
+    assert Site.model_validate_json(made.model_dump_json()) == made, "it is a valid site"
+    assert [name for name in site_of(site, base_of(site)).devices if name == "bess"] == []
+
+
+def test_an_investment_is_what_its_parts_cost() -> None:
+    """50 + 30 · 10 + 10 · 1, one V2G charger, one smart one, 100 kW of connection at 100."""
+    site = office()
+    assert site.economics is not None
+    design = Design(30.0, 10.0, 1, 1, 50.0, 600.0)
+    assert investment_eur(site, design, site.economics) == 50 + 300 + 10 + 3000 + 400 + 10_000
+    assert investment_eur(site, base_of(site), site.economics) == 0
+    with raises(Code.MISSING, "economics.pv_eur_per_kw"):
+        investment_eur(site, Design(0, 0, 0, 0, 60.0, 500.0), site.economics)
+
+
+def test_designs_are_all_combinations_once() -> None:
+    site = office()
+    found = designs(site, [0, 20], [10, 20], [0, 2], [0], [], [])
+    assert found[0] == base_of(site)
+    assert len(found) == 2 * (1 + 2), "without BESS one power is as good as another"
+    with raises(Code.RANGE, "2 chargers with max_discharge_kw"):
+        designs(site, [0], [0], [3], [0], [], [])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_from_a_site_to_the_design_that_pays(folder: Path) -> None:
+    """All days are alike but the last, whose load is higher: two typical days, and no error against all four."""
+    base = [20.0] * 24
+    profiles: dict[str, Any] = {**SITE["profiles"], "base": {"type": "day", "values": base, "variants": {}}}
+    profiles["base"]["variants"] = {"sunday": [30.0] * 24}
+    site = written(folder, economics=ECONOMICS, profiles=profiles)
+    options = ("--from", "2024-05-16", "--days", "4", "--typical", "3", "--jobs", "1")
+    ends_with(0, "size", site, "--bess-kwh", "0,20", "--bess-kw", "10", *options, "--check", "--json", "size.json")
+    found = json.loads((folder / "size.json").read_text(encoding="utf-8"))
+    assert [day["weight"] for day in found["typical_days"]] == [1, 3]
+    assert found["typical_days"][0]["date"] == "2024-05-19"
+    base_design, bess = found["designs"]
+    assert (base_design["investment_eur"], base_design["npv_eur"]) == (0, 0)
+    assert bess["investment_eur"] == 50 + 200 + 10
+    assert bess["npv_eur"] == pytest.approx(bess["earned_eur_per_year"] * 7.721735 - 260, abs=0.01)
+    assert found["best"]["name"] == "BESS 20 kWh/10 kW"
+    all_days = found["best_by_all_days"]
+    assert found["error_eur_per_year"] == bess["earned_eur_per_year"] - all_days["earned_eur_per_year"]
+    assert abs(found["error_eur_per_year"]) < 0.05 * all_days["earned_eur_per_year"]
+    assert {file.name for file in (folder / "runs" / "size-small").glob("*.png")} == {"pareto.png", "tornado.png"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--bess-kwh", "0,many"), "0,40,80"),
+        (("--v2g", "1.5"), "whole numbers"),
+        (("--v2g", "1"), "0 chargers"),
+        (("--pv", "10"), "no inverter"),
+        (("--bess-kwh", "-5", "--bess-kw", "1"), "0 or more"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    folder: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends_with(2, "size", written(folder, economics=ECONOMICS), *options)
+    assert said in capsys.readouterr().err
+
+
+def test_a_site_without_prices_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ends_with(2, "size", written(folder), "--bess-kwh", "10", "--bess-kw", "5")
+    assert "economics" in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""``size``: which storage, chargers, PV and connection pay at a site."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twinswarm.cli import options
+from twinswarm.cli.output import Output, on_terminal
+from twinswarm.simulation.variants import Reference, StorageChoice
+
+_DESIGN = "What is varied"
+
+
+def size(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="A site description with `economics`.")],
+    bess_kwh: Annotated[
+        str, typer.Option("--bess-kwh", metavar="0,40,80", help="Energies of the BESS.", rich_help_panel=_DESIGN)
+    ] = "0",
+    bess_kw: Annotated[
+        str, typer.Option("--bess-kw", metavar="20,40", help="Powers of the BESS.", rich_help_panel=_DESIGN)
+    ] = "0",
+    v2g: Annotated[
+        str, typer.Option("--v2g", metavar="0,2,4", help="Numbers of V2G chargers.", rich_help_panel=_DESIGN)
+    ] = "0",
+    smart: Annotated[
+        str,
+        typer.Option("--smart", metavar="0,4", help="Numbers of smart one-way chargers.", rich_help_panel=_DESIGN),
+    ] = "0",
+    pv: Annotated[
+        str | None,
+        typer.Option(
+            "--pv", metavar="50,100", help="Rated PV power, kW.", show_default="the site's", rich_help_panel=_DESIGN
+        ),
+    ] = None,
+    connection: Annotated[
+        str | None,
+        typer.Option(
+            "--connection",
+            metavar="100,150",
+            help="Import power, kW.",
+            show_default="the site's",
+            rich_help_panel=_DESIGN,
+        ),
+    ] = None,
+    case: options.CaseOption = None,
+    first: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="YYYY-MM-DD", help="First local day.", show_default="1 January", rich_help_panel="Time"
+        ),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option("--days", help="Number of local days.", show_default="a year", rich_help_panel="Time"),
+    ] = None,
+    typical: Annotated[
+        int, typer.Option("--typical", min=1, max=366, help="Typical days in their place.", rich_help_panel="Time")
+    ] = 12,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Run the best design and the base through all days; says the error.", rich_help_panel="Time"
+        ),
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, max=256, help="Worker processes.", show_default="one per core")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for the figures.",
+            show_default=f"{options.RUNS}/size-SITE",
+            rich_help_panel="Results",
+        ),
+    ] = None,
+    json: options.JsonOption = None,
+) -> None:
+    """Which **size** pays: BESS, V2G and smart chargers, PV and connection, by net present value.
+
+    Every combination is run by the same twins, network and EMS as with `run`, on typical days of the year. Savings are
+    against the site without BESS whose cars charge at once; prices are the site's `economics`.
+
+    Examples:
+        twinswarm size mysite --bess-kwh 0,40,80 --bess-kw 20,40 --v2g 0,2,4 --check
+    """
+    from twinswarm.extras import require
+
+    require("highspy", "power_grid_model", "matplotlib")
+    from rich.progress import Progress
+
+    from twinswarm.cli.numbers import counts_of, numbers_of
+    from twinswarm.simulation.runs import parse_date
+    from twinswarm.size.design import base_of, designs, site_of
+    from twinswarm.size.output import figures_of, size_table
+    from twinswarm.size.sweep import assess, best_of, by_all_days, economics_of, v2g_break_even_eur
+    from twinswarm.size.typical import features_of, typical_days
+    from twinswarm.study.figures import write_figures
+    from twinswarm.year.engine import local_workers
+    from twinswarm.year.order import order_over
+
+    output = Output.to(json)
+    console = output.console
+    chosen = options.variant(site, case, StorageChoice.BOTH, Reference.UNCONTROLLED).site
+    prices = economics_of(chosen)
+    found = designs(
+        chosen,
+        numbers_of(bess_kwh, "--bess-kwh"),
+        numbers_of(bess_kw, "--bess-kw"),
+        counts_of(v2g, "--v2g"),
+        counts_of(smart, "--smart"),
+        [] if pv is None else numbers_of(pv, "--pv"),
+        [] if connection is None else numbers_of(connection, "--connection"),
+    )
+    base = site_of(chosen, base_of(chosen))
+    variants = {"base": base, found[-1].name: site_of(chosen, found[-1])}
+    order = order_over(
+        base, Reference.UNCONTROLLED, None if first is None else parse_date(first, "--from"), days, variants
+    )
+    features, peak = features_of(chosen, order.midnights)
+    few = typical_days(features, typical, peak)
+    folder = options.folder(out or options.RUNS / f"size-{chosen.site}")
+    with (
+        Progress(console=console, transient=True, disable=not on_terminal(console)) as progress,
+        local_workers(jobs, order) as executor,
+    ):
+        task = progress.add_task("designs", total=len(found))
+        results = assess(chosen, prices, order, few, found, executor, lambda: progress.advance(task))
+        best = best_of(results)
+        whole = None
+        if check:
+            task = progress.add_task("all days", total=2 * order.days)
+            whole = by_all_days(order, best, chosen, executor, lambda count: progress.advance(task, count))
+    even = v2g_break_even_eur(results, best)
+    error = None if whole is None else best.earned_eur - whole.earned_eur
+    output.write(
+        {
+            "site": chosen.site,
+            "days": order.days,
+            "typical_days": [
+                {"date": f"{order.midnights[day].astimezone(chosen.zone):%Y-%m-%d}", "weight": few.weight(place)}
+                for place, day in enumerate(few.days)
+            ],
+            "designs": [one.to_json() for one in results],
+            "best": best.to_json(),
+            "v2g_break_even_eur": even,
+            "best_by_all_days": None if whole is None else whole.to_json(),
+            "error_eur_per_year": error,
+        }
+    )
+    console.print(size_table(results))
+    console.print(
+        f"{len(few.days)} typical days stand for {order.days}. Highest NPV: {best.design.name}.", markup=False
+    )
+    if even is not None:
+        console.print(f"A V2G charger of this design breaks even at {even:,.0f} €, before subsidies.", markup=False)
+    if whole is not None:
+        text = f"By all {order.days} days it saves {whole.earned_eur:.0f} €/year, NPV {whole.npv_eur:.0f} €"
+        console.print(f"{text}; the typical days say {error:+.0f} €/year.", markup=False)
+    for file in write_figures(figures_of(results, chosen), folder):
+        if file.suffix == ".png":
+            console.print(f"Figure   {file}", markup=False, soft_wrap=True)

@@ -1,0 +1,272 @@
+"""Designs assessed: each lives through the typical days, and its year is worth what these stand for."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from schemas.cycle import Course
+from schemas.errors import Code, InputError
+from schemas.site import Economics, Site
+from services.history.settlement import demand_charge_eur
+from twinswarm.simulation.runs import new_run_id
+from twinswarm.size.design import Design, investment_eur, site_of
+from twinswarm.size.economics import (
+    break_even_eur,
+    discounted_payback_years,
+    net_present_value_eur,
+    payback_years,
+)
+from twinswarm.size.typical import TypicalDays
+from twinswarm.study.day import Day
+from twinswarm.year.engine import live_through_year
+from twinswarm.year.order import YearOrder
+from twinswarm.year.store import YearStore
+from twinswarm.year.stream import Lived, Piece, live
+
+_YEAR_DAYS = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Yearly:
+    """What a design costs in a year [€]."""
+
+    energy_eur: float
+    """At the PCC, less what is left in the batteries, at the mean purchase price."""
+    demand_eur: float
+    wear_eur: float
+    """Of the BESS and of vehicles, at the site's prices."""
+    connection_eur: float
+    peak_kw: float
+    shortfall_kwh: float
+
+    @property
+    def total_eur(self) -> float:
+        return self.energy_eur + self.demand_eur + self.wear_eur + self.connection_eur
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """A design and what it is worth against the base."""
+
+    design: Design
+    investment_eur: float
+    """Before subsidies."""
+    yearly: Yearly
+    base: Yearly
+    prices: Economics
+
+    @property
+    def paid_eur(self) -> float:
+        """The investment after subsidies."""
+        return self.investment_eur * (1 - self.prices.subsidy_frac)
+
+    @property
+    def upkeep_eur(self) -> float:
+        """Yearly."""
+        return self.investment_eur * self.prices.upkeep_frac
+
+    @property
+    def saved_eur(self) -> float:
+        """Yearly, before upkeep."""
+        return self.base.total_eur - self.yearly.total_eur
+
+    @property
+    def earned_eur(self) -> float:
+        """Yearly, after upkeep."""
+        return self.saved_eur - self.upkeep_eur
+
+    @property
+    def npv_eur(self) -> float:
+        prices = self.prices
+        return net_present_value_eur(self.paid_eur, self.earned_eur, prices.discount_rate_frac, prices.lifetime_years)
+
+    @property
+    def payback_years(self) -> float | None:
+        return payback_years(self.paid_eur, self.earned_eur)
+
+    def to_json(self) -> dict[str, Any]:
+        discounted = discounted_payback_years(self.paid_eur, self.earned_eur, self.prices.discount_rate_frac)
+        return {
+            "name": self.design.name,
+            **{name: getattr(self.design, name) for name in Design.__slots__},
+            "investment_eur": self.investment_eur,
+            "paid_eur": self.paid_eur,
+            "saved_eur_per_year": self.saved_eur,
+            "earned_eur_per_year": self.earned_eur,
+            "npv_eur": self.npv_eur,
+            "payback_years": self.payback_years,
+            "discounted_payback_years": discounted,
+            **{name: getattr(self.yearly, name) for name in Yearly.__slots__},
+        }
+
+
+def assess(
+    site: Site,
+    prices: Economics,
+    order: YearOrder,
+    typical: TypicalDays,
+    found: Sequence[Design],
+    executor: Executor,
+    on_design: Callable[[], None],
+) -> list[Assessed]:
+    """Every design by the typical days; the first of ``found`` is the base. Raises TwinswarmError."""
+    now = datetime.now(UTC)
+    run = new_run_id(now)
+    investments = [investment_eur(site, design, prices) for design in found]  # before anything is lived through
+    tasks: dict[Future[Lived], tuple[int, int]] = {}
+    sites = [site_of(site, design) for design in found]
+    for number, of_design in enumerate(sites):
+        for place, day in enumerate(typical.days):
+            start, end = order.midnights[day], order.midnights[day + 1]
+            course = Course(start, end, order.course.step_s)
+            piece = Piece(of_design, course, run, now, (start, end), None)
+            tasks[executor.submit(live, piece)] = (number, place)
+    days: dict[int, dict[int, Day]] = {number: {} for number in range(len(found))}
+    for future in as_completed(tasks):
+        number, place = tasks[future]
+        (days[number][place],) = future.result().days
+        if len(days[number]) == len(typical.days):
+            on_design()
+    years = [
+        yearly(sites[number], order, [days[number][place] for place in typical.of], prices)
+        for number in range(len(found))
+    ]
+    return [
+        Assessed(design, investment, year, years[0], prices)
+        for design, investment, year in zip(found, investments, years, strict=True)
+    ]
+
+
+def yearly(site: Site, order: YearOrder, days: Sequence[Day], prices: Economics) -> Yearly:
+    """``days``: one for each day of the order; sums are those of 365 days."""
+    scale = _YEAR_DAYS / len(days)
+    price = math.fsum(price for day in days for price in day.purchase_eur_per_kwh) / sum(len(day.times) for day in days)
+    charge = site.tariff.demand_charge_eur_per_kw
+    months: dict[str, list[float | None]] = {}
+    for midnight, day in zip(order.midnights, days, strict=False):
+        months.setdefault(f"{midnight.astimezone(site.zone):%Y-%m}", []).append(day.peak_import_kw)
+    demand = [demand_charge_eur(peaks, charge) or 0.0 for peaks in months.values()]
+    thrown = math.fsum(day.bess_charged_kwh + day.bess_discharged_kwh for day in days)
+    from_cars = math.fsum(day.cars_discharged_kwh for day in days)
+    wear = site.ems.bess_wear_eur_per_kwh * thrown + prices.car_wear_eur_per_kwh * from_cars
+    return Yearly(
+        energy_eur=scale * (math.fsum(d.cost_eur for d in days) - price * math.fsum(d.stored_kwh for d in days)),
+        demand_eur=math.fsum(demand) * 12 / len(months),
+        wear_eur=scale * wear,
+        connection_eur=prices.connection_eur_per_kw_year * site.connection.import_limit_kw,
+        peak_kw=max(day.peak_import_kw for day in days),
+        shortfall_kwh=scale * math.fsum(day.departure_shortfall_kwh for day in days),
+    )
+
+
+def by_all_days(
+    order: YearOrder, best: Assessed, site: Site, executor: Executor, on_days: Callable[[int], None]
+) -> Assessed:
+    """The same design and base by all days of the order, in one piece. Raises TwinswarmError."""
+    sites = {"base": order.site, "design": site_of(site, best.design)}
+    whole = replace(order, variants=sites)
+    now = datetime.now(UTC)
+    with TemporaryDirectory(prefix="twinswarm-") as folder:
+        store = YearStore(Path(folder), whole, new_run_id(now), now)
+        try:
+            live_through_year(whole, store, executor, lambda _, days: on_days(days))
+            base, year = (yearly(of, whole, list(store.days(name)), best.prices) for name, of in sites.items())
+        finally:
+            store.close()
+    return Assessed(best.design, best.investment_eur, year, base, best.prices)
+
+
+def best_of(found: Sequence[Assessed]) -> Assessed:
+    """The highest net present value; of equal ones the smaller investment."""
+    return max(found, key=lambda one: (one.npv_eur, -one.investment_eur))
+
+
+def v2g_break_even_eur(found: Sequence[Assessed], one: Assessed) -> float | None:
+    """Price of a V2G charger at which those of this design, against the same design without them, are worth nothing.
+
+    None where it has none, or the same without them was not assessed.
+    """
+    without = {each.design: each for each in found}.get(replace(one.design, v2g=0))
+    if without is None or not one.design.v2g:
+        return None
+    prices = one.prices
+    return break_even_eur(
+        one.saved_eur - without.saved_eur,
+        one.design.v2g,
+        prices.discount_rate_frac,
+        prices.lifetime_years,
+        prices.subsidy_frac,
+        prices.upkeep_frac,
+    )
+
+
+def pareto(found: Sequence[Assessed]) -> list[Assessed]:
+    """Designs than which none costs less and saves as much: by investment, each saving more than all before."""
+    front: list[Assessed] = []
+    for one in sorted(found, key=lambda each: (each.paid_eur, -each.earned_eur)):
+        if not front or one.earned_eur > front[-1].earned_eur:
+            front.append(one)
+    return front
+
+
+def what_it_hangs_on(one: Assessed, site: Site, share: float = 0.2) -> list[tuple[str, float, float]]:
+    """By what is changed, the net present value with it lower and higher by ``share``, the widest first.
+
+    The days are not lived through again: how the storage is used stays as it is.
+    """
+    prices, design = one.prices, one.design
+
+    def priced(field: str) -> Callable[[float], Assessed]:
+        def changed(factor: float) -> Assessed:
+            value = getattr(prices, field) * factor
+            if field == "lifetime_years":
+                value = max(1, round(value))
+            if field.endswith("frac"):
+                value = min(value, 1.0)
+            other = prices.model_copy(update={field: value})
+            return replace(one, prices=other, investment_eur=investment_eur(site, design, other))
+
+        return changed
+
+    def spent(field: str) -> Callable[[float], Assessed]:
+        def changed(factor: float) -> Assessed:
+            saved = (getattr(one.base, field) - getattr(one.yearly, field)) * (factor - 1)
+            return replace(one, yearly=replace(one.yearly, **{field: getattr(one.yearly, field) - saved}))
+
+        return changed
+
+    changes: Mapping[str, Callable[[float], Assessed]] = {
+        "savings of energy": spent("energy_eur"),
+        "savings of the demand charge": spent("demand_eur"),
+        "wear": spent("wear_eur"),
+        "lifetime": priced("lifetime_years"),
+        "discount rate": priced("discount_rate_frac"),
+        "subsidies": priced("subsidy_frac"),
+        "upkeep": priced("upkeep_frac"),
+        **{
+            name: priced(field)
+            for name, field in (
+                ("price of the BESS's energy", "bess_eur_per_kwh"),
+                ("price of the BESS's power", "bess_eur_per_kw"),
+                ("price of a V2G charger", "v2g_charger_eur"),
+                ("price of a smart charger", "smart_charger_eur"),
+                ("price of PV", "pv_eur_per_kw"),
+            )
+            if getattr(prices, field)
+        },
+    }
+    found = [(name, change(1 - share).npv_eur, change(1 + share).npv_eur) for name, change in changes.items()]
+    return sorted((f for f in found if f[1] != f[2]), key=lambda each: abs(each[2] - each[1]), reverse=True)
+
+
+def economics_of(site: Site) -> Economics:
+    """Raises InputError for a site without."""
+    if site.economics is None:
+        what = "the site says no prices of what is sized; see docs/size.md"
+        raise InputError.one("economics", what, code=Code.MISSING)
+    return site.economics
