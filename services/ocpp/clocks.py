@@ -6,6 +6,8 @@ NOW = timedelta(seconds=60)
 """A measurement up to so old, or so far ahead, is of now."""
 SAME = timedelta(seconds=5)
 APART = timedelta(seconds=1)
+BELIEVED = timedelta(days=40 * 366)
+"""A clock that was never set is at 1970 or 2000; what is further off is no time."""
 
 
 def parse(text: object) -> datetime | None:
@@ -42,6 +44,8 @@ class PeerClock:
 
     def is_now(self, measured: datetime, received: datetime) -> bool:
         age = received - measured
+        if abs(age) > BELIEVED:
+            return False
         if abs(age) <= NOW:
             self._anchor, self._steady = None, False
             self.behind = timedelta() if abs(age) <= SAME else age

@@ -161,6 +161,7 @@ class Csms:
                 for link in self._links:
                     self._say_not_there(link)
                 await self._stop.wait()
+            self.port = None
 
     def _attached(self, link: OcppLink) -> None:
         there = self._stations.get(link.driver.charge_point)

@@ -24,6 +24,7 @@ NOTHING_FLOWS = frozenset(
 )
 """States, and OCPP 2's beside a transaction, in which a charger's contactor is open."""
 PLUGGED = frozenset({"Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing", "Occupied"})
+IN_TRANSACTION = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE"})
 UNPLUGGED = frozenset({"Available", "Reserved"})
 
 
@@ -130,6 +131,8 @@ class OcppLink:
             self.say(plugged=status in PLUGGED)
         if self.nothing_flows:
             self.say(power_kw=0.0)
+        if status in IN_TRANSACTION and self.transaction is None:
+            self.wake()  # one that began while we were away
 
     @property
     def nothing_flows(self) -> bool:

@@ -20,7 +20,7 @@ from ocpp.messages import unpack
 from websockets.exceptions import ConnectionClosed
 
 from schemas.site.ocpp import OcppServer
-from services.drivers.ocpp.link import Command, OcppLink
+from services.drivers.ocpp.link import IN_TRANSACTION, Command, OcppLink
 from services.drivers.ocpp.transactions import Transactions
 from services.ocpp import readings
 from services.ocpp.clocks import PeerClock, parse
@@ -60,6 +60,8 @@ class Outlet:
     done_in: str | None = None
     """The transaction in which that was done."""
     reads_back: bool = True
+    is_safe: bool = False
+    """It has its own fallback. Only who is commanded gets one: who only looks changes nothing."""
 
 
 class Station(ABC):
@@ -85,6 +87,7 @@ class Station(ABC):
         self._ready = asyncio.Event()
         self._clock = PeerClock()
         self._unit: str | None = None
+        self._configured = False
         self._allowance, self._counted_at = BURST, time.monotonic()
 
     # ---- the connection
@@ -223,12 +226,11 @@ class Station(ABC):
             return
         self._unit = await self._known_unit()
         for outlet in self._outlets.values():
-            outlet.purposes, outlet.done = [], None
-            await self._make_safe(outlet)
+            outlet.purposes, outlet.done, outlet.is_safe = [], None, False
+        self._configured = False
         self._ready.set()
         for outlet in self._outlets.values():
             outlet.wake.set()
-        await self._configure()
         for link in list(self._outlets):
             await self._ask_state(link)
 
@@ -269,15 +271,29 @@ class Station(ABC):
             if command is None or self._is_done(outlet, command):
                 continue
             try:
-                asked_kw = await self._set_by_any_purpose(outlet, command)
-            except RefusedError as error:
+                await self._do(outlet, command)
+            except ConnectionClosed:
+                raise
+            except Exception as error:  # a task that ended would leave a charger that nobody commands
+                if not isinstance(error, RefusedError):
+                    LOG.exception("%s", link.name)
                 link.trouble("command", f"{command.power_kw:g} kW is not accepted: {error}")
                 wait_s, again_s = again_s, min(2 * again_s, MOST_AGAIN_S)
-                continue
-            again_s = AGAIN_S
-            if asked_kw is not None:
-                link.trouble("command", None)
-                await self._read_back(outlet, asked_kw)
+            else:
+                again_s = AGAIN_S
+
+    async def _do(self, outlet: Outlet, command: Command) -> None:
+        """Raises RefusedError."""
+        if not outlet.is_safe:
+            outlet.is_safe = True
+            await self._make_safe(outlet)
+        asked_kw = await self._set_by_any_purpose(outlet, command)
+        if not self._configured:
+            self._configured = True
+            self._start("configure", self._configure())
+        if asked_kw is not None:
+            outlet.link.trouble("command", None)
+            await self._read_back(outlet, asked_kw)
 
     def _is_done(self, outlet: Outlet, command: Command) -> bool:
         return command.same_as(outlet.done) and outlet.done_in == outlet.link.transaction
@@ -293,7 +309,9 @@ class Station(ABC):
         while True:
             purpose = outlet.purposes[0]
             if purpose == "tx" and transaction is None:
-                return None  # nothing charges; a transaction begins on the charger's own fallback, and wakes us
+                if link.status not in IN_TRANSACTION or "tx_default" not in outlet.purposes:
+                    return None  # nothing charges; a transaction begins on the charger's own fallback, and wakes us
+                purpose = "tx_default"  # one that began while we were away: its number is not known yet
             try:
                 asked_kw = await self._set(link, purpose, command, baseline=False)
             except RefusedError:

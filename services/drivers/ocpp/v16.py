@@ -9,7 +9,7 @@ from ocpp.routing import after, on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action, AuthorizationStatus, DataTransferStatus, RegistrationStatus
 
-from services.drivers.ocpp.link import OcppLink
+from services.drivers.ocpp.link import IN_TRANSACTION, OcppLink
 from services.drivers.ocpp.station import HEARTBEAT_S, REACH_S, RefusedError, Station
 from services.ocpp import readings
 from services.ocpp.clocks import stamp
@@ -108,7 +108,7 @@ class Station16(Station, ChargePoint):  # type: ignore[misc]
             self.metered(link, meter_value)
             number = said.get("transaction_id")
             # One that began while we were away. A value of a transaction that is over comes from a queue.
-            if number is not None and link.transaction is None and link.status == "Charging":
+            if number is not None and link.transaction is None and link.status in IN_TRANSACTION:
                 link.begins(str(number))
         return call_result.MeterValues()
 

@@ -107,6 +107,7 @@ class OcppFace:
 
     async def _connect(self) -> None:
         """Stays connected, and hands over what has been queued, in its order."""
+        from ocpp.exceptions import OCPPError
         from websockets.asyncio.client import connect
         from websockets.exceptions import WebSocketException
 
@@ -128,7 +129,7 @@ class OcppFace:
                     point = point_of(self._version, self._url.rstrip("/").rpartition("/")[2], connection, self)
                     wait_s = AGAIN_S
                     await self._serve(point)
-            except (OSError, TimeoutError, WebSocketException) as error:
+            except (OSError, TimeoutError, WebSocketException, OCPPError) as error:
                 LOG.warning("%s: %s", self._url, str(error) or type(error).__name__)
             finally:
                 self._point = self._status = None
@@ -155,6 +156,8 @@ class OcppFace:
             await asyncio.gather(reading, working, return_exceptions=True)
 
     async def _work(self, point: "Point") -> None:
+        from ocpp.exceptions import OCPPError
+
         beat_s = await point.boot()
         LOG.info("%s: accepted, with OCPP %s", self._url, self._version)
         self._point = point
@@ -162,7 +165,10 @@ class OcppFace:
         assert self._changed is not None
         while True:
             while self._queue:
-                await self._queue[0](point)  # one that is not answered stays the first
+                try:
+                    await self._queue[0](point)  # one that is not answered stays the first
+                except (OCPPError, KeyError, TypeError, ValueError) as error:
+                    LOG.warning("%s: refused, or an answer without sense: %r", self._url, error)
                 self._queue.popleft()
             await self._say_status(point)
             now = asyncio.get_running_loop().time()

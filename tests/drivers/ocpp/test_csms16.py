@@ -1,6 +1,7 @@
 """Chargers with OCPP 1.6J at the site's central system: set-points, expiry, transactions, interruptions, lies."""
 
 import base64
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,11 @@ from websockets.sync.client import connect
 
 from broker.servers.mosquitto import find_mosquitto
 from schemas.messages import Alarm, ChargerTelemetry
-from tests.drivers.ocpp.evse import iso
+from services.drivers.link import Measured
+from tests.drivers.ocpp.evse import Evse16, iso
 from tests.drivers.ocpp.running import Swarm, described, running
 from tests.parts import skip_without
+from twinswarm.deploy.drivers import links_of
 
 
 @pytest.fixture
@@ -261,3 +264,58 @@ def test_an_unknown_identity_and_a_foreign_protocol_are_refused(swarm: Swarm) ->
     with connect(swarm.url, subprotocols=["mqtt"]) as foreign, pytest.raises(ConnectionClosed) as closed:
         foreign.recv(timeout=10)
     assert closed.value.rcvd.code == 1002
+
+
+def test_a_plugged_vehicle_begins_to_charge_with_the_sites_own_token(tmp_path: Path) -> None:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    with running(described(tmp_path, start_id_tag="SITE")) as swarm:
+        evse = swarm.evse().connect()
+        swarm.ask("one", 6.0, seconds=120.0)
+        evse.plug()
+        swarm.until(lambda: swarm.power_is(6.0), "it charges, as it was asked before")
+
+
+def test_a_transaction_that_nobody_here_has_seen_begin_is_commanded(swarm: Swarm) -> None:
+    evse = swarm.evse(status="SuspendedEVSE", transaction=77, sample=list).connect()
+    swarm.ask("one", 6.0, seconds=120.0)
+    swarm.until(lambda: evse.limit_kw() == 6.0, "by its default or, as soon as its number is known, by a profile of it")
+    swarm.until(lambda: swarm.last_profile(evse).get("transaction_id") == 77, "its own profile")
+
+
+def test_who_only_looks_changes_nothing(tmp_path: Path) -> None:
+    site = described(tmp_path)
+    link = links_of(site, ["ev1"])["ev1"]
+    heard: list[Measured] = []
+    link.open(lambda value: heard.append(value) is None)  # type: ignore[arg-type]
+    evse = Evse16(f"ws://127.0.0.1:{site.ocpp.port}/CP1").connect()
+    try:
+        evse.begin()
+        deadline = time.monotonic() + 20
+        while not any(each.power_kw == 11.0 for each in heard) or not evse.triggered:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert (evse.told, evse.configuration) == ([], {})
+    finally:
+        evse.close()
+        link.close()
+
+
+def test_a_time_that_is_none_and_one_of_the_year_9999_do_no_harm(swarm: Swarm) -> None:
+    evse = swarm.evse().connect()
+    evse.begin()
+    for timestamp in ("never", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", None):
+        sample = [{"value": "1", "measurand": "Power.Active.Import", "unit": "W"}]
+        values = [{"timestamp": timestamp, "sampledValue": sample}]
+        evse.do(evse._protocol.call(call.MeterValues(connector_id=1, meter_value=values), skip_schema_validation=True))
+    swarm.ask("one", 5.0, seconds=120.0)
+    swarm.until(lambda: swarm.power_is(5.0), "the power")
+
+
+def test_a_port_that_another_has_is_said(tmp_path: Path) -> None:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    site = described(tmp_path)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", site.ocpp.port))
+        other.listen()
+        with running(site) as swarm:
+            swarm.until(lambda: swarm.says("cannot be listened at: "), "why")
