@@ -37,6 +37,8 @@ _OF_ROOM = {
     "twin_devices.physics.pv": "pv",
     "services.history": "analysis",
     "services.influx": "influx",
+    "services.outward": "drivers",
+    "services.sunspec": "drivers",
     "twinswarm.deploy.stack": "provision",
     "twinswarm.imports": "imports",
     "twinswarm.study.calibration": "analysis",
