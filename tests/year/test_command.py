@@ -133,6 +133,24 @@ def test_two_at_once_do_not_write_the_same_days(folder: Path, capsys: pytest.Cap
     assert "another process" in capsys.readouterr().err
 
 
+def test_an_empty_car_park_without_bess_saves_nothing_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    charger = {"kind": "charger", "max_charge_kw": 11, "max_discharge_kw": 11, "fallback": "idle"}
+    gone = {"vehicle": "a", "arrival": "2024-01-05T08:00:00Z", "departure": "2024-01-05T12:00:00Z", "capacity_kwh": 40}
+    sessions = [gone | {"arrival_soc_frac": 0.5, "target_soc_frac": 0.6}]
+    devices = {"empty": charger, "once": charger | {"sessions": sessions}, "load": SITE["devices"]["load"]}
+    found = year(written(folder, devices=devices), "--from", "2024-02-28", "--days", "3", "--jobs", "1")
+    assert [variant["name"] for variant in found["variants"]] == ["none", "smart charging", "V2G"]
+    for variant in found["variants"]:
+        assert variant["total"]["savings_eur"] == pytest.approx(0.0, abs=1e-9)
+        assert variant["total"]["bess_cycles"] is None and variant["total"]["stored_kwh"] == 0
+        assert set(variant["months"]) == {"2024-02", "2024-03"}, "29 February is a day"
+    text = capsys.readouterr().out
+    assert "empty has no charging sessions." in text
+    assert "once has charging sessions from 2024-01-05 to 2024-01-05 only." in text
+
+
 @pytest.fixture
 def engine() -> Iterator[str]:
     """The address of a Dask scheduler with two workers, each a process."""

@@ -105,10 +105,13 @@ def local_midnights(first: date, days: int, zone: ZoneInfo) -> Iterator[datetime
 
 
 def notes_on(order: YearOrder) -> list[str]:
-    """What is only visible in the result: charging sessions that end before the time does."""
+    """What is only visible in the result: chargers without charging sessions for a part of the time."""
     zone, found = order.site.zone, []
     for name, device in order.site.devices.items():
-        if not isinstance(device, Charger) or device.daily or not device.sessions:
+        if not isinstance(device, Charger) or device.daily:
+            continue
+        if not device.sessions:
+            found.append(f"{name} has no charging sessions.")
             continue
         first = min(session.arrival for session in device.sessions).astimezone(zone)
         last = max(session.departure for session in device.sessions).astimezone(zone)

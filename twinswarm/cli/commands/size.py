@@ -133,7 +133,8 @@ def size(
         if check:
             task = progress.add_task("all days", total=2 * order.days)
             whole = by_all_days(order, best, chosen, executor, lambda count: progress.advance(task, count))
-    even = v2g_break_even_eur(results, best)
+    with_v2g = [one for one in results if one.design.v2g]
+    even = v2g_break_even_eur(results, best_of(with_v2g)) if with_v2g else None
     error = None if whole is None else best.earned_eur - whole.earned_eur
     output.write(
         {
@@ -155,7 +156,8 @@ def size(
         f"{len(few.days)} typical days stand for {order.days}. Highest NPV: {best.design.name}.", markup=False
     )
     if even is not None:
-        console.print(f"A V2G charger of this design breaks even at {even:,.0f} €, before subsidies.", markup=False)
+        name = best_of(with_v2g).design.name
+        console.print(f"A V2G charger breaks even at {even:.0f} €, before subsidies, in: {name}.", markup=False)
     if whole is not None:
         text = f"By all {order.days} days it saves {whole.earned_eur:.0f} €/year, NPV {whole.npv_eur:.0f} €"
         console.print(f"{text}; the typical days say {error:+.0f} €/year.", markup=False)
