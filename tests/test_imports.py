@@ -73,7 +73,14 @@ RULES: dict[str, set[str]] = {
         "twinswarm.simulation",
         EVERYTHING_ELSE,
     },
-    "twinswarm.imports": {"schemas", "sites", "services.analysis", "services.feeds", EVERYTHING_ELSE},
+    "twinswarm.imports": {
+        "schemas",
+        "sites",
+        "services.analysis",
+        "services.feeds",
+        "twinswarm.simulation",
+        EVERYTHING_ELSE,
+    },
     "twinswarm": {"schemas", "sites", "broker", "runtime", "twin_devices", "services", EVERYTHING_ELSE},
 }
 
@@ -93,7 +100,7 @@ AT_HOME: dict[str, set[str]] = {
     "power_grid_model": {"twin_devices"},
     "pvlib": {"twin_devices.physics", "services.forecast", "twinswarm.imports.shapes"},
     "python_calamine": {"twinswarm.imports.sheet"},
-    "demandlib": {"twinswarm.imports.shapes"},
+    "oemof": {"twinswarm.imports.standard_profile"},
     "defusedxml": {"twinswarm.imports.shapes"},
     "ruamel": {"sites.loader.text", "sites.loader.editing"},
     "holidays": {"sites.loader.holiday_dates"},

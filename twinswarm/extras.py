@@ -17,6 +17,7 @@ _OF_LIBRARY = {
     "matplotlib": "plots",
     "ocpp": "drivers",
     "pandas": "analysis",
+    "oemof": "imports",
     "polars": "analysis",
     "power_grid_model": "network",
     "pvlib": "pv",

@@ -19,7 +19,7 @@ def edited(path: Path, changes: list[Change]) -> str:
 
     yaml = YAML()
     yaml.preserve_quotes = True
-    yaml.width = 120
+    yaml.width = 4096  # a group that is on one line stays there
     yaml.indent(mapping=2, sequence=4, offset=2)
     data = yaml.load(decoded(read_bytes(path, MAX_TEXT_BYTES), path))
     for names, value in changes:
@@ -43,6 +43,17 @@ def _set(data: Any, names: tuple[str, ...], value: Any, path: Path) -> None:
         data.pop(last, None)
     else:
         data[last] = _flow(value)
+        if isinstance(value, Mapping) and last in data.ca.items:
+            _without_remark(data, last)
+
+
+def _without_remark(data: Any, name: str) -> None:
+    """Takes away what was said of the old group in its own line; lines below belong to what follows."""
+    places = data.ca.items[name]
+    remark = places[2]
+    if remark is not None:
+        below = remark.value.partition("\n")[2]
+        remark.value = "\n" + below if below else "\n"
 
 
 def _flow(value: Any, *, flow: bool = True) -> Any:

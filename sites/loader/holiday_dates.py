@@ -46,6 +46,12 @@ def _with_dates(parts: Parts, wanting: _Dated, path: Path_) -> _Dated:
     return wanting.model_copy(update={"holidays": found})
 
 
+def holidays_of(location: Location, day: date) -> tuple[date, ...] | str:
+    """Public holidays of the years around a day, or why they are not known."""
+    found = _dates(location, day, ())
+    return found.what if isinstance(found, Finding) else found
+
+
 def _dates(location: Location, day: date, path: Path_) -> tuple[date, ...] | Finding:
     if location.country is None:
         what = "differs on holidays, and location says no country; say there country: IT, and subdivision if need be"

@@ -1,6 +1,6 @@
 """An import put into a site: its table beside site.yaml, its profiles and who uses them in site.yaml."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from twinswarm.imports.imported import Imported
 from twinswarm.imports.options import Kind
 from twinswarm.imports.vehicles import Placed
 from twinswarm.imports.writing import profiles_of, write_all
+from twinswarm.simulation.coverage import impossible_weather
 
 PROVENANCE = ".import.json"
 """End of the name of the file beside a table."""
@@ -45,10 +46,11 @@ def changes_of(imported: Imported, file: str, name: str, site: Site) -> tuple[li
         said += words
     elif not _used(name, site):
         said.append(f"nothing in the site names the profile {name} yet")
-    day = _day_within(imported, site)
-    if day is not None:
+    found = _day_within(imported, entries, site)
+    if found is not None:
+        day, why = found
         changes.append((("date",), day))
-        said.append(f"date: {day}, the first whole day of the import; {site.date} lies outside it")
+        said.append(f"date: {day}, {why}")
     return changes, said
 
 
@@ -97,7 +99,7 @@ def _pv_sources(
     changes, said = [], []
     for device, part in plants.items():
         kept = {
-            field: getattr(part.source, field)
+            field: int(value) if (value := float(getattr(part.source, field))).is_integer() else value
             for field in ("peak_kw", "tilt_deg", "azimuth_deg", "system_losses_frac")
             if hasattr(part.source, field)
         }
@@ -110,15 +112,27 @@ def _pv_sources(
     return changes, said
 
 
-def _day_within(imported: Imported, site: Site) -> date | None:
-    """The first whole local day of the import, if the site's date lies outside it and there is one."""
+def _day_within(imported: Imported, replaced: Collection[str], site: Site) -> tuple[date, str] | None:
+    """The first whole local day that all profiles cover, if the site's date is none; without any, of the import."""
     grid = next(iter(imported.series.values()))
+    others = [
+        (profile.begin, profile.end)
+        for name, profile in site.profiles.items()
+        if isinstance(profile, TimeProfile) and name not in replaced
+    ]
+    spans = [(grid.start, grid.end), *others]
+    if all(_whole(site.date, start, end, site.zone) for start, end in spans):
+        return None
+    first = max(start for start, _ in spans).astimezone(site.zone).date()
+    for day in (first, first + timedelta(days=1)):
+        if all(_whole(day, start, end, site.zone) for start, end in spans):
+            return day, f"the first whole day that all profiles cover; {site.date} lies outside"
     if _whole(site.date, grid.start, grid.end, site.zone):
         return None
-    day = grid.start.astimezone(site.zone).date()
-    for candidate in (day, day + timedelta(days=1)):
-        if _whole(candidate, grid.start, grid.end, site.zone):
-            return candidate
+    first = grid.start.astimezone(site.zone).date()
+    for day in (first, first + timedelta(days=1)):
+        if _whole(day, grid.start, grid.end, site.zone):
+            return day, "the first whole day of the import; the site's other profiles do not cover it"
     return None
 
 
@@ -133,12 +147,15 @@ def change_site(path: Path, changes: list[Change]) -> None:
     trial = path.with_name(f".{path.stem}.trial.yaml")
     write_all({trial: text})
     try:
-        load_description(trial)
+        faults = list(impossible_weather(load_description(trial)))
     except InputError as error:
-        named = [replace(f, where=_named(f.where, trial, path), what=_named(f.what, trial, path)) for f in error.faults]
-        raise InputError(named) from None
+        faults = list(error.faults)
     finally:
         trial.unlink(missing_ok=True)
+    if faults:
+        raise InputError(
+            replace(f, where=_named(f.where, trial, path), what=_named(f.what, trial, path)) for f in faults
+        )
     write_all({path: text})
 
 

@@ -16,8 +16,9 @@ _FILE, _VALUES, _TIMES, _REPAIRS, _OUT = "How the file is written", "Values", "T
 def import_(
     kind: Annotated[Kind, typer.Argument(help="What the file holds.", show_default=False)],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV, Excel, JSON or XML; gzip or zip.", show_default=False)
-    ],
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="CSV, Excel, JSON or XML; packed with gzip or zip.", show_default=False),
+    ] = None,
     site: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +127,10 @@ def import_(
         int | None,
         typer.Option("--year", min=1990, max=2100, help="That a typical year stands for.", rich_help_panel=_TIMES),
     ] = None,
+    annual_kwh: Annotated[
+        float | None,
+        typer.Option("--annual-kwh", min=1, help="Energy of a year, for --as bdew.", rich_help_panel=_VALUES),
+    ] = None,
     chargers: Annotated[
         str | None,
         typer.Option(
@@ -147,7 +152,7 @@ def import_(
         float, typer.Option("--soc-min", min=0, max=1, help="V2G never goes below.", rich_help_panel=_SESSIONS)
     ] = 0.2,
 ) -> None:
-    """Read a file **as you have it** into a site: load, PV power, prices.
+    """Read a file **as you have it** into a site: load, PV power, prices, weather, charging sessions.
 
     Separator, decimal sign, encoding, header, columns, units, steps and the clock are found out where the file leaves
     no doubt, and asked for where it does. What was recognised, assumed and repaired is printed, and kept beside the
@@ -157,6 +162,7 @@ def import_(
         twinswarm import load meter.csv
         twinswarm import load meter.csv --site mysite
         twinswarm import price prices.csv --site mysite --unit €/MWh --time-zone UTC
+        twinswarm import load --as bdew --column g1 --annual-kwh 80000 --year 2024 --site mysite
     """
     from twinswarm.extras import require
 
@@ -164,6 +170,7 @@ def import_(
     from twinswarm.cli.import_output import finish, finish_sessions
     from twinswarm.imports.imported import Imported
     from twinswarm.imports.reading import read_file
+    from twinswarm.imports.standard_profile import BDEW, without_measurement
     from twinswarm.imports.target import target_of
     from twinswarm.simulation.runs import parse_duration
 
@@ -174,9 +181,13 @@ def import_(
         step_s=None if step is None else int(parse_duration(step).total_seconds()), factor=factor, separator=separator,
         decimal=decimal, encoding=encoding, skip_lines=skip_lines, sheet=sheet, capacity_kwh=capacity_kwh,
         target_soc_frac=target_soc, soc_min_frac=soc_min, area=area, year=year,
+        annual_kwh=annual_kwh,
     )  # fmt: skip
     target = target_of(site, out, name or kind.value)
-    found = read_file(file, kind, target.home, said)
+    if file is None or shape == BDEW:
+        found = without_measurement(kind, file, target, said)
+    else:
+        found = read_file(file, kind, target.home, said)
     if isinstance(found, Imported):
         finish(found, said, target, output)
     else:

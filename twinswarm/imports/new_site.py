@@ -1,0 +1,178 @@
+"""A site from a few numbers: location, connection, PV by roof, chargers, battery. It runs as it is written."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import Code, Fault, InputError
+from sites.loader.box import TEMPLATE, data_folder
+from twinswarm.imports.writing import write_all
+
+
+@dataclass(frozen=True)
+class Roof:
+    """A PV plant: DC power [kWp], tilt and azimuth [°], clockwise from north."""
+
+    peak_kw: float
+    tilt_deg: float = 30.0
+    azimuth_deg: float = 180.0
+
+
+@dataclass(frozen=True)
+class Chargers:
+    """Equal chargers: number, power [kW], power of discharging [kW], 0 for one-way ones."""
+
+    count: int
+    charge_kw: float
+    discharge_kw: float = 0.0
+
+
+@dataclass(frozen=True)
+class Battery:
+    """Stationary battery: capacity [kWh], power [kW]."""
+
+    capacity_kwh: float
+    power_kw: float
+
+
+@dataclass(frozen=True)
+class NewSite:
+    name: str
+    latitude_deg: float
+    longitude_deg: float
+    time_zone: str
+    country: str | None
+    import_limit_kw: float
+    export_limit_kw: float
+    spread_eur_per_kwh: float
+    demand_charge_eur_per_kw: float | None
+    roofs: tuple[Roof, ...]
+    chargers: tuple[Chargers, ...]
+    battery: Battery | None
+
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+
+
+def parse_roof(text: str) -> Roof:
+    """``60``, ``60:20`` or ``60:20:135``: kWp, tilt, azimuth. Raises InputError."""
+    found = re.fullmatch(rf"{_NUMBER}(?::{_NUMBER})?(?::{_NUMBER})?", text.strip())
+    if found is None:
+        raise _unreadable("--pv", "kWp, tilt and azimuth clockwise from north: 60:20:180", text)
+    return Roof(float(found[1]), float(found[2] or 30), float(found[3] or 180))
+
+
+def parse_chargers(text: str) -> Chargers:
+    """``4x11`` or ``2x22:22``: number, kW, and kW of discharging. Raises InputError."""
+    found = re.fullmatch(rf"(?:(\d+) ?[x*])? ?{_NUMBER}(?::{_NUMBER})?", text.strip().lower())
+    if found is None or not 1 <= int(found[1] or 1) <= 500:
+        raise _unreadable("--charger", "number, kW and, for V2G, kW of discharging: 4x11 or 2x22:22", text)
+    return Chargers(int(found[1] or 1), float(found[2]), float(found[3] or 0))
+
+
+def parse_battery(text: str) -> Battery:
+    """``100:50``: kWh and kW. Raises InputError."""
+    found = re.fullmatch(rf"{_NUMBER}:{_NUMBER}", text.strip())
+    if found is None:
+        raise _unreadable("--bess", "kWh and kW: 100:50", text)
+    return Battery(float(found[1]), float(found[2]))
+
+
+def _unreadable(option: str, what: str, text: str) -> InputError:
+    return InputError.one(option, what, text, code=Code.FORMAT)
+
+
+def write_site(folder: Path, site: NewSite) -> list[Path]:
+    """Writes ``site.yaml`` and the made-up day of load and price that hold until there are others.
+
+    Raises InputError, having written nothing, when one of them is there already.
+    """
+    profiles = (data_folder() / TEMPLATE / "profiles.csv").read_bytes()
+    contents: dict[Path, str | bytes] = {folder / "site.yaml": text_of(site), folder / "profiles.csv": profiles}
+    if there := [path for path in contents if path.exists()]:
+        raise InputError(
+            Fault(str(path), "is there already; it is not overwritten", code=Code.EXISTS) for path in there
+        )
+    write_all(contents)
+    return list(contents)
+
+
+def text_of(site: NewSite) -> str:
+    """The description, with what is assumed said in comments."""
+    country = f"\n  country: {site.country}" if site.country else ""
+    charge = f"\n  demand_charge_eur_per_kw: {site.demand_charge_eur_per_kw:g}" if site.demand_charge_eur_per_kw else ""
+    devices = "\n".join((*_chargers(site), *_battery(site), *_roofs(site)))
+    return f"""\
+# Powers in kW, energies in kWh, SOC as a fraction 0..1, prices in €/kWh. Every field: docs/site.md.
+site: {site.name}
+
+location:
+  latitude_deg: {site.latitude_deg:g}
+  longitude_deg: {site.longitude_deg:g}
+  time_zone: {site.time_zone}{country}
+
+date: 2024-05-17
+
+connection:
+  import_limit_kw: {site.import_limit_kw:g}
+  export_limit_kw: {site.export_limit_kw:g}
+
+tariff:
+  sale: price
+  spread_eur_per_kwh: {site.spread_eur_per_kwh:g}     # purchase is sale and that: grid fees, levies, taxes{charge}
+
+devices:
+{devices}
+  building:
+    kind: meter
+    role: load
+    profile: load
+
+profiles:
+  # profiles.csv is a made-up office day and price; twinswarm import load FILE --site . puts yours in its place.
+  load: {{type: day, file: profiles.csv, column: load_kw}}
+  price: {{type: day, file: profiles.csv, column: price_eur_per_kwh}}
+"""
+
+
+def _chargers(site: NewSite) -> list[str]:
+    lines, number = [], 0
+    for group in site.chargers:
+        for _ in range(group.count):
+            number += 1
+            kw, back = group.charge_kw, group.discharge_kw
+            two_way = f"\n    max_discharge_kw: {back:g}" if back else ""
+            plug = "dc" if back or kw > 22 else "ac"
+            least = "\n    min_power_kw: 4.14              # 6 A on three phases" if plug == "ac" and kw >= 11 else ""
+            lines.append(
+                f"  ev{number}:\n    kind: charger\n    max_charge_kw: {kw:g}{two_way}\n    current: {plug}{least}\n"
+                "    daily:                          # assumed, until sessions are imported\n"
+                f'      - {{vehicle: car{number}, arrival: "08:30", departure: "17:00", weekdays: [0, 1, 2, 3, 4],\n'
+                "         capacity_kwh: 60, arrival_soc_frac: 0.5, target_soc_frac: 0.8, soc_min_frac: 0.2}"
+            )
+    return lines
+
+
+def _battery(site: NewSite) -> list[str]:
+    if site.battery is None:
+        return []
+    kw = site.battery.power_kw
+    return [
+        f"  bess:\n    kind: bess\n    capacity_kwh: {site.battery.capacity_kwh:g}\n    max_charge_kw: {kw:g}\n"
+        f"    max_discharge_kw: {kw:g}"
+    ]
+
+
+def _roofs(site: NewSite) -> list[str]:
+    lines = []
+    for number, roof in enumerate(site.roofs, 1):
+        name = "pv" if len(site.roofs) == 1 else f"pv{number}"
+        source = (
+            f"{{type: clearsky, peak_kw: {roof.peak_kw:g}, tilt_deg: {roof.tilt_deg:g}, "
+            f"azimuth_deg: {roof.azimuth_deg:g}}}"
+        )
+        lines.append(
+            f"  {name}:\n    kind: pv\n    rated_kw: {roof.peak_kw:g}            # of the inverter; as the modules\n"
+            f"    source: {source}     # a clear sky, until weather is imported\n    forecast: {source}"
+        )
+    return lines
