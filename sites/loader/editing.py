@@ -43,14 +43,14 @@ def _set(data: Any, names: tuple[str, ...], value: Any, path: Path) -> None:
         data.pop(last, None)
     else:
         data[last] = _flow(value)
-        if isinstance(value, Mapping) and last in data.ca.items:
+        if isinstance(value, Mapping):
             _without_remark(data, last)
 
 
 def _without_remark(data: Any, name: str) -> None:
     """Takes away what was said of the old group in its own line; lines below belong to what follows."""
-    places = data.ca.items[name]
-    remark = places[2]
+    places = data.ca.items.get(name)
+    remark = None if places is None else places[2]
     if remark is not None:
         below = remark.value.partition("\n")[2]
         remark.value = "\n" + below if below else "\n"

@@ -80,7 +80,7 @@ def imported(text: str, zone: ZoneInfo, options: Options, encoding: str = "utf-8
 
 
 @pytest.mark.parametrize("how", HOW)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     first=st.sampled_from(CHANGES),
     zone=st.sampled_from(ZONES),

@@ -174,6 +174,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, object], Code, tuple[str, ...]]]
         Code.INVALID,
         ("off the steps",),
     ),
+    "no header and no unit": (table(",".join(rows()[0]), rows()[1:], ","), {}, Code.MISSING, ("column 2", "--unit")),
     "rows of more cells": (
         good() + "2024-05-20 00:00,1,2,3\n",
         {},
@@ -275,6 +276,7 @@ REPAIRED: dict[str, tuple[bytes | str, dict[str, object], float, str]] = {
         4200,
         "",
     ),
+    "no header": (table(",".join(rows()[0]), rows()[1:], ","), {"unit": "kW"}, 4200, ""),
     "rows that are there twice": (
         good() + "".join(",".join(row) + "\n" for row in rows()[:48]),
         {},
@@ -346,6 +348,13 @@ REPAIRED: dict[str, tuple[bytes | str, dict[str, object], float, str]] = {
         {},
         46,
         "fit no reset",
+    ),
+    # The same, for one that stands 90,000 kWh higher.
+    "a counter that leaps": (
+        counter([*TICKS[:12], *[90_000.0 + r for r in TICKS[12:]]]),
+        {},
+        46,
+        "leaps of the counter",
     ),
     "a counter that was not read for hours": (
         table(

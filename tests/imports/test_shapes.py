@@ -217,6 +217,18 @@ def test_a_workbook_is_read_as_a_table(tmp_path: Path) -> None:
     assert "Sheet, Lastgang" in str(caught.value)
 
 
+def test_a_workbook_whose_last_cell_lies_far_off_is_refused(tmp_path: Path) -> None:
+    """Two cells of a few bytes; the sheet around them has 17 thousand million."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.active["A1"], book.active["XFD1048576"] = "time", 3
+    book.save(tmp_path / "far.xlsx")
+    with pytest.raises(InputError) as caught:
+        read_file(tmp_path / "far.xlsx", Kind.LOAD, BERLIN, Options())
+    assert "row 1048576 and column 16384" in str(caught.value)
+
+
 def test_a_spreadsheets_numbers_of_days_are_times(tmp_path: Path) -> None:
     epoch = datetime(1899, 12, 30)
     rows = [

@@ -33,7 +33,7 @@ class Asked:
 def make_site(directory: Path, asked: Asked, *, ask: bool) -> None:
     """Reads all files before anything is written. Raises InputError with the faults of all."""
     from twinswarm.imports.clock import zone_of
-    from twinswarm.imports.imported import Imported
+    from twinswarm.imports.imported import Imported, ImportedSessions
     from twinswarm.imports.new_site import NewSite, parse_battery, parse_chargers, parse_roof, write_site
     from twinswarm.imports.options import Kind, Options
     from twinswarm.imports.reading import read_file
@@ -52,7 +52,8 @@ def make_site(directory: Path, asked: Asked, *, ask: bool) -> None:
         None if asked.bess is None else parse_battery(asked.bess),
     )  # fmt: skip
     options = Options(year=asked.year)
-    found, faults = {}, []
+    found: dict[str, Imported | ImportedSessions] = {}
+    faults: list[Fault] = []
     for name, file in asked.files.items():
         try:
             if file is not None:

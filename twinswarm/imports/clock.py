@@ -153,7 +153,9 @@ def _fields(cells: "pd.Series", where: str, first_row: int) -> "pd.DataFrame":
     form = next((found for cell in cells.head(50) if (found := _form_of(cell)) is not None), None)
     if form is None:
         raise _unreadable(cells, [True] * len(cells), where, first_row)
-    # Many rows, few different texts where several columns are of one time.
+    fixed = _fields_at(cells, form)
+    if fixed is not None:
+        return fixed
     found = cells.str.extract(re.compile(f"^(?:{form.pattern})$"))
     bad = found["y"].isna()
     for other in _FORMS:
@@ -167,6 +169,45 @@ def _fields(cells: "pd.Series", where: str, first_row: int) -> "pd.DataFrame":
     if bad.any():
         raise _unreadable(cells, bad.to_numpy(), where, first_row)
     return found
+
+
+def _fields_at(cells: "pd.Series", form: re.Pattern[str]) -> "pd.DataFrame | None":
+    """The fields of texts that have each field where the first one has it; None: they have not. A year by the minute
+    is read so in a tenth of the time."""
+    import numpy as np
+    import pandas as pd
+
+    sample = str(cells.iloc[0])
+    found = form.fullmatch(sample)
+    if found is None or not sample.isascii():
+        return None
+    try:
+        texts = np.array(cells.to_list(), dtype=f"S{len(sample) + 1}")
+    except UnicodeEncodeError:
+        return None
+    signs = texts.view(np.uint8).reshape(len(texts), -1)
+    if signs[:, -1].any() or not signs[:, -2].all():  # longer or shorter ones
+        return None
+    signs = signs[:, :-1]
+    fields: dict[str, object] = {}
+    fixed = np.ones(len(sample), dtype=bool)
+    for name in form.groupindex:
+        begin, end = found.span(name)
+        if begin < 0:
+            continue
+        fixed[begin:end] = False
+        part = signs[:, begin:end]
+        if sample[begin:end].isdigit():
+            digits = part.astype("int64") - ord("0")
+            if (digits < 0).any() or (digits > 9).any():
+                return None
+            fields[name] = digits @ 10 ** np.arange(end - begin - 1, -1, -1)
+        else:
+            words, place = np.unique(np.ascontiguousarray(part).view(f"S{end - begin}").ravel(), return_inverse=True)
+            fields[name] = np.array([word.decode() for word in words], dtype=object)[place]
+    if (signs[:, fixed] != signs[0, fixed]).any():
+        return None
+    return pd.DataFrame(fields, index=cells.index)
 
 
 def _unreadable(cells: "pd.Series", bad: "np.ndarray | list[bool]", where: str, first_row: int) -> InputError:
@@ -219,6 +260,8 @@ def _seconds(
     import pandas as pd
 
     def whole(name: str) -> "pd.Series":
+        if name in fields and fields[name].dtype.kind == "i":
+            return fields[name]
         return fields[name].fillna("0").astype("int64") if name in fields else pd.Series(0, index=fields.index)
 
     year = whole("y")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _LEAP = 20.0
 """An increase by more than so many times the usual large one is no energy."""
 
+_FAR = 50.0
+"""As far above it a counter leaps that was exchanged for another one."""
+
 
 def power_of(times_s: "np.ndarray", readings: "np.ndarray", where: str, options: Options, notes: Notes) -> Grid:
     """Mean power [kW] of equal steps from readings [kWh] in order.
@@ -99,10 +102,14 @@ def _increments(times: "np.ndarray", values: "np.ndarray", notes: Notes) -> tupl
     increments = np.diff(values)
     usual = _usual(increments)
     unknown = np.zeros(len(increments), dtype=bool)
-    resets, rolled, swapped = [], [], []
+    resets, rolled, swapped, leaps = [], [], [], []
+    lengths = np.diff(times) / np.median(np.diff(times))
+    for place in np.flatnonzero(increments > _FAR * usual * np.maximum(lengths, 1.0)):
+        leaps.append(f"{_name(times[place + 1])} ({values[place]:g} to {values[place + 1]:g})")
+        increments[place], unknown[place] = 0.0, True
     for place in np.flatnonzero(increments < 0):
         before, after = float(values[place]), float(values[place + 1])
-        most = _LEAP * usual * max(1.0, float(times[place + 1] - times[place]) / float(np.median(np.diff(times))))
+        most = _LEAP * usual * max(1.0, float(lengths[place]))
         full = 10.0 ** np.ceil(np.log10(max(before, 1.0)))
         name = f"{_name(times[place + 1])} ({before:g} to {after:g})"
         if before > 0.9 * full and 0 <= full - before + after <= most:
@@ -117,6 +124,7 @@ def _increments(times: "np.ndarray", values: "np.ndarray", notes: Notes) -> tupl
     for names, what in (
         (resets, "resets of the counter; what was counted since is the reading itself"),
         (rolled, "roll-overs of the counter at a power of ten; the energy across is known"),
+        (leaps, f"leaps of the counter by more than {_FAR:g} times what is usual; the steps are holes"),
         (swapped, "falls of the counter that fit no reset; the steps are holes"),
     ):
         if names:

@@ -98,7 +98,7 @@ def _pv_sources(
         return changes, [f"source and forecast of {device}: the profile {name}; the EMS expects what really comes"]
     changes, said = [], []
     for device, part in plants.items():
-        kept = {
+        kept: dict[str, Any] = {
             field: int(value) if (value := float(getattr(part.source, field))).is_integer() else value
             for field in ("peak_kw", "tilt_deg", "azimuth_deg", "system_losses_frac")
             if hasattr(part.source, field)

@@ -105,11 +105,15 @@ def _from_text(file: RawFile, options: Options, notes: Notes) -> Sheet:
         what = f"has no columns: no line is divided by {', '.join(SEPARATORS.values())}; it begins {lines[0][:60]!r}"
         raise file.refuse(f"{what}; say --separator")
     header, width = _header_line(lines, separator, options)
+    below = next(csv.reader([lines[header + 1]], delimiter=separator), []) if header + 1 < len(lines) else []
+    titles = [] if header < 0 else next(csv.reader([lines[header]], delimiter=separator), [])
+    if len(titles) < 2 and _is_data(below):
+        titles = []
     notes.read.append(
         f"columns are separated by {SEPARATORS.get(separator, repr(separator))}"
-        + (f", the header is line {header + 1}" if header else "")
+        + ("" if not header else f", the header is line {header + 1}" if titles else ", there is no header")
     )
-    names = _names(next(csv.reader([lines[header]], delimiter=separator)), width)
+    names = _names(titles, width)
     if width > MAX_COLUMNS:
         raise file.refuse(f"has {width} columns; at most {MAX_COLUMNS} are read", code=Code.RANGE)
     begin = 0
@@ -172,14 +176,19 @@ def _separator(lines: Sequence[str], options: Options) -> str | None:
 
 
 def _header_line(lines: Sequence[str], separator: str, options: Options) -> tuple[int, int]:
-    """Index of the header, and the width of the table: the first line of the usual width that is not of data."""
+    """Index of the header, and the width of the table: the last line above the data.
+
+    Where there is none, the index is that of the line above the data, -1 at the top.
+    """
     rows = [next(csv.reader([line], delimiter=separator), []) for line in lines]
     width = Counter(len(row) for row in rows if row).most_common(1)[0][0]
     if options.skip_lines is not None:
         header = min(options.skip_lines, len(rows) - 1)
-        return header, max(width, len(rows[header]))
+        return (header - 1 if _is_data(rows[header]) else header), max(width, len(rows[header]))
     data = next((n for n, row in enumerate(rows) if len(row) >= min(width, 2) and _is_data(row)), None)
     above = [n for n, row in enumerate(rows[:data]) if len(row) >= min(width, 2) and any(cell.strip() for cell in row)]
+    if data is not None and not above:
+        return data - 1, width
     header = 0 if not above else above[0] if data is None else above[-1]
     # A line of units below the names: the names come first, if they are as many.
     if len(above) > 1 and above[-2] == header - 1 and len(rows[above[-2]]) == len(rows[header]):
@@ -228,6 +237,7 @@ def _from_workbook(file: RawFile, options: Options, notes: Notes) -> Sheet:
     import pandas as pd
     from python_calamine import CalamineError, CalamineWorkbook
 
+    _check_extent(file)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.raw))
         names = book.sheet_names
@@ -253,6 +263,28 @@ def _from_workbook(file: RawFile, options: Options, notes: Notes) -> Sheet:
     width = max(len(row) for row in texts)
     cells = pd.DataFrame(texts[header + 1 :], columns=pd.Index(_names(texts[header], width)), dtype=str)
     return Sheet(file, _tidy(cells), header + 2)
+
+
+def _check_extent(file: RawFile) -> None:
+    """Raises InputError where a cell lies so far off that the sheet around it would not fit into memory.
+
+    The library makes room for every cell up to the last one.
+    """
+    import zipfile
+
+    if file.raw[:2] != b"PK":
+        return
+    with zipfile.ZipFile(io.BytesIO(file.raw)) as book:
+        for name in book.namelist():
+            if not name.startswith("xl/worksheets/"):
+                continue
+            rows = columns = 1
+            for letters, digits in re.findall(rb'<c [^>]*?r="([A-Z]{1,3})(\d{1,7})"', book.read(name)):
+                rows = max(rows, int(digits))
+                columns = max(columns, sum((letter - 64) * 26**n for n, letter in enumerate(reversed(letters))))
+            if rows * columns > MAX_CELLS or columns > MAX_COLUMNS:
+                what = f"{name} reaches to row {rows} and column {columns}; at most {MAX_CELLS} cells are read"
+                raise file.refuse(what, code=Code.RANGE)
 
 
 def _sheet_name(names: Sequence[str], options: Options) -> str:

@@ -168,7 +168,7 @@ def import_(
 
     require("pandas", "python_calamine", "matplotlib")
     from twinswarm.cli.import_output import finish, finish_sessions
-    from twinswarm.imports.imported import Imported
+    from twinswarm.imports.imported import Imported, ImportedSessions
     from twinswarm.imports.reading import read_file
     from twinswarm.imports.standard_profile import BDEW, without_measurement
     from twinswarm.imports.target import target_of
@@ -184,6 +184,7 @@ def import_(
         annual_kwh=annual_kwh,
     )  # fmt: skip
     target = target_of(site, out, name or kind.value)
+    found: Imported | ImportedSessions
     if file is None or shape == BDEW:
         found = without_measurement(kind, file, target, said)
     else:
