@@ -36,6 +36,7 @@ from schemas.errors import (
     InputError,
     MessageRefusedError,
 )
+from schemas.topics import BROKER_PREFIX
 
 LOG = logging.getLogger(__name__)
 
@@ -516,7 +517,8 @@ class MqttTransport:
     ) -> None:
         if mid != self._subscribing:
             return
-        refused = [p for p, r in zip(self._subscriptions, reasons, strict=False) if r.value >= FAILED_SUBSCRIPTION]
+        answers = zip(self._subscriptions, reasons, strict=False)
+        refused = [p for p, r in answers if r.value >= FAILED_SUBSCRIPTION and not p.startswith(BROKER_PREFIX)]
         if refused:
             self._refused = f"refuses the subscription to {', '.join(refused)}"
             self._subscription_refused = True

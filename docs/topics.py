@@ -108,6 +108,9 @@ EMS, looked at every minute; `clock_stepped` of every participant; `feed_failed`
 tariff or forecast with feeds ([feeds.md](feeds.md)); `hardware_silent` and `hardware_trouble` of a driver.
 [design.md](design.md#time) has the rules.
 
+`messages_dropped` of the clock, in wall time: the broker has dropped messages for a client that does not take them. It
+comes again every minute while more are dropped; `value` is the broker's count since it started.
+
 `identity_reused`, of every participant that notices it in wall time: a number was used before with other bytes, by a
 device that restarted under the same `boot`. It counts as another life from there on, under that boot with the suffix
 `-again1`, `-again2`, …; the recorder keeps both. Better is a new `boot` for each life. Messages that only the

@@ -9,6 +9,7 @@ from functools import lru_cache
 from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
 from schemas.presence import WATCHES
 from schemas.topics import (
+    BROKER_DROPPED,
     FORWARDED,
     OBSERVER,
     Channel,
@@ -124,7 +125,8 @@ def read_filters(site: str, kind: Kind | None, device: str) -> tuple[str, ...]:
         return (everything(site), former(site))
     if kind is Kind.RECORDER:
         return (everything(site), former(site), forwarded(site))
-    return tuple(text for right in READS[kind] for text in right.filters(site, kind, device))
+    rights = tuple(text for right in READS[kind] for text in right.filters(site, kind, device))
+    return (*rights, BROKER_DROPPED) if kind is Kind.CLOCK else rights
 
 
 _WRITERS: dict[Channel, Kind] = {

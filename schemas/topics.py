@@ -152,6 +152,12 @@ def forwarded(site: str) -> str:
     return forward_of(everything(site))
 
 
+BROKER_PREFIX = "$SYS/"
+"""Of what a broker says of itself. A broker need not."""
+BROKER_DROPPED = f"{BROKER_PREFIX}broker/publish/messages/dropped"
+"""Mosquitto's count of the messages that it gave up for clients that do not take them, since it started."""
+
+
 def former(site: str) -> str:
     """The subscription to what is published at a site by the earlier contract."""
     return f"{FORMER_PREFIX}/{site}/#"

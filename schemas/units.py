@@ -46,10 +46,13 @@ def _to_utc(value: datetime) -> datetime:
 UtcTime = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_to_utc)]
 """A point in time with its zone, kept in UTC, of the years 1971 to 2260. A time without a zone is refused."""
 
-Kw = Annotated[float, Field(ge=-1e6, le=1e6)]
+MOST_KW = 1e6
+"""Greatest magnitude of a power [kW]."""
+
+Kw = Annotated[float, Field(ge=-MOST_KW, le=MOST_KW)]
 """Active power [kW] with the sign of this module; 1 GW bounds a typing error."""
 
-PositiveKw = Annotated[float, Field(ge=0, le=1e6)]
+PositiveKw = Annotated[float, Field(ge=0, le=MOST_KW)]
 """A magnitude of power, a rating or a limit [kW]."""
 
 Kwh = Annotated[float, Field(ge=0, le=1e12)]

@@ -40,7 +40,14 @@ def find_mosquitto() -> Path | None:
     return None if found is None else Path(found)
 
 
-def configuration(port: int, directory: Path, *, nodelay: bool = True, persistence: bool = False) -> str:
+def configuration(
+    port: int,
+    directory: Path,
+    *,
+    nodelay: bool = True,
+    persistence: bool = False,
+    queue_most_bytes: int = QUEUE_MOST_BYTES,
+) -> str:
     """The text of mosquitto.conf. No names, no passwords: whoever may use this machine's loopback may use it."""
     lines = [
         f"listener {port} {HOST}",
@@ -48,8 +55,9 @@ def configuration(port: int, directory: Path, *, nodelay: bool = True, persisten
         f"set_tcp_nodelay {_bool(nodelay)}",
         f"message_size_limit {MAX_PAYLOAD_BYTES}",
         "max_queued_messages 0",
-        f"max_queued_bytes {QUEUE_MOST_BYTES}",
+        f"max_queued_bytes {queue_most_bytes}",
         f"max_inflight_messages {IN_FLIGHT_MOST}",
+        "sys_interval 1",  # what it says of itself, such as how many messages it dropped
         f"persistence {_bool(persistence)}",
         f"persistence_location {directory}/",
         "autosave_interval 1",
@@ -77,7 +85,13 @@ class LocalMosquitto:
     """
 
     def __init__(
-        self, *, port: int = 0, directory: Path | None = None, persistence: bool = False, nodelay: bool = True
+        self,
+        *,
+        port: int = 0,
+        directory: Path | None = None,
+        persistence: bool = False,
+        nodelay: bool = True,
+        queue_most_bytes: int = QUEUE_MOST_BYTES,
     ) -> None:
         binary = find_mosquitto()
         if binary is None:
@@ -93,6 +107,7 @@ class LocalMosquitto:
         self._directory = Path(self._temporary.name) if self._temporary else directory
         self._persistence = persistence
         self._nodelay = nodelay
+        self._queue_most_bytes = queue_most_bytes
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -115,7 +130,13 @@ class LocalMosquitto:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._port = self._port or _free_port()
         file = self._directory / "mosquitto.conf"
-        text = configuration(self._port, self._directory, nodelay=self._nodelay, persistence=self._persistence)
+        text = configuration(
+            self._port,
+            self._directory,
+            nodelay=self._nodelay,
+            persistence=self._persistence,
+            queue_most_bytes=self._queue_most_bytes,
+        )
         file.write_text(text, encoding="utf-8")
         self._process = subprocess.Popen(  # noqa: S603 - the binary that the user has or named
             [str(self._binary), "-c", str(file)],

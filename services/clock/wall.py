@@ -24,8 +24,9 @@ from schemas.messages import (
 )
 from schemas.participant import Outgoing, Received, software
 from schemas.presence import HEARTBEAT_S
-from schemas.topics import Channel, Kind, Topic, topic_filter
+from schemas.topics import BROKER_DROPPED, Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
+from services.clock.dropped import DroppedWatch
 from services.clock.lateness import TOO_LATE_FRAC, LatenessWatch, WhenLate, slower, too_fast
 from services.clock.store import NoStore, Store
 
@@ -125,6 +126,7 @@ class WallClock:
         self.stopped_for: str | None = None
         """Why the run was ended before its end; None: it was not, or by whoever stopped the clock."""
         self.rejected = 0
+        self._dropped = DroppedWatch()
 
     @property
     def run(self) -> RunId | None:
@@ -144,7 +146,7 @@ class WallClock:
         self._started = now
         offline = Outgoing(self._state, State(state=Presence.OFFLINE, reason="connection lost"))
         will = Will(str(self._state), self._life.encode_unnumbered(offline, now))
-        wanted = [str(self._topic), str(self._state)]
+        wanted = [str(self._topic), str(self._state), BROKER_DROPPED]
         if self._watch is not None:
             site = self._topic.site
             wanted += [topic_filter(site, channel=channel) for channel in (Channel.SETPOINT, Channel.ACK)]
@@ -153,6 +155,9 @@ class WallClock:
     def handle(self, delivery: Delivery, now: datetime) -> None:
         """Takes in the retained run of a clock before it, and its own last will."""
         self._transport.acknowledge(delivery)
+        if delivery.topic == BROKER_DROPPED:
+            self._dropped.hear(delivery.payload)
+            return
         try:
             stamp, body = decode(Topic.parse(delivery.topic), delivery.payload)
         except RemoteMessageError:
@@ -184,6 +189,9 @@ class WallClock:
         if time_base.t_end is not None and time_base.time_at(now) >= time_base.t_end:
             self.end(now)
             return None
+        if (alarm := self._dropped.look(now)) is not None:
+            LOG.warning("%s", alarm.text)
+            self._send([Outgoing(self._alarm, alarm)], now)
         looks = [now + timedelta(seconds=WATCH_S)] if self._keeps_pace(time_base, now) else []
         time_base = self._time_base
         assert time_base is not None
@@ -199,7 +207,10 @@ class WallClock:
             self._beaten = now  # birth and state have just been sent
         if now - self._beaten >= period and time_base.time_at(now) >= time_base.t0:
             self._beaten = now
-            self._send([Outgoing(self._metric, Metric(values={"rejected": float(self.rejected)}))], now)
+            values = {"rejected": float(self.rejected)}
+            if self._dropped.count is not None:
+                values["broker_dropped"] = float(self._dropped.count)
+            self._send([Outgoing(self._metric, Metric(values=values))], now)
         return self._beaten + period
 
     def _keeps_pace(self, time_base: Run, now: datetime) -> bool:

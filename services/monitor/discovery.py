@@ -132,11 +132,17 @@ class Roster:
     rejected: int = 0
     """How many messages were not of the contract."""
 
+    kept_at_broker: dict[tuple[str, Kind, str], dict[Channel, int]] = field(default_factory=dict)
+    """Bytes that the broker retains, of messages of the contract or not, by participant and channel."""
+
     def note(self, delivery: Delivery, now: datetime) -> None:
         if delivery.retained and not delivery.payload:
             return
         try:
             topic = Topic.parse(delivery.topic)
+            if delivery.retained:
+                kept = self.kept_at_broker.setdefault((topic.site, topic.kind, topic.device), {})
+                kept[topic.channel] = len(delivery.payload)
             stamp, body = decode(topic, delivery.payload)
         except RemoteMessageError:
             self.rejected += 1

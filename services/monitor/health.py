@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from schemas.kinds import COMMANDED_KINDS
+from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
 from schemas.messages import EmsMode, Plan, PlanStatus, Presence, Run, Severity, TimeMode
 from schemas.presence import SKEW_S
-from schemas.topics import Kind
+from schemas.topics import RETAINED, Kind
 from services.monitor.discovery import Roster, Seen
 
 PLAN_LATE_S = 60.0
 """Machine time after a settlement period's begin by which its plan is there, the solver's time included."""
 LAG_S = 10.0
 """Machine time that the recorder may be behind what is measured."""
+RETAINED_KIB = 64.0
+"""Of a device; its birth and state have a few. Series and plans of services have up to 512."""
 SERVICES = frozenset({Kind.EMS, Kind.RECORDER, Kind.CLOCK})
 """A run in wall time is not complete without these."""
 
@@ -250,6 +252,36 @@ def _recorder(about: _Site) -> Iterator[Finding]:
         yield about.find("disk of the history", Verdict.FAULT if free < low else Verdict.OK, text)
 
 
+def _dropped(about: _Site) -> Iterator[Finding]:
+    """Messages that the broker gave up for somebody, as the clock has heard."""
+    clock = about.of_kind(Kind.CLOCK)
+    count = None if clock is None else clock.metrics.get("broker_dropped")
+    if count is None:
+        return
+    if count:
+        text = (
+            f"{count:.0f} messages dropped since the broker started, for a client that is stuck, or was away for too "
+            "long; the broker's log names it"
+        )
+        yield about.find("broker queues", Verdict.WARNING, text)
+    else:
+        yield about.find("broker queues", Verdict.OK, "the broker has dropped nothing since it started")
+
+
+def _retained(about: _Site) -> Iterator[Finding]:
+    """Who has more retained at the broker than the contract lets it: it is sent to everybody who comes."""
+    for (site, kind, device), kept in about.roster.kept_at_broker.items():
+        wrong = sorted(channel for channel in kept if channel not in RETAINED)
+        total_kib = sum(kept.values()) / 1024
+        if site != about.site or not (wrong or (kind in DEVICE_KINDS and total_kib > RETAINED_KIB)):
+            continue
+        what = f"{device} has {total_kib:.0f} KiB retained on {len(kept)} channels"
+        more = f"; by the contract nothing of {', '.join(wrong)} is" if wrong else ""
+        yield about.find(
+            "retained", Verdict.WARNING, f"{what}{more}. An empty retained message in its name takes each away"
+        )
+
+
 def _messages(about: _Site) -> Iterator[Finding]:
     """Messages that were ignored."""
     named = [(who, reject) for (site, who, _), reject in about.roster.rejects.items() if site == about.site]
@@ -296,6 +328,8 @@ _CHECKS: tuple[Callable[[_Site], Iterator[Finding]], ...] = (
     _plan,
     _fallbacks,
     _recorder,
+    _dropped,
+    _retained,
     _messages,
     _doubts,
     _alarms,

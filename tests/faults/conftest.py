@@ -19,6 +19,14 @@ def mosquitto(tmp_path: Path) -> Iterator[LocalMosquitto]:
 
 
 @pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[LocalMosquitto]:
+    """One that writes nothing to its disk: the other one writes all that it holds upon every message."""
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    with LocalMosquitto(directory=tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture
 def live(tmp_path: Path, mosquitto: LocalMosquitto) -> Iterator[Live]:
     live = Live(tmp_path, mosquitto.address)
     live.listen()

@@ -19,10 +19,12 @@ from schemas.errors import RemoteMessageError
 from schemas.messages import Ack, Body, ChargerTelemetry, Fallback, Run, Setpoint, Stamp, TimeMode
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic, everything
-from schemas.wire import decode, encode
+from schemas.wire import MAX_PAYLOAD_BYTES, decode, encode
+from services.monitor.discovery import Roster
+from twinswarm.deploy.clock_order import ClockOrder
 
 RUN = "20261101T120000.000000Z-0001"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """For a machine that is busy; nothing waits so long otherwise."""
 RATED_KW, FALLBACK_KW = 11.0, 4.14
 B = TypeVar("B", bound=Body)
@@ -76,6 +78,8 @@ class Live:
         self.site = site(self.now, **ems)
         (folder / "site.json").write_text(self.site.model_dump_json(), encoding="utf-8")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.roster = Roster()
+        """As `devices` and `doctor` have it."""
         self.heard: list[tuple[Topic, Stamp, Body]] = []
         self.set_topic = self.topic(Channel.SETPOINT)
         self._numbers = count(1)
@@ -84,12 +88,21 @@ class Live:
     def topic(self, channel: Channel, kind: Kind = Kind.CHARGER, device: str = "ev1") -> Topic:
         return Topic(self.site.site, kind, device, channel)
 
-    def listen(self) -> None:
-        """Connects the ear and retains the run."""
+    def connect(self, pattern: str | None = None) -> None:
+        """Connects the ear; it hears what ``pattern`` matches, None: everything."""
         self._mouth = MqttTransport(self.address, "ear")
-        self._mouth.connect([everything(self.site.site)])
+        self._mouth.connect([pattern or everything(self.site.site)])
+
+    def listen(self, pattern: str | None = None) -> None:
+        """As `connect`, and retains the run in the clock's place."""
+        self.connect(pattern)
         run = Run(mode=TimeMode.WALL, step_s=900, t0=self.now, wall0=self.now, speed=1.0)
         self.send(self.topic(Channel.RUN, Kind.CLOCK, "clock"), run)
+
+    def start_clock(self, speed: float = 1.0) -> subprocess.Popen[bytes]:
+        """A clock that opens the run, along the machine's time, so many times faster."""
+        order = ClockOrder(run=RUN, t0=None, length=None, speed=speed, simulated=False)
+        return self.start("clock", "--course", order.model_dump_json())
 
     def start(self, device: str = "ev1", *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "twinswarm.deploy.process", device, "--site", str(self.folder / "site.json")]
@@ -128,6 +141,7 @@ class Live:
             if (delivery := self.mouth.receive(min(left, 1.0))) is None:
                 continue
             self.mouth.acknowledge(delivery)
+            self.roster.note(delivery, datetime.now(UTC))
             try:
                 topic = Topic.parse(delivery.topic)
                 stamp, body = decode(topic, delivery.payload)
@@ -159,7 +173,15 @@ class Live:
         return [body.accepted for _, _, body in self.heard if isinstance(body, Ack) and body.id == name]
 
     def raw(self, topic: str, payload: bytes) -> None:
-        self.mouth.publish(topic, payload)
+        """What the broker does not take is sent by somebody else, who loses its connection for it."""
+        if len(payload) <= MAX_PAYLOAD_BYTES:
+            self.mouth.publish(topic, payload)
+            return
+        stranger = MqttTransport(self.address, "stranger")
+        stranger.connect([])
+        stranger.publish(topic, payload)
+        stranger.flush(PATIENCE_S)
+        stranger.close()
 
     def close(self) -> None:
         if self._mouth is not None:

@@ -1,6 +1,5 @@
 """Payloads that no EMS would send, on a charger's set-points: it refuses them, and keeps its limits and its life."""
 
-import json
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,22 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from schemas.messages import Ack, ChargerTelemetry, Fallback, Setpoint
-from schemas.wire import MAX_PAYLOAD_BYTES
+from tests.faults.fuzz import MONSTERS, spoilt
 from tests.faults.live import RATED_KW, Live, text_of
-
-VALUES = [
-    *("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1e308", "-1e308", "22500", "-22500", "-0.0", "1e-320"),
-    *("null", "true", '"5"', "[]", "{}", "[[[[]]]]", '"\\u0000"', '"2260-01-01T00:00:00Z"', '"1970-01-01T00:00:00Z"'),
-    *(str(2**53), str(2**64), str(-1), "0", "1", '"idle"', '"hold"', '"full"', '"' + "x" * 500 + '"'),
-]
 
 
 def payloads(number: int, seed: int) -> Iterator[bytes]:
     """Deep, large, of another version, and then set-points of which values, names and bytes are others."""
-    yield b"[" * 100_000
-    yield b'{"a":' * 100_000
-    yield b"x" * MAX_PAYLOAD_BYTES
-    yield b"\xff\xfe\x00" * 100
+    yield from MONSTERS
     chance = random.Random(seed)
     begin = datetime.now(UTC)
     setpoint = Setpoint(
@@ -35,23 +25,7 @@ def payloads(number: int, seed: int) -> Iterator[bytes]:
         fallback=Fallback.IDLE,
     )
     for seq in range(1, number + 1):
-        fields = {name: json.dumps(value) for name, value in text_of(setpoint, seq).items()}
-        for _ in range(chance.randint(1, 3)):
-            name = chance.choice(list(fields))
-            match chance.randrange(4):
-                case 0:
-                    fields[name] = chance.choice(VALUES)
-                case 1:
-                    fields[name + "x"] = fields.pop(name)
-                case 2:
-                    fields["contract"] = chance.choice(VALUES)
-                case _:
-                    fields["power_kw"] = chance.choice(VALUES)
-        text = bytearray(("{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}").encode())
-        if chance.random() < 0.3:
-            for _ in range(chance.randint(1, 5)):
-                text[chance.randrange(len(text))] = chance.randrange(256)
-        yield bytes(text)
+        yield spoilt(text_of(setpoint, seq), chance, favoured="power_kw")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_top
 from schemas.plausibility import PowerBounds, bounds_of
 from schemas.site import NETWORK, Meter, Site
 from schemas.topics import Channel, Kind, topic_filter
+from schemas.units import MOST_KW
 from twin_devices.energy_meter import HOUR
 from twin_devices.metering import DeviceMetering, MeteredInterval, Span, report_of
 from twin_devices.network.alarms import Watch
@@ -395,15 +396,15 @@ class NetworkTwin:
             losses[name] = losses.get(name, 0.0) + lost
         phases = dict(zip(flow.nodes, now.phase_voltages_pu, strict=False))
         telemetry = NetworkTelemetry(
-            power_kw=now.pcc_kw,
+            power_kw=_on_the_wire(now.pcc_kw),
             energy_import_kwh=registers["energy_import_kwh"],
             energy_export_kwh=registers["energy_export_kwh"],
-            reactive_kvar=now.pcc_kvar,
+            reactive_kvar=_on_the_wire(now.pcc_kvar),
             # Where no voltages carry the load nothing is known of the reactive power.
             power_factor=power_factor_of(now.pcc_kw, now.pcc_kvar) if now.voltages_pu else None,
-            phase_power_kw=now.phase_pcc_kw or None,
+            phase_power_kw=tuple(map(_on_the_wire, now.phase_pcc_kw)) or None,
             segments=segments,
-            losses_kw=now.losses_kw,
+            losses_kw=_on_the_wire(now.losses_kw),
             losses_kwh=registers["losses_kwh"],
             residual_kwh=residual_kwh,
             voltages_pu=dict(zip(flow.nodes, now.voltages_pu, strict=False)),
@@ -460,9 +461,14 @@ def _with_unexplained(interval: MeteredInterval, start: datetime, end: datetime)
     return tuple(whole)
 
 
+def _on_the_wire(kw: float) -> float:
+    """Cut at what a power may be: devices that report as much as that, each, are not to end the PCC meter."""
+    return min(max(kw, -MOST_KW), MOST_KW)
+
+
 def _segments(parts: Sequence[_Part], solutions: Sequence[Solution]) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     for part, solution in zip(parts, solutions, strict=False):
         if not segments or segments[-1].power_kw != solution.pcc_kw:
-            segments.append(Segment(part.start, solution.pcc_kw))
+            segments.append(Segment(part.start, _on_the_wire(solution.pcc_kw)))
     return tuple(segments)

@@ -39,14 +39,13 @@ from schemas.site import (
     VehicleReport,
 )
 from schemas.topics import Channel
+from schemas.units import MOST_KW
 from services.history.reader import History
 from services.history.sessions import RecordedChargingSession
 from services.history.tracks import Sample, Track, mean_kw, soc_of
 from twinswarm.simulation.variants import Reference, as_reference
 
 _HOUR = timedelta(hours=1)
-_MOST_KW = 1e6
-"""Of `schemas.units.Kw`."""
 _SAME = 1e-6
 """Relative difference below which an inverter delivers all that it could."""
 
@@ -244,7 +243,7 @@ def _pv(nameplate: PvNameplate, source: PowerProfile) -> Pv:
 
 def _profile(course: Course, values: Sequence[float]) -> TimeProfile:
     """Powers that registers make greater than any power may be are cut at that."""
-    powers = tuple(min(max(value, -_MOST_KW), _MOST_KW) for value in values)
+    powers = tuple(min(max(value, -MOST_KW), MOST_KW) for value in values)
     return TimeProfile(start=course.t0, step_s=course.step_s, values=powers)
 
 
