@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from broker.address import BrokerAddress
 from schemas.errors import InputError
 from schemas.site.drivers import SunspecDriver
 from services.drivers.polled_link import NoAnswerError
 from services.drivers.sunspec_scan import Offer, scan
 from sites.loader import load_site
 from sites.loader.template import write_template
-from tests.cli.calling import COMMAND, call, plain_environment
+from tests.cli.calling import COMMAND, plain_environment
+from twinswarm.deploy.clock_order import ClockOrder
+from twinswarm.deploy.process import Connection
+from twinswarm.deploy.processes import ProcessSwarm
 
 
 def described(folder: Path, **faces: object) -> Path:
@@ -38,13 +42,10 @@ def scanned(port: int) -> Offer:
 
 
 @pytest.mark.parametrize("processes", [("--one-process",), pytest.param((), marks=pytest.mark.long)])
-def test_up_serves_what_the_site_says_and_lock_step_goes_without(tmp_path: Path, processes: tuple[str, ...]) -> None:
+def test_up_serves_what_the_site_says(tmp_path: Path, processes: tuple[str, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     described(tmp_path, bess={"type": "sunspec", "port": port, "models": "700"})
-    if processes:
-        done = call("up", "--site", ".", "--for", "15min", "--no-report", *processes, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
     command = [
         *COMMAND,
         "up",
@@ -66,6 +67,15 @@ def test_up_serves_what_the_site_says_and_lock_step_goes_without(tmp_path: Path,
         finally:
             process.terminate()
             process.wait(30)
+
+
+@pytest.mark.parametrize(("speed", "serves"), [(None, False), (60.0, True)])
+def test_lock_step_goes_without(tmp_path: Path, speed: float | None, serves: bool) -> None:
+    described(tmp_path, bess={"type": "sunspec", "port": 5020})
+    connection = Connection(BrokerAddress("127.0.0.1", 1883, tls=False))
+    order = ClockOrder(run="20261101T120000.000000Z-0001", t0=None, length=None, speed=speed)
+    swarm = ProcessSwarm(load_site(tmp_path / "site.yaml"), order, connection, tmp_path / "history", tmp_path)
+    assert ("--outward" in swarm._command("bess")) is serves
 
 
 def test_faces_that_cannot_be_are_faults_of_the_site(tmp_path: Path) -> None:
