@@ -75,7 +75,7 @@ class Calm(SitePart):
 class LearnedDepartures(SitePart):
     """Vehicles are planned to leave when those like them did, where that is before their drivers announce."""
 
-    leave_frac: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    leave_frac: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The chance with which a vehicle has left before the departure that is planned with: the chance level."""
     least_sessions: Annotated[int, Field(ge=5, le=500)] = 30
     """With fewer sessions seen what is announced or assumed holds."""

@@ -111,7 +111,7 @@ def departures(
             help="Chances with which a vehicle has left before the learned departure that is planned with.",
             rich_help_panel="Site",
         ),
-    ] = "0.1,0.2,0.5",
+    ] = "0.05,0.1,0.2",
     date: options.DateOption = None,
     length: Annotated[
         str,
