@@ -203,7 +203,9 @@ class Ems:
             start = decision.plan.start
             until = quarter_end(start, turn.step_s + (self._site.ems.grace_s if turn.mode is TimeMode.WALL else 0.0))
             valid_from = start if trigger is None else turn.t
-            messages += setpoints(decision, self._state.present(turn), self.site, valid_from, until)
+            present = self._state.present(turn)
+            asked = replace(decision, power_kw=self._power.asked_for(decision.power_kw, present))
+            messages += setpoints(asked, present, self.site, valid_from, until)
         plan = decision.plan.model_copy(update={"trigger": trigger})
         if self._door.doubts:
             plan = plan.model_copy(update={"doubts": self._door.doubts})

@@ -9,6 +9,11 @@ ends. After the n-th failure it has to follow 2^(n-1) times, at most 32 times, b
 less than its charger offers is not asked for more in every other settlement period. A bound belongs to the vehicle at
 the plug, and goes with it.
 
+A device that gives less even than what it showed does a part of whatever it is asked: a car on one phase takes a third.
+Where the plan uses all that it does at its rating, it is then asked for its rating: what flows at that is known. Where
+less is planned it is asked for that, for how much more would flow is a guess, and too much may break a limit. When it
+does more than that part it is taken at its word again.
+
 All times are the device's own: it stamps its acks and telemetries, and it begins a set-point by its clock. A set-point
 that was acknowledged before the vehicle came, or is over, says nothing. A store near the end of its SOC, a vehicle
 above the SOC from which on its charger's birth states a taper, or one without a known SOC that takes nothing, may do
@@ -65,6 +70,8 @@ class Shown:
     """How often it did not follow since it last followed at its rating."""
     followed: int = 0
     """How often it followed close to its bound since that bound holds."""
+    part: float | None = None
+    """The part that it does of whatever it is asked; None: all, up to its bound."""
 
     @property
     def bounded(self) -> bool:
@@ -139,24 +146,9 @@ class PowerWatch:
         promise = self._promises.get(name)
         if promise is None or promise.samples == 0 or _says_nothing(known, promise):
             return _or_none(shown)
-        charges, asked_kw = promise.kw > 0, abs(promise.kw)
-        rating = plate.max_charge_kw if charges else plate.max_discharge_kw
-        flows = max(promise.measured_kw if charges else -promise.measured_kw, 0.0)
-        least = LEAST_FRAC * rating
-        if isinstance(plate, ChargerNameplate):
-            least = max(least, plate.min_power_kw)
-        bound, failed, followed = shown.charge_kw if charges else shown.discharge_kw, shown.failed, shown.followed
-        if asked_kw - flows > max(TOLERANCE_KW, TOLERANCE_FRAC * asked_kw):
-            bound, failed, followed = max(flows, least), failed + 1, 0
-        elif asked_kw >= NEAR_FRAC * rating:
-            bound, failed, followed = None, 0, 0
-        elif bound is not None and asked_kw >= NEAR_FRAC * bound:
-            followed += 1
-            if followed >= min(2 ** (failed - 1), PATIENCE_MOST):
-                bound, followed = bound * GROWTH, 0
-        bound = None if bound is not None and bound >= rating else bound
-        shown = replace(shown, failed=failed, followed=followed)
-        return _or_none(replace(shown, charge_kw=bound) if charges else replace(shown, discharge_kw=bound))
+        plate_rating = (plate.max_discharge_kw, plate.max_charge_kw)
+        least = plate.min_power_kw if isinstance(plate, ChargerNameplate) else 0.0
+        return _or_none(_judged(shown, promise, plate_rating, least))
 
     def within(self, problem: Problem) -> Problem:
         """The problem with the bounds that devices have shown."""
@@ -188,6 +180,21 @@ class PowerWatch:
         charge = charge_kw if shown.charge_kw is None else min(charge_kw, shown.charge_kw)
         return charge, discharge_kw if shown.discharge_kw is None else min(discharge_kw, shown.discharge_kw)
 
+    def asked_for(self, planned_kw: Mapping[str, float], present: Mapping[str, DeviceState]) -> dict[str, float]:
+        """What devices are asked for [kW], by device: their rating where they do a part and the plan uses all of it."""
+        return {name: self._asked_kw(name, kw, present.get(name)) for name, kw in planned_kw.items()}
+
+    def _asked_kw(self, name: str, planned_kw: float, known: DeviceState | None) -> float:
+        shown = self._shown.get(name)
+        plate = None if known is None else known.birth.nameplate
+        if shown is None or shown.part is None or not isinstance(plate, BessNameplate | ChargerNameplate):
+            return planned_kw
+        if planned_kw > 0 and shown.charge_kw is not None and planned_kw >= NEAR_FRAC * shown.charge_kw:
+            return plate.max_charge_kw
+        if planned_kw < 0 and shown.discharge_kw is not None and -planned_kw >= NEAR_FRAC * shown.discharge_kw:
+            return -plate.max_discharge_kw
+        return planned_kw
+
     def in_words(self, device: str) -> str | None:
         """With what the device is planned instead of its rating; None: with that."""
         shown = self._shown.get(device)
@@ -195,7 +202,10 @@ class PowerWatch:
             return None
         bounds = (("charging", shown.charge_kw), ("discharging", shown.discharge_kw))
         ways = [f"{way} at most {kw:.2f} kW" for way, kw in bounds if kw is not None]
-        return f"it did not do what it acknowledged: planned with {' and '.join(ways)}"
+        part = (
+            "" if shown.part is None else f" and asked for more there, as it does {shown.part:.0%} of what it is asked"
+        )
+        return f"it did not do what it acknowledged: planned with {' and '.join(ways)}{part}"
 
     def snapshot(self) -> Json:
         promises = {
@@ -203,7 +213,7 @@ class PowerWatch:
             for name, each in self._promises.items()
         }
         shown = {
-            name: [each.store, each.charge_kw, each.discharge_kw, each.failed, each.followed]
+            name: [each.store, each.charge_kw, each.discharge_kw, each.failed, each.followed, each.part]
             for name, each in self._shown.items()
         }
         asked = {
@@ -221,6 +231,38 @@ class PowerWatch:
             for name, (kw, begins, until, measured_kw, samples) in promises.items()
         }
         self._shown = {name: Shown(*each) for name, each in state.get("shown", {}).items()}
+
+
+def _judged(shown: Shown, promise: Promise, ratings: tuple[float, float], least_kw: float) -> Shown:
+    """What is known of a device after what it measured. ``ratings``: of discharging and charging [kW]."""
+    charges, asked_kw = promise.kw > 0, abs(promise.kw)
+    rating = ratings[charges]
+    flows = max(promise.measured_kw if charges else -promise.measured_kw, 0.0)
+    bound = shown.charge_kw if charges else shown.discharge_kw
+    failed, followed, part = shown.failed, shown.followed, shown.part
+    expected = asked_kw * (part or 1.0)
+    tolerance = max(TOLERANCE_KW, TOLERANCE_FRAC * expected)
+    if part is not None and abs(flows - expected) <= tolerance:
+        return shown
+    if expected - flows > tolerance:
+        does_less_again = bound is not None and asked_kw <= bound / NEAR_FRAC
+        if (does_less_again or part is not None) and flows >= LEAST_FRAC * asked_kw:
+            part = flows / asked_kw
+            bound = part * rating
+        else:
+            part, bound = None, max(flows, LEAST_FRAC * rating, least_kw)
+        failed, followed = failed + 1, 0
+    elif part is not None:  # it does more than the part
+        part, bound, followed = None, max(flows, bound or 0.0), 0
+    elif asked_kw >= NEAR_FRAC * rating:
+        bound, failed, followed = None, 0, 0
+    elif bound is not None and asked_kw >= NEAR_FRAC * bound:
+        followed += 1
+        if followed >= min(2 ** (failed - 1), PATIENCE_MOST):
+            bound, followed = bound * GROWTH, 0
+    bound = None if bound is not None and bound >= rating else bound
+    shown = replace(shown, failed=failed, followed=followed, part=part)
+    return replace(shown, charge_kw=bound) if charges else replace(shown, discharge_kw=bound)
 
 
 def _alarm(name: str, promise: Promise | None, active: bool) -> Alarm:

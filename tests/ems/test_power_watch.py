@@ -193,6 +193,7 @@ class Live:
         self.skew = timedelta(seconds=skew_s)
         self.power, self.part, self.most, self.step = 0.0, 1.0, BESS_KW, 0
         self.soc = 0.6
+        self.decided: list[Outgoing] = []
         plate = BESS_PLATE.model_copy(update={"dead_time_s": self.dead_s, "ramp_kw_per_s": self.ramp_kw_per_s})
         births = [
             birth(Kind.BESS, "bess", plate, period_s=self.period_s),
@@ -222,10 +223,14 @@ class Live:
             ],
         )
 
+    def plan(self) -> Plan:
+        """Of the newest decision."""
+        return plan_in(self.decided)
+
     def quarter(self) -> tuple[list[Alarm], float]:
         """The alarms of a decision, and what it asks; then the time up to the next decision passes."""
         decided = T0 + timedelta(seconds=STEP_S * self.step + 2)
-        messages = self.act(decided, Phase.DECIDE, [])
+        messages = self.decided = self.act(decided, Phase.DECIDE, [])
         setpoint = setpoints_in(messages)["bess"]
         asked, acked = setpoint.power_kw or 0.0, decided + timedelta(seconds=3)
         ack = Ack(id=setpoint.id, accepted=True, applied_kw=asked)
@@ -312,3 +317,25 @@ def test_switched_off_it_is_silent_in_wall_time() -> None:
     live = Live(watch=False)
     live.part = 0.1
     assert [live.quarter()[0] for _ in range(3)] == [[], [], []]
+
+
+def test_one_that_does_a_part_of_whatever_it_is_asked_is_asked_for_more() -> None:
+    """It gives half: asked for 16.1 it gives 8.05, asked for that it gives 4.03, and so it is asked for 16.1 again and
+    planned with 8.05. Whole again, it gives twice what was expected, and is asked for what is planned."""
+    live = Live()
+    live.part = 0.5
+    asked = [live.quarter()[1] for _ in range(5)]
+    assert asked == pytest.approx([-BESS_KW, -BESS_KW / 2, -BESS_KW, -BESS_KW, -BESS_KW], rel=1e-6)
+    plan = live.plan()
+    assert plan.devices["bess"].power_kw[0] == pytest.approx(-BESS_KW / 2, rel=1e-6)
+    assert "50% of what it is asked" in (plan.devices["bess"].bounded or "")
+    live.part = 1.0
+    live.quarter()
+    assert live.quarter()[1] == pytest.approx(-BESS_KW)
+    assert live.plan().devices["bess"].bounded is None
+
+
+def test_of_one_that_does_nothing_no_part_is_known() -> None:
+    live = Live()
+    live.part = 0.0
+    assert [live.quarter()[1] for _ in range(4)] == pytest.approx([-BESS_KW, *(-0.1 * BESS_KW,) * 3])
