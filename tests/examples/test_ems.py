@@ -50,7 +50,7 @@ def test_a_day_under_the_example_in_the_place_of_the_ems_is_that_in_memory(
 
 
 def test_the_example_compares_itself() -> None:
-    done = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=300, check=True)
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["charge_evenly", "optimiser"]
 
 
