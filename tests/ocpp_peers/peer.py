@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.npm import installed
+from tests.npm import alone_in, installed
 from tests.parts import skip_without
 
 SOURCE = Path(__file__).parent
@@ -34,12 +34,13 @@ def python_with(requirement: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "twinswarm-python" / f"{requirement}-{sys.version_info[0]}.{sys.version_info[1]}"
     complete = folder / "complete"
-    if not complete.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
-        command = [str(folder / "bin" / "pip"), "install", "-q", requirement]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-        skip_without(f"{requirement} of PyPI ({done.stderr[-200:]})", present=done.returncode == 0)
-        complete.touch()
+    with alone_in(folder):
+        if not complete.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
+            command = [str(folder / "bin" / "pip"), "install", "-q", requirement]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+            skip_without(f"{requirement} of PyPI ({done.stderr[-200:]})", present=done.returncode == 0)
+            complete.touch()
     return folder / "bin" / "python"
 
 
