@@ -52,6 +52,7 @@ def house(**changes: Any) -> Site:
     }
     given = {
         "profiles": profiles,
+        "time": {"step_s": 1800},
         "tariff": {"sale": "price", "spread_eur_per_kwh": 0.03, "demand_charge_eur_per_kw": 5.0},
         "connection": {"import_limit_kw": 120, "export_limit_kw": 60, "co2_profile": "grid"},
     }
@@ -86,8 +87,8 @@ def test_a_year_in_pieces_is_the_same_to_the_last_bit(order: YearOrder, days: li
 
 
 def test_the_day_that_begins_summer_time_has_23_hours(days: list[Day]) -> None:
-    assert [len(day.times) for day in days] == [96, 96, 92, 96]
-    assert all(after.times[0] - before.times[-1] == timedelta(minutes=15) for before, after in pairwise(days))
+    assert [len(day.times) for day in days] == [48, 48, 46, 48]
+    assert all(after.times[0] - before.times[-1] == timedelta(minutes=30) for before, after in pairwise(days))
 
 
 def test_the_stream_is_the_run_in_one_go(order: YearOrder, days: list[Day]) -> None:
@@ -147,7 +148,8 @@ def test_a_year_that_was_cut_off_goes_on_with_what_is_on_disk(
     order: YearOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("twinswarm.year.engine.PIECE_DAYS", 1)
-    short = replace(order, variants={name: order.variants[name] for name in ("none", "BESS and V2G")})
+    variants = {name: order.variants[name] for name in ("none", "BESS and V2G")}
+    short = replace(order, variants=variants, midnights=order.midnights[:3])
 
     def through(folder: Path, stop_after: int | None) -> list[list[Day]]:
         folder.mkdir(exist_ok=True)
@@ -170,7 +172,7 @@ def test_a_year_that_was_cut_off_goes_on_with_what_is_on_disk(
     assert through(tmp_path / "cut", 3) == []
     resumed, whole = through(tmp_path / "cut", None), through(tmp_path / "whole", None)
     assert resumed == whole
-    assert [len(days) for days in whole] == [4, 4]
+    assert [len(days) for days in whole] == [2, 2]
 
 
 def test_days_of_another_site_are_not_taken_up(order: YearOrder, tmp_path: Path) -> None:
