@@ -42,6 +42,7 @@ def test_a_day_on_which_the_clocks_change_is_planned_commanded_and_settled_whole
 
 QUARTER = timedelta(minutes=15)
 TICK = timedelta(seconds=10)
+WHOLE_DAY = [pytest.mark.long, pytest.mark.timeout(900)]
 MEMBERS = ("bess", "tariff", "forecast", "ems")
 
 
@@ -79,8 +80,8 @@ def live_from(begin: datetime, quarters: int, site: Site) -> list[Body]:
     [
         (date(2024, 3, 31), 2, 8),
         (date(2024, 10, 27), 4, 12),
-        pytest.param(date(2024, 3, 31), 0, 92, marks=pytest.mark.long),
-        pytest.param(date(2024, 10, 27), 0, 100, marks=pytest.mark.long),
+        pytest.param(date(2024, 3, 31), 0, 92, marks=WHOLE_DAY),
+        pytest.param(date(2024, 10, 27), 0, 100, marks=WHOLE_DAY),
     ],
 )
 def test_in_wall_time_too_each_quarter_hour_has_one_plan_and_a_set_point(day: date, first: int, quarters: int) -> None:

@@ -39,7 +39,9 @@ def swarm(tmp_path: Path) -> Iterator[Swarm]:
         swarm.close()
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=pytest.mark.long)], ids=["short", "ten minutes"])
+@pytest.mark.parametrize(
+    "kills", [6, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(1800)])], ids=["short", "ten minutes"]
+)
 def test_whoever_is_killed_at_random_every_message_is_stored_once_and_all_are_back(swarm: Swarm, kills: int) -> None:
     chance = random.Random(14)
     parts = ("broker", "recorder", "device", "ems")
