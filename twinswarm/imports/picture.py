@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from services.analysis.figures import BLUE, ORANGE, SKY, VERMILION, Picture
 from services.analysis.figures.canvas import Panel, canvas, legend
 from twinswarm.imports.imported import UNITS, Imported
+from twinswarm.imports.options import Kind
 from twinswarm.imports.regular import Grid
 
 if TYPE_CHECKING:
@@ -18,17 +19,16 @@ _LINE_DAYS = 16
 
 def picture_of(imported: Imported, zone: tzinfo) -> Picture:
     """A panel over time for each series, and one of its usual day."""
-    panels = []
+    panels: list[Panel] = []
     for name in imported.series:
-        panels += [
-            Panel(f"{name.replace('_', ' ')} [{UNITS[name]}]", 2.2, 0.45),
-            Panel(f"usual day [{UNITS[name]}]", 1.5, 0.6),
-        ]
+        over_time = Panel(f"{name.replace('_', ' ')} [{UNITS[name]}]", 2.2, 0.75 if panels else 0.45)
+        panels += [over_time, Panel(f"usual day [{UNITS[name]}]", 1.5, 0.6)]
     figure, drawn = canvas(panels, None)
     for place, (_, grid) in enumerate(imported.series.items()):
         values = _local(grid, zone)
         _over_time(drawn[2 * place], values, grid)
-        _usual_day(drawn[2 * place + 1], values, last=place == len(imported.series) - 1)
+        by_week = imported.kind is not Kind.WEATHER
+        _usual_day(drawn[2 * place + 1], values, by_week=by_week, last=place == len(imported.series) - 1)
     first = next(iter(imported.series.values()))
     text = f"{imported.kind.value} from {first.start:%Y-%m-%d} to {first.end:%Y-%m-%d}, and its usual day"
     return Picture(f"{imported.kind.value} as it was read", text, figure)
@@ -64,11 +64,12 @@ def _over_time(axes: "Axes", values: "pd.Series", grid: Grid) -> None:
     axes.xaxis.set_major_formatter(formatter)
 
 
-def _usual_day(axes: "Axes", values: "pd.Series", *, last: bool) -> None:
-    """Mean by the local clock, of working days and of the weekend."""
+def _usual_day(axes: "Axes", values: "pd.Series", *, by_week: bool, last: bool) -> None:
+    """Mean by the local clock; ``by_week``: of working days and of the weekend."""
     hours = values.index.hour + values.index.minute / 60
     weekend = values.index.day_of_week >= 5
-    for here, name, color in ((~weekend, "Monday to Friday", BLUE), (weekend, "Saturday and Sunday", ORANGE)):
+    parts = [(~weekend, "Monday to Friday", BLUE), (weekend, "Saturday and Sunday", ORANGE)]
+    for here, name, color in parts if by_week else [(hours >= 0, "all days", BLUE)]:
         if here.any():
             mean = values[here].groupby(hours[here]).mean()
             axes.step([*mean.index, 24], [*mean, mean.iloc[-1]], where="post", color=color, linewidth=1.3, label=name)
