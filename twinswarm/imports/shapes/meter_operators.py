@@ -24,7 +24,9 @@ def _read(zone: str, unit: str | None, name: str) -> Callable[[Wanted], Imported
         if unit is not None and said.unit is None:
             wanted.notes.assumed.append(f"values are {unit} of each interval, as is usual there (--unit)")
             said = replace(said, unit=unit, reading=said.reading or Reading.INTERVAL)
-        options = replace(said, time_zone=said.time_zone or zone, decimal=said.decimal or _decimal(wanted.file))
+        # A building's meter is where the building is.
+        there = said.time_zone or (zone if wanted.home is None else None)
+        options = replace(said, time_zone=there, decimal=said.decimal or _decimal(wanted.file))
         return replace(table.read(replace(wanted, options=options)), shape=name)
 
     return read
