@@ -25,6 +25,8 @@ NOTHING_FLOWS = frozenset(
 """States, and OCPP 2's beside a transaction, in which a charger's contactor is open."""
 PLUGGED = frozenset({"Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing", "Occupied"})
 IN_TRANSACTION = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE"})
+OF_A_CONNECTION = ("message", "rate", "clock", "driver")
+"""Subjects of troubles that are over with a new connection."""
 UNPLUGGED = frozenset({"Available", "Reserved"})
 
 
@@ -109,7 +111,8 @@ class OcppLink:
             self._wake = None if event is None else (asyncio.get_running_loop(), event)
 
     def connected(self) -> None:
-        self.trouble("connection", None)
+        for about in ("connection", *OF_A_CONNECTION):
+            self.trouble(about, None)
         self.say(online=True)
 
     def disconnected(self, why: str) -> None:
@@ -120,11 +123,16 @@ class OcppLink:
         self.status = None
         self.say(online=False)
 
-    def has_status(self, status: str, error: str | None) -> None:
+    def has_status(self, status: object, error: object) -> None:
+        if not isinstance(status, str):
+            self.trouble("status", f"a state that is none: {str(status)[:60]}")
+            return
         self.status = status
         error = None if error in ("", "NoError") else error
         bad = status == "Faulted" or error is not None
-        self.trouble("status", ", ".join(filter(None, [f"it is {status}", error])) if bad else None)
+        self.trouble(
+            "status", f"it is {status[:40]}" + ("" if error is None else f", {str(error)[:60]}") if bad else None
+        )
         if status in UNPLUGGED:
             self.transaction = None
         if status in PLUGGED or status in UNPLUGGED:

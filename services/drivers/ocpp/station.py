@@ -7,6 +7,7 @@ limit is set and read back.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ AGAIN_S, MOST_AGAIN_S = 5.0, 60.0
 """After a limit that was not accepted; twice as long each further time."""
 RATE, BURST = 200.0, 400.0
 """Messages a second that are read; one that sends more waits in its own connection, and stalls nobody else."""
+FORGET_S = 60.0
+"""After a message that could not be read, without another, that trouble is over."""
 REACH_S = 30.0
 """A schedule begins so long ago: a charge point's clock may be ahead or behind."""
 
@@ -88,6 +91,7 @@ class Station(ABC):
         self._clock = PeerClock()
         self._unit: str | None = None
         self._configured = False
+        self._misunderstood_at = math.inf
         self._allowance, self._counted_at = BURST, time.monotonic()
 
     # ---- the connection
@@ -168,6 +172,7 @@ class Station(ABC):
 
     def misunderstood(self, why: str) -> None:
         LOG.warning("%s: a message that cannot be read: %s", self.id, why[:300])
+        self._misunderstood_at = time.monotonic()
         self.trouble("message", f"a message cannot be read: {why}"[:200])
 
     def trouble(self, about: str, text: str | None) -> None:
@@ -348,6 +353,8 @@ class Station(ABC):
         """Says that nothing flows where its state says so, and asks for measurements that have not come."""
         while True:
             await asyncio.sleep(1.0)
+            if time.monotonic() - self._misunderstood_at > FORGET_S:
+                self.trouble("message", None)
             for link in list(self._outlets):
                 stale_s = time.monotonic() - link.measured_at
                 if stale_s < link.driver.max_age_s / 3:

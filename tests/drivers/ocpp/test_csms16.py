@@ -1,6 +1,7 @@
 """Chargers with OCPP 1.6J at the site's central system: set-points, expiry, transactions, interruptions, lies."""
 
 import base64
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -320,3 +321,31 @@ def test_a_port_that_another_has_is_said(tmp_path: Path) -> None:
         other.listen()
         with running(site) as swarm:
             swarm.until(lambda: swarm.says("cannot be listened at: "), "why")
+
+
+NONSENSE_OF_2 = (
+    ("TransactionEvent", {}),
+    ("TransactionEvent", {"eventType": "Started", "transactionInfo": [], "evse": 5}),
+    ("TransactionEvent", {"transactionInfo": {"transactionId": "a" * 2000, "chargingState": 7}, "evse": {"id": 1}}),
+    ("StatusNotification", {"evseId": 1, "connectorStatus": ["Available"]}),
+    ("StatusNotification", {"evseId": [], "connectorStatus": {}}),
+    ("MeterValues", {"evseId": 1, "meterValue": [None, {"timestamp": {}, "sampledValue": [{"value": {}}, 5]}]}),
+    ("Unknown", {}),
+)
+
+
+def test_each_message_of_ocpp_2_without_sense_is_answered_and_the_next_charger_is_served(swarm: Swarm) -> None:
+    swarm.until(lambda: swarm.says("has not connected"), "that it listens")
+    with connect(swarm.url, subprotocols=["ocpp2.0.1"]) as strange:
+        for number, (action, payload) in enumerate(NONSENSE_OF_2):
+            strange.send(json.dumps([2, f"m{number}", action, payload]))
+            answer: list[Any] = []
+            while len(answer) < 2 or answer[1] != f"m{number}":
+                answer = json.loads(strange.recv(timeout=10))
+            assert answer[0] in (3, 4), "a result or an error"
+        swarm.until(lambda: swarm.says("a state that is none: ['Available']"), "what it says")
+    evse = swarm.evse().connect()
+    evse.begin()
+    swarm.ask("one", 5.0, seconds=120.0)
+    swarm.until(lambda: swarm.power_is(5.0), "the power")
+    swarm.until(lambda: not swarm.has("hardware_trouble", ""), "the trouble was the other connection's")
