@@ -123,6 +123,11 @@ def _again_lines(again: Again, before: str) -> Iterator[str]:
     )
     if again.plan_s_max is not None:
         yield f"A decision takes {number(again.plan_s_mean, 3)} s, {number(again.plan_s_max, 3)} s at most"
+    if again.other_site:
+        yield (
+            f"{again.other_site} decisions were made with another site description than the recorder's, or by a "
+            "version whose descriptions have other fields: here the recorder's holds"
+        )
     for reason, count in again.reasons.items():
         yield f"Not taken again: {count}, {reason}"
 

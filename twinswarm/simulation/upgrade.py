@@ -29,6 +29,7 @@ from services.analysis.comparison import Settled, compare
 from services.analysis.outcome import outcome_of
 from services.analysis.outside_limits import outside_limits
 from services.analysis.stored import departure_shortfall_kwh
+from services.ems.decision_record import digest_of
 from services.history.reader import SAME_KW, History, RunInfo
 from twinswarm.simulation.days import LocalDay
 from twinswarm.simulation.decisions import (
@@ -38,7 +39,6 @@ from twinswarm.simulation.decisions import (
     Moment,
     Outcome,
     Unrepeatable,
-    check_origin,
     decide,
     differences,
     is_by_algorithm,
@@ -160,6 +160,7 @@ class _OpenLoop:
         self._decisions = decisions
         self._other = other
         site = decisions.site
+        self._site_sha256 = digest_of(site)
         if ems_site is not None:
             ems = ems_site.ems.model_copy(update={"mode": site.ems.mode})
             site = site.model_copy(update={"ems": ems, "connection": ems_site.connection})
@@ -170,6 +171,7 @@ class _OpenLoop:
 
     def take(self, plans: Sequence[Received]) -> Again:
         reasons: Counter[str] = Counter()
+        other_site = 0
         compared: list[tuple[bool, list[float | None], bool]] = []
         seconds: list[float] = []
         for found in self._moments(plans):
@@ -187,6 +189,7 @@ class _OpenLoop:
                 reasons[error.faults[0].what] += 1
                 continue
             seconds.append(time.perf_counter() - began)
+            other_site += found.site_sha256 not in (None, self._site_sha256)
             self._note(found, outcome)
             result = self._compared(found, outcome)
             if isinstance(result, str):
@@ -199,6 +202,7 @@ class _OpenLoop:
             decisions=len(plans),
             taken=len(compared),
             reasons=dict(reasons),
+            other_site=other_site,
             different=sum(differs for differs, _, _ in compared),
             setpoints=len(moved),
             setpoints_different=sum(kw is None or kw > SAME_KW for kw in moved),
@@ -226,10 +230,6 @@ class _OpenLoop:
             return found.error.faults[0].what.partition(" (topic")[0]
         if is_by_algorithm(found.recorded):
             return _BY_ALGORITHM
-        try:
-            check_origin(found, any_version=True, any_site=found.software != software())
-        except InputError as error:
-            return error.faults[0].what
         return None
 
     def _note(self, moment: Moment, outcome: Outcome) -> None:

@@ -75,6 +75,9 @@ class Again:
     """Of the decisions those that could be taken again."""
     reasons: Mapping[str, int]
     """Why others could not, and how many."""
+    other_site: int
+    """Of those taken: the EMS had another site description than the recorder, or one of other fields, as a version has
+    that knows more or fewer of them."""
     different: int
     """Decisions of which a byte of the plan or of a set-point differs."""
     setpoints: int
