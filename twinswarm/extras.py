@@ -7,6 +7,7 @@ from schemas.errors import Code, Fault, InputError
 _OF_LIBRARY = {
     "amqtt": "broker",
     "cryptography": "provision",
+    "defusedxml": "imports",
     "distributed": "dask",
     "entsoe": "feeds",
     "highspy": "ems",
@@ -16,8 +17,8 @@ _OF_LIBRARY = {
     "linopy": "ems",
     "matplotlib": "plots",
     "ocpp": "drivers",
-    "pandas": "analysis",
     "oemof": "imports",
+    "pandas": "analysis",
     "polars": "analysis",
     "power_grid_model": "network",
     "pvlib": "pv",

@@ -27,7 +27,8 @@ _OF_ITSELF = frozenset({Channel.ALARM, Channel.METRIC, Channel.REJECT})
 _BIRTH = f"/{Channel.BIRTH}"
 _NEVER = BARRIER | {Channel.RECEIPT}
 _ANY_RUN = frozenset({Channel.BIRTH, Channel.STATE})
-"""Channels whose messages of earlier runs count too: a device publishes its birth once in its life."""
+"""Channels whose messages of earlier runs count too: a device publishes its birth once in its life. Those of a later
+run are that one's, whose commit asks for them."""
 
 _INSERT = """INSERT OR IGNORE INTO message
              (site, kind, device, channel, topic, boot, seq, ts_us, stamped_run, payload, run, cycle)
@@ -43,7 +44,8 @@ _BURY = """INSERT INTO dead_letter (run, topic, digest, bytes, payload, reason, 
 _ADOPT = """UPDATE message SET run = ?, cycle = ? WHERE topic = ? AND boot = ? AND seq BETWEEN ? AND ?
             AND run IS NULL AND stamped_run IN (?, '') RETURNING topic, boot, seq, ts_us"""
 _ADOPT_ALL = """UPDATE message SET run = ?, cycle = ? WHERE run IS NULL AND site = ?
-                AND (stamped_run IN (?, '') OR channel IN ('birth', 'state')) RETURNING topic, boot, seq, ts_us"""
+                AND (stamped_run IN (?, '') OR (channel IN ('birth', 'state') AND stamped_run < ?))
+                RETURNING topic, boot, seq, ts_us"""
 
 Row = tuple[str, str, str, str, str, str, int, int, str, str]
 Identity = tuple[str, str, int, int]
@@ -235,14 +237,15 @@ class RecorderInbox:
             return []
         adopted: list[Identity] = []
         if self._staged:
-            adopted = connection.execute(_ADOPT_ALL, (run, cycle, self._site.site, run)).fetchall()
+            adopted = connection.execute(_ADOPT_ALL, (run, cycle, self._site.site, run, run)).fetchall()
         if repeated:
             return adopted + connection.execute(_SINCE, (newest,)).fetchall()
         return adopted + [(row[4], row[5], row[6], row[7]) for row in self._batch if self._is_of(run, row)]
 
     def _is_of(self, run: str, row: Row) -> bool:
         """Whether a message is history of this run as it comes: `_ADOPT_ALL` of a row that is not there yet."""
-        return row[0] == self._site.site and (row[8] in (run, "") or row[3] in _ANY_RUN)
+        stamped = row[8]
+        return row[0] == self._site.site and (stamped in (run, "") or (row[3] in _ANY_RUN and stamped < run))
 
     def _used_before(self, connection: sqlite3.Connection) -> list[tuple[object, ...]]:
         """Dead letters for messages whose identity is on disk with other content; a repetition is none."""

@@ -280,6 +280,28 @@ def test_birth_of_a_life_that_began_before_the_session_is_found(tmp_path: Path) 
     assert history.tracks(LATER)["load"].role is MeterRole.LOAD
 
 
+@pytest.mark.parametrize("staged", [False, True], ids=["as they come", "staged before"])
+def test_births_of_a_run_in_lockstep_are_not_taken_by_the_session_before_it(tmp_path: Path, staged: bool) -> None:
+    """A recorder that is started anew takes up the session that it finds, while the next run gathers already."""
+    recorder, store = _recorder(tmp_path / "h.sqlite")
+    tape = Tape(run=LATER)
+    n, messages = next(iter(tape.cycles()))
+    session = replace(Tape(mode=TimeMode.WALL).turn(1), t_end=None)
+    if staged:
+        for received in messages:
+            _add(recorder, received)
+    recorder.inbox.take(RUN, session, [])
+    if not staged:
+        for received in messages:
+            _add(recorder, received)
+    recorder.inbox.take(RUN, session, [])
+    recorder.inbox.take(LATER, tape.turn(n), wanted_of(messages))
+    store.close()
+    history = SqliteHistory(tmp_path / "h.sqlite")
+    assert len(history.births(LATER)) == len(list(Tape().births()))
+    assert not history.births(RUN)
+
+
 NESTED = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
 
 

@@ -38,7 +38,9 @@ def _messages(chance: random.Random, count: int) -> list[tuple[Received, bytes]]
 
 
 def _expected(messages: Sequence[tuple[Received, bytes]], known_from: int) -> list[tuple[object, ...]]:
-    """The rule: the first content of an identity stays; history is what is of this run, or without one."""
+    """The rule: the first content of an identity stays; history is what is of this run, or without one.
+
+    Of an earlier run so are states, of a later one nothing."""
     rows: dict[tuple[object, ...], tuple[object, ...]] = {}
     for place, (received, payload) in enumerate(messages):
         topic, stamp = received.topic, received.stamp
@@ -46,7 +48,7 @@ def _expected(messages: Sequence[tuple[Received, bytes]], known_from: int) -> li
         if place >= known_from and stamp.run == EARLIER and not lasting:
             continue  # of a run before this one
         identity = (str(topic), stamp.boot, stamp.seq, stamp.run or "")
-        of_this = stamp.run in (RUN, None) or lasting
+        of_this = stamp.run in (RUN, None) or (lasting and stamp.run == EARLIER)
         rows.setdefault(identity, (*identity, payload.decode(), RUN if of_this else None))
     return sorted(rows.values(), key=str)
 

@@ -96,6 +96,9 @@ def test_a_module_of_nobody_is_no_extra() -> None:
     assert missing_extra(ModuleNotFoundError(name="numpy")) is not None
 
 
+IMPORTED_AS = {"oemof_demand": "oemof", "pysunspec2": "sunspec2"}
+
+
 def test_every_library_is_in_the_base_or_in_an_extra_that_all_has() -> None:
     """And a message knows every library of an extra."""
     import tomllib
@@ -108,4 +111,4 @@ def test_every_library_is_in_the_base_or_in_an_extra_that_all_has() -> None:
     for extra in everything.removeprefix("twinswarm[").removesuffix("]").split(","):
         for line in extras[extra]:
             library = line.split(">")[0].replace("-", "_").removesuffix("_py")
-            assert missing_extra(ModuleNotFoundError(name=library))
+            assert missing_extra(ModuleNotFoundError(name=IMPORTED_AS.get(library, library)))

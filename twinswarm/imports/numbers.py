@@ -110,7 +110,11 @@ def _faults(sheet: Sheet, column: str, cells: "pd.Series", wrong: "np.ndarray", 
     if len(counts) > 5:
         rest = sum(counts.values()) - sum(list(counts.values())[:5])
         faults.append(
-            Fault(str(sheet.file.path), f"and {rest} more such cells; another column? it has {sheet.listed()}")
+            Fault(
+                str(sheet.file.path),
+                f"and {rest} more such cells; another column? it has {sheet.listed()}",
+                code=Code.FORMAT,
+            )
         )
     return faults
 
