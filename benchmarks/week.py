@@ -72,7 +72,7 @@ def main() -> None:
     run_in_memory(site, day, None)
     profile.disable()
     stats = pstats.Stats(profile)
-    total = spent(stats, "runtime/in_memory.py", "run_direct")
+    total = spent(stats, "runtime/in_memory.py", "advance")
     print("where a day goes (the profiler itself slows it down)")
     for name, (file, function) in PARTS.items():
         print(f"  {name:22s} {100 * spent(stats, file, function) / total:5.1f} %")
