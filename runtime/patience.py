@@ -16,10 +16,12 @@ LOG = logging.getLogger(__name__)
 
 FIRST_S, MOST_S = 0.5, 15.0
 """Between two tries: twice as long after each."""
-STAND_BY_FIRST_S, STAND_BY_MOST_S = 4.0, 60.0
-"""Between two looks whether the other process of this name is gone. A look takes the connection for a moment."""
-FOUGHT_FOR_S = 2.0
-"""Who has a connection and loses it is back in this time: `broker.mqtt.RETRY_FIRST_S` and the way there."""
+STAND_BY_FIRST_S, STAND_BY_MOST_S = 8.0, 60.0
+"""Between two looks whether the other process of this name is gone. A look takes the connection for a moment; three
+quarters of the first are more than `broker.rivalry.STEADY_S`, or looks would look like a fight to who acts."""
+FOUGHT_FOR_S = 4.0
+"""Who has a connection and loses it is back in this time, on a busy machine, too. Less than `broker.rivalry.STEADY_S`:
+who looks does not hold it."""
 LOOK_S = 0.05
 """Less than `broker.mqtt.RETRY_FIRST_S`: a connection that was taken back is not made anew."""
 ROOM_BYTES = 2**20

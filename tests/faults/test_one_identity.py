@@ -32,7 +32,7 @@ def test_of_two_processes_of_one_identity_the_first_acts_and_the_second_takes_ov
     assert "stands by" in alarm.text
     _listen(live, 1.0)
     begin, taken = len(live.heard), _taken(live, "ev1")
-    _listen(live, 6.0)
+    _listen(live, 10.0)
     assert _boots(live, begin) == [first], "who looks whether it is free does not act"
     assert 1 <= _taken(live, "ev1") - taken <= 3
     for name in ("the first", "ev1"):
@@ -52,10 +52,12 @@ def test_a_process_that_was_frozen_while_another_took_its_place_does_not_win_it_
     _listen(live, HOLDS_S)
     old.send_signal(signal.SIGCONT)
     live.until("the alarm", Alarm, lambda alarm: alarm.code == "identity_contested")
-    _listen(live, 6.0)
-    begin = len(live.heard)
-    _listen(live, 3.0)
-    assert _boots(live, begin) == [second]
+    heard: list[list[str]] = []
+    while len(heard) < 10 and heard[-1:] != [[second]]:  # on a busy machine they settle later
+        begin = len(live.heard)
+        _listen(live, 4.0)
+        heard.append(_boots(live, begin))
+    assert heard[-1] == [second], heard
     assert old.poll() is None
 
 
