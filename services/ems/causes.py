@@ -8,9 +8,10 @@ power would be asked for. Where none is, the price is, or what the energy is for
 
 from dataclasses import dataclass
 
-from schemas.messages import SetpointCause, ShortfallKind
+from schemas.messages import SetpointCause
 from services.ems.marginal_prices import PEAK, MarginalPrices
-from services.ems.problem import HeatUnit
+from services.ems.problem import HeatUnit, Problem
+from services.ems.shortfall_cause import TARGETS
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
 from services.ems.terms.base import SMALL_KW
@@ -20,7 +21,6 @@ from services.ems.terms.pv import curtailable
 from services.ems.terms.storage import energy_kwh
 from services.ems.terms.wear import WEAR
 
-TARGETS = (ShortfallKind.DEPARTURE, ShortfallKind.TERMINAL)
 NEAR_KWH = 1e-4
 """A level that is nearer to its bound than this is at it."""
 
@@ -39,11 +39,14 @@ class Why:
 def causes_of(solution: Solution, prices: MarginalPrices) -> dict[str, Why]:
     """By device that is commanded."""
     found: dict[str, Why] = {}
+    powers, energies = solution.of("charge") - solution.of("discharge"), energy_kwh(solution)
+    surplus = _is_surplus(solution)
     for index, store in enumerate(solution.stores):
         if store.device not in found or store.plugged_frac[0] > 0:
-            found[store.device] = _of_store(solution, prices, index)
+            flows = _Flows(powers[index], energies[index], prices.stored[index], surplus)
+            found[store.device] = _of_store(solution.problem, store, prices, flows)
     for index, unit in enumerate(solution.problem.heat):
-        found[unit.device] = _of_heat_pump(solution, prices, index, unit)
+        found[unit.device] = _of_heat_pump(solution, prices, index, unit, surplus=surplus)
     for index, inverter in enumerate(curtailable(solution.problem)):
         cut = float(solution.of("pv")[index, 0]) < inverter.available_kw[0] - SMALL_KW
         choice = _Choice(power_kw=0.0 if cut else -1.0, most_kw=0.0, most_back_kw=1.0)
@@ -97,12 +100,21 @@ def _by_price(choice: _Choice, prices: MarginalPrices, device: str) -> Why | Non
     return None
 
 
-def _of_store(solution: Solution, prices: MarginalPrices, index: int) -> Why:
-    store, problem = solution.stores[index], solution.problem
+@dataclass(frozen=True, slots=True)
+class _Flows:
+    """Power of one store, its energy and the worth of a kWh in it at the end of each step, shape (step,)."""
+
+    power_kw: Array
+    energy_kwh: Array
+    worth_eur_per_kwh: Array
+    is_surplus: bool
+    """Whether the site has a surplus in the first step, see `_is_surplus`."""
+
+
+def _of_store(problem: Problem, store: Store, prices: MarginalPrices, flows: _Flows) -> Why:
     if store.plugged_frac[0] <= 0:
         return Why(SetpointCause.NO_VEHICLE)
-    power = solution.of("charge")[index] - solution.of("discharge")[index]
-    worth = prices.stored[index]
+    power, energy, worth = flows.power_kw, flows.energy_kwh, flows.worth_eur_per_kwh
     now, tie = float(worth[0]), problem.prices.tie_throughput_eur_per_kwh
     wear_in, wear_out = WEAR.prices_eur_per_kwh(problem, store)
     choice = _Choice(
@@ -115,14 +127,13 @@ def _of_store(solution: Solution, prices: MarginalPrices, index: int) -> Why:
         effort_in=tie + wear_in,
         effort_out=tie + wear_out,
         worth_eur_per_kwh=now,
-        near_eur_per_kwh=_near(solution),
+        near_eur_per_kwh=_near(problem),
     )
     if (why := _by_price(choice, prices, store.device)) is not None:
         return Why(why.cause, why.element, now)
-    energy = energy_kwh(solution)[index]
     cause = _of_bound(choice, prices.local(store.device), store, float(energy[0]), worth)
     if cause is None and power[0] > SMALL_KW:
-        if _is_surplus(solution):
+        if flows.is_surplus:
             cause = SetpointCause.PV_SURPLUS
         elif _serves_target(store, energy, power):
             cause = SetpointCause.TARGET
@@ -150,7 +161,7 @@ def _serves_target(store: Store, energy: Array, power: Array) -> bool:
     return False
 
 
-def _of_heat_pump(solution: Solution, prices: MarginalPrices, index: int, unit: HeatUnit) -> Why:
+def _of_heat_pump(solution: Solution, prices: MarginalPrices, index: int, unit: HeatUnit, *, surplus: bool) -> Why:
     problem, power = solution.problem, float(solution.of(HEAT_POWER)[index, 0])
     worth = -(solution.dual("heat-balance_initial") + solution.dual("heat-balance"))[index]
     now = float(worth[0])
@@ -163,15 +174,14 @@ def _of_heat_pump(solution: Solution, prices: MarginalPrices, index: int, unit: 
         out_of=1e-9,  # it gives nothing back
         effort_in=problem.prices.tie_throughput_eur_per_kwh,
         worth_eur_per_kwh=now,
-        near_eur_per_kwh=_near(solution),
+        near_eur_per_kwh=_near(problem),
     )
     if (why := _by_price(choice, prices, unit.device)) is not None:
         return Why(why.cause, why.element, now)
     if heat_kwh(solution)[index, 0] <= unit.energy_min_kwh + NEAR_KWH:
         return Why(SetpointCause.TARGET, None, now)
-    if power > SMALL_KW and _is_surplus(solution):
-        return Why(SetpointCause.PV_SURPLUS, None, now)
-    return Why(SetpointCause.PRICE, None, now)
+    cause = SetpointCause.PV_SURPLUS if power > SMALL_KW and surplus else SetpointCause.PRICE
+    return Why(cause, None, now)
 
 
 def _is_surplus(solution: Solution) -> bool:
@@ -182,6 +192,6 @@ def _is_surplus(solution: Solution) -> bool:
     return produced > needs + SMALL_KW and float(IMPORT.total_kw(solution)[0]) <= SMALL_KW
 
 
-def _near(solution: Solution) -> float:
+def _near(problem: Problem) -> float:
     """Prices differ by the flat-PCC tie-break at most, which is no reason to anyone."""
-    return 1e-6 + 4 * solution.problem.prices.tie_flat_eur_per_kwh
+    return 1e-6 + 4 * problem.prices.tie_flat_eur_per_kwh

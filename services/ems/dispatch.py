@@ -1,7 +1,7 @@
 """From solution to plan, and from plan to set-points."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,6 +77,15 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         **fields,
     )
     return Decision(plan, power, limit)
+
+
+def with_cause(plan: Plan, devices: Container[str], cause: SetpointCause) -> Plan:
+    """The plan in which these devices are commanded what they are for another cause than the optimisation's."""
+    found = {
+        name: device.model_copy(update={"cause": cause, "element": None}) if name in devices else device
+        for name, device in plan.devices.items()
+    }
+    return plan.model_copy(update={"devices": found})
 
 
 def _with_cause(plan: DevicePlan, why: Why) -> DevicePlan:

@@ -39,6 +39,7 @@ from services.ems.dispatch import (
     quarter_end,
     setpoints,
     shifted,
+    with_cause,
 )
 from services.ems.door import Door
 from services.ems.events import EventWatch
@@ -340,14 +341,9 @@ class Ems:
         self._calm.commanded(problem, power)
         if not calmed.kept_kw:
             return replace(decision, power_kw=power)
-        devices = {
-            name: plan.model_copy(update={"cause": SetpointCause.CALM, "element": None})
-            if name in calmed.kept_kw
-            else plan
-            for name, plan in decision.plan.devices.items()
-        }
-        calm = {"calm_eur": decision.plan.calm_eur + calmed.cost_eur, "devices": devices}
-        return replace(decision, plan=decision.plan.model_copy(update=calm), power_kw=power)
+        plan = with_cause(decision.plan, calmed.kept_kw, SetpointCause.CALM)
+        calm_eur = plan.calm_eur + calmed.cost_eur
+        return replace(decision, plan=plan.model_copy(update={"calm_eur": calm_eur}), power_kw=power)
 
     def _solve(self, problem: Problem) -> Solution | NoSolution:
         budget_s = self._budget_s

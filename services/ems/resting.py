@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from schemas.capabilities import Capability
 from schemas.messages import Fallback, SetpointCause
-from services.ems.dispatch import Decision
+from services.ems.dispatch import Decision, with_cause
 from services.ems.problem import Problem
 from services.ems.system_state import DeviceState
 
@@ -33,11 +33,7 @@ def held(decision: Decision, problem: Problem) -> Decision:
     chargers = {unit.device for unit in problem.chargers}
     power = {name: 0.0 if name in batteries else kw for name, kw in decision.power_kw.items()}
     power |= {name: max(power[name], 0.0) for name in chargers & power.keys()}
-    devices = {
-        name: plan.model_copy(update={"cause": SetpointCause.NO_METER, "element": None}) if name in batteries else plan
-        for name, plan in decision.plan.devices.items()
-    }
-    return replace(decision, plan=decision.plan.model_copy(update={"devices": devices}), power_kw=power)
+    return replace(decision, plan=with_cause(decision.plan, batteries, SetpointCause.NO_METER), power_kw=power)
 
 
 def resting_fallback(decision: Decision, present: Mapping[str, DeviceState]) -> Decision:

@@ -133,8 +133,8 @@ class Solver:
         calmer = self._rounded(found.values, data, order)
         if calmer is None:
             return found
-        loss = max(calmer.total_eur - found.total_eur, 0.0)
-        if loss > price * (turned - reversals(calmer)) or reversals(calmer) == turned:
+        loss, saved = max(calmer.total_eur - found.total_eur, 0.0), turned - reversals(calmer)
+        if loss > price * saved or saved == 0:
             return found
         total = abs(calmer.total_eur)
         gap = (found.mip_gap * abs(found.total_eur) + loss) / max(total, 1e-9)

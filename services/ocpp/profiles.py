@@ -123,15 +123,25 @@ class Profiles:
         ]
         self._profiles.append(new)
 
-    def clear(self, drops: Callable[[Profile], bool]) -> bool:
-        """Whether there was one."""
+    def clear(self, number: int | None, purpose: str | None, stack_level: int | None) -> bool:
+        """Those of this number, purpose (by any version's name) and level; None: of any. Whether there was one."""
+        purpose = _PURPOSES.get(purpose or "", purpose)
+        return self._drop(
+            lambda each: (
+                number in (None, each.number)
+                and purpose in (None, each.purpose)
+                and stack_level in (None, each.stack_level)
+            )
+        )
+
+    def _drop(self, drops: Callable[[Profile], bool]) -> bool:
         kept = [each for each in self._profiles if not drops(each)]
         found, self._profiles = len(kept) < len(self._profiles), kept
         return found
 
     def end_of(self, transaction: str) -> None:
         """Profiles of a transaction end with it."""
-        self.clear(lambda each: each.purpose == TX and each.transaction in (None, transaction))
+        self._drop(lambda each: each.purpose == TX and each.transaction in (None, transaction))
 
     def power_kw(self, now: datetime, transaction: str | None, begin: datetime | None) -> float | None:
         """What they allow then [kW]: the transaction's own, or the default, and no more than the station's most.

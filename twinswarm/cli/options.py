@@ -40,6 +40,15 @@ SiteOption = Annotated[
         rich_help_panel=_SITE,
     ),
 ]
+SiteArgument = Annotated[
+    str, typer.Argument(metavar="SITE", help="A site description: a file, a folder, or a site in the box.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", min=1, max=256, help="Worker processes.", show_default="one per core")
+]
+RunsInParallelOption = Annotated[
+    int | None, typer.Option("--processes", min=1, max=256, help="Runs in parallel.", show_default="one per core")
+]
 ResolvedSiteOption = Annotated[
     str,
     typer.Option(

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from schemas.messages import ChargerTelemetry, Telemetry
-from services.ocpp.limits import to_kw
+from services.ocpp.limits import in_unit, to_kw
 from services.ocpp.profiles import Profile, Profiles, utc_now
 from services.ocpp.readings import Rated
 from services.outward.face import Asked
@@ -295,6 +295,32 @@ class OcppFace:
 
         self.profiles.set(Profile.of(said, utc_now(), kw))
         self.ask()
+
+    def accepts(self, said: dict[str, Any]) -> bool:
+        """As `accept`; False: it cannot be followed, or has no sense."""
+        try:
+            self.accept(said)
+        except (KeyError, TypeError, ValueError) as error:
+            LOG.warning("a charging profile is rejected: %s", error)
+            return False
+        return True
+
+    def clear(self, number: int | None, purpose: str | None, stack_level: int | None) -> bool:
+        """Whether there was such a charging profile."""
+        found = self.profiles.clear(number, purpose, stack_level)
+        self.ask()
+        return found
+
+    def composite(self, duration: int, unit: str | None) -> dict[str, Any]:
+        """The composite schedule: what the profiles allow now, in a unit of OCPP."""
+        allowed_kw, _ = self.allowed_kw()
+        unit = unit or "W"
+        limit = in_unit(self.rated.max_charge_kw if allowed_kw is None else allowed_kw, unit, self.rated)
+        return {
+            "duration": duration,
+            "charging_rate_unit": unit,
+            "charging_schedule_period": [{"start_period": 0, "limit": limit}],
+        }
 
     def allowed_kw(self) -> tuple[float | None, datetime | None]:
         """What the profiles allow now, None: no profile holds; and until when, None: until they are changed."""

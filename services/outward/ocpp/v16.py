@@ -10,8 +10,7 @@ from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action
 
 from services.ocpp.clocks import stamp
-from services.ocpp.limits import in_unit
-from services.ocpp.profiles import Profile, utc_now
+from services.ocpp.profiles import utc_now
 from services.outward.ocpp.points import ANSWER_S, MODEL, VENDOR
 from services.outward.ocpp.session import Sample, Transaction
 
@@ -88,39 +87,17 @@ class Point16(ChargePoint):  # type: ignore[misc]
 
     @on(Action.set_charging_profile)
     def on_profile(self, connector_id: int, cs_charging_profiles: dict[str, Any]) -> Any:
-        try:
-            self._face.accept(cs_charging_profiles)
-        except (KeyError, TypeError, ValueError) as error:
-            LOG.warning("a charging profile is rejected: %s", error)
-            return call_result.SetChargingProfile("Rejected")
-        return call_result.SetChargingProfile("Accepted")
+        accepted = self._face.accepts(cs_charging_profiles)
+        return call_result.SetChargingProfile("Accepted" if accepted else "Rejected")
 
     @on(Action.clear_charging_profile)
     def on_clear(self, **asked: Any) -> Any:
-        purpose = asked.get("charging_profile_purpose")
-
-        def drops(each: Profile) -> bool:
-            return (
-                asked.get("id") in (None, each.number)
-                and purpose in (None, each.purpose)
-                and asked.get("stack_level") in (None, each.stack_level)
-            )
-
-        found = self._face.profiles.clear(drops)
-        self._face.ask()
+        found = self._face.clear(asked.get("id"), asked.get("charging_profile_purpose"), asked.get("stack_level"))
         return call_result.ClearChargingProfile("Accepted" if found else "Unknown")
 
     @on(Action.get_composite_schedule)
     def on_composite(self, connector_id: int, duration: int, **asked: Any) -> Any:
-        allowed_kw, _ = self._face.allowed_kw()
-        rated = self._face.rated
-        unit = asked.get("charging_rate_unit") or "W"
-        limit = in_unit(rated.max_charge_kw if allowed_kw is None else allowed_kw, unit, rated)
-        schedule = {
-            "duration": duration,
-            "charging_rate_unit": unit,
-            "charging_schedule_period": [{"start_period": 0, "limit": limit}],
-        }
+        schedule = self._face.composite(duration, asked.get("charging_rate_unit"))
         return call_result.GetCompositeSchedule("Accepted", connector_id, stamp(utc_now()), schedule)
 
     @on(Action.get_configuration)

@@ -14,8 +14,7 @@ from ocpp.v201 import call as call201
 from ocpp.v201 import call_result as result201
 
 from services.ocpp.clocks import stamp
-from services.ocpp.limits import in_unit
-from services.ocpp.profiles import MOST, Profile, utc_now
+from services.ocpp.profiles import utc_now
 from services.outward.ocpp.points import ANSWER_S, MODEL, VENDOR
 from services.outward.ocpp.session import Sample, Transaction
 from services.outward.ocpp.v16 import WIRE, triggered
@@ -145,43 +144,21 @@ class Point2:
 
     @on(Action.set_charging_profile)
     def on_profile(self, evse_id: int, charging_profile: dict[str, Any], **asked: Any) -> Any:
-        try:
-            self._face.accept(charging_profile)
-        except (KeyError, TypeError, ValueError) as error:
-            LOG.warning("a charging profile is rejected: %s", error)
-            return self.RESULT.SetChargingProfile(status="Rejected")
-        return self.RESULT.SetChargingProfile(status="Accepted")
+        accepted = self._face.accepts(charging_profile)
+        return self.RESULT.SetChargingProfile(status="Accepted" if accepted else "Rejected")
 
     @on(Action.clear_charging_profile)
     def on_clear(self, charging_profile_id: int | None = None, **asked: Any) -> Any:
         wanted = asked.get("charging_profile_criteria") or {}
-        purpose = wanted.get("charging_profile_purpose")
-        if purpose == "ChargingStationMaxProfile":
-            purpose = MOST
-
-        def drops(each: Profile) -> bool:
-            return (
-                charging_profile_id in (None, each.number)
-                and purpose in (None, each.purpose)
-                and wanted.get("stack_level") in (None, each.stack_level)
-            )
-
-        found = self._face.profiles.clear(drops)
-        self._face.ask()
+        found = self._face.clear(charging_profile_id, wanted.get("charging_profile_purpose"), wanted.get("stack_level"))
         return self.RESULT.ClearChargingProfile(status="Accepted" if found else "Unknown")
 
     @on(Action.get_composite_schedule)
     def on_composite(self, duration: int, evse_id: int, **asked: Any) -> Any:
-        allowed_kw, _ = self._face.allowed_kw()
-        rated = self._face.rated
-        unit = asked.get("charging_rate_unit") or "W"
-        limit = in_unit(rated.max_charge_kw if allowed_kw is None else allowed_kw, unit, rated)
         schedule = {
             "evse_id": evse_id,
-            "duration": duration,
             "schedule_start": stamp(utc_now()),
-            "charging_rate_unit": unit,
-            "charging_schedule_period": [{"start_period": 0, "limit": limit}],
+            **self._face.composite(duration, asked.get("charging_rate_unit")),
         }
         return self.RESULT.GetCompositeSchedule(status="Accepted", schedule=schedule)
 

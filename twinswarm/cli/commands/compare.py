@@ -11,9 +11,7 @@ from twinswarm.simulation.variants import Reference, StorageChoice
 
 
 def compare(
-    site: Annotated[
-        str, typer.Argument(metavar="SITE", help="A site description: a file, a folder, or a site in the box.")
-    ] = options.SITE,
+    site: options.SiteArgument = options.SITE,
     case: options.CaseOption = None,
     reference: options.ReferenceOption = Reference.UNCONTROLLED,
     date: options.DateOption = None,

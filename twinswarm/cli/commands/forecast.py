@@ -22,9 +22,7 @@ KINDS = "profile,online,persistence"
 
 
 def evaluate(
-    site: Annotated[
-        str, typer.Argument(metavar="SITE", help="A site description: a file, a folder, or a site in the box.")
-    ] = options.SITE,
+    site: options.SiteArgument = options.SITE,
     case: options.CaseOption = None,
     kinds: Annotated[
         str,
@@ -41,10 +39,7 @@ def evaluate(
         ),
     ] = "week",
     json: options.JsonOption = None,
-    processes: Annotated[
-        int | None,
-        typer.Option("--processes", min=1, max=256, help="Runs in parallel.", show_default="one per core"),
-    ] = None,
+    processes: options.RunsInParallelOption = None,
 ) -> None:
     """Measure a site's forecasts: **errors** over all its data, and **regret** to perfect foresight in €/day.
 
@@ -99,9 +94,7 @@ def evaluate(
 
 
 def departures(
-    site: Annotated[
-        str, typer.Argument(metavar="SITE", help="A site description: a file, a folder, or a site in the box.")
-    ] = "carpark",
+    site: options.SiteArgument = "carpark",
     case: options.CaseOption = None,
     chances: Annotated[
         str,
@@ -120,10 +113,7 @@ def departures(
         ),
     ] = "week",
     json: options.JsonOption = None,
-    processes: Annotated[
-        int | None,
-        typer.Option("--processes", min=1, max=256, help="Runs in parallel.", show_default="one per core"),
-    ] = None,
+    processes: options.RunsInParallelOption = None,
 ) -> None:
     """Compare plans with **announced, learned and known departures** over a site's real charging sessions.
 

@@ -63,9 +63,7 @@ def size(
             "--check", help="Run the best design and the base through all days; says the error.", rich_help_panel="Time"
         ),
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, max=256, help="Worker processes.", show_default="one per core")
-    ] = None,
+    jobs: options.JobsOption = None,
     out: Annotated[
         Path | None,
         typer.Option(

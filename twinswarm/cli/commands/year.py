@@ -12,9 +12,7 @@ from twinswarm.simulation.variants import Reference, StorageChoice
 
 
 def year(
-    site: Annotated[
-        str, typer.Argument(metavar="SITE", help="A site description: a file, a folder, or a site in the box.")
-    ] = options.SITE,
+    site: options.SiteArgument = options.SITE,
     case: options.CaseOption = None,
     reference: options.ReferenceOption = Reference.UNCONTROLLED,
     first: Annotated[
@@ -40,9 +38,7 @@ def year(
             show_default="all that the site can have",
         ),
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, max=256, help="Worker processes.", show_default="one per core")
-    ] = None,
+    jobs: options.JobsOption = None,
     dask: Annotated[
         str | None,
         typer.Option(
