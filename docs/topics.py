@@ -29,11 +29,12 @@ WRITERS = {
     Channel.ACK: "the device that received a set-point",
     Channel.PLAN: "the EMS",
     Channel.DECISION: "the EMS, with every plan, in wall time",
+    Channel.PREDICTION: "a shadow, about the device beside which it runs",
     Channel.TICK: "the clock, in lock-step",
     Channel.DONE: "every participant, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder, on its own topic; in wall time on the topic of each participant that stores and "
     "forwards",
-    Channel.ALARM: "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
+    Channel.ALARM: "a shadow: its device is not as described; the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
     "exceeded, without its heartbeat, or for an unknown group, a device that is silent, has a wrong clock or does "
     "not do what it acknowledged; "
     "the recorder: low disk; EMS and recorder: a [service that is silent](#metric); "
@@ -84,6 +85,9 @@ it is in the plan or `why_not`, and `clock_behind_s` when its clock is wrong.
 `json.loads(zlib.decompress(base64.b64decode(snapshot)))`; what stands in it is the EMS' own affair and may change with
 its version. `twinswarm replay` reads it: [replay.md](replay.md).
 """,
+    Channel.PREDICTION: """[shadow.md](shadow.md) has how it comes about. Every settlement step in lock-step, at most
+once a minute in wall time. Powers are means over `interval_s`; what is not known, as without a vehicle, is left out.
+""",
     Channel.RUN: """In wall time a clock may announce the same run again with a lower `speed` when the machine is
 too slow for it (`--when-late slow`): `t0` and `t_end` stay, `wall0` moves, so that time goes on from where it is.
 Whoever follows the newest announcement by `t0 + (now - wall0) · speed` needs nothing more. With the same
@@ -102,6 +106,9 @@ the same.
 
 In wall time (`ems.power_watch`): `setpoint_not_followed` of the EMS, for a device that does not do what it acknowledged
 ([model.md](model.md)).
+
+`shadow_parted` of a [shadow](shadow.md): `element` is the parameter by which `device` has parted from its description,
+`value` as measured, `limit` as described. It comes again when more is known of which parameter it is.
 
 About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the
 EMS, looked at every minute; `clock_stepped` of every participant; `feed_failed`, `feed_stale` and `feed_holes` of a

@@ -42,6 +42,8 @@ class DeviceKind:
     """All that a device of this kind may be able to do; which of them it can says its nameplate."""
     commanded: bool = True
     """A set-point can be sent to it: the EMS may write one, and it answers."""
+    shadowed: bool = False
+    """A twin can run beside the real device: its store is predicted from what its registers count."""
 
     @property
     def group(self) -> Group:
@@ -55,6 +57,7 @@ DEVICES: Mapping[Kind, DeviceKind] = {
         BessTelemetry,
         Bess,
         frozenset({Capability.STORAGE, Capability.FLEXIBLE_LOAD, Capability.TWO_WAY}),
+        shadowed=True,
     ),
     Kind.CHARGER: DeviceKind(
         ChargerNameplate,
@@ -70,6 +73,7 @@ DEVICES: Mapping[Kind, DeviceKind] = {
                 Capability.SINGLE_PHASE,
             }
         ),
+        shadowed=True,
     ),
     Kind.HEATPUMP: DeviceKind(
         HeatPumpNameplate,
@@ -97,6 +101,8 @@ DEVICE_KINDS = tuple(DEVICES)
 """Kinds of devices with power, the network twin aside."""
 COMMANDED_KINDS = tuple(kind for kind, parts in DEVICES.items() if parts.commanded)
 """Kinds that a set-point can be sent to."""
+SHADOWED_KINDS = tuple(kind for kind, parts in DEVICES.items() if parts.shadowed)
+"""Kinds of devices beside which a twin can run."""
 
 _EVENTS: Mapping[type[ScenarioEvent], tuple[Kind, ...]] = {
     CarLeaves: (Kind.CHARGER,),

@@ -6,7 +6,7 @@ A participant's rights follow from its kind. Everything that is not named here i
 from dataclasses import dataclass
 from functools import lru_cache
 
-from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
+from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS, SHADOWED_KINDS
 from schemas.presence import WATCHES
 from schemas.topics import (
     BROKER_DROPPED,
@@ -70,6 +70,8 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
     Kind.FORECAST: (*_OF_ITSELF, *_own(Channel.SERIES)),
     Kind.TARIFF: (*_OF_ITSELF, *_own(Channel.SERIES)),
     Kind.LIMITER: (*_OF_ITSELF, *_own(Channel.LIMIT)),
+    # It listens to what its device is asked and measures, and can command nobody.
+    Kind.SHADOW: (*_OF_ITSELF, *_own(Channel.PREDICTION)),
 }
 
 READS: dict[Kind, tuple[Right, ...]] = {
@@ -102,6 +104,12 @@ READS: dict[Kind, tuple[Right, ...]] = {
     Kind.FORECAST: (*_TIME, *_any(Channel.TELEMETRY, kinds=(Kind.METER, Kind.PV))),
     Kind.TARIFF: _TIME,
     Kind.LIMITER: _TIME,
+    Kind.SHADOW: (
+        *_TIME,
+        *_LIMITS,
+        *_any(Channel.TELEMETRY, Channel.SETPOINT, kinds=SHADOWED_KINDS),
+        *_any(Channel.SERIES, kinds=(Kind.TARIFF,)),
+    ),
 }
 
 

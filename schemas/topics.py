@@ -35,6 +35,8 @@ class Kind(StrEnum):
     TARIFF = "tariff"
     LIMITER = "limiter"
     """Source of limits from outside: the grid operator's control box, an OpenADR client, a relay."""
+    SHADOW = "shadow"
+    """The twin beside a real device, which commands nothing and has no power of its own."""
 
 
 class Channel(StrEnum):
@@ -51,6 +53,7 @@ class Channel(StrEnum):
     ACK = "ack"
     PLAN = "plan"
     DECISION = "decision"
+    PREDICTION = "prediction"
     TICK = "tick"
     DONE = "done"
     RECEIPT = "receipt"

@@ -42,6 +42,8 @@ RULES: dict[str, set[str]] = {
     "services.outward": {"schemas", "services.ocpp", "services.sunspec", "twin_devices.base", EVERYTHING_ELSE},
     "services.feeds": {"schemas", "services.forecast", EVERYTHING_ELSE},
     "services.limiter": {"schemas", EVERYTHING_ELSE},
+    # It runs a twin beside the real device, and values what it finds by the prices that were announced.
+    "services.shadow": {"schemas", "services.history.prices", "twin_devices", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
     "services.history": {"schemas", EVERYTHING_ELSE},
     "services.influx": {"schemas", "services.history", EVERYTHING_ELSE},
@@ -113,6 +115,7 @@ LIGHT: dict[str, set[str]] = {
     "twin_devices.charger": {"numpy", "pandas", "xarray", "highspy", "scipy", "matplotlib", "pvlib"},
     "twin_devices.bess": {"numpy", "pandas", "xarray", "highspy", "scipy", "matplotlib", "pvlib"},
     "twin_devices.meter": {"numpy", "pandas", "xarray", "highspy", "scipy", "matplotlib", "pvlib"},
+    "services.shadow.participant": {"numpy", "pandas", "xarray", "highspy", "scipy", "matplotlib", "pvlib"},
     "schemas.site": {"numpy", "pandas", "ruamel"},
     "services.forecast": {"numpy", "pandas", "pvlib"},
     "twinswarm": {"numpy", "pydantic", "paho", "typer", "rich", "schemas", "services"},

@@ -102,6 +102,13 @@ class StorageTwin(Twin):
         self._ramp.stop()
         self._piece = piece_from(at, soc_frac, soc_frac, 0.0, self._limits_now().store)
 
+    def take_soc(self, at: datetime, soc_frac: float) -> None:
+        """Goes on from a measured SOC: of a twin that runs beside the device. No-op without a store."""
+        piece = self._piece
+        if piece is not None:
+            self._piece = piece_from(at, soc_frac, soc_frac, piece.asked_kw, piece.store)
+            self._settle(at, expire=False)
+
     def _limits_now(self) -> Limits:
         return self._limits(uncontrolled=self._setpoints.target.fallback is Fallback.UNCONTROLLED)
 

@@ -48,7 +48,8 @@ class Changes:
 def clients_of(site: Site) -> dict[str, Kind | None]:
     """Everybody who may connect at this site, and as what; None: an observer."""
     devices = {name: Kind(device.kind) for name, device in site.devices.items()}
-    return {**devices, NETWORK: Kind.NETWORK, **SERVICES, OBSERVER: None}
+    shadows = dict.fromkeys(site.shadows, Kind.SHADOW)
+    return {**devices, NETWORK: Kind.NETWORK, **SERVICES, **shadows, OBSERVER: None}
 
 
 def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) -> Changes:

@@ -30,6 +30,7 @@ from schemas.messages.plan import (
     ShortfallCause,
     ShortfallKind,
 )
+from schemas.messages.prediction import Estimate, Prediction
 from schemas.messages.series import QuantileValues, Quantity, Series, ValueSeries
 from schemas.messages.service import Alarm, Metric, Receipt, Reject, Severity
 from schemas.messages.stamp import CONTRACT, Body, BootId, Command, DeviceId, RunId, Stamp
@@ -78,6 +79,7 @@ __all__ = [
     "DevicePlan",
     "Done",
     "EmsMode",
+    "Estimate",
     "ExpectedChargingSession",
     "Fallback",
     "HeatPumpNameplate",
@@ -95,6 +97,7 @@ __all__ = [
     "PlanStatus",
     "PlannedLimit",
     "PluggedVehicle",
+    "Prediction",
     "Presence",
     "Provenance",
     "PvNameplate",

@@ -75,6 +75,7 @@ from schemas.site.references import (
     profiles_of_connection,
     profiles_of_device,
     profiles_of_tariff,
+    shadow_of,
     sources_of,
     weather_faults,
 )
@@ -112,6 +113,11 @@ class Site(SitePart):
     @cached_property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.location.time_zone)
+
+    @cached_property
+    def shadows(self) -> dict[str, str]:
+        """Devices beside which a twin runs, by the identifier of that twin."""
+        return {shadow_of(name): name for name, device in self.devices.items() if device.shadow}
 
     def assumed_vehicle(self, charger: str) -> AssumedVehicle | None:
         """The policy for vehicles at this charger that do not say enough; None: nothing is assumed."""

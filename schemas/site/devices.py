@@ -49,6 +49,8 @@ class Device(SitePart, ABC):
     """How the real device is reached by ``twinswarm drive``; a simulation has its twin."""
     outward: SunspecFace | None = None
     """Where its twin answers by another protocol, too, in wall time."""
+    shadow: bool = False
+    """A twin runs beside the device, and says where the device parts from its description."""
 
     @property
     @abstractmethod

@@ -4,6 +4,7 @@ A function over parts, not over a whole site, so that a loader can report these 
 """
 
 import itertools
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from schemas.site.drivers import OcppDriver, SunspecDriver
 from schemas.site.options import Connection, EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH, Tariff
-from schemas.topics import OBSERVER, Kind
+from schemas.topics import DEVICE_PATTERN, OBSERVER, Kind
 
 NETWORK = "network"
 SERVICES: dict[str, Kind] = {
@@ -36,6 +37,14 @@ RESERVED = {
 
 MAX_IRRADIANCE_STEP_S = 3600
 """The sun moves by 15 degrees an hour."""
+
+
+SHADOW_PREFIX = "shadow-"
+
+
+def shadow_of(device: str) -> str:
+    """Identifier of the twin beside a device."""
+    return f"{SHADOW_PREFIX}{device}"
 
 
 class ReferenceFault(NamedTuple):
@@ -76,6 +85,7 @@ def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Itera
             yield ReferenceFault(f"devices.{name}.driver.type", what, device.driver.type, Code.CONFLICT)
     yield from _outward_faults(devices)
     yield from _ocpp_faults(devices)
+    yield from _shadow_faults(devices)
     meters = [name for name, d in devices.items() if isinstance(d, Meter) and d.role is MeterRole.PCC]
     if len(meters) > 1:
         what = f"more than one meter has the role pcc: {', '.join(meters)}"
@@ -114,6 +124,24 @@ def _ocpp_faults(devices: Mapping[str, Device]) -> Iterator[ReferenceFault]:
         if whole and driver.profile == "charge_point_max":
             what = f"is for a charge point with one connector, and {whole[0]} is at this one, too"
             yield ReferenceFault(f"{where}.profile", what, driver.profile, Code.CONFLICT)
+
+
+def _shadow_faults(devices: Mapping[str, Device]) -> Iterator[ReferenceFault]:
+    """Devices beside which no twin can run, and twins beside a device whose identifier cannot be theirs."""
+    for name, device in devices.items():
+        if not device.shadow:
+            continue
+        where, shadow = f"devices.{name}.shadow", shadow_of(name)
+        if not isinstance(device, Bess | Charger):
+            what = f"a twin runs beside a bess or a charger; a {type(device).__name__.lower()} has no store to predict"
+            yield ReferenceFault(where, what, "true", Code.CONFLICT)
+        if shadow in devices:
+            yield ReferenceFault(
+                where, f"its twin would be called {shadow}, as another device is", name, Code.DUPLICATE
+            )
+        if re.fullmatch(DEVICE_PATTERN, shadow) is None:
+            what = f"its twin would be called {shadow}, and an identifier has at most 31 characters"
+            yield ReferenceFault(where, what, name, Code.RANGE)
 
 
 def _meeting_stays(name: str, charger: Charger, zone: ZoneInfo) -> Iterator[ReferenceFault]:

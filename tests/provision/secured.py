@@ -38,9 +38,9 @@ def place_of(root: Path, port: int = 8883) -> BrokerPlace:
 class Secured:
     """``folder``: what was provisioned. ``address``: where Mosquitto listens with it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, site: Site | None = None) -> None:
         port = _free_port()
-        provision_site(default_site(), root, place_of(root, port), NOW)
+        provision_site(site or default_site(), root, place_of(root, port), NOW)
         (root / "broker" / "data").mkdir()
         self.folder = Folder(root)
         self.address = BrokerAddress(HOST, port, tls=True)

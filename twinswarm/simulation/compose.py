@@ -25,14 +25,19 @@ class Recording:
 
 
 def members(site: Site) -> tuple[str, ...]:
-    """Everybody who answers the clock in a simulated run: devices, the network twin, and the services."""
+    """Everybody who answers the clock in a simulated run: devices, the network twin, the services, and the twins that
+    run beside devices."""
     simulated = (name for name, device in site.devices.items() if not _is_real_pcc(device))
-    return (*sorted(simulated), NETWORK, *sorted(set(SERVICES) - {"clock"}))
+    return (*sorted(simulated), NETWORK, *sorted(set(SERVICES) - {"clock"}), *sorted(site.shadows))
 
 
 def required(site: Site) -> frozenset[str]:
     """Those without whom a lock-step run does not begin."""
-    return frozenset(name for name in members(site) if name not in site.devices or site.devices[name].required)
+    return frozenset(
+        name
+        for name in members(site)
+        if name not in site.shadows and (name not in site.devices or site.devices[name].required)
+    )
 
 
 def _is_real_pcc(device: object) -> bool:
@@ -49,10 +54,8 @@ def maker(
 
     Raises InputError for an identifier that the site does not have, and for a recorder without a recording.
     """
-    if device in site.devices:
-        from twin_devices.build import build_twin
-
-        return lambda: build_twin(site, device)
+    if device in site.devices or device in site.shadows:
+        return _twin(site, device)
     if device == NETWORK:
         from twin_devices.build import build_network
 
@@ -76,6 +79,17 @@ def maker(
         device,
         code=Code.UNKNOWN,
     )
+
+
+def _twin(site: Site, device: str) -> Callable[[], Participant]:
+    """In the place of a device, or beside it."""
+    if device in site.shadows:
+        from services.shadow.participant import Shadow
+
+        return lambda: Shadow(site, site.shadows[device])
+    from twin_devices.build import build_twin
+
+    return lambda: build_twin(site, device)
 
 
 def _ems(site: Site, algorithm: "Algorithm | None") -> Callable[[], Participant]:

@@ -33,7 +33,7 @@ def plan_at(site: Site, course: Course, at: datetime) -> Plan:
             raise _FoundError(received.body)
 
     now = datetime.now(UTC)
-    planning = [device for device in members(site) if SERVICES.get(device) is not Kind.RECORDER]
+    planning = [d for d in members(site) if SERVICES.get(d) is not Kind.RECORDER and d not in site.shadows]
     try:
         run_direct(
             [maker(site, device)() for device in planning],

@@ -68,6 +68,7 @@ KindChoice = Literal[
     "forecast",
     "tariff",
     "limiter",
+    "shadow",
     "observer",
 ]
 
