@@ -34,7 +34,8 @@ WRITERS = {
     Channel.DONE: "every participant, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder, on its own topic; in wall time on the topic of each participant that stores and "
     "forwards",
-    Channel.ALARM: "a shadow: its device is not as described; the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
+    Channel.ALARM: "a shadow: its device is not as described; "
+    "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
     "exceeded, without its heartbeat, or for an unknown group, a device that is silent, has a wrong clock or does "
     "not do what it acknowledged; "
     "the recorder: low disk; EMS and recorder: a [service that is silent](#metric); "

@@ -20,13 +20,27 @@ from broker.provision.authority import Authority
 from broker.provision.identity import Identity, client_identity
 from broker.provision.mosquitto_conf import configuration
 from broker.provision.workspace import open_authority
+from broker.servers.mosquitto import find_mosquitto
 from broker.transport import Will
 from schemas.errors import BrokerUnreachableError, Code
 from schemas.messages import BessTelemetry, Fallback, Presence, Setpoint, State
 from schemas.topics import Channel, Kind, topic_filter
 from schemas.wire import MAX_PAYLOAD_BYTES
 from tests.errors import raises
-from tests.provision.secured import ALL, HOST, NOW, SITE, Secured, message, place_of, send_marker, topic, until
+from tests.parts import skip_without
+from tests.provision.secured import (
+    ALL,
+    HOST,
+    NOW,
+    SITE,
+    Secured,
+    default_site,
+    message,
+    place_of,
+    send_marker,
+    topic,
+    until,
+)
 
 EV1_STATE = topic(Kind.CHARGER, "ev1", Channel.STATE)
 OFFLINE = Will(EV1_STATE, message(State(state=Presence.OFFLINE)))
@@ -222,6 +236,34 @@ def test_a_device_cannot_write_as_another(shared: Secured, caplog: pytest.LogCap
     late = shared.client("recorder", ALL)  # and nothing of it was retained
     assert until(late, send_marker(ev1, Kind.CHARGER, "ev1")) == []
     assert "connection lost" not in caplog.text  # its mistake costs it nothing else
+
+
+def test_the_twin_beside_a_device_hears_it_and_can_say_nothing_in_its_place(tmp_path: Path) -> None:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    site = default_site()
+    devices = {name: each.model_copy(update={"shadow": name == "bess"}) for name, each in site.devices.items()}
+    secured = Secured(tmp_path / "provisioned", site.model_copy(update={"devices": devices}))
+    with secured.running():
+        observer, ems, bess = secured.client("observer", ALL), secured.client("ems"), secured.client("bess")
+        heard = (topic_filter(SITE, Kind.BESS, "bess", Channel.TELEMETRY), topic_filter(SITE, channel=Channel.SETPOINT))
+        shadow = secured.client("shadow-bess", *heard)
+        for kind, device, channel in [
+            (Kind.BESS, "bess", Channel.SETPOINT),
+            (Kind.BESS, "bess", Channel.TELEMETRY),
+            (Kind.BESS, "bess", Channel.ACK),
+            (Kind.BESS, "bess", Channel.STATE),
+            (Kind.EMS, "ems", Channel.PLAN),
+            (Kind.SHADOW, "shadow-bess", Channel.SETPOINT),
+            (Kind.SHADOW, "shadow-bess", Channel.TELEMETRY),
+        ]:
+            shadow.publish(topic(kind, device, channel), message(_setpoint("1")), retain=True)
+        assert until(observer, send_marker(shadow, Kind.SHADOW, "shadow-bess")) == []
+        ems.publish(topic(Kind.BESS, "bess", Channel.SETPOINT), message(_setpoint("2")))
+        assert ems.flush(10.0)
+        bess.publish(topic(Kind.BESS, "bess", Channel.TELEMETRY), message(BessTelemetry(power_kw=0.0, soc_frac=0.5)))
+        assert bess.flush(10.0)
+        came = [shadow.receive(10.0), shadow.receive(10.0)]
+        assert {each.topic.rsplit("/", 1)[1] for each in came if each is not None} == {"setpoint", "telemetry"}
 
 
 def test_a_last_will_on_anothers_topic_is_never_sent(secured: Secured) -> None:

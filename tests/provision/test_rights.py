@@ -67,7 +67,7 @@ def test_the_clock_may_read_what_it_drives_and_what_it_looks_for_beforehand() ->
         assert any(covers(one, wanted) for one in granted), wanted
 
 
-def test_only_the_ems_writes_set_points_and_it_their_device_the_recorder_clock_and_observers_read_them() -> None:
+def test_only_the_ems_writes_set_points_and_it_their_device_its_shadow_recorder_clock_and_observers_read_them() -> None:
     setpoint = str(Topic("s", Kind.CHARGER, "ev1", Channel.SETPOINT))
     clients: dict[str, Kind | None] = {str(kind): kind for kind in Kind}
     clients |= {"ev1": Kind.CHARGER, "ev2": Kind.CHARGER, "observer": None}
@@ -80,7 +80,7 @@ def test_only_the_ems_writes_set_points_and_it_their_device_the_recorder_clock_a
         name for name, kind in clients.items() if any(matches(one, setpoint) for one in read_filters("s", kind, name))
     }
     assert writers == {"ems"}
-    assert readers == {"ev1", "ems", "clock", "recorder", "observer"}
+    assert readers == {"ev1", "ems", "clock", "recorder", "shadow", "observer"}
 
 
 def test_every_kind_has_rights_and_every_channel_a_writer_and_a_reader() -> None:

@@ -1,5 +1,6 @@
 """The sequential test alone: its false alarms, what it finds, and that it ends."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -52,7 +53,7 @@ def test_residuals_of_a_store_as_described_are_white_and_of_the_stated_variance(
     n = len(scaled)
     assert sum(scaled) / n == pytest.approx(0.0, abs=4 / n**0.5)
     assert sum(x * x for x in scaled) / n == pytest.approx(1.0, abs=4 * (2 / n) ** 0.5)
-    assert sum(a * b for a, b in zip(scaled, scaled[1:], strict=False)) / n == pytest.approx(0.0, abs=4 / n**0.5)
+    assert sum(a * b for a, b in itertools.pairwise(scaled)) / n == pytest.approx(0.0, abs=4 / n**0.5)
 
 
 def test_sensitivities_are_the_mean_of_the_residuals_per_effect() -> None:
