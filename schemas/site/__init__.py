@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from schemas.messages import DeviceId
 from schemas.site.base import SitePart
+from schemas.site.demand import DemandBilling, MonthPeak
 from schemas.site.devices import (
     AnyDevice,
     AssumedVehicle,
@@ -80,7 +81,7 @@ from schemas.site.references import (
     weather_faults,
 )
 from schemas.site.scenario import CarLeaves, Cloud, MeterLies, Offline, ScenarioEvent
-from schemas.site.tariff import MonthPeak, PricePart, PriceRule, Tariff
+from schemas.site.tariff import PricePart, PriceRule, Tariff
 from schemas.topics import SITE_PATTERN
 
 
@@ -183,6 +184,7 @@ __all__ = [
     "DailyChargingSession",
     "DayName",
     "DayProfile",
+    "DemandBilling",
     "Device",
     "Economics",
     "EmsOptions",

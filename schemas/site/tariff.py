@@ -14,8 +14,9 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from schemas.site.base import SitePart
+from schemas.site.demand import DemandBilling, MonthPeak
 from schemas.site.devices import ProfileName
-from schemas.units import EurPerKwh, PositiveKw
+from schemas.units import EurPerKwh
 
 MAX_PRICE_EUR_PER_KWH = 5.0
 """Above the harmonised limit of European day-ahead markets, which is 4 €/kWh (2023) and may be raised."""
@@ -196,15 +197,6 @@ class PriceRule(SitePart):
         return found
 
 
-class MonthPeak(SitePart):
-    """The highest import of a local month as far as it is known from before the run."""
-
-    month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
-    """YYYY-MM."""
-    import_kw: PositiveKw
-    """Mean of its highest quarter-hour."""
-
-
 class Tariff(SitePart):
     """Prices at the PCC, each a profile or built from components; the purchase price also as sale price + spread."""
 
@@ -219,6 +211,10 @@ class Tariff(SitePart):
     """On the month's highest quarter-hour of import."""
     month_peak: MonthPeak | None = None
     """Without it an EMS that begins within a month knows of no import before, and plans with a peak of 0."""
+    demand_billing: DemandBilling = DemandBilling()
+    """The peak that is billed, where it is not the month's own."""
+    past_peaks: Annotated[tuple[MonthPeak, ...], Field(max_length=36)] = ()
+    """Peaks of whole months before the run, as far as ``demand_billing`` looks back to them."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -226,7 +222,19 @@ class Tariff(SitePart):
         _exactly_one(self, "purchase", "purchase_price", "spread_eur_per_kwh")
         if self.month_peak is not None and not self.demand_charge_eur_per_kw:
             raise ValueError("month_peak is given without a demand_charge_eur_per_kw to which it would matter")
+        billed = self.demand_billing != DemandBilling() or self.past_peaks
+        if billed and not self.demand_charge_eur_per_kw:
+            raise ValueError("demand_billing or past_peaks are given without a demand_charge_eur_per_kw")
+        months = [peak.month for peak in (*self.past_peaks, *([self.month_peak] if self.month_peak else []))]
+        for month in months:
+            if months.count(month) > 1:
+                raise ValueError(f"the peak of {month} is given twice in past_peaks and month_peak")
         return self
+
+    @property
+    def past_peaks_kw(self) -> dict[str, float]:
+        """``past_peaks`` by month."""
+        return {peak.month: peak.import_kw for peak in self.past_peaks}
 
     @property
     def rules(self) -> Iterator[tuple[str, PriceRule]]:

@@ -1,6 +1,7 @@
 """Money, energy and peaks of a settled time beside its baseline's: what the results of a run and of a day share."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from services.analysis.comparison import Comparison
 from services.analysis.timeliness import Timeliness
 from services.analysis.wear import bess_wear_eur, vehicle_wear_eur
 from services.history.doubts import DoubtfulValue
-from services.history.settlement import demand_charge_eur, savings_eur
+from services.history.settlement import demand_charges_eur, month_peaks_kw, savings_eur
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +87,8 @@ class Outcome(Timeliness):
 
 def outcome_of(compared: Comparison, site: Site) -> Outcome:
     run, reference = compared.run, compared.reference
-    price, paid_kw = site.tariff.demand_charge_eur_per_kw, _paid_kw(compared, site)
-    demand = demand_charge_eur(compared.pcc_kw, price, paid_kw)
-    reference_demand = None if reference is None else demand_charge_eur(compared.reference_kw, price, paid_kw)
+    demand = _demand_eur(compared, compared.pcc_kw, site)
+    reference_demand = None if reference is None else _demand_eur(compared, compared.reference_kw, site)
     shaving = compared.shaving()
     return Outcome(
         cost_eur=run.settlement.cost_eur,
@@ -101,7 +101,7 @@ def outcome_of(compared: Comparison, site: Site) -> Outcome:
         demand_charge_eur=demand,
         reference_demand_charge_eur=reference_demand,
         demand_savings_eur=demand_savings_eur(demand, reference_demand),
-        paid_peak_kw=max(paid_kw, default=0.0) or None,
+        paid_peak_kw=_paid_peak_kw(compared, site),
         bess_wear_eur=bess_wear_eur(run.tracks, run.times, site.ems.bess_wear_eur_per_kwh),
         vehicle_wear_eur=vehicle_wear_eur(run.tracks, run.times, site.ems.vehicle_wear_eur_per_kwh),
         import_peak_kw=run.import_peak_kw,
@@ -119,13 +119,18 @@ def outcome_of(compared: Comparison, site: Site) -> Outcome:
     )
 
 
-def _paid_kw(compared: Comparison, site: Site) -> list[float]:
-    """By settlement period the peak of its local month from before the run [kW]; 0 where none is stated."""
+def _demand_eur(compared: Comparison, pcc_kw: Sequence[float | None], site: Site) -> float | None:
+    """That of the month in which it is highest: a month's money, once."""
+    times = [quarter.time for quarter in compared.run.quarters]
+    charges = demand_charges_eur(site.tariff, month_peaks_kw(times, pcc_kw, site.zone))
+    return max(charges.values()) if charges else None
+
+
+def _paid_peak_kw(compared: Comparison, site: Site) -> float | None:
+    """The peak from before the run of a month that the run touches [kW]."""
     before = site.tariff.month_peak
-    if before is None:
-        return [0.0] * len(compared.run.quarters)
-    months = (f"{quarter.time.astimezone(site.zone):%Y-%m}" for quarter in compared.run.quarters)
-    return [before.import_kw if month == before.month else 0.0 for month in months]
+    months = {f"{quarter.time.astimezone(site.zone):%Y-%m}" for quarter in compared.run.quarters}
+    return (before.import_kw or None) if before is not None and before.month in months else None
 
 
 def demand_savings_eur(demand_eur: float | None, reference_eur: float | None) -> float | None:

@@ -1,6 +1,5 @@
 """From solution to plan, and from plan to set-points."""
 
-import itertools
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -126,10 +125,7 @@ def _merged(excesses: Iterable[Excess]) -> list[Excess]:
 
 
 def _price_eur(excesses: Sequence[Excess], problem: Problem) -> float:
-    price = 0.0
-    for eur_per_kwh, same in itertools.groupby(excesses, key=lambda excess: excess.eur_per_kwh):
-        price += eur_per_kwh * problem.step_h * sum(float(excess.over_kw.sum()) for excess in same)
-    return price
+    return sum((excess.eur(problem.step_h) for excess in excesses), 0.0)
 
 
 def _shortfall(excess: Excess, problem: Problem) -> Shortfall | None:
@@ -138,7 +134,7 @@ def _shortfall(excess: Excess, problem: Problem) -> Shortfall | None:
     if not len(steps):
         return None
     kwh = float(excess.over_kw.sum()) * problem.step_h
-    at, eur = problem.step_start(int(steps[0])), kwh * excess.eur_per_kwh
+    at, eur = problem.step_start(int(steps[0])), excess.eur(problem.step_h)
     return Shortfall(kind=excess.kind, element=excess.element, at=at, kwh=kwh, eur=eur)
 
 

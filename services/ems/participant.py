@@ -81,7 +81,7 @@ class Ems:
         options = site.ems
         self._solver = Solver(Budget(iterations=options.iteration_budget, nodes=options.node_budget))
         self._calm = Calm(options.calm)
-        self._peak = MonthPeak(site.zone, site.tariff.month_peak)
+        self._peak = MonthPeak(site.zone, site.tariff.month_peak, site.tariff.past_peaks_kw)
         self._leadership = Leadership(options.mode)
         self._groups = named_groups(site)
         self._watch = LimitWatch(self._groups, (site.connection.import_limit_kw, site.connection.export_limit_kw))
@@ -260,9 +260,7 @@ class Ems:
     def problem_at(self, turn: Turn) -> Problem | Unplannable:
         """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""
         flat = self._flat[1] if self._flat is not None and self._flat[0] == self._day(turn) else None
-        problem = problem_of(
-            self._state, self._site, self._limits, turn, self._peak.at(turn.t), flat, self._began_at(turn)
-        )
+        problem = problem_of(self._state, self._site, self._limits, turn, self._peak, flat, self._began_at(turn))
         return problem if isinstance(problem, Unplannable) else self._power.within(problem)
 
     def _began_at(self, turn: Turn) -> dict[str, float]:

@@ -197,6 +197,14 @@ class OutsideLimit:
         return float(device in self.devices)
 
 
+EARLY_FRAC = 0.01
+"""By so much an excess of a limit from outside is dearer at the window's beginning than at its end.
+
+A limit that asks for more energy than there is is then exceeded late: until then the limit may end, PV or a vehicle may
+come. More than prices of energy differ from hour to hour, and less than what a store loses, so that lateness does not
+cost more energy above the limit.
+"""
+
 LATER_STEP_H = 1.0
 """Length of a step after the window [h]."""
 
@@ -232,7 +240,7 @@ class Prices:
     shortfall_eur_per_kwh: float = 5.0
     limit_eur_per_kwh: float = 50.0
     outside_limit_eur_per_kwh: float = 0.0
-    """Above a limit from outside; means something where there is one."""
+    """Above a limit from outside at the window's end; means something where there is one."""
     bess_wear_eur_per_kwh: float = 0.0
     """On what is charged and discharged."""
     vehicle_wear_eur_per_kwh: float = 0.0
@@ -271,6 +279,8 @@ class Problem:
     outside_limits: tuple[OutsideLimit, ...] = ()
     month_peak_kw: float = 0.0
     """Highest import of the month so far."""
+    free_peak_kw: float = 0.0
+    """Import up to which the bill of the demand charge does not rise, whatever the month has seen."""
     prices: Prices = Prices()
     later: Later | None = None
     """None: no vehicle is known to stay on after the window."""
@@ -288,6 +298,14 @@ class Problem:
         """The end of all that is seen."""
         later = self.later
         return self.end if later is None else self.end + timedelta(hours=later.steps * later.step_h)
+
+    @property
+    def outside_limit_eur_per_kwh(self) -> Values:
+        """Price above a limit from outside by step: earlier is dearer, evenly, by `EARLY_FRAC` at the beginning."""
+        dearer = EARLY_FRAC * self.prices.outside_limit_eur_per_kwh / self.steps
+        return tuple(
+            self.prices.outside_limit_eur_per_kwh + dearer * (self.steps - 1 - step) for step in range(self.steps)
+        )
 
     def step_start(self, step: int) -> datetime:
         return self.start + timedelta(seconds=self.step_s * step)

@@ -32,6 +32,7 @@ from schemas.participant import Turn
 from schemas.site import Horizon, Site, next_midnight, step_start
 from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.lag import with_lag
+from services.ems.month_peak import MonthPeak
 from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
 from services.ems.problem import (
     LATER_STEP_H,
@@ -95,7 +96,7 @@ def problem_of(
     site: Site,
     limits: NetworkLimits,
     turn: Turn,
-    month_peak_kw: float,
+    month_peak: MonthPeak,
     flat_reference_kw: float | None,
     began: Mapping[str, float],
 ) -> Problem | Unplannable:
@@ -145,7 +146,8 @@ def problem_of(
         heat=tuple(unit for unit in pumps if isinstance(unit, HeatUnit)),
         groups=tuple(groups),
         outside_limits=outside,
-        month_peak_kw=month_peak_kw,
+        month_peak_kw=month_peak.at(turn.t),
+        free_peak_kw=site.tariff.demand_billing.free_kw(month_peak.month_of(turn.t), month_peak.past_kw),
         later=later,
         prices=Prices(
             shortfall_eur_per_kwh=options.shortfall_price_eur_per_kwh,

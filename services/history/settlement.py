@@ -2,11 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from schemas.messages import Quantity
+from schemas.site import Tariff
 from services.history.prices import Prices
 from services.history.tracks import Track
 
@@ -118,17 +120,31 @@ def settle(pcc: Track, prices: Prices, times: Sequence[datetime]) -> Settlement:
     )
 
 
-def demand_charge_eur(
-    pcc_kw: Sequence[float | None], charge_eur_per_kw: float | None, paid_kw: Sequence[float] | None = None
-) -> float | None:
-    """Charge on the highest mean import of a settlement quarter [€], as if the run's were the month's.
+def demand_charges_eur(tariff: Tariff, peaks_kw: Mapping[str, float]) -> dict[str, float] | None:
+    """Demand charge of each local month [€] of ``peaks_kw``, the highest mean import of a settlement quarter [kW].
 
-    ``paid_kw``: by quarter the peak of its month from before the run, which is paid whatever the run does: then the
-    charge is what the run adds. Listed apart from the energy cost: a day's share of a month's peak is not a sum. None
-    without such a tariff.
+    On the peak that the tariff bills, which may look back to months before: those of the tariff and of ``peaks_kw``.
+    In the month of ``tariff.month_peak``, which is paid whatever the run does, it is what the run adds. Listed apart
+    from the energy cost: a day's share of a month's peak is not a sum. None without such a tariff.
     """
-    before = paid_kw if paid_kw is not None else [0.0] * len(pcc_kw)
-    known = [kw - paid for kw, paid in zip(pcc_kw, before, strict=True) if kw is not None]
-    if charge_eur_per_kw is None or not known:
+    price, before = tariff.demand_charge_eur_per_kw, tariff.month_peak
+    if price is None:
         return None
-    return max(0.0, *known) * charge_eur_per_kw
+    billing, known, found = tariff.demand_billing, tariff.past_peaks_kw, {}
+    for month, import_kw in sorted(peaks_kw.items()):
+        peak_kw, paid_kw = max(import_kw, 0.0), 0.0
+        if before is not None and before.month == month:
+            peak_kw, paid_kw = max(peak_kw, before.import_kw), billing.billed_kw(month, before.import_kw, known)
+        found[month] = (billing.billed_kw(month, peak_kw, known) - paid_kw) * price
+        known[month] = peak_kw
+    return found
+
+
+def month_peaks_kw(times: Iterable[datetime], pcc_kw: Iterable[float | None], zone: ZoneInfo) -> dict[str, float]:
+    """The highest of the mean imports ``pcc_kw`` by local month; ``times`` are their beginnings. None is unknown."""
+    peaks: dict[str, float] = {}
+    for time, power_kw in zip(times, pcc_kw, strict=True):
+        if power_kw is not None:
+            month = f"{time.astimezone(zone):%Y-%m}"
+            peaks[month] = max(peaks.get(month, 0.0), power_kw)
+    return peaks

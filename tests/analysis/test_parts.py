@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from schemas.messages import MeterNameplate, MeterRole, NetworkTelemetry, Quantity, Telemetry, ValueSeries
 from schemas.plausibility import PowerBounds
+from schemas.site import Tariff
 from schemas.topics import Kind
 from services.analysis.balance import balance
 from services.analysis.quarters import quarter_grid, quarter_length
 from services.analysis.shaving import peak_shaving_factor
 from services.analysis.summary import number
 from services.history.prices import Prices
-from services.history.settlement import demand_charge_eur, settle
+from services.history.settlement import demand_charges_eur, month_peaks_kw, settle
 from services.history.tracks import Sample, Track, mean_kw
 
 T0 = datetime(2024, 5, 14, 22, tzinfo=UTC)
@@ -145,9 +146,13 @@ def test_quarters_are_whole_by_the_clock_whatever_the_beginning() -> None:
 
 
 def test_demand_charge_is_on_the_highest_import_and_never_negative() -> None:
-    assert demand_charge_eur([3.0, None, 7.0, -20.0], 2.0) == 14.0
-    assert demand_charge_eur([-3.0], 2.0) == 0.0
-    assert demand_charge_eur([3.0], None) is None
+    times = [T0 + timedelta(minutes=15 * quarter) for quarter in range(4)]
+    peaks = month_peaks_kw(times, [3.0, None, 7.0, -20.0], ZoneInfo("Europe/Rome"))
+    charged = Tariff(sale="sale", spread_eur_per_kwh=0.1, demand_charge_eur_per_kw=2.0)
+    (month,) = peaks
+    assert demand_charges_eur(charged, peaks) == {month: 14.0}
+    assert demand_charges_eur(charged, {month: -3.0}) == {month: 0.0}
+    assert demand_charges_eur(Tariff(sale="sale", spread_eur_per_kwh=0.1), peaks) is None
 
 
 def test_numbers_for_reading() -> None:

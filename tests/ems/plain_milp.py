@@ -237,7 +237,7 @@ class _Plain:
         """(1)(2)(20)(21), the limits softened, import and export exclusive; bands as sums of positive parts."""
         p, h = self.p, self.h
         devices = sorted({*self.power, *self.constant})
-        peak = self.peak = h.addVariable(lb=p.month_peak_kw)
+        peak = self.peak = h.addVariable(lb=max(p.month_peak_kw, p.free_peak_kw))
         self.cost.append((p.prices.demand_eur_per_kw, peak))
         for t in range(p.steps):
             buy, sell = h.addVariable(lb=0, ub=BIG_KW), h.addVariable(lb=0, ub=BIG_KW)
@@ -277,7 +277,8 @@ class _Plain:
                     if allowed < 1e9:
                         over = h.addVariable(lb=0)
                         h.addConstr(over >= flow - allowed)
-                        self.cost.append((self.dt * p.prices.outside_limit_eur_per_kwh, over))
+                        price = p.prices.outside_limit_eur_per_kwh * (1 + 0.01 * (p.steps - 1 - t) / p.steps)
+                        self.cost.append((self.dt * price, over))
 
     def add_groups(self):
         p, h = self.p, self.h

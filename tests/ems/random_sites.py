@@ -78,6 +78,7 @@ def problems(draw: st.DrawFn) -> Problem:
         groups=groups,
         outside_limits=outside,
         month_peak_kw=draw(numbers(0, 40)),
+        free_peak_kw=draw(st.sampled_from([0.0, 0.0, 15.0, 45.0])),
         later=later,
         prices=Prices(
             limit_eur_per_kwh=500.0 if outside else 50.0,

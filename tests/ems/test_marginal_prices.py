@@ -111,7 +111,7 @@ def test_limits_add_the_price_of_what_exceeds_them() -> None:
     charges = Prices(outside_limit_eur_per_kwh=80.0, limit_eur_per_kwh=160.0)
     outside = OutsideLimit("operator", (8.0,) * STEPS, NO_LIMIT)
     limited = prices_of(importing(outside_limits=(outside,), prices=charges))
-    assert limited.parts[AT_PCC] == pytest.approx([80.0] * STEPS)
+    assert limited.parts[AT_PCC] == pytest.approx([80.0 * (1 + 0.01 * (STEPS - 1 - t) / STEPS) for t in range(STEPS)])
     back = OutsideLimit("operator", NO_LIMIT, (8.0,) * STEPS)
     exporting = importing(load_kw=(-10.0,) * STEPS, outside_limits=(back,), prices=charges)
     assert prices_of(exporting).parts[AT_PCC] == pytest.approx([-80.0] * STEPS)

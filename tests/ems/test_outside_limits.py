@@ -321,3 +321,17 @@ def test_what_holds_is_decided_by_one_rule_for_ems_and_devices() -> None:
     assert limits.next_change(at(0)) == at(1)
     assert limits.next_change(at(1)) == at(2)
     assert limits.next_change(at(2)) is None
+
+
+def test_a_limit_that_asks_for_more_than_there_is_is_exceeded_late_rather_than_early() -> None:
+    """Every kWh above it is above it at any time, but until later the limit may end: the battery is used first."""
+    bench = Bench()
+    bench.send(limit(import_kw=36.0, valid_until=at(16)))
+    plan = bench.plan(0)
+    assert plan.pcc_kw is not None
+    above = [step for step, kw in enumerate(plan.pcc_kw[:16]) if kw > 36.0 + 1e-6]
+    kept = [step for step in range(16) if step not in above]
+    assert kept and above
+    assert max(kept) < min(above), f"kept in {kept}, exceeded in {above}"
+    (missed,) = [each for each in plan.shortfalls if each.kind is ShortfallKind.OUTSIDE_LIMIT]
+    assert missed.at == at(above[0])

@@ -79,7 +79,7 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
         + plan.ramping_eur
         + plan.tie_break_eur
     )
-    spent += problem.prices.demand_eur_per_kw * problem.month_peak_kw
+    spent += problem.prices.demand_eur_per_kw * max(problem.month_peak_kw, problem.free_peak_kw)
     batteries = [i for i, store in enumerate(solution.stores) if store.is_bess]
     assert spent == pytest.approx(solution.total_eur, abs=1e-5)
     charge, discharge, energy = solution.of("charge"), solution.of("discharge"), energy_kwh(solution)

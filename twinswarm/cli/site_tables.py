@@ -148,8 +148,19 @@ def _tariff(tariff: Tariff) -> str:
         bought = f"{tariff.spread_eur_per_kwh:g} €/kWh above it"
     charge = tariff.demand_charge_eur_per_kw
     return f"sale price {sold}, purchase price {bought}" + (
-        "" if charge is None else f", demand charge {charge:g} €/kW a month"
+        "" if charge is None else f", demand charge {charge:g} €/kW a month on {billed_peak(tariff)}"
     )
+
+
+def billed_peak(tariff: Tariff) -> str:
+    """The peak that the demand charge bills, in words."""
+    billing = tariff.demand_billing
+    peak = "the month's highest quarter-hour of import"
+    if billing.mean_months > 1:
+        peak = f"the mean of the highest quarter-hours of import of {billing.mean_months} months"
+    least = [f"{billing.ratchet_frac:.0%} of the highest of the 11 months before"] if billing.ratchet_frac else []
+    least += [f"{billing.floor_kw:g} kW"] if billing.floor_kw else []
+    return peak + (f", at least {' and '.join(least)}" if least else "")
 
 
 def _price(profile: str | None, rule: PriceRule | None) -> str:

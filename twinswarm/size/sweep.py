@@ -12,7 +12,7 @@ from typing import Any
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
 from schemas.site import Economics, Site
-from services.history.settlement import demand_charge_eur
+from services.history.settlement import demand_charges_eur, month_peaks_kw
 from twinswarm.simulation.runs import new_run_id
 from twinswarm.size.design import Design, investment_eur, site_of
 from twinswarm.size.economics import (
@@ -146,17 +146,15 @@ def yearly(site: Site, order: YearOrder, days: Sequence[Day], prices: Economics)
     """``days``: one for each day of the order; sums are those of 365 days."""
     scale = _YEAR_DAYS / len(days)
     price = math.fsum(price for day in days for price in day.purchase_eur_per_kwh) / sum(len(day.times) for day in days)
-    charge = site.tariff.demand_charge_eur_per_kw
-    months: dict[str, list[float | None]] = {}
-    for midnight, day in zip(order.midnights, days, strict=False):
-        months.setdefault(f"{midnight.astimezone(site.zone):%Y-%m}", []).append(day.peak_import_kw)
-    demand = [demand_charge_eur(peaks, charge) or 0.0 for peaks in months.values()]
+    peaks = [day.peak_import_kw for day in days]
+    months = month_peaks_kw(order.midnights[: len(days)], peaks, site.zone)
+    demand = demand_charges_eur(site.tariff, months) or {}
     thrown = math.fsum(day.bess_charged_kwh + day.bess_discharged_kwh for day in days)
     from_cars = math.fsum(day.cars_discharged_kwh for day in days)
     wear = site.ems.bess_wear_eur_per_kwh * thrown + prices.car_wear_eur_per_kwh * from_cars
     return Yearly(
         energy_eur=scale * (math.fsum(d.cost_eur for d in days) - price * math.fsum(d.stored_kwh for d in days)),
-        demand_eur=math.fsum(demand) * 12 / len(months),
+        demand_eur=math.fsum(demand.values()) * 12 / len(months),
         wear_eur=scale * wear,
         connection_eur=prices.connection_eur_per_kw_year * site.connection.import_limit_kw,
         peak_kw=max(day.peak_import_kw for day in days),

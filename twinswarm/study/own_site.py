@@ -14,7 +14,7 @@ from schemas.cycle import Course
 from schemas.errors import Code, InputError
 from schemas.site import Bess, Charger, HeatPump, Site
 from services.analysis.shaving import peak_shaving_factor
-from services.history.settlement import demand_charge_eur, savings_eur
+from services.history.settlement import demand_charges_eur, month_peaks_kw, savings_eur
 from twinswarm.simulation.coverage import check_profiles
 from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 from twinswarm.study.day import Day
@@ -153,14 +153,8 @@ def rows_of(site: Site, days: Mapping[str, Day]) -> tuple[Row, ...]:
 
 def _demand_eur(site: Site, day: Day) -> float | None:
     """The sum over the local months."""
-    price = site.tariff.demand_charge_eur_per_kw
-    months: dict[tuple[int, int], list[float]] = {}
-    for time, power_kw in zip(day.times, day.pcc_kw, strict=True):
-        local = time.astimezone(site.zone)
-        months.setdefault((local.year, local.month), []).append(power_kw)
-    charges = [demand_charge_eur(powers, price) for powers in months.values()]
-    known = [charge for charge in charges if charge is not None]
-    return sum(known) if known else None
+    charges = demand_charges_eur(site.tariff, month_peaks_kw(day.times, day.pcc_kw, site.zone))
+    return sum(charges.values()) if charges else None
 
 
 def course_over(site: Site, text: str, first: date | None) -> Course:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.site import Bess, Site
 from services.analysis.shaving import peak_shaving_factor
-from services.history.settlement import demand_charge_eur, savings_eur
+from services.history.settlement import demand_charges_eur, savings_eur
 from twinswarm.study.day import Day
 from twinswarm.year.order import YearOrder
 
@@ -207,27 +207,22 @@ def _variant(
     months: dict[str, list[int]] = {}
     for number, midnight in enumerate(order.midnights[:-1]):
         months.setdefault(f"{midnight.astimezone(site.zone):%Y-%m}", []).append(number)
-    demand = {month: _demand_eur(site, month, _part(series["pcc_kw"], gathered, of)) for month, of in months.items()}
+    peaks = {month: float(_part(series["pcc_kw"], gathered, of).max()) for month, of in months.items()}
+    charges = demand_charges_eur(site.tariff, peaks)
     length = period_length(times, order)
     by_month = {
-        month: _totals(site, gathered, series, of, demand[month], none_kw, length) for month, of in months.items()
+        month: _totals(site, gathered, series, of, None if charges is None else charges[month], none_kw, length)
+        for month, of in months.items()
     }
-    charges = [charge for charge in demand.values() if charge is not None]
     whole = range(order.days)
-    total = _totals(site, gathered, series, whole, math.fsum(charges) if charges else None, none_kw, length)
+    charged = None if charges is None else math.fsum(charges.values())
+    total = _totals(site, gathered, series, whole, charged, none_kw, length)
     return VariantYear(name, total, by_month, series, series.pop("soc"))
 
 
 def _part(values: Powers, gathered: _Gathered, days: Sequence[int]) -> Powers:
     """The settlement periods of days that follow one another."""
     return values[gathered.bounds[days[0]] : gathered.bounds[days[-1] + 1]]
-
-
-def _demand_eur(site: Site, month: str, pcc_kw: Powers) -> float | None:
-    before = site.tariff.month_peak
-    paid = before.import_kw if before is not None and before.month == month else 0.0
-    powers = pcc_kw.tolist()
-    return demand_charge_eur(powers, site.tariff.demand_charge_eur_per_kw, [paid] * len(powers))
 
 
 def _totals(

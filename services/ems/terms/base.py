@@ -38,7 +38,14 @@ class Excess:
     element: str | None
     """The limited element. None: the connection."""
     over_kw: Array
-    eur_per_kwh: float
+    eur_per_kwh: float | tuple[float, ...]
+    """In every step, or by step."""
+
+    def eur(self, step_h: float) -> float:
+        """What all of it costs."""
+        if isinstance(self.eur_per_kwh, tuple):
+            return step_h * float(np.array(self.eur_per_kwh) @ self.over_kw)
+        return self.eur_per_kwh * step_h * float(self.over_kw.sum())
 
 
 @dataclass(frozen=True, slots=True)

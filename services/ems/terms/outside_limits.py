@@ -43,7 +43,7 @@ class OutsideLimits(Term[tuple[OutsideShape, ...]]):
         if count := len(shapes):
             for name in ("outside_import_over", "outside_export_over"):
                 m.variable(name, count, upper=UNBOUNDED_KW)
-                m.penalty(name, lambda i: i.problem.prices.outside_limit_eur_per_kwh, per_kwh=True)
+                m.penalty(name, lambda i: np.array(i.problem.outside_limit_eur_per_kwh), per_kwh=True)
 
     def constraints(self, m: Model) -> None:
         """At the PCC: Σ import − over ≤ allowed, Σ export − over ≤ allowed, in the steps in which a limit is valid.
@@ -64,7 +64,7 @@ class OutsideLimits(Term[tuple[OutsideShape, ...]]):
     def excesses(self, solution: Solution) -> Sequence[Excess]:
         over = solution.of("outside_import_over") + solution.of("outside_export_over")
         limits = solution.problem.outside_limits
-        price = solution.problem.prices.outside_limit_eur_per_kwh
+        price = solution.problem.outside_limit_eur_per_kwh
         kind = ShortfallKind.OUTSIDE_LIMIT
         return [Excess(kind, limit.group or PCC, kw, price) for limit, kw in zip(limits, over, strict=True)]
 

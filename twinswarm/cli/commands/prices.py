@@ -42,6 +42,7 @@ def prices(
     """
     from services.forecast.prices import priced_quarters
     from sites.loader import load_description
+    from twinswarm.cli.site_tables import billed_peak
     from twinswarm.simulation.coverage import check_tariff
     from twinswarm.simulation.runs import local_course, parse_date, parse_duration
 
@@ -55,7 +56,8 @@ def prices(
     for title, of in (("Purchase", lambda quarter: quarter.purchase), ("Sale", lambda quarter: quarter.sale)):
         output.console.print(_table(f"{title} price of {chosen.site} [€/kWh]", chosen, quarters, of))
     if chosen.tariff.demand_charge_eur_per_kw is not None:
-        charge = f"{chosen.tariff.demand_charge_eur_per_kw:g} €/kW on the month's highest quarter-hour of import"
+        billed = billed_peak(chosen.tariff)
+        charge = f"{chosen.tariff.demand_charge_eur_per_kw:g} €/kW on {billed}"
         output.console.print(f"Beside the energy: {charge}.", soft_wrap=True)
     if plot is not None:
         _draw(plot, quarters, chosen.location.time_zone)

@@ -1,0 +1,71 @@
+"""Billing of a demand charge: which peak [kW] is billed for a month, given its highest import and those before it.
+
+Everything that bills or plans by it, settlement, year, size and EMS, takes it from here.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.site.base import SitePart
+from schemas.units import PositiveKw
+
+Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+"""A local month, YYYY-MM."""
+
+YEAR_MONTHS = 12
+
+
+class MonthPeak(SitePart):
+    """The highest import of a local month as far as it is known from before the run."""
+
+    month: Month
+    """YYYY-MM."""
+    import_kw: PositiveKw
+    """Mean of its highest quarter-hour."""
+
+
+class DemandBilling(SitePart):
+    """Billed peak = max(``floor_kw``, ``ratchet_frac`` · highest peak of the 11 months before, mean of the peaks of
+    ``mean_months`` months, this one the last). As it is by default: the month's own peak.
+
+    Months of which nothing is known count in neither.
+    """
+
+    floor_kw: PositiveKw = 0.0
+    """The least peak that the contract bills in any month."""
+    ratchet_frac: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The part of the highest peak of the 11 months before that is billed at least, such as 0.8."""
+    mean_months: Annotated[int, Field(ge=1, le=YEAR_MONTHS)] = 1
+    """Over so many months, this one included, peaks are averaged; 12: each month bills a twelfth of a peak."""
+
+    def billed_kw(self, month: str, peak_kw: float, peaks_kw: Mapping[str, float]) -> float:
+        """The billed peak of ``month``, whose own is ``peak_kw``. ``peaks_kw``: by month, others are ignored."""
+        averaged = _before(month, self.mean_months - 1, peaks_kw)
+        mean = sum((*averaged, peak_kw)) / (len(averaged) + 1)
+        return max(mean, self._least_kw(month, peaks_kw))
+
+    def free_kw(self, month: str, peaks_kw: Mapping[str, float]) -> float:
+        """The import [kW] up to which a peak of ``month`` raises no bill of it. Arguments as in `billed_kw`.
+
+        Above it every kW costs the charge: on this month's bill, or, in parts, on all bills in whose mean it counts.
+        """
+        averaged = _before(month, self.mean_months - 1, peaks_kw)
+        least = self._least_kw(month, peaks_kw)
+        return max(least * (len(averaged) + 1) - sum(averaged), 0.0) if least > 0 else 0.0
+
+    def _least_kw(self, month: str, peaks_kw: Mapping[str, float]) -> float:
+        highest = max(_before(month, YEAR_MONTHS - 1, peaks_kw), default=0.0)
+        return max(self.floor_kw, self.ratchet_frac * highest)
+
+
+def _before(month: str, count: int, peaks_kw: Mapping[str, float]) -> list[float]:
+    """Known peaks of the ``count`` months before."""
+    last = _number(month)
+    return [peaks_kw[each] for each in sorted(peaks_kw) if last - count <= _number(each) < last]
+
+
+def _number(month: str) -> int:
+    year, of_year = month.split("-")
+    return int(year) * YEAR_MONTHS + int(of_year)
