@@ -111,10 +111,11 @@ def test_limits_add_the_price_of_what_exceeds_them() -> None:
     charges = Prices(outside_limit_eur_per_kwh=80.0, limit_eur_per_kwh=160.0)
     outside = OutsideLimit("operator", (8.0,) * STEPS, NO_LIMIT)
     limited = prices_of(importing(outside_limits=(outside,), prices=charges))
-    assert limited.parts[AT_PCC] == pytest.approx([80.0 * (1 + 0.01 * (STEPS - 1 - t) / STEPS) for t in range(STEPS)])
+    price = [80.0 * (1 + 0.01 * (STEPS - 1 - step) / STEPS) for step in range(STEPS)]  # earlier is dearer
+    assert limited.parts[AT_PCC] == pytest.approx(price)
     back = OutsideLimit("operator", NO_LIMIT, (8.0,) * STEPS)
     exporting = importing(load_kw=(-10.0,) * STEPS, outside_limits=(back,), prices=charges)
-    assert prices_of(exporting).parts[AT_PCC] == pytest.approx([-80.0] * STEPS)
+    assert prices_of(exporting).parts[AT_PCC] == pytest.approx([-each for each in price])
 
 
 def test_a_group_s_limit_adds_to_the_price_of_its_members_only() -> None:
