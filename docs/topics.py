@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from schemas.clauses import Clause
 from schemas.examples import examples
 from schemas.messages import CONTRACT
 from schemas.roles import WRITES
@@ -229,6 +230,16 @@ field is explained.
 |---|---|---|---|
 """
 
+CLAUSES = """
+## Clauses
+
+The promises of a device in wall time that its peers can see. Identifiers stay. `twinswarm conform` judges a device by
+them ([attach-a-device.md](attach-a-device.md#checking-a-device-of-your-own)).
+
+| clause | promise |
+|---|---|
+"""
+
 
 def page() -> str:
     """The text of docs/topics.md."""
@@ -250,6 +261,8 @@ def page() -> str:
             parts.append(f"\n{about}\n" if about else "")
             parts.append(f"\n{NOTES[topic.channel]}" if topic.channel in NOTES else "")
         parts.append(f"\n`{topic}`\n\n```json\n{_json(json.loads(encode(stamp, body)))}\n```\n")
+    rows = [f"| {clause} | {clause.text} |" for clause in Clause]
+    parts.append(CLAUSES + "\n".join(rows) + "\n")
     return "".join(parts)
 
 

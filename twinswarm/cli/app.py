@@ -8,6 +8,7 @@ import typer
 from twinswarm.cli.commands import (
     checks,
     compare,
+    conform,
     containers,
     dashboards,
     days,
@@ -60,6 +61,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         containers.compose,
         devices.devices,
         doctor.doctor,
+        conform.conform,
         event.event,
     ),
     _RECORD: (

@@ -1,0 +1,17 @@
+"""A secured broker, as `provision` makes it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.servers.mosquitto import find_mosquitto
+from tests.parts import skip_without
+from tests.provision.secured import Secured
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Secured]:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    with Secured(tmp_path / "provisioned").running() as secured:
+        yield secured
