@@ -43,7 +43,7 @@ RULES: dict[str, set[str]] = {
     "services.feeds": {"schemas", "services.forecast", EVERYTHING_ELSE},
     "services.limiter": {"schemas", EVERYTHING_ELSE},
     # It runs a twin beside the real device, and values what it finds by the prices that were announced.
-    "services.shadow": {"schemas", "services.history.prices", "twin_devices", EVERYTHING_ELSE},
+    "services.shadow": {"schemas", "services.history", "twin_devices", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},
     "services.history": {"schemas", EVERYTHING_ELSE},
     "services.influx": {"schemas", "services.history", EVERYTHING_ELSE},

@@ -41,6 +41,7 @@ _OF_ROOM = {
     "services.influx": "influx",
     "services.outward": "drivers",
     "services.sunspec": "drivers",
+    "services.shadow.identification": "analysis",
     "twinswarm.deploy.stack": "provision",
     "twinswarm.imports": "imports",
     "twinswarm.study.calibration": "analysis",

@@ -12,6 +12,7 @@ from schemas.participant import Cadence, Json, Outgoing, Participant, Received, 
 from schemas.site import Charger, Device, Network, Site
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_run
+from services.history.memory import MemoryHistory, lockstep_info
 from services.shadow.participant import PARTED
 from sites.loader import load_site
 from twin_devices.build import build_twin
@@ -136,11 +137,16 @@ class Watched:
     t0: datetime
     alarms: tuple[tuple[datetime, Alarm], ...]
     last: Mapping[str, Prediction]
+    history: MemoryHistory
 
 
 def live(site: Site, length: timedelta, fault: Fault | None, seed: int) -> Watched:
     """A run in lock-step in which the EMS plans with what it is shown."""
-    real = site if fault is None else altered(site, fault.device, fault.parameter)
+    return live_beside(site, site if fault is None else altered(site, fault.device, fault.parameter), length, seed)
+
+
+def live_beside(site: Site, real: Site, length: timedelta, seed: int) -> Watched:
+    """The same with the devices of ``real``, of which ``site`` is the description."""
     participants: list[Participant] = []
     for place, name in enumerate(name for name in members(site) if name != "recorder"):
         if name in SHADOWED:
@@ -150,7 +156,10 @@ def live(site: Site, length: timedelta, fault: Fault | None, seed: int) -> Watch
     alarms: list[tuple[datetime, Alarm]] = []
     last: dict[str, Prediction] = {}
 
+    messages: list[Received] = []
+
     def heard(received: Received) -> None:
+        messages.append(received)
         if isinstance(received.body, Prediction):
             last[received.body.device] = received.body
         elif isinstance(received.body, Alarm) and received.body.code == PARTED:
@@ -160,4 +169,5 @@ def live(site: Site, length: timedelta, fault: Fault | None, seed: int) -> Watch
     announced = Topic(site.site, Kind.CLOCK, "clock", Channel.RUN)
     begun = lockstep_run(course, datetime(2026, 11, 1, 12, tzinfo=UTC))
     InMemoryRun(participants, course, RUN, (announced, begun), None, heard).advance(course.last_cycle)
-    return Watched(course.t0, tuple(alarms), last)
+    info = lockstep_info(RUN, site, course.t0, course.t_end, course.step_s, begun.wall0)
+    return Watched(course.t0, tuple(alarms), last, MemoryHistory(info, site, messages))
