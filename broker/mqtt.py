@@ -43,6 +43,10 @@ LOG = logging.getLogger(__name__)
 KEEPALIVE_S = 60
 ANSWER_TIMEOUT_S = 10.0
 """For the TCP connection, and again for CONNACK and SUBACK."""
+REJOIN_TIMEOUT_S = 30.0
+"""For CONNACK and SUBACK of a connection that is made anew. Longer than at first: a whole site comes back to a broker
+that was away. Something on the way may take connections and pass nothing on; it would be waited for a keepalive long.
+"""
 DIALS_MOST = 5
 """Attempts to connect to a broker that closes the connection at once."""
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 10.0
@@ -151,6 +155,8 @@ class MqttTransport:
         self._admitted = False
         """CONNACK was there: what is under way was sent again."""
         self._connection = 0
+        self._dialled_at = 0.0
+        """Monotonic time [s]."""
         self._since = 0.0
         self._retry_at = 0.0
         self._retry_delay = RETRY_FIRST_S
@@ -350,6 +356,7 @@ class MqttTransport:
 
     def _dial(self) -> None:
         self._connection += 1
+        self._dialled_at = time.monotonic()
         self._incoming = Incoming()
         self._acknowledged.clear()
         self._ready = self._admitted = False
@@ -396,10 +403,17 @@ class MqttTransport:
             self._redial()
             return
         self._poll(timeout_s)
+        self._end_if_unanswered()
         if self._subscription_refused and self._client.socket() is None:
             raise self._error(self._refused or "")
         if self._refused_message is not None:
             raise MessageRefusedError(self._refused_message)
+
+    def _end_if_unanswered(self) -> None:
+        """A connection upon which nobody answers may never end by itself."""
+        waits = not self._ready and self._client.socket() is not None
+        if waits and time.monotonic() - self._dialled_at > REJOIN_TIMEOUT_S:
+            self._client.feed(None)
 
     def _sleep(self, seconds: float) -> None:
         if self._wakeup is None:

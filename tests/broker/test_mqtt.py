@@ -19,6 +19,7 @@ from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from broker.transport import Delivery, Will
 from schemas.errors import BrokerUnreachableError, InputError
 from schemas.wire import MAX_PAYLOAD_BYTES
+from tests.broker.half_open import HalfOpenProxy
 from tests.parts import skip_without
 
 WAIT_S = 10.0
@@ -237,6 +238,24 @@ def test_publications_made_while_the_broker_is_away_are_sent_when_it_is_back(tmp
         assert sturdy.flush(WAIT_S)
         with connected(broker.address, "latecomer", "sturdy/birth") as late:
             assert take(late).payload == b"born"  # the broker forgot it and was told again
+
+
+def test_a_connection_that_is_taken_and_never_answered_is_given_up_and_tried_again(
+    mosquitto: BrokerAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something on the way takes it and passes nothing on; on the next one it does."""
+    monkeypatch.setattr("broker.mqtt.REJOIN_TIMEOUT_S", 0.5)
+    with HalfOpenProxy(mosquitto) as proxy, connected(proxy.address, "patient", "echo") as patient:
+        assert patient.flush(WAIT_S)
+        proxy.fall_silent()
+        patient.drop()
+        deadline = time.monotonic() + WAIT_S
+        while proxy.swallowed < 2 and time.monotonic() < deadline:
+            patient.receive(0.05)
+        assert proxy.swallowed >= 2, "it was not tried again"
+        proxy.pass_on()
+        patient.publish("echo", b"there again")
+        assert await_payload(patient, b"there again")
 
 
 def test_where_no_broker_is_the_error_names_host_and_port() -> None:

@@ -16,7 +16,19 @@ from typing import Any, NamedTuple, TypeVar
 from broker.address import BrokerAddress
 from broker.mqtt import MqttTransport
 from schemas.errors import RemoteMessageError
-from schemas.messages import Ack, Body, ChargerTelemetry, Fallback, Run, Setpoint, Stamp, TimeMode
+from schemas.messages import (
+    Ack,
+    Body,
+    ChargerTelemetry,
+    Fallback,
+    Quantity,
+    Run,
+    Series,
+    Setpoint,
+    Stamp,
+    TimeMode,
+    ValueSeries,
+)
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic, everything
 from schemas.wire import MAX_PAYLOAD_BYTES, decode, encode
@@ -78,6 +90,8 @@ class Live:
         self.site = site(self.now, **ems)
         (folder / "site.json").write_text(self.site.model_dump_json(), encoding="utf-8")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.program: tuple[str, ...] = ("-m", "twinswarm.deploy.process")
+        """Python's arguments for a process."""
         self.roster = Roster()
         """As `devices` and `doctor` have it."""
         self.heard: list[tuple[Topic, Stamp, Body]] = []
@@ -104,9 +118,10 @@ class Live:
         order = ClockOrder(run=RUN, t0=None, length=None, speed=speed, simulated=False)
         return self.start("clock", "--course", order.model_dump_json())
 
-    def start(self, device: str = "ev1", *options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "twinswarm.deploy.process", device, "--site", str(self.folder / "site.json")]
-        command += ["--broker", str(self.address), *options]
+    def start(self, device: str = "ev1", *options: str, broker: BrokerAddress | None = None) -> subprocess.Popen[bytes]:
+        """``broker``: by what address it comes to the broker; None: by that of the others."""
+        command = [sys.executable, *self.program, device, "--site", str(self.folder / "site.json")]
+        command += ["--broker", str(broker or self.address), *options]
         self.processes[device] = subprocess.Popen(command)
         return self.processes[device]
 
@@ -134,9 +149,11 @@ class Live:
         self.send(self.set_topic, setpoint, retain=retain)
         return setpoint
 
-    def until(self, what: str, kind: type[B], wanted: Callable[[B], bool] = lambda body: True) -> B:
+    def until(
+        self, what: str, kind: type[B], wanted: Callable[[B], bool] = lambda body: True, patience_s: float = PATIENCE_S
+    ) -> B:
         """The first message of this kind that is heard from now on and is wanted."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while (left := deadline - time.monotonic()) > 0:
             if (delivery := self.mouth.receive(min(left, 1.0))) is None:
                 continue
@@ -150,7 +167,16 @@ class Live:
             self.heard.append((topic, stamp, body))
             if isinstance(body, kind) and wanted(body):
                 return body
-        raise AssertionError(f"{what} was not heard within {PATIENCE_S} s")
+        raise AssertionError(f"{what} was not heard within {patience_s} s")
+
+    def send_prices(self) -> None:
+        """A day of them, the same in each quarter-hour: the EMS plans."""
+        start = self.now.replace(minute=self.now.minute // 15 * 15, second=0, microsecond=0)
+        prices = [
+            ValueSeries(quantity=quantity, start=start, step_s=900, values=(0.3,) * 96)
+            for quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE)
+        ]
+        self.send(self.topic(Channel.SERIES, Kind.TARIFF, "tariff"), Series(series=tuple(prices)))
 
     def until_acked(self, setpoint: Setpoint) -> Ack:
         return self.until(f"the ack of {setpoint.id}", Ack, lambda ack: ack.id == setpoint.id)

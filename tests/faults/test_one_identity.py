@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker.servers.mosquitto import LocalMosquitto
-from schemas.messages import Alarm, ChargerTelemetry, Plan, Quantity, Series, Setpoint, State, ValueSeries
-from schemas.topics import Channel, Kind
+from schemas.messages import Alarm, ChargerTelemetry, Plan, Setpoint, State
 from tests.faults.live import Live
 
 HOLDS_S = 6.0
@@ -78,7 +77,7 @@ def test_two_ems_of_one_identity_for_two_minutes_and_then_one(
     live = Live(tmp_path, mosquitto.address)
     live.listen()
     try:
-        _with_prices(live)
+        live.send_prices()
         live.start()
         live.start("ems")
         live.until("a plan", Plan)
@@ -132,15 +131,6 @@ def _taken(live: Live, device: str) -> int:
     """How often the connection was taken from who spoke: each time the broker published a last will."""
     wills = [t for t, _, body in live.heard if isinstance(body, State) and body.reason == "connection lost"]
     return sum(topic.device == device for topic in wills)
-
-
-def _with_prices(live: Live) -> None:
-    start = live.now.replace(minute=live.now.minute // 15 * 15, second=0, microsecond=0)
-    prices = [
-        ValueSeries(quantity=quantity, start=start, step_s=900, values=(0.3,) * 96)
-        for quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE)
-    ]
-    live.send(live.topic(Channel.SERIES, Kind.TARIFF, "tariff"), Series(series=tuple(prices)))
 
 
 def _longest_without(live: Live) -> timedelta:

@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from broker.servers.mosquitto import LocalMosquitto
-from schemas.messages import Plan, PlanStatus, Quantity, Series, ValueSeries
+from schemas.messages import Plan, PlanStatus
 from schemas.site import CarLeaves
 from schemas.site.scenario import Event
-from schemas.topics import Channel, Kind
+from schemas.topics import Channel
 from tests.faults.live import Live
-
-STEP = timedelta(minutes=15)
 
 
 @pytest.fixture(params=[3.0, pytest.param(None, marks=pytest.mark.long)], ids=["short", "as it is by default"])
@@ -27,12 +25,7 @@ def planned(request: pytest.FixtureRequest, tmp_path: Path, mosquitto: LocalMosq
 
 
 def test_a_vehicle_that_is_pulled_off_is_out_of_the_plan_within_a_minute(planned: Live) -> None:
-    start = planned.now.replace(minute=planned.now.minute // 15 * 15, second=0, microsecond=0)
-    prices = [
-        ValueSeries(quantity=quantity, start=start, step_s=900, values=(0.3,) * 96)
-        for quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE)
-    ]
-    planned.send(planned.topic(Channel.SERIES, Kind.TARIFF, "tariff"), Series(series=tuple(prices)))
+    planned.send_prices()
     planned.start()
     planned.start("ems")
     planned.until("a plan with the charger", Plan, lambda plan: plan.status is PlanStatus.OPTIMAL and _charges(plan))
