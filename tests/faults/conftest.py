@@ -7,6 +7,7 @@ import pytest
 
 from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from tests.faults.live import Live
+from tests.faults.swarm import Swarm
 from tests.parts import skip_without
 
 
@@ -34,3 +35,15 @@ def live(tmp_path: Path, mosquitto: LocalMosquitto) -> Iterator[Live]:
         yield live
     finally:
         live.close()
+
+
+@pytest.fixture
+def swarm(tmp_path: Path) -> Iterator[Swarm]:
+    """Everybody is there, and what the devices send is stored."""
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    swarm = Swarm(tmp_path)
+    try:
+        swarm.start()
+        yield swarm
+    finally:
+        swarm.close()

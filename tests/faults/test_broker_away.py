@@ -10,6 +10,7 @@ import pytest
 from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from schemas.messages import Birth
 from tests.faults.live import FALLBACK_KW, Live
+from tests.faults.swarm import Swarm
 from tests.parts import skip_without
 
 
@@ -76,3 +77,24 @@ def test_an_expired_set_point_of_an_old_snapshot_is_refused_after_a_restart_of_e
     live.until_power(FALLBACK_KW, short.valid_until)
     assert 9.0 not in live.powers(first_of_it)
     assert live.acks("short")[1:] in ([], [False])
+
+
+@pytest.mark.parametrize(
+    "away_s", [2.0, pytest.param(600.0, marks=[pytest.mark.long, pytest.mark.timeout(1200)])], ids=["short", "10 min"]
+)
+def test_a_broker_that_is_killed_and_away_for_long_costs_no_message(
+    away_s: float, swarm: Swarm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no disk: what it held is gone. Everybody else is there all the time, and is not started again."""
+    swarm.command()
+    before = swarm.check_is_running()
+    swarm.broker.kill()
+    swarm.pass_s(away_s)
+    swarm.broker.start()
+    back = time.monotonic()
+    swarm.check_all_are_back()
+    took_s = time.monotonic() - back
+    assert swarm.check_is_running() == before
+    number = swarm.check_nothing_is_lost()
+    with capsys.disabled():
+        print(f"\naway for {away_s:g} s: all are back after {took_s:.1f} s, {number} messages, each stored once")

@@ -5,11 +5,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from broker.address import BrokerAddress
 from broker.mqtt import MqttTransport
@@ -43,6 +43,19 @@ Numbers = dict[tuple[str, str], int]
 """By (topic, boot): the newest number that was used."""
 
 
+class Broker(Protocol):
+    """One that is started and ended as `LocalMosquitto` is."""
+
+    @property
+    def address(self) -> BrokerAddress: ...
+
+    def start(self) -> BrokerAddress: ...
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 class Member:
     """A process of the swarm. `tend` starts it again when it ended by itself, as a supervisor does."""
 
@@ -54,6 +67,13 @@ class Member:
     def start(self) -> None:
         self.wanted = True
         self._running = subprocess.Popen(self._command)
+
+    @property
+    def pid(self) -> int:
+        """Of the process, which runs."""
+        assert self._running is not None
+        assert self._running.poll() is None, f"it ended with {self._running.returncode}"
+        return self._running.pid
 
     def tend(self) -> None:
         if self.wanted and self._running is not None and self._running.poll() is not None:
@@ -75,11 +95,21 @@ class Member:
 class Plant:
     """Broker, recorder and devices. The test is the clock, and the EMS that sends set-points."""
 
-    def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
-        """``most_bytes``: bound of what each device keeps."""
+    def __init__(
+        self,
+        folder: Path,
+        most_bytes: int | None = None,
+        *,
+        broker: Broker | None = None,
+        host: Sequence[str] = (),
+    ) -> None:
+        """``most_bytes``: bound of what each device keeps.
+
+        ``host``: what the devices' command begins with when they run on a host of their own.
+        """
         self.folder = folder
         self.history = folder / "history.sqlite"
-        self.broker = LocalMosquitto(directory=folder / "broker")
+        self.broker: Broker = broker or LocalMosquitto(directory=folder / "broker")
         self.broker.start()
         site = folder / "site.json"
         site.write_text(SITE.model_dump_json(), encoding="utf-8")
@@ -87,7 +117,7 @@ class Plant:
         process = [sys.executable, "-m", "twinswarm.deploy.process"]
         self.recorder = Member([*process, "recorder", *common, "--history", str(self.history)])
         bounded = process if most_bytes is None else [sys.executable, "-c", BOUNDED.format(most_bytes)]
-        self.device = Member([*bounded, *DEVICES, *common])
+        self.device = Member([*host, *bounded, *DEVICES, *common])
         self._clock = MqttTransport(self.address, client_id(SITE.site, "clock"))
         self._clock.connect(())
         now = datetime.now(UTC)
