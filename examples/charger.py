@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 
 from connection import new_client, parse_options, serve
-from v2g import BIRTH, Charger
+from v2g import BIRTH, Charger, of_contract
 
 PHASES = ["rollcall", "sense", "measure", "decide", "apply", "commit"]
 
@@ -25,6 +25,7 @@ class Attachment:
         self.client, self.device, self.boot, self.run = client, device, secrets.token_hex(6), ""
         self.path, self.clock = f"twin/v2/{site}/charger/{device}", f"twin/v2/{site}/clock/+"
         self.orders, self.newest, self.answered, self.waiting, self.session = {}, (), (), None, None
+        self.taken = {}
         self.seqs = {"state": -1}  # messages count from 1 per topic, but a last will is number 0
         topic, _, payload = self.message("state", {"state": "offline"}, datetime.now(UTC))
         client.will_set(topic, payload, qos=1, retain=True)
@@ -53,6 +54,8 @@ class Attachment:
     def on_message(self, _client, _userdata, incoming):
         message, channel = json.loads(incoming.payload), incoming.topic.rsplit("/", 1)[1]
         run = message.get("run", self.run)
+        if message["contract"] != 2 or (channel == "setpoint" and not of_contract(message)):
+            return  # it changes nothing
         if channel == "run" and message["mode"] == "lockstep":
             return  # its ticks carry all of it
         if self.run and run > self.run and channel != "setpoint" and "ended" not in message:
@@ -87,6 +90,9 @@ class Attachment:
 
     def on_setpoint(self, order, _run):
         if self.session:
+            if order["seq"] <= self.taken.get(order["boot"], 0):
+                return  # QoS 1 may deliver twice
+            self.taken = {order["boot"]: order["seq"]}
             self.charger.advance(self.session_time())
             self.publish(self.message("ack", self.charger.obey(order), self.charger.now))
         else:

@@ -5,7 +5,8 @@ It is called in two more cases: `wake_at` requests a call when a set-point ends,
 fallback and ack.
 """
 
-from schemas.messages import Birth, ChargerNameplate, ChargerTelemetry, Fallback, Phase, Setpoint, TimeMode
+from schemas.messages import Birth, ChargerNameplate, ChargerTelemetry, Fallback, Phase, PluggedVehicle, Setpoint
+from schemas.messages.birth import TimeMode
 from schemas.participant import Cadence, Outgoing, own_topic
 from schemas.topics import Channel, Kind, topic_filter
 from twin_devices.setpoints import SetpointHandler, clip_power
@@ -19,7 +20,7 @@ class Driver:
         self.subscriptions = (topic_filter(site, self.kind, device, Channel.SETPOINT),)
         self.cadence = {Phase.SENSE: Cadence(period_s=600.0), Phase.APPLY: Cadence(on_message=True)}
         self.sources = (hardware,)
-        self.power_kw, self.energy_kwh = 0.0, 0.0
+        self.power_kw, self.energy_kwh, self.plugged = 0.0, 0.0, False
         self.setpoints = SetpointHandler(fallback, lambda s: clip_power(s, "charger", 0.0, max_kw))
 
     def birth(self):
@@ -31,13 +32,15 @@ class Driver:
         acks = [ack for m in inbox if isinstance(m.body, Setpoint) for ack in self.setpoints.receive(m.body, turn.t)]
         self.hardware.set_power(self.setpoints.target_at(turn.t).value_or(0.0, self.max_kw, 0.0))
         for reading in turn.inputs:
-            self.power_kw, self.energy_kwh = reading.value.power_kw, reading.value.energy_kwh
+            value = reading.value
+            self.power_kw, self.energy_kwh, self.plugged = value.power_kw, value.energy_kwh, value.plugged
         sent = [Outgoing(own_topic(self, Channel.ACK), ack) for ack in acks]
         if turn.phase is Phase.SENSE or turn.inputs:
-            registers = {"energy_import_kwh": self.energy_kwh, "energy_export_kwh": 0.0}
-            sent.append(
-                Outgoing(own_topic(self, Channel.TELEMETRY), ChargerTelemetry(power_kw=self.power_kw, **registers))
+            measured = {"energy_import_kwh": self.energy_kwh, "energy_export_kwh": 0.0}
+            body = ChargerTelemetry(
+                power_kw=self.power_kw, vehicle=PluggedVehicle() if self.plugged else None, **measured
             )
+            sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), body))
         return sent
 
     def wake_at(self, now):

@@ -4,6 +4,7 @@ Power [kW] above 0 is drawn from the building's bus, below 0 fed into it; SOC is
 The numbers are those of ev1 in the site fit_g2v.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -31,14 +32,29 @@ CAR = {
     "soc_min_frac": 0.561,
     "soc_max_frac": 0.801,
 }
+FIELDS = {"contract", "ts", "run", "boot", "seq", "id", "epoch", "valid_from", "valid_until", "power_kw", "limit_kw"}
+FIELDS |= {"fallback", "reason", "cause", "energy_eur_per_kwh"}
+EPOCH_STEP, LONGEST = 1_000_000, timedelta(hours=48)  # a mistake must not lock the EMS out, nor hold for ever
 ZONE, ARRIVAL_H, DEPARTURE_H = ZoneInfo("Europe/Rome"), 9, 18
+
+
+def of_contract(order):
+    """Whether this is a set-point. A field that is unknown here might change what is meant: then it is none."""
+    try:
+        begin, until = (datetime.fromisoformat(order[name]) for name in ("valid_from", "valid_until"))
+        (value,) = (order[name] for name in ("power_kw", "limit_kw") if name in order)
+        number = isinstance(value, int | float) and math.isfinite(value) and isinstance(order["epoch"], int)
+        known = order["fallback"] in {"idle", "uncontrolled", "hold"} and set(order) <= FIELDS
+        return known and number and isinstance(order["id"], str) and until > begin
+    except (KeyError, TypeError, ValueError):  # something is missing, of another type, or two powers or times clash
+        return False
 
 
 class Charger:
     """``segment`` is the time since the advance before the last: from when on, and at which constant power."""
 
     def __init__(self, now):
-        self.now, self.car, self.order, self.epoch = now, None, None, 0
+        self.now, self.car, self.orders, self.epoch = now, None, [], 0
         self.import_kwh, self.export_kwh, self.segment = 0.0, 0.0, (now, 0.0)
 
     def advance(self, until, away=False):
@@ -60,11 +76,20 @@ class Charger:
 
     def obey(self, order):
         """Takes a set-point, or refuses it. Returns the ack."""
-        until = datetime.fromisoformat(order["valid_until"])
-        if order["epoch"] < self.epoch or "power_kw" not in order or until <= self.now:
-            return {"id": order["id"], "accepted": False, "reason": "of an old epoch, without power_kw, or expired"}
-        self.order, self.epoch = order | {"until": until}, order["epoch"]
-        return {"id": order["id"], "accepted": True, "applied_kw": self._power_kw(self.now)}
+        begin, until = (datetime.fromisoformat(order[name]) for name in ("valid_from", "valid_until"))
+        if not self.epoch <= order["epoch"] <= self.epoch + EPOCH_STEP:
+            reason = f"epoch {order['epoch']}, and the highest seen is {self.epoch}"
+            return {"id": order["id"], "accepted": False, "reason": reason, "epoch": self.epoch}
+        if "power_kw" not in order or not self.now < until <= self.now + LONGEST:
+            return {"id": order["id"], "accepted": False, "reason": "without power_kw, expired, or for too long"}
+        taken = order | {"from": max(begin, self.now), "until": until}
+        self.epoch = order["epoch"]
+        self.orders = [known for known in self.orders if known["from"] < taken["from"]] + [taken]  # the newest counts
+        applied_kw = min(max(order["power_kw"], -RATED_KW), RATED_KW)
+        if taken["from"] == self.now:
+            applied_kw = self._power_kw(self.now)
+        reason = {} if applied_kw == order["power_kw"] else {"reason": "limited by the charger or the car"}
+        return {"id": order["id"], "accepted": True, "applied_kw": applied_kw} | reason
 
     def _power_kw(self, at, hours=BIRTH["telemetry_period_s"] / 3600):
         """By the set-point, if it is valid at ``at``, or its fallback; no more than the car can take for ``hours``."""
@@ -75,7 +100,8 @@ class Charger:
         if self.car is None:  # without a memory, a charger that starts amid a stay meets the car anew
             leaves = local.replace(hour=DEPARTURE_H, minute=0, second=0, microsecond=0).astimezone(UTC)
             self.car = CAR | {"arrival": self.now, "departure": leaves}
-        order = self.order or {"until": at, "fallback": BIRTH["fallback"], "power_kw": 0.0}
+        begun = [order for order in self.orders if order["from"] <= at]
+        order = begun[-1] if begun else {"until": at, "fallback": BIRTH["fallback"], "power_kw": 0.0}
         rule = order["fallback"] if order["until"] <= at else "hold"
         asked_kw = {"idle": 0.0, "uncontrolled": RATED_KW, "hold": order["power_kw"]}[rule]
         full = self.car["target_soc_frac" if rule == "uncontrolled" else "soc_max_frac"]

@@ -5,6 +5,7 @@
 
 const MAX_KW = 12, EFFICIENCY = 0.95, CAPACITY_KWH = 30, SOC_MIN = 0.1, SOC_MAX = 0.9;
 const HOUR_MS = 3_600_000;
+const EPOCH_STEP = 1_000_000, LONGEST_MS = 48 * HOUR_MS; // a mistake must not lock the EMS out, nor hold for ever
 const OWN_FALLBACK = 'idle';
 export const PERIOD_S = 10;
 
@@ -56,11 +57,14 @@ export class Battery {
 
   /** Takes a set-point, or refuses it. Returns the body of its ack: what will really flow. */
   obey(setpoint) {
-    const refuse = (reason) => ({ id: setpoint.id, accepted: false, reason });
+    const refuse = (reason, more = {}) => ({ id: setpoint.id, accepted: false, reason, ...more });
     const from = Math.max(Date.parse(setpoint.valid_from), this.now), until = Date.parse(setpoint.valid_until);
-    if (setpoint.epoch < this.epoch) return refuse(`epoch ${setpoint.epoch} is lower than ${this.epoch}`);
+    if (setpoint.epoch < this.epoch || setpoint.epoch > this.epoch + EPOCH_STEP) {
+      return refuse(`epoch ${setpoint.epoch}, and the highest seen is ${this.epoch}`, { epoch: this.epoch });
+    }
     if (setpoint.power_kw == null) return refuse('a battery takes power_kw, not limit_kw');
     if (until <= this.now) return refuse(`it was valid until ${setpoint.valid_until}`);
+    if (until > this.now + LONGEST_MS) return refuse(`it is valid until ${setpoint.valid_until}, which is too long`);
     const order = { from, until, power_kw: setpoint.power_kw, fallback: setpoint.fallback };
     this.epoch = setpoint.epoch;
     this.orders = [...this.orders.filter((known) => known.from < from), order]; // the newest word counts

@@ -1,4 +1,4 @@
-"""A secured broker, as `provision` makes it."""
+"""A secured broker, as `provision` makes it, and programs of the examples."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from broker.servers.mosquitto import find_mosquitto
+from tests.examples.conftest import start_program
 from tests.parts import skip_without
 from tests.provision.secured import Secured
+
+__all__ = ["secured", "start_program"]
 
 
 @pytest.fixture

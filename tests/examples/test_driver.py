@@ -40,6 +40,7 @@ def driver_module() -> ModuleType:
 class Reading:
     power_kw: float
     energy_kwh: float
+    plugged: bool = True
 
 
 class Hardware:

@@ -1,0 +1,107 @@
+"""Drivers by the contract, with hardware behind them: mapped MQTT, a Modbus register map, SunSpec."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from broker.address import BrokerAddress
+from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
+from schemas.site import Site
+from services.conformance.verdicts import Verdicts
+from sites.loader import load_site
+from sites.loader.template import write_template
+from tests.conformance.bench import examined, failures, living, not_judged
+from tests.drivers import sunspec_device as lab
+from tests.drivers.modbus_device import Device
+from tests.drivers.native import Wallbox, described
+from tests.drivers.sunspec_device import SunspecDevice
+from tests.parts import skip_without
+from twinswarm.deploy.drivers import driven
+
+COMMAND, SOC, MAX_KW = 20, 10, 8.0
+
+
+class Inverter(SunspecDevice):
+    """A battery of 8 kW whose power is what is written to its rate, at once."""
+
+    def put(self, address: int, *values: int) -> None:
+        super().put(address, *values)
+        if self.addresses.get(124) and address <= self.at(124, "InWRte") < address + len(values):
+            asked = self.has(124, "InWRte")  # in hundredths of a percent
+            super().put(self.at(103, "W"), round(-asked * 8000 / 10_000))
+
+
+def battery(folder: Path, driver: dict[str, Any]) -> Site:
+    """The template's site, whose battery has this driver."""
+    write_template(folder)
+    file = folder / "site.yaml"
+    parts = yaml.safe_load(file.read_text())
+    parts["site"] = folder.name
+    parts["devices"]["bess"] |= {"max_charge_kw": MAX_KW, "max_discharge_kw": MAX_KW, "telemetry_period_s": 0.25}
+    parts["devices"]["bess"] |= {"driver": {"host": "127.0.0.1", "poll_s": 0.1, **driver}}
+    file.write_text(yaml.safe_dump(parts, sort_keys=False))
+    return load_site(file)
+
+
+def modbus(folder: Path, broker: BrokerAddress) -> Verdicts:
+    device = Device()
+    device.put(SOC, 55)
+    registers = {
+        "power_kw": {"address": COMMAND, "type": "int16", "factor": 0.001},
+        "soc_frac": {"address": SOC, "type": "uint16", "factor": 0.01},
+        "command": {"address": COMMAND, "type": "int16", "factor": 1000},
+    }
+    with device.serving() as port:
+        site = battery(folder, {"type": "modbus", "port": port, **registers})
+        with living(driven(site, "bess"), broker) as way:
+            return examined(broker, site.site, "bess", way)
+
+
+def sunspec(folder: Path, broker: BrokerAddress) -> Verdicts:
+    device = Inverter({1: lab.COMMON, 103: {"W": 0, "W_SF": 0}, 124: lab.STORAGE})
+    with device.serving() as port:
+        site = battery(folder, {"type": "sunspec", "port": port, "timeout_s": 1.0})
+        with living(driven(site, "bess"), broker) as way:
+            return examined(broker, site.site, "bess", way)
+
+
+def mapped(folder: Path, broker: BrokerAddress) -> Verdicts:
+    with LocalMosquitto() as home:
+        site = described(folder, home.address)
+        wallbox = Wallbox(home.address)
+        wallbox.iec = "B"
+        try:
+            with living(driven(site, "ev1"), broker) as way:
+                return examined(broker, site.site, "ev1", way)
+        finally:
+            wallbox.close()
+
+
+DRIVERS: dict[str, Callable[[Path, BrokerAddress], Verdicts]] = {
+    "modbus": modbus,
+    "sunspec": sunspec,
+    "mapped": mapped,
+}
+
+
+def test_drivers_of_three_protocols_pass(tmp_path: Path) -> None:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    results: dict[str, Verdicts] = {}
+
+    def one(name: str, broker: BrokerAddress) -> None:
+        (tmp_path / name).mkdir()
+        results[name] = DRIVERS[name](tmp_path / name, broker)
+
+    with LocalMosquitto() as broker:
+        threads = [threading.Thread(target=one, args=(name, broker.address)) for name in DRIVERS]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(300)
+    assert {name: failures(results[name]) for name in DRIVERS} == {name: {} for name in DRIVERS}
+    # A battery says its SOC. A wallbox does not know its vehicle's, so less than what is asked may flow.
+    assert {name: not_judged(results[name]) for name in ("modbus", "sunspec")} == {"modbus": set(), "sunspec": set()}
+    assert not_judged(results["mapped"]) <= {"S4", "S9"}
