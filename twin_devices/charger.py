@@ -11,9 +11,10 @@ from schemas.site import Charger as ChargerSpec
 from schemas.site import ChargingSession, Site
 from schemas.topics import Kind
 from twin_devices.base import Reading
+from twin_devices.discharge_caps import DischargeCaps
 from twin_devices.physics.storage import Store
 from twin_devices.setpoints import Clipped
-from twin_devices.storage import Limits, StorageTwin
+from twin_devices.storage import Limits, StorageTwin, piece_from
 
 _LOOK_AHEAD = timedelta(days=1)
 
@@ -56,6 +57,8 @@ class Charger(StorageTwin):
     the energy is that of a controlled charge, and costs can be compared. A run that begins amid a session finds the
     arrival SOC.
 
+    It gives no more than the vehicle's caps of a charging session and a local day, whatever it is asked for.
+
     The telemetry says of the vehicle what the site's ``reports`` lets it say. When it was plugged and what it got since
     are the charger's own, and always there.
     """
@@ -74,6 +77,8 @@ class Charger(StorageTwin):
         """The limits that `_limits` returns while the session lasts."""
         self._said: dict[str, Any] = {}
         """What the vehicle says of itself all that time."""
+        self._caps = DischargeCaps(site.zone)
+        self._assumed = site.assumed_vehicle(device)
         self._energies_at_arrival = (0.0, 0.0)
         self._departed: list[DepartedVehicle] = []
         """Since the last telemetry."""
@@ -81,13 +86,26 @@ class Charger(StorageTwin):
     def _connect_or_disconnect(self, at: datetime) -> None:
         if self._session is not None and self._session.departure <= at:
             self._departed.append(self._departing(self._session, at))
+            self._caps.unplug(self._given_kwh(at), at)
             self._plug(None)
             self._disconnect()
         if self._session is None and (session := self._schedule.covering(at)) is not None:
             assert self._energy_meter is not None
             self._plug(session)
             self._energies_at_arrival = self._energy_meter.registers(at)
+            self._caps.plug(session.vehicle, session, self._assumed, self._given_kwh(at), at)
             self._connect(at, session.arrival_soc_frac)
+        elif self._piece is not None and self._caps.capped_by_day and self._caps.settle(at, self._given_kwh(at)):
+            piece, left_kwh = self._piece, self._discharge_left_kwh(at)
+            soc, sampled = piece.soc_at(at), piece.sampled_soc_frac
+            self._piece = piece_from(at, soc, sampled, piece.asked_kw, piece.store, left_kwh)
+
+    def _given_kwh(self, at: datetime) -> float:
+        assert self._energy_meter is not None
+        return self._energy_meter.registers(at)[1]
+
+    def _discharge_left_kwh(self, at: datetime) -> float:
+        return self._caps.left_kwh(self._given_kwh(at))
 
     def _script_changed(self, at: datetime) -> None:
         self._schedule.drop()
@@ -98,7 +116,8 @@ class Charger(StorageTwin):
     def _next_change(self, after: datetime) -> datetime:
         if self._session is None:
             return self._schedule.next_arrival(after)
-        return min(self._session.departure, super()._next_change(after) or self._session.departure)
+        changes = (self._session.departure, super()._next_change(after), self._caps.next_change(after))
+        return min(change for change in changes if change is not None)
 
     def _plug(self, session: ChargingSession | None) -> None:
         """From now on the vehicle of this session is at the plug, or none."""
@@ -165,6 +184,7 @@ class Charger(StorageTwin):
             soc_frac=self._piece.soc_at(at) if "soc" in self._charger.reports else None,
             charged_kwh=imported - imported_before,
             discharged_kwh=exported - exported_before,
+            discharged_day_kwh=self._caps.given_today_kwh(exported) if self._caps.capped_by_day else None,
         )
 
     def _own_state(self) -> Json:
@@ -172,6 +192,7 @@ class Charger(StorageTwin):
             **super()._own_state(),
             "session": None if self._session is None else json.loads(self._session.model_dump_json()),
             "energies_at_arrival": list(self._energies_at_arrival),
+            "caps": self._caps.snapshot(),
             "departed": [json.loads(vehicle.model_dump_json()) for vehicle in self._departed],
         }
 
@@ -180,6 +201,7 @@ class Charger(StorageTwin):
         self._plug(None if state["session"] is None else ChargingSession.model_validate(state["session"]))
         imported, exported = state["energies_at_arrival"]
         self._energies_at_arrival = (imported, exported)
+        self._caps.restore(state["caps"])
         self._departed = [DepartedVehicle.model_validate_json(json.dumps(vehicle)) for vehicle in state["departed"]]
 
 

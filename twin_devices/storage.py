@@ -1,5 +1,6 @@
 """Base of the twins of a battery and of a charger: a converter that drives a store, within all limits."""
 
+import math
 from abc import abstractmethod
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from schemas.messages import Ack, Fallback, Setpoint
 from schemas.participant import Json
 from schemas.site import Bess, Charger, Site
 from twin_devices.base import Twin
+from twin_devices.discharge_caps import USED_UP
 from twin_devices.energy_meter import HOUR
 from twin_devices.physics.converter import feasible_power_kw, taper_limit_kw
 from twin_devices.physics.storage import Store, hours_to_bound, soc_after, soc_rate_per_h
@@ -59,9 +61,20 @@ class Piece:
         return soc_after(self.store, self.soc_frac, self.power_kw, (at - self.since) / HOUR)
 
 
-def piece_from(at: datetime, soc_frac: float, sampled_soc_frac: float, asked_kw: float, store: Store) -> Piece:
-    """The stretch that begins at ``at``; of 0 kW when the bound is less than a microsecond away."""
+def piece_from(
+    at: datetime,
+    soc_frac: float,
+    sampled_soc_frac: float,
+    asked_kw: float,
+    store: Store,
+    discharge_left_kwh: float = math.inf,
+) -> Piece:
+    """The stretch that begins at ``at``; of 0 kW when the bound is less than a microsecond away.
+
+    ``discharge_left_kwh``: AC energy that may still be given, another bound."""
     hours = hours_to_bound(store, soc_frac, asked_kw)
+    if asked_kw < 0:
+        hours = min(hours, discharge_left_kwh / -asked_kw)
     stop = at + timedelta(microseconds=_whole_microseconds(hours)) if hours < _FAR_H else None
     return Piece(at, soc_frac, sampled_soc_frac, asked_kw, 0.0 if stop == at else asked_kw, stop, store)
 
@@ -97,6 +110,11 @@ class StorageTwin(Twin):
     def _uncontrolled_kw(self) -> float:
         """The power that flows without an EMS [kW]."""
 
+    def _discharge_left_kwh(self, at: datetime) -> float:
+        """AC energy that may still be given [kWh]; infinite without a cap."""
+        del at
+        return math.inf
+
     def _connect(self, at: datetime, soc_frac: float) -> None:
         """A store is there from ``at`` on; power begins from 0."""
         self._ramp.stop()
@@ -106,7 +124,8 @@ class StorageTwin(Twin):
         """Goes on from a measured SOC: of a twin that runs beside the device. No-op without a store."""
         piece = self._piece
         if piece is not None:
-            self._piece = piece_from(at, soc_frac, soc_frac, piece.asked_kw, piece.store)
+            left_kwh = self._discharge_left_kwh(at)
+            self._piece = piece_from(at, soc_frac, soc_frac, piece.asked_kw, piece.store, left_kwh)
             self._settle(at, expire=False)
 
     def _limits_now(self) -> Limits:
@@ -133,7 +152,8 @@ class StorageTwin(Twin):
             self._ramp.set_target(at, target_kw, self._piece.power_kw)
             asked = limits.power_kw(self._ramp.power_kw(at), sampled)
         if asked != self._piece.asked_kw or limits.store != self._piece.store:
-            self._piece = piece_from(at, self._piece.soc_at(at), sampled, asked, limits.store)
+            left_kwh = self._discharge_left_kwh(at)
+            self._piece = piece_from(at, self._piece.soc_at(at), sampled, asked, limits.store, left_kwh)
         elif self._piece.power_kw != 0 and self._piece.stop is not None and at >= self._piece.stop:
             self._piece = replace(
                 self._piece, since=at, soc_frac=self._piece.soc_at(at), sampled_soc_frac=sampled, power_kw=0.0
@@ -195,6 +215,9 @@ class StorageTwin(Twin):
         applied_kw = limits.power_kw(value_kw, self._piece.sampled_soc_frac)
         if not _whole_microseconds(min(_FAR_H, hours_to_bound(limits.store, self._piece.soc_at(at), applied_kw))):
             return 0.0, "the SOC is at its bound"
+        left_h = self._discharge_left_kwh(at) / -applied_kw if applied_kw < 0 else math.inf
+        if not _whole_microseconds(min(_FAR_H, left_h)):
+            return 0.0, USED_UP
         if applied_kw == 0:
             return 0.0, f"less than the smallest power, {limits.min_power_kw} kW, is possible or asked"
         return applied_kw, None if applied_kw == value_kw else "the vehicle allows no more"

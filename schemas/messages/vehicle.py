@@ -33,6 +33,8 @@ class VehicleValue(StrEnum):
     SOC_MAX = "soc_max_frac"
     MAX_CHARGE = "max_charge_kw"
     MAX_DISCHARGE = "max_discharge_kw"
+    DISCHARGE_SESSION = "max_discharge_session_kwh"
+    DISCHARGE_DAY = "max_discharge_day_kwh"
 
 
 class VehicleValues(Body):
@@ -53,6 +55,12 @@ class VehicleValues(Body):
     max_charge_kw: PositiveKw | None = None
     """Left out: the charger's rating, and likewise below."""
     max_discharge_kw: PositiveKw | None = None
+    """0: V2G is not allowed."""
+    max_discharge_session_kwh: Kwh | None = None
+    """Most AC energy that it gives back between arrival and departure, at the charger's meter. Left out: no such cap,
+    and likewise below."""
+    max_discharge_day_kwh: Kwh | None = None
+    """Likewise on a local day of the site."""
 
 
 class PluggedVehicle(VehicleValues):
@@ -69,6 +77,8 @@ class PluggedVehicle(VehicleValues):
     """AC energy into this vehicle since it arrived."""
     discharged_kwh: Kwh | None = None
     """AC energy out of this vehicle since it arrived."""
+    discharged_day_kwh: Kwh | None = None
+    """AC energy out of this vehicle on this local day, in earlier charging sessions at this charger, too."""
     sources: dict[VehicleValue, Provenance] | None = None
     """Where the values come from that are not of the ordinary provenance, see `source`."""
 

@@ -82,6 +82,9 @@ VehicleReport = Literal["vehicle", "soc", "capacity", "departure", "target", "en
 then, the energy wanted until then, its bounds of SOC and power."""
 
 
+CapKwh = Annotated[float, Field(ge=0, le=10_000)]
+
+
 class Vehicle(SitePart):
     """A simulated vehicle, of which everything is known. SOC is a fraction of ``capacity_kwh``."""
 
@@ -93,6 +96,11 @@ class Vehicle(SitePart):
     soc_max_frac: SocFrac = 1.0
     max_charge_kw: PositiveKw | None = None
     max_discharge_kw: PositiveKw | None = None
+    """0: V2G is not allowed."""
+    max_discharge_session_kwh: CapKwh | None = None
+    """Most AC energy that it gives back in a charging session; None: no such cap."""
+    max_discharge_day_kwh: CapKwh | None = None
+    """Likewise on a local day."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -191,7 +199,14 @@ class ChargingSession(Vehicle):
             "energy": {"energy_wanted_kwh": max(wanted_kwh, 0.0)},
             "limits": {
                 name: getattr(self, name)
-                for name in ("soc_min_frac", "soc_max_frac", "max_charge_kw", "max_discharge_kw")
+                for name in (
+                    "soc_min_frac",
+                    "soc_max_frac",
+                    "max_charge_kw",
+                    "max_discharge_kw",
+                    "max_discharge_session_kwh",
+                    "max_discharge_day_kwh",
+                )
             },
         }
         return {name: value for report in reports for name, value in values[report].items()}
@@ -205,6 +220,10 @@ class AssumedVehicle(SitePart):
     target_soc_frac: SocFrac | None = None
     energy_wanted_kwh: Annotated[float, Field(ge=0, le=10_000)] | None = None
     """AC energy at the charger's meter, from arrival to departure."""
+    max_discharge_session_kwh: CapKwh | None = None
+    """Most AC energy that it gives back in a charging session; 0: V2G is not allowed. The charger keeps to it, too."""
+    max_discharge_day_kwh: CapKwh | None = None
+    """Likewise on a local day."""
     departure: time | None = None
     """The next such local hour after the arrival."""
     duration_h: Annotated[float, Field(gt=0, le=24 * 14)] | None = None

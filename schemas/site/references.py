@@ -83,6 +83,7 @@ def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Itera
         if isinstance(device.driver, SunspecDriver) and not isinstance(device, Bess | Meter | Pv):
             what = "sunspec is for a pv, bess or meter; use modbus with the device's registers, or mqtt"
             yield ReferenceFault(f"devices.{name}.driver.type", what, device.driver.type, Code.CONFLICT)
+    yield from _shared_day_caps(devices)
     yield from _outward_faults(devices)
     yield from _ocpp_faults(devices)
     yield from _shadow_faults(devices)
@@ -142,6 +143,26 @@ def _shadow_faults(devices: Mapping[str, Device]) -> Iterator[ReferenceFault]:
         if re.fullmatch(DEVICE_PATTERN, shadow) is None:
             what = f"its twin would be called {shadow}, and an identifier has at most 31 characters"
             yield ReferenceFault(where, what, name, Code.RANGE)
+
+
+def _shared_day_caps(devices: Mapping[str, Device]) -> Iterator[ReferenceFault]:
+    """Vehicles with a cap a day at two chargers, each of which would count for itself."""
+    at: dict[str, str] = {}
+    for name, charger in devices.items():
+        if not isinstance(charger, Charger):
+            continue
+        for field, sessions in (("sessions", charger.sessions), ("daily", charger.daily)):
+            for i, session in enumerate(sessions):
+                if session.max_discharge_day_kwh is None:
+                    continue
+                other = at.setdefault(session.vehicle, name)
+                if other != name:
+                    what = (
+                        f"{session.vehicle} comes to {other}, too, and each charger counts its day for itself; cap its "
+                        "sessions (max_discharge_session_kwh), or give it one charger"
+                    )
+                    where = f"devices.{name}.{field}.{i}.max_discharge_day_kwh"
+                    yield ReferenceFault(where, what, f"{session.max_discharge_day_kwh:g}", Code.CONFLICT)
 
 
 def _meeting_stays(name: str, charger: Charger, zone: ZoneInfo) -> Iterator[ReferenceFault]:

@@ -1,5 +1,6 @@
 """A real device behind a link as a participant, in wall time."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from schemas.topics import Channel, Kind, topic_filter
 from services.drivers.link import Link, Measured
 from services.drivers.obedience import Obedience
 from services.drivers.registers import Registers
+from twin_devices.discharge_caps import USED_UP, DischargeCaps
 from twin_devices.setpoints import Clipped, SetpointHandler, clip_limit, clip_power
 
 DRIVEN = frozenset({Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER})
@@ -66,6 +68,8 @@ class Driver:
         self._measured = Measured()
         self._measured_at: datetime | None = None
         """When a power came last."""
+        self._caps = DischargeCaps(site.zone)
+        self._assumed = site.assumed_vehicle(device)
         self._vehicle: tuple[datetime | None, float, float] | None = None
         """Of the vehicle at the plug: since when, if that was seen, and the registers when it was seen first."""
         self._seen_unplugged = False
@@ -132,7 +136,10 @@ class Driver:
         if isinstance(spec, Pv):
             return clip_limit(setpoint, spec.rated_kw)
         assert isinstance(spec, Charger | Bess)
-        return clip_power(setpoint, self.kind.value, -spec.max_discharge_kw, spec.max_charge_kw)
+        clipped = clip_power(setpoint, self.kind.value, -spec.max_discharge_kw, spec.max_charge_kw)
+        if clipped.value_kw is not None and clipped.value_kw < 0 and self._discharge_left_kwh() <= 0:
+            return Clipped(0.0, USED_UP)
+        return clipped
 
     def _command(self, turn: Turn) -> None:
         if not self._link.commanded:
@@ -152,8 +159,28 @@ class Driver:
         else:
             uncontrolled_kw = spec.nameplate.uncontrolled_kw if isinstance(spec, Charger) else 0.0
             flow_kw = wanted_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=uncontrolled_kw, unknown_kw=0.0)
+            wanted_kw = self._within_caps(wanted_kw, at)
         free = target.fallback is None or self._outside.let_flow(flow_kw, self._groups, at)
         return wanted_kw if free else 0.0
+
+    def _discharge_left_kwh(self) -> float:
+        return self._caps.left_kwh(self._registers.values["energy_export_kwh"])
+
+    def _within_caps(self, wanted_kw: float, at: datetime) -> float:
+        """The power that the caps of what a vehicle gives back allow until the next look, with what was measured last.
+
+        What has flowed since is not known: the power is such that it fits even if nothing is heard for as long as a
+        measurement may be old. While nothing is heard for longer, nothing is given.
+        """
+        left_kwh = self._discharge_left_kwh()
+        if wanted_kw >= 0 or left_kwh == math.inf:
+            return wanted_kw
+        if self._why_silent(at) is not None:
+            return 0.0
+        unseen_h = (self._max_age + timedelta(seconds=self._spec.telemetry_period_s)) / timedelta(hours=1)
+        allowed_kw = max(wanted_kw, -left_kwh / unseen_h)
+        least_kw = self._spec.min_power_kw if isinstance(self._spec, Charger) else 0.0
+        return allowed_kw if -allowed_kw >= least_kw else 0.0
 
     # ---- measurements
 
@@ -168,12 +195,16 @@ class Driver:
         if new.power_kw is not None:
             self._measured_at = at
             self._obedience.measured(new.power_kw, at)
+        given_kwh = self._registers.values["energy_export_kwh"]
+        self._caps.settle(at, given_kwh)
         if new.plugged is False:
             self._vehicle, self._seen_unplugged = None, True
+            self._caps.unplug(given_kwh, at)
         elif new.plugged and self._vehicle is None:
             registers = self._registers.values
             since = at if self._seen_unplugged else None
             self._vehicle = (since, registers["energy_import_kwh"], registers["energy_export_kwh"])
+            self._caps.plug("", None, self._assumed, given_kwh, at)
 
     def _look(self, at: datetime) -> list[Outgoing]:
         """The alarms that begin or are over now: that the device is not heard, or that it does not do as it is told."""
@@ -246,6 +277,9 @@ class Driver:
             soc_frac=self._measured.soc_frac,
             charged_kwh=registers["energy_import_kwh"] - imported,
             discharged_kwh=registers["energy_export_kwh"] - exported,
+            discharged_day_kwh=self._caps.given_today_kwh(registers["energy_export_kwh"])
+            if self._caps.capped_by_day
+            else None,
         )
 
     def snapshot(self) -> Json:
@@ -254,6 +288,7 @@ class Driver:
             "setpoints": self._setpoints.snapshot(),
             "registers": self._registers.snapshot(),
             "vehicle": None if vehicle is None else [vehicle[0] and vehicle[0].isoformat(), *vehicle[1:]],
+            "caps": self._caps.snapshot(),
             "outside": self._outside.snapshot(),
             "raised": sorted(self._raised),
         }
@@ -267,6 +302,7 @@ class Driver:
         else:
             since, imported, exported = vehicle
             self._vehicle = (None if since is None else datetime.fromisoformat(since), imported, exported)
+        self._caps.restore(state["caps"])
         self._outside.restore(state["outside"])
         self._raised = set(state["raised"])
         self._measured, self._measured_at = Measured(), None

@@ -21,6 +21,7 @@ from schemas.messages import (
 )
 from schemas.site import AssumedVehicle
 from services.ems.departure_history import DepartureHistory
+from services.ems.discharge_caps import discharge_left
 from services.ems.problem import Stay
 from services.ems.system_state import Counted
 
@@ -144,7 +145,7 @@ def sessions_of(
         if departure is not None:
             leaves = departure if departure > window.start else window.first_end
             free = max(leaves, window.start)
-        stay = _stay(plate, values, counted, window.start, leaves)
+        stay = _stay(plate, values, counted, window.start, leaves, window.end)
         if isinstance(stay, Stay):
             stays.append(stay)
             assumptions += values.made.values()
@@ -161,7 +162,7 @@ def sessions_of(
                 continue
         if departure is None or departure <= arrival or arrival >= window.end:
             continue
-        stay = _stay(plate, values, None, arrival, departure)
+        stay = _stay(plate, values, None, arrival, departure, window.end)
         if isinstance(stay, Stay):
             stays.append(stay)
             assumptions += values.made.values()
@@ -170,9 +171,14 @@ def sessions_of(
 
 
 def _stay(
-    plate: ChargerNameplate, values: _Values, counted: Counted | None, begin: datetime, departure: datetime | None
+    plate: ChargerNameplate,
+    values: _Values,
+    counted: Counted | None,
+    begin: datetime,
+    departure: datetime | None,
+    end: datetime,
 ) -> Stay | str:
-    """The session from ``begin`` on; or what is missing to plan it."""
+    """The session from ``begin`` on, in a window up to ``end``; or what is missing to plan it."""
     level = _level(plate, values, counted)
     target_kwh = None if level is None else _target_kwh(plate, values, counted, level)
     missing = [
@@ -185,6 +191,8 @@ def _stay(
     assert level is not None and departure is not None and target_kwh is not None
     said = values.said
     charge_kw, discharge_kw = (values.said_number(v) for v in (VehicleValue.MAX_CHARGE, VehicleValue.MAX_DISCHARGE))
+    until = min(departure, max(end, begin))
+    discharge_kwh, discharge_days = discharge_left(said, counted, values.number, begin, until, values.policy.zone)
     return Stay(
         vehicle=said.vehicle or "",
         arrival=begin,
@@ -196,6 +204,8 @@ def _stay(
         energy_max_kwh=level.max_kwh if level.certain else max(level.max_kwh, target_kwh),
         max_charge_kw=plate.max_charge_kw if charge_kw is None else charge_kw,
         max_discharge_kw=plate.max_discharge_kw if discharge_kw is None else discharge_kw,
+        discharge_kwh=discharge_kwh,
+        discharge_days=discharge_days,
     )
 
 

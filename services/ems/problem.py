@@ -5,6 +5,7 @@ its run. Units and signs: `schemas.units`; all powers here are magnitudes averag
 in store.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,6 +46,14 @@ class BessUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class DischargeDay:
+    """AC energy that a vehicle may still give back up to the end of a local day."""
+
+    end: datetime
+    kwh: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stay:
     """A vehicle at a charger in [arrival, departure): plugged now (arrival at or before the window) or expected.
 
@@ -65,6 +74,10 @@ class Stay:
     max_discharge_kw: float
     lag_s: float = 0.0
     """Time from a set-point to its effect, see `services.ems.lag`."""
+    discharge_kwh: float = math.inf
+    """AC energy that it may still give back in this charging session."""
+    discharge_days: tuple[DischargeDay, ...] = ()
+    """Likewise by local day, as far as the window goes; empty: no cap."""
 
     @property
     def commanded_until(self) -> datetime:

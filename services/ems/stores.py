@@ -4,13 +4,15 @@ A charger holds one *slot*; a second one only where a car arrives before the ste
 so that within a slot a step without a car lies between two stays and no energy is handed from car to car.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.messages import ShortfallKind
+from services.ems.allowances import Allowance, allowances_of, least_left_kwh
 from services.ems.problem import BessUnit, ChargerUnit, Problem, Stay, TaperCurve
 from services.ems.taper_row import TaperRow, drawn_kw, taper_row
 
@@ -66,6 +68,8 @@ class Store:
     taper: TaperCurve | None = None
     """Of vehicles whose power falls near full."""
     taper_row: TaperRow | None = None
+    caps: Mapping[str, Allowance] = field(default_factory=dict)
+    """Of what vehicles give back, by kind, see `services.ems.allowances`."""
     flowing_kw: float = 0.0
     """Power when the window begins; positive: it charges."""
 
@@ -225,6 +229,10 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         charger, step_h, plugged=plugged, charge_max=charge, upper=upper, arrives=arrives, capacity=capacity
     )
     here = any(place.first == 0 for place in places)
+    caps = allowances_of(places, problem)
+    discharge[0] = min(discharge[0], least_left_kwh(caps.values()) / step_h)
+    if caps and discharge[0] < plugged[0] * charger.min_power_kw:
+        discharge[0] = 0.0
     least_charge, least_discharge = _held(charger.held_kw if here else None, charge, discharge)
     return Store(
         device=charger.device,
@@ -253,6 +261,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         flowing_kw=charger.flowing_kw if here else 0.0,
         taper=charger.taper,
         taper_row=taper,
+        caps=caps,
     )
 
 

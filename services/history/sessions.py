@@ -43,6 +43,8 @@ class RecordedChargingSession:
     """Of that, what it had got by the first telemetry with it."""
     wanted_kwh: float | None = None
     """What its battery was to get, by the energy wanted."""
+    max_discharge_session_kwh: float | None = None
+    max_discharge_day_kwh: float | None = None
 
     @property
     def stored_kwh(self) -> float | None:
@@ -97,6 +99,8 @@ class RecordedChargingSession:
             soc_max_frac=highest,
             max_charge_kw=self.max_charge_kw,
             max_discharge_kw=self.max_discharge_kw,
+            max_discharge_session_kwh=self.max_discharge_session_kwh,
+            max_discharge_day_kwh=self.max_discharge_day_kwh,
         )
 
 

@@ -68,6 +68,8 @@ class ChargerBeside(Charger):
             soc_max_frac=most,
             max_charge_kw=vehicle.max_charge_kw,
             max_discharge_kw=vehicle.max_discharge_kw,
+            max_discharge_session_kwh=vehicle.max_discharge_session_kwh,
+            max_discharge_day_kwh=vehicle.max_discharge_day_kwh,
         )
         self._leave(at)
         self._there = (session,)

@@ -139,8 +139,11 @@ class _Plain:
 
     def add_charger(self, unit: ChargerUnit):
         self.power[unit.device] = [[] for _ in range(self.p.steps)]
+        self.given = {}
         for stay in unit.stays:
             self.add_stay(unit, stay)
+        for cap_kwh, given in self.given.values():
+            self.h.addConstr(self.dt * sum(given) <= cap_kwh)
 
     def add_stay(self, unit: ChargerUnit, stay: Stay):
         p, h = self.p, self.h
@@ -175,6 +178,12 @@ class _Plain:
             down = min(unit.max_discharge_kw, stay.max_discharge_kw)
             g, v, x, y = self.pair(part[t] * rate, part[t] * down, p.prices.tie_throughput_eur_per_kwh)
             self.cost.append((p.prices.vehicle_wear_eur_per_kwh * self.dt, v))
+            if stay.discharge_kwh < 1e9:
+                self.given.setdefault((stay.vehicle, stay.departure), (stay.discharge_kwh, []))[1].append(v)
+            for day in stay.discharge_days:
+                if p.start + timedelta(seconds=t * p.step_s) < day.end:
+                    self.given.setdefault((stay.vehicle, "day", day.end), (day.kwh, []))[1].append(v)
+                    break
             if t == 0 and unit.min_power_kw > 0:
                 least = min(unit.min_power_kw, rate)
                 if tapers and part[t] >= 0.02:

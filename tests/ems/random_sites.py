@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.ems.problem import (
     BessUnit,
     ChargerUnit,
+    DischargeDay,
     FixedUnit,
     Group,
     Later,
@@ -136,6 +137,15 @@ def _bess(draw: st.DrawFn, device: str, steps: int) -> BessUnit:
 
 
 @st.composite
+def _discharge_days(draw: st.DrawFn) -> tuple[DischargeDay, ...]:
+    """Midnights that lie in the window, or none."""
+    if draw(st.booleans()):
+        return ()
+    ends = [START + timedelta(minutes=minutes) for minutes in (draw(st.sampled_from([15, 45])), 1500)]
+    return tuple(DischargeDay(end, draw(st.sampled_from([0.0, 0.5, 3.0]))) for end in ends)
+
+
+@st.composite
 def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
     stays = []
     minute = draw(st.sampled_from([-60, 0, 0, 15, 20]))
@@ -144,7 +154,7 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
         present = minute <= 0
         stays.append(
             Stay(
-                vehicle=f"car{len(stays)}",
+                vehicle=f"car{draw(st.sampled_from([0, len(stays)]))}",
                 arrival=START + timedelta(minutes=minute),
                 departure=START + timedelta(minutes=max(minute, 0) + length),
                 capacity_kwh=12.0,
@@ -155,6 +165,8 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
                 max_charge_kw=draw(numbers(2, 30)),
                 max_discharge_kw=draw(numbers(0, 30)),
                 lag_s=draw(st.sampled_from([0.0, 0.0, 45.0, 400.0])),
+                discharge_kwh=draw(st.sampled_from([math.inf, math.inf, 0.0, 0.3, 2.5])),
+                discharge_days=draw(_discharge_days()),
             )
         )
         minute = max(minute, 0) + length + draw(st.sampled_from([0, 4, 15, 30]))

@@ -37,7 +37,14 @@ _REPORTED: Mapping[VehicleReport, tuple[str, ...]] = {
     "departure": ("announced_departure",),
     "target": ("target_soc_frac",),
     "energy": ("energy_wanted_kwh",),
-    "limits": ("soc_min_frac", "soc_max_frac", "max_charge_kw", "max_discharge_kw"),
+    "limits": (
+        "soc_min_frac",
+        "soc_max_frac",
+        "max_charge_kw",
+        "max_discharge_kw",
+        "max_discharge_session_kwh",
+        "max_discharge_day_kwh",
+    ),
 }
 """By what a vehicle reports the fields of a recorded session that are known then."""
 

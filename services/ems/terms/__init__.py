@@ -11,6 +11,7 @@ from typing import Any
 from services.ems.terms.base import Term
 from services.ems.terms.connection_limit import ConnectionLimit
 from services.ems.terms.demand_charge import DemandCharge
+from services.ems.terms.discharge_caps import DischargeCaps
 from services.ems.terms.exchange import EXPORT, IMPORT, Exchange
 from services.ems.terms.fixed_load import FixedLoad
 from services.ems.terms.group_limits import GroupLimits
@@ -50,6 +51,7 @@ TERMS: tuple[Term[Any], ...] = (
     AfterTheWindow(),
     Taper(),
     Ramping(),
+    DischargeCaps(),
     TieBreak(),
 )
 """All terms, in the order of their columns and rows."""
