@@ -33,6 +33,7 @@ RULES: dict[str, set[str]] = {
         "broker.transport",
         "services.ocpp",
         "services.sunspec",
+        "twin_devices.discharge_caps",
         "twin_devices.setpoints",
         EVERYTHING_ELSE,
     },
