@@ -107,7 +107,7 @@ PCC = birth(Kind.METER, "grid", MeterNameplate(role=MeterRole.PCC), period_s=PER
 # ---- presence
 
 
-@pytest.mark.parametrize("clock_s", [0.0, -240.0, -7 * 3600.0, 3600.0])
+@pytest.mark.parametrize("clock_s", [0.0, -240.0, -3600.0, -7 * 3600.0, 3600.0])
 def test_a_device_is_planned_with_by_when_it_was_heard_whatever_its_clock_says(clock_s: float) -> None:
     bus = Bus()
     bus.meet(BESS)

@@ -107,10 +107,11 @@ class Live:
         self._mouth = MqttTransport(self.address, "ear")
         self._mouth.connect([pattern or everything(self.site.site)])
 
-    def listen(self, pattern: str | None = None) -> None:
-        """As `connect`, and retains the run in the clock's place."""
+    def listen(self, pattern: str | None = None, *, begun: timedelta = timedelta()) -> None:
+        """As `connect`, and retains the run in the clock's place; it began so long ago."""
         self.connect(pattern)
-        run = Run(mode=TimeMode.WALL, step_s=900, t0=self.now, wall0=self.now, speed=1.0)
+        t0 = self.now - begun
+        run = Run(mode=TimeMode.WALL, step_s=900, t0=t0, wall0=t0, speed=1.0)
         self.send(self.topic(Channel.RUN, Kind.CLOCK, "clock"), run)
 
     def start_clock(self, speed: float = 1.0) -> subprocess.Popen[bytes]:

@@ -130,7 +130,7 @@ def begin(sender: Sender, recorder: Process) -> int:
 
 def test_a_recorder_that_is_killed_time_and_again_stores_every_message_once(sender: Sender, recorder: Process) -> None:
     first = begin(sender, recorder)
-    for _ in range(3):
+    for _ in range(5):
         recorder.kill()
         sender.tell(BURST)
         recorder.start()
