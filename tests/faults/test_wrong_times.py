@@ -48,7 +48,7 @@ def test_messages_that_are_repeated_and_out_of_order_are_each_stored_once(live: 
 def test_messages_of_old_and_of_future_times_are_each_stored_once(live: Live) -> None:
     """The sender's clock jumps to and fro between each two of its messages, and some of them come twice."""
     chance = random.Random(15)
-    payloads = []
+    payloads: list[bytes] = []
     for seq in range(1, MESSAGES + 1):
         payloads += [encode_telemetry(seq, datetime.now(UTC) + chance.choice(OFF))] * chance.randint(1, 2)
     check_stored_once(live, payloads)
@@ -82,7 +82,7 @@ def test_set_points_that_are_repeated_and_come_late_are_not_followed_again(live:
     live.start()
     live.until_power(FALLBACK_KW)
     now = datetime.now(UTC)
-    payloads = {}
+    payloads: dict[str, bytes] = {}
     for seq, (name, kw) in enumerate((("older", 9.0), ("newer", 6.0)), start=1_000):
         body = Setpoint(
             id=name,
@@ -126,8 +126,7 @@ def start_with_clock_ahead(live: Live, hours: int) -> None:
 def test_a_device_whose_clock_is_an_hour_ahead_is_named_and_stays_on_its_fallback(planned: Live) -> None:
     """To it each set-point has expired."""
     start_with_clock_ahead(planned, 1)
-    planned.until("the alarm", Alarm, lambda alarm: alarm.code == CLOCK_SKEW and alarm.device == "ev1")
-    assert planned.heard[-1][2].active  # type: ignore[attr-defined]
+    assert planned.until("the alarm", Alarm, lambda body: body.code == CLOCK_SKEW and body.device == "ev1").active
     acks = [body for _, _, body in planned.heard if isinstance(body, Ack)] or [planned.until("its ack", Ack)]
     assert not any(ack.accepted for ack in acks)
     planned.until_power(FALLBACK_KW)
