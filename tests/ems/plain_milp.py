@@ -5,11 +5,12 @@ bands are sums of positive parts. Sources: equations (1)-(21) of the paper (doi 
 the soft targets, limits and the tie-break as the site's options name them. Only the frozen problem is read.
 """
 
+import math
 from datetime import timedelta
 
 import highspy
 
-from services.ems.problem import BessUnit, ChargerUnit, Problem, Stay
+from services.ems.problem import BessUnit, ChargerUnit, HeatUnit, Problem, Stay
 
 BIG_KW = 5000.0
 
@@ -55,6 +56,8 @@ class _Plain:
                 self.power[unit.device] = [[(-1, produced[t])] for t in range(p.steps)]
             else:
                 self.constant[unit.device] = [-a for a in unit.available_kw]
+        for unit in p.heat:
+            self.add_heat(unit)
         self.add_pcc()
         self.add_groups()
         self.add_outside_limits()
@@ -210,6 +213,33 @@ class _Plain:
                 self.hold(unit, net)
         if goes_on:
             self.stay_on.append((unit.device, rate, unit.charge_efficiency, stay, asked_until, e))
+
+    def add_heat(self, unit: HeatUnit):
+        """From the differential equation. Heat, cold and heat that is served are variables of their own."""
+        p, h = self.p, self.h
+        kept = math.exp(-unit.loss_frac_per_h * self.dt)
+        gain_h = (1 - kept) / unit.loss_frac_per_h if unit.loss_frac_per_h else self.dt
+        comfort = p.prices.shortfall_eur_per_kwh
+        free, before = unit.energy_kwh, unit.energy_kwh
+        self.power[unit.device] = []
+        for t in range(p.steps):
+            power = h.addVariable(lb=0, ub=unit.max_power_kw)
+            if t == 0 and unit.min_power_kw > 0:
+                on = self.binary()
+                h.addConstr(power >= unit.min_power_kw * on)
+                h.addConstr(power <= unit.max_power_kw * on)
+            free = max(kept * free - gain_h * unit.demand_kw[t], 0.0)
+            heat = h.addVariable(lb=0, ub=max(unit.energy_max_kwh, free))
+            served = h.addVariable(lb=0, ub=unit.demand_kw[t])
+            cold = h.addVariable(lb=0)
+            h.addConstr(heat - gain_h * unit.cop[t] * power + gain_h * served == kept * before)
+            h.addConstr(heat + cold >= unit.energy_min_kwh)
+            missing_eur = comfort * (1 + 1.25 * (p.steps - t) * self.dt) * gain_h
+            self.cost += [(comfort * self.dt, cold), (-missing_eur, served)]
+            self.cost.append((missing_eur * unit.demand_kw[t], h.addVariable(lb=1, ub=1)))
+            self.cost.append((p.prices.tie_throughput_eur_per_kwh * self.dt, power))
+            self.power[unit.device].append([(1, power)])
+            before = heat
 
     def add_later(self):
         """Hour by hour after the window: those who stay on charge, nothing else is decided."""

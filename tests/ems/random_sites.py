@@ -12,6 +12,7 @@ from services.ems.problem import (
     DischargeDay,
     FixedUnit,
     Group,
+    HeatUnit,
     Later,
     OutsideLimit,
     Prices,
@@ -46,7 +47,8 @@ def problems(draw: st.DrawFn) -> Problem:
     bess = tuple(draw(_bess(f"bess{i}", steps)) for i in range(draw(st.integers(0, 1))))
     chargers = tuple(draw(_charger(f"ev{i}", steps)) for i in range(draw(st.integers(0, 2))))
     fixed = (FixedUnit("ev-fixed", series(0, 11)),) if draw(st.booleans()) else ()
-    names = [unit.device for unit in (*pv, *bess, *chargers, *fixed)]
+    heat = (draw(heat_pump("heatpump", steps)),) if draw(st.integers(0, 2)) == 0 else ()
+    names = [unit.device for unit in (*pv, *bess, *chargers, *fixed, *heat)]
     groups = ()
     if names and draw(st.booleans()):
         members = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
@@ -76,6 +78,7 @@ def problems(draw: st.DrawFn) -> Problem:
         chargers=chargers,
         fixed=fixed,
         pv=pv,
+        heat=heat,
         groups=groups,
         outside_limits=outside,
         month_peak_kw=draw(numbers(0, 40)),
@@ -143,6 +146,28 @@ def _discharge_days(draw: st.DrawFn) -> tuple[DischargeDay, ...]:
         return ()
     ends = [START + timedelta(minutes=minutes) for minutes in (draw(st.sampled_from([15, 45])), 1500)]
     return tuple(DischargeDay(end, draw(st.sampled_from([0.0, 0.5, 3.0]))) for end in ends)
+
+
+@st.composite
+def heat_pump(draw: st.DrawFn, device: str, steps: int) -> HeatUnit:
+    """With buffers that lose heat, and more heat wanted than there is."""
+
+    def series(low: float, high: float) -> tuple[float, ...]:
+        return tuple(draw(st.lists(numbers(low, high), min_size=steps, max_size=steps)))
+
+    low = draw(numbers(0, 6))
+    return HeatUnit(
+        device=device,
+        max_power_kw=draw(numbers(3, 20)),
+        min_power_kw=draw(st.sampled_from([0.0, 1.5, 3.0])),
+        loss_frac_per_h=draw(st.sampled_from([0.0, 0.01, 0.3])),
+        capacity_kwh=20.0,
+        energy_min_kwh=low,
+        energy_max_kwh=low + draw(numbers(1, 12)),
+        energy_kwh=draw(numbers(0, 20)),
+        cop=series(1, 5),
+        demand_kw=series(0, 60),
+    )
 
 
 @st.composite

@@ -1,9 +1,8 @@
-"""Heat pumps in the plan: against a plain MILP of its own, by hand, and where the comfort band cannot be held."""
+"""Heat pumps in the plan: against the plain MILP, by hand, and where the comfort band cannot be held."""
 
 import math
 from dataclasses import replace
 
-import highspy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +15,8 @@ from services.ems.highs import Budget
 from services.ems.problem import BessUnit, FixedUnit, Group, HeatUnit, Prices, Problem
 from services.ems.solution import Solution
 from services.ems.solve import Solver
-from tests.ems.random_sites import START, STEP_S, numbers
+from tests.ems.plain_milp import least_cost_eur
+from tests.ems.random_sites import START, STEP_S, heat_pump, numbers
 
 EXACT = Budget(mip_rel_gap=0.0)
 H = STEP_S / 3600
@@ -62,86 +62,6 @@ def solved(task: Problem, solver: Solver | None = None) -> tuple[Solution, Decis
     return solution, decision_of(solution, 0, EmsMode.CONTROL)
 
 
-def least_cost_eur(p: Problem) -> float:
-    """The plain MILP, written against highspy from the differential equation, without a line of `services.ems`.
-
-    Import and export are exclusive by a binary in every step; heat, cold and missing heat are variables of their own.
-    The BESS has no binaries: the tasks have prices at which burning energy does not pay.
-    """
-    h, cost = highspy.Highs(), []
-    for name, value in {"output_flag": False, "mip_rel_gap": 0.0, "mip_abs_gap": 0.0, "threads": 1}.items():
-        h.setOptionValue(name, value)
-    step_h = p.step_s / 3600
-    drawn: list[list[object]] = [[] for _ in range(p.steps)]
-    comfort = p.prices.shortfall_eur_per_kwh
-    of_device: dict[str, list[object]] = {}
-    for u in p.heat:
-        a = math.exp(-u.loss_frac_per_h * step_h)
-        b = (1 - a) / u.loss_frac_per_h if u.loss_frac_per_h else step_h
-        free, before = u.energy_kwh, u.energy_kwh
-        of_device[u.device] = []
-        for t in range(p.steps):
-            power = h.addVariable(lb=0, ub=u.max_power_kw)
-            if t == 0 and u.min_power_kw > 0:
-                on = h.addVariable(lb=0, ub=1, type=highspy.HighsVarType.kInteger)
-                h.addConstr(power >= u.min_power_kw * on)
-                h.addConstr(power <= u.max_power_kw * on)
-            free = max(a * free - b * u.demand_kw[t], 0.0)
-            heat = h.addVariable(lb=0, ub=max(u.energy_max_kwh, free))
-            served = h.addVariable(lb=0, ub=u.demand_kw[t])
-            cold = h.addVariable(lb=0)
-            stored = a * before  # type: ignore[operator]
-            h.addConstr(heat - b * u.cop[t] * power + b * served == stored)
-            h.addConstr(heat + cold >= u.energy_min_kwh)
-            missing_eur = comfort * (1 + 1.25 * (p.steps - t) * step_h) * b
-            cost += [(comfort * step_h, cold), (-missing_eur, served)]
-            cost.append((missing_eur * u.demand_kw[t], h.addVariable(lb=1, ub=1)))
-            cost.append((p.prices.tie_throughput_eur_per_kwh * step_h, power))
-            drawn[t].append(power)
-            of_device[u.device].append(power)
-            before = heat
-    for b_unit in p.bess:
-        level = h.addVariable(lb=b_unit.energy_kwh, ub=b_unit.energy_kwh)
-        of_device[b_unit.device] = []
-        for t in range(p.steps):
-            up = h.addVariable(lb=0, ub=b_unit.max_charge_kw)
-            down = h.addVariable(lb=0, ub=b_unit.max_discharge_kw)
-            after = h.addVariable(lb=b_unit.energy_min_kwh, ub=b_unit.energy_max_kwh)
-            gained = step_h * b_unit.charge_efficiency * up - step_h / b_unit.discharge_efficiency * down
-            h.addConstr(after - level == gained)
-            cost += [(p.prices.tie_throughput_eur_per_kwh * step_h, v) for v in (up, down)]
-            drawn[t] += [up, -1 * down]
-            of_device[b_unit.device].append(up - down)
-            level = after
-    for t in range(p.steps):
-        buy, sell = h.addVariable(lb=0, ub=1e4), h.addVariable(lb=0, ub=1e4)
-        one = h.addVariable(lb=0, ub=1, type=highspy.HighsVarType.kInteger)
-        h.addConstr(buy <= 1e4 * one)
-        h.addConstr(sell + 1e4 * one <= 1e4)
-        fixed = p.load_kw[t] + p.losses_kw[t] + sum(f.power_kw[t] for f in p.fixed)
-        h.addConstr(buy - sell - sum(drawn[t]) == fixed)
-        cost += [(step_h * p.purchase_eur_per_kwh[t], buy), (-step_h * p.sale_eur_per_kwh[t], sell)]
-        for limit, flow in ((p.import_limit_kw, buy), (p.export_limit_kw, sell)):
-            over = h.addVariable(lb=0)
-            h.addConstr(over >= flow - limit)
-            cost.append((step_h * p.prices.limit_eur_per_kwh, over))
-        m = p.flat_reference_kw
-        edges = [(min(k * m, p.import_limit_kw), buy) for k in (1, 1.25, 1.5)] + [(min(m / 2, p.export_limit_kw), sell)]
-        for edge, flow in edges:
-            above = h.addVariable(lb=0)
-            h.addConstr(above >= flow - edge)
-            cost.append((step_h * p.prices.tie_flat_eur_per_kwh, above))
-        for group in p.groups:
-            over = h.addVariable(lb=0)
-            total = sum(group.share(name) * powers[t] for name, powers in of_device.items())  # type: ignore[operator]
-            h.addConstr(total - over <= group.limit_kw)
-            h.addConstr(total + over >= -group.limit_kw)
-            cost.append((step_h * p.prices.limit_eur_per_kwh, over))
-    h.minimize(sum(c * v for c, v in cost))
-    assert h.getModelStatus() == highspy.HighsModelStatus.kOptimal
-    return float(h.getObjectiveValue())
-
-
 @st.composite
 def tasks(draw: st.DrawFn) -> Problem:
     steps = draw(st.integers(1, 8))
@@ -149,23 +69,7 @@ def tasks(draw: st.DrawFn) -> Problem:
     def series(low: float, high: float) -> tuple[float, ...]:
         return tuple(draw(st.lists(numbers(low, high), min_size=steps, max_size=steps)))
 
-    units = []
-    for i in range(draw(st.integers(1, 2))):
-        low = draw(numbers(0, 6))
-        units.append(
-            HeatUnit(
-                device=f"heatpump{i}",
-                max_power_kw=draw(numbers(3, 20)),
-                min_power_kw=draw(st.sampled_from([0.0, 1.5, 3.0])),
-                loss_frac_per_h=draw(st.sampled_from([0.0, 0.01, 0.3])),
-                capacity_kwh=20.0,
-                energy_min_kwh=low,
-                energy_max_kwh=low + draw(numbers(1, 12)),
-                energy_kwh=draw(numbers(0, 20)),
-                cop=series(1, 5),
-                demand_kw=series(0, 60),
-            )
-        )
+    units = [draw(heat_pump(f"heatpump{i}", steps)) for i in range(draw(st.integers(1, 2)))]
     bess = (BessUnit("bess", 10, 8, 8, 0.9, 0.9, 1, 9, 5),) if draw(st.booleans()) else ()
     groups = (Group(("heatpump0", "bess"), draw(numbers(1, 10)), shares=(1.0, 0.5)),) if draw(st.booleans()) else ()
     purchase = series(0.05, 0.5)
