@@ -115,7 +115,7 @@ class Site(SitePart):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.location.time_zone)
 
-    @cached_property
+    @property
     def shadows(self) -> dict[str, str]:
         """Devices beside which a twin runs, by the identifier of that twin."""
         return {shadow_of(name): name for name, device in self.devices.items() if device.shadow}

@@ -31,8 +31,9 @@ from services.clock.lockstep import lockstep_run
 from services.shadow.participant import PARTED, Shadow
 from sites.loader import load_site
 from tests.errors import raises
-from tests.shadow.altered import RUN, altered, site_with_shadows
+from tests.shadow.altered import RUN, altered, live_beside, site_with_shadows
 from twin_devices.build import build_twin
+from twinswarm.simulation.baseline import replay_of
 from twinswarm.simulation.compose import maker, members, required
 from twinswarm.simulation.runs import course_of
 
@@ -233,6 +234,18 @@ def test_the_identifier_of_a_shadow_is_not_another_device_s() -> None:
     text["devices"]["shadow-bess"] = text["devices"]["ev1"]
     with pytest.raises(ValueError, match=r"devices\.bess\.shadow: its twin would be called shadow-bess"):
         Site.model_validate_json(json.dumps(text))
+
+
+def test_a_baseline_has_no_shadows() -> None:
+    watched = live_beside(SITE, SITE, timedelta(hours=2), 1)
+    assert replay_of(watched.history, RUN).site.shadows == {}
+    assert SITE.shadows != {}  # and the site's own are not touched
+
+
+def test_a_site_with_other_devices_has_their_shadows() -> None:
+    quiet = {name: each.model_copy(update={"shadow": False}) for name, each in SITE.devices.items()}
+    assert SITE.shadows == {"shadow-bess": "bess", "shadow-ev1": "ev1"}
+    assert SITE.model_copy(update={"devices": quiet}).shadows == {}
 
 
 def test_who_has_no_shadow_is_refused_with_those_that_there_are() -> None:

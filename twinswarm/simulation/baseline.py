@@ -123,7 +123,7 @@ def replay_of(history: History, run: str) -> Replay:
         recorded = _recorded(site, track, course, profile_name, [stay for stay in stays if stay.charger == name])
         if recorded is None:
             continue
-        devices[name] = recorded.device
+        devices[name] = recorded.device.model_copy(update={"shadow": False})  # nobody is to be watched there
         profiles |= recorded.profiles
         if recorded.held:
             held[name] = recorded.held

@@ -33,11 +33,8 @@ def members(site: Site) -> tuple[str, ...]:
 
 def required(site: Site) -> frozenset[str]:
     """Those without whom a lock-step run does not begin."""
-    return frozenset(
-        name
-        for name in members(site)
-        if name not in site.shadows and (name not in site.devices or site.devices[name].required)
-    )
+    everybody = frozenset(members(site)) - site.shadows.keys()
+    return frozenset(name for name in everybody if name not in site.devices or site.devices[name].required)
 
 
 def _is_real_pcc(device: object) -> bool:
@@ -83,10 +80,11 @@ def maker(
 
 def _twin(site: Site, device: str) -> Callable[[], Participant]:
     """In the place of a device, or beside it."""
-    if device in site.shadows:
+    if device not in site.devices:
         from services.shadow.participant import Shadow
 
-        return lambda: Shadow(site, site.shadows[device])
+        beside = site.shadows[device]
+        return lambda: Shadow(site, beside)
     from twin_devices.build import build_twin
 
     return lambda: build_twin(site, device)

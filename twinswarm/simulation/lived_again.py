@@ -123,7 +123,7 @@ def live_with_set_points(plant: RecordedPlant, history: History, run: str) -> Li
 
 def _live(plant: RecordedPlant, ems: Participant, plan_s: list[float]) -> Lived:
     site, course = plant.site, plant.course
-    left_out = {EMS, "forecast", "tariff", "recorder", *site.shadows}
+    left_out = {EMS, "forecast", "tariff", "recorder"}
     participants: list[Participant] = [maker(site, device)() for device in members(site) if device not in left_out]
     participants += [ems, *services_of(site.site, plant.said)]
     now = datetime.now(UTC)

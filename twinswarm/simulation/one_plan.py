@@ -33,7 +33,8 @@ def plan_at(site: Site, course: Course, at: datetime) -> Plan:
             raise _FoundError(received.body)
 
     now = datetime.now(UTC)
-    planning = [d for d in members(site) if SERVICES.get(d) is not Kind.RECORDER and d not in site.shadows]
+    shadows = site.shadows
+    planning = [d for d in members(site) if SERVICES.get(d) is not Kind.RECORDER and d not in shadows]
     try:
         run_direct(
             [maker(site, device)() for device in planning],
