@@ -120,10 +120,10 @@ class StorageTwin(Twin):
         self._ramp.stop()
         self._piece = piece_from(at, soc_frac, soc_frac, 0.0, self._limits_now().store)
 
-    def take_soc(self, at: datetime, soc_frac: float) -> None:
-        """Goes on from a measured SOC: of a twin that runs beside the device. No-op without a store."""
-        piece = self._piece
-        if piece is not None:
+    def take_soc(self, soc_frac: float) -> None:
+        """Goes on from a measured SOC at the instant of the last turn: of a twin that runs beside the device."""
+        piece, at = self._piece, self._now
+        if piece is not None and at is not None:
             left_kwh = self._discharge_left_kwh(at)
             self._piece = piece_from(at, soc_frac, soc_frac, piece.asked_kw, piece.store, left_kwh)
             self._settle(at, expire=False)

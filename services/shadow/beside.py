@@ -53,8 +53,10 @@ class ChargerBeside(Charger):
         least, most = vehicle.soc_min_frac or 0.0, 1.0 if vehicle.soc_max_frac is None else vehicle.soc_max_frac
         return Store(capacity_kwh, spec.charge_efficiency, spec.discharge_efficiency, min(least, most), most)
 
-    def plug(self, vehicle: PluggedVehicle, store: Store, soc_frac: float, at: datetime) -> None:
-        """From now on this vehicle is there."""
+    def plug(self, vehicle: PluggedVehicle, store: Store, soc_frac: float) -> None:
+        """From the instant of the last turn on this vehicle is there."""
+        at = self._now
+        assert at is not None, "a telemetry is compared after the twin's turn"
         most = max(store.soc_max_frac, soc_frac)
         target = most if vehicle.target_soc_frac is None else vehicle.target_soc_frac
         session = ChargingSession(
@@ -76,8 +78,10 @@ class ChargerBeside(Charger):
         self._schedule.drop()
         self._settle(at, expire=False)
 
-    def unplug(self, at: datetime) -> None:
-        """From now on no vehicle is there."""
+    def unplug(self) -> None:
+        """From the instant of the last turn on no vehicle is there."""
+        at = self._now
+        assert at is not None, "a telemetry is compared after the twin's turn"
         self._leave(at)
         self._settle(at, expire=False)
 

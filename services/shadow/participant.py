@@ -22,6 +22,7 @@ from schemas.messages import (
 )
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.plausibility import bounds_of
+from schemas.presence import SKEW_S
 from schemas.register_reading import RegisterReading
 from schemas.site import Site
 from schemas.site.references import shadow_of
@@ -38,6 +39,8 @@ PARTED = "shadow_parted"
 PUBLISHED_EVERY = timedelta(seconds=60)
 """In wall time, at most; in lock-step with every telemetry."""
 _HOUR = timedelta(hours=1)
+_LAG_MOST = timedelta(seconds=SKEW_S)
+"""A telemetry that took so much longer than the fastest one: the device's clock was set."""
 _PRICES_KEPT = timedelta(days=2)
 
 
@@ -82,6 +85,8 @@ class Shadow:
         """Since the SOC was filtered last; None: not known what has flowed since."""
         self._shown: _Mark | None = None
         """Since a prediction was published last."""
+        self._lag: timedelta | None = None
+        """In wall time: the least time from a telemetry's ``ts`` to its arrival."""
         self._raised: tuple[str, ...] = ()
         """The parameters of the alarm that stands, the likeliest first."""
 
@@ -129,20 +134,28 @@ class Shadow:
         if self._reading is not None and received.stamp.ts <= self._reading.ts:
             return []
         if turn.mode is TimeMode.WALL:
-            self._twin.act(replace(turn, phase=Phase.SENSE), ())
+            self._twin.act(replace(turn, phase=Phase.SENSE, t=self._measured_at(received.stamp.ts, turn.t)), ())
         self._count(received, body)
         ts, before, self._plugged = received.stamp.ts, self._plugged, body.plugged
         store, soc = self._twin.store_with(body.plugged), body.stored_frac
         if store is None or soc is None:
             if isinstance(self._twin, ChargerBeside):
-                self._twin.unplug(turn.t)
+                self._twin.unplug()
             self._filter.stop()
             self._window = self._shown = None
             return []
         if not self._goes_on(before, body):
-            self._begin(turn.t, ts, body, store, soc)
+            self._begin(ts, body, store, soc)
             return []
         return [*self._publish(turn, ts, body, store, soc), *self._close_window(turn, ts, store, soc)]
+
+    def _measured_at(self, ts: datetime, now: datetime) -> datetime:
+        """When it was measured, by the clock by which set-points arrive here: however long a message has been on its
+        way, and whatever the device's clock shows, the least delay that was seen is none."""
+        lag = now - ts
+        if self._lag is None or not self._lag <= lag <= self._lag + _LAG_MOST:
+            self._lag = lag
+        return ts + self._lag
 
     def _goes_on(self, before: PluggedVehicle | None, body: Telemetry) -> bool:
         """Whether it is the same store, and known what has flowed through it since it was measured last."""
@@ -152,13 +165,13 @@ class Shadow:
             return True
         return before is not None and not body.unplugged and body.plugged.continues(before)
 
-    def _begin(self, at: datetime, ts: datetime, body: Telemetry, store: Store, soc_frac: float) -> None:
+    def _begin(self, ts: datetime, body: Telemetry, store: Store, soc_frac: float) -> None:
         self._filter.begin(soc_frac)
         if isinstance(self._twin, ChargerBeside):
             assert body.plugged is not None
-            self._twin.plug(body.plugged, store, soc_frac, at)
+            self._twin.plug(body.plugged, store, soc_frac)
         else:
-            self._twin.take_soc(at, soc_frac)
+            self._twin.take_soc(soc_frac)
         self._window = self._shown = _Mark(ts, twin_net_kwh=self._twin_net_kwh)
 
     def _count(self, received: Received, body: Telemetry) -> None:
@@ -238,7 +251,7 @@ class Shadow:
             self._throughput.add(length, window.drawn_kwh, window.given_kwh, price)
         self._window = _Mark(ts)
         assert self._filter.soc_frac is not None
-        self._twin.take_soc(turn.t, min(max(self._filter.soc_frac, 0.0), 1.0))
+        self._twin.take_soc(min(max(self._filter.soc_frac, 0.0), 1.0))
         if residual is None:
             return []
         test.add(residual)
@@ -295,6 +308,7 @@ class Shadow:
             "plugged": None if self._plugged is None else json.loads(self._plugged.model_dump_json()),
             "window": _mark_to_json(self._window),
             "shown": _mark_to_json(self._shown),
+            "lag_s": None if self._lag is None else self._lag.total_seconds(),
             "raised": list(self._raised),
         }
 
@@ -311,6 +325,7 @@ class Shadow:
         plugged = state["plugged"]
         self._plugged = None if plugged is None else PluggedVehicle.model_validate_json(json.dumps(plugged))
         self._window, self._shown = _mark_from_json(state["window"]), _mark_from_json(state["shown"])
+        self._lag = None if state["lag_s"] is None else timedelta(seconds=state["lag_s"])
         self._raised = tuple(state["raised"])
 
 

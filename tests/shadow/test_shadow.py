@@ -132,6 +132,36 @@ def test_in_wall_time_it_follows_set_points_by_the_described_device_and_says_wha
     assert all(abs(each.residual_soc_frac or 0.0) < 1e-9 for each in said)
 
 
+@pytest.mark.parametrize("behind_s", [0.0, 1800.0, -5.0])
+def test_neither_delays_nor_a_wrong_clock_are_taken_for_power(behind_s: float) -> None:
+    """The twin beside itself; each message is up to 5 s on its way, and the device's clock is wrong."""
+    shadow, real = Shadow(SITE, "bess"), build_twin(SITE, "bess")
+    behind, said = timedelta(seconds=behind_s), list[Prediction]()
+    for tick in range(180):
+        turn = replace(TURN, t=T0 + tick * timedelta(seconds=10))
+        if tick % 30 == 0:
+            power = (8.0, -4.0, 6.0)[tick // 30 % 3]
+            asked = Setpoint(
+                id=f"{tick}",
+                epoch=1,
+                power_kw=power,
+                valid_from=turn.t,
+                valid_until=turn.t + timedelta(minutes=6),
+                fallback=Fallback.IDLE,
+            )
+            told = received("bess", Kind.BESS, Channel.SETPOINT, asked, turn.t)
+            real.act(replace(turn, phase=Phase.APPLY), [told])
+            shadow.act(turn, [told])
+        late = timedelta(seconds=(0.0, 1.0, 5.0, 0.5)[tick % 4])
+        for outgoing in real.act(replace(turn, phase=Phase.SENSE), []):
+            assert isinstance(outgoing.body, BessTelemetry)
+            told = received("bess", Kind.BESS, Channel.TELEMETRY, outgoing.body, turn.t - behind)
+            said += predictions(shadow.act(replace(turn, t=turn.t + late), [told]))
+    assert len(said) > 25
+    assert max(abs(each.measured_kw) for each in said) == pytest.approx(8.0)
+    assert max(abs(each.residual_kw) for each in said) < 1e-6
+
+
 def test_in_wall_time_a_battery_of_less_capacity_is_named() -> None:
     """The real one is a twin with other numbers, in wall time, too, with telemetry of every minute."""
     shadow, real = Shadow(SITE, "bess"), build_twin(altered(SITE, "bess", "capacity_kwh"), "bess")
