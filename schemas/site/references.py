@@ -11,7 +11,17 @@ from zoneinfo import ZoneInfo
 
 from schemas.errors import Code
 from schemas.messages import MeterRole
-from schemas.site.devices import Bess, Charger, Device, Irradiance, Meter, Pv, PvSource
+from schemas.site.devices import (
+    Bess,
+    Charger,
+    ChargingSession,
+    DailyChargingSession,
+    Device,
+    Irradiance,
+    Meter,
+    Pv,
+    PvSource,
+)
 from schemas.site.drivers import OcppDriver, SunspecDriver
 from schemas.site.options import Connection, EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
@@ -151,7 +161,9 @@ def _shared_day_caps(devices: Mapping[str, Device]) -> Iterator[ReferenceFault]:
     for name, charger in devices.items():
         if not isinstance(charger, Charger):
             continue
-        for field, sessions in (("sessions", charger.sessions), ("daily", charger.daily)):
+        described: dict[str, tuple[ChargingSession | DailyChargingSession, ...]]
+        described = {"sessions": charger.sessions, "daily": charger.daily}
+        for field, sessions in described.items():
             for i, session in enumerate(sessions):
                 if session.max_discharge_day_kwh is None:
                     continue
