@@ -181,6 +181,13 @@ class Plan(Body):
     """By how much it is dearer than one that changes every set-point at will: `ems.calm`, `ems.reversal_price_eur`."""
     penalty_eur: float = 0.0
     """Price of the shortfalls."""
+    weighting_eur: float | None = None
+    """By how much ``ems.objective`` makes the objective differ from money: its weight on money, CO2 and energy that
+    leaves the site. Left out: it is money."""
+    peak_weight_eur: float | None = None
+    """Its weight on the peak times the highest import of the month. Left out: it has none."""
+    co2_import_kg: float | None = None
+    """Emissions of the window's imports. Left out: their intensity is not known."""
     tie_break_eur: float = 0.0
     """Value of the secondary objective; no plan of equal cost is further from optimal than this."""
     mip_gap: float = 0.0

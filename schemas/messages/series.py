@@ -18,6 +18,8 @@ Values = Annotated[
 class Quantity(StrEnum):
     PURCHASE_PRICE = "purchase_price_eur_per_kwh"
     SALE_PRICE = "sale_price_eur_per_kwh"
+    CO2_INTENSITY = "co2_g_per_kwh"
+    """Emissions of energy that is imported at the PCC."""
     LOAD = "load_kw"
     PV = "pv_kw"
     """Available PV power, a magnitude."""

@@ -47,6 +47,7 @@ from schemas.site.options import (
     Horizon,
     LearnedDepartures,
     Location,
+    Objective,
     OnSilence,
     TimeOptions,
 )
@@ -71,6 +72,7 @@ from schemas.site.references import (
     feed_faults,
     group_faults,
     node_faults,
+    objective_faults,
     price_faults,
     profile_faults,
     profiles_of_connection,
@@ -145,6 +147,7 @@ class Site(SitePart):
             *price_faults(self._tariffs(), self.profiles),
             *weather_faults(self.pv_sources(), self.profiles_used(), self.profiles),
             *group_faults(self.ems, self.devices),
+            *objective_faults(self.ems, self.connection),
         ]
 
     def _tariffs(self) -> dict[str, Tariff]:
@@ -202,6 +205,7 @@ __all__ = [
     "MeterLies",
     "MonthPeak",
     "Network",
+    "Objective",
     "OcppServer",
     "Offline",
     "OnSilence",

@@ -46,7 +46,7 @@ class Connection(SitePart):
     import_limit_kw: PositiveKw
     export_limit_kw: PositiveKw
     co2_profile: ProfileName | None = None
-    """Emissions of energy from the grid [g/kWh]; nothing is planned by them."""
+    """Emissions of energy from the grid [g/kWh]; planned by with `ems.objective`."""
 
     @property
     def profiles_used(self) -> list[tuple[str, str]]:
@@ -81,6 +81,29 @@ class LearnedDepartures(SitePart):
     """With fewer sessions seen what is announced or assumed holds."""
 
 
+class Objective(SitePart):
+    """What the EMS minimises: weights of money, emissions, energy that leaves the site, and the peak.
+
+    As it is by default, money. Targets and limits go before all of it as long as a kWh is dearer there: of what is
+    imported it should not exceed ``shortfall_price_eur_per_kwh``, and a kW of peak a quarter of that.
+    """
+
+    cost: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """On money: energy, wear, demand charge."""
+    co2_eur_per_t: Annotated[float, Field(ge=0, le=2000)] = 0.0
+    """Price of the emissions of imported energy, by ``connection.co2_profile``."""
+    self_consumption_eur_per_kwh: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """On each kWh that is exported, or curtailed."""
+    peak_eur_per_kw: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """On the highest import of the month, beside the demand charge."""
+
+    @model_validator(mode="after")
+    def _minimises_something(self) -> Self:
+        if not (self.cost or self.co2_eur_per_t or self.self_consumption_eur_per_kwh or self.peak_eur_per_kw):
+            raise ValueError("every weight is 0: there is nothing to minimise")
+        return self
+
+
 class EmsOptions(SitePart):
     mode: EmsMode = EmsMode.CONTROL
     horizon: Horizon = Horizon.ROLLING
@@ -102,6 +125,7 @@ class EmsOptions(SitePart):
     """Price on a change of a store's power from one step to the next: how much calm may cost."""
     reversal_price_eur: Annotated[float, Field(ge=0, le=10)] = 0.002
     """Where buying and selling pays: what a plan may cost more for each reversal from charging to discharging less."""
+    objective: Objective = Objective()
     tie_throughput_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-4
     """Secondary objective: of equal-cost plans the one with least throughput ..."""
     tie_flat_eur_per_kwh: Annotated[float, Field(ge=0, le=0.01)] = 1e-5

@@ -306,6 +306,13 @@ def _times_of(profile: Profile) -> tuple[object, ...]:
     return (profile.step_s,)
 
 
+def objective_faults(ems: EmsOptions, connection: Connection) -> Iterator[ReferenceFault]:
+    """A weight of emissions whose intensity is not known."""
+    if ems.objective.co2_eur_per_t and connection.co2_profile is None:
+        what = "needs the intensity of imported energy: connection.co2_profile names no profile"
+        yield ReferenceFault("ems.objective.co2_eur_per_t", what, f"{ems.objective.co2_eur_per_t:g}", Code.MISSING)
+
+
 def profiles_of_tariff(where: str, tariff: Tariff) -> list[tuple[str, str]]:
     return [(f"{where}.{field}", profile) for field, profile in tariff.profiles_used]
 

@@ -81,6 +81,8 @@ def sum_of(days: Sequence[DayResult]) -> DayResult:
         demand_savings_eur=demand_savings_eur(demand, reference_demand),
         bess_wear_eur=_total([day.bess_wear_eur for day in days]),
         vehicle_wear_eur=_total([day.vehicle_wear_eur for day in days]),
+        co2_import_kg=_total([day.co2_import_kg for day in days]),
+        reference_co2_import_kg=_total([day.reference_co2_import_kg for day in days]),
         psf=math.fsum(ratios) / samples if samples else None,
         psf_samples=samples,
         import_peak_kw=_highest(day.import_peak_kw for day in days),

@@ -10,7 +10,7 @@ from services.analysis.comparison import Comparison
 from services.analysis.timeliness import Timeliness
 from services.analysis.wear import bess_wear_eur, vehicle_wear_eur
 from services.history.doubts import DoubtfulValue
-from services.history.settlement import demand_charges_eur, month_peaks_kw, savings_eur
+from services.history.settlement import co2_import_kg, demand_charges_eur, month_peaks_kw, savings_eur
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,10 @@ class Outcome(Timeliness):
     baseline has no BESS and so no such wear."""
     vehicle_wear_eur: float | None
     """Likewise of what vehicles gave back; in the baseline they give nothing back."""
+
+    co2_import_kg: float | None
+    """Emissions of imported energy; None where the site names no intensity."""
+    reference_co2_import_kg: float | None
 
     import_peak_kw: float | None
     """Highest mean import of a settlement period at the PCC; 0 where nothing was imported."""
@@ -104,6 +108,8 @@ def outcome_of(compared: Comparison, site: Site) -> Outcome:
         paid_peak_kw=_paid_peak_kw(compared, site),
         bess_wear_eur=bess_wear_eur(run.tracks, run.times, site.ems.bess_wear_eur_per_kwh),
         vehicle_wear_eur=vehicle_wear_eur(run.tracks, run.times, site.ems.vehicle_wear_eur_per_kwh),
+        co2_import_kg=co2_import_kg(site, run.settlement),
+        reference_co2_import_kg=None if reference is None else co2_import_kg(site, reference.settlement),
         import_peak_kw=run.import_peak_kw,
         export_peak_kw=run.export_peak_kw,
         reference_import_peak_kw=None if reference is None else reference.import_peak_kw,

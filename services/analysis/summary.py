@@ -139,6 +139,11 @@ def _cost(result: RunResult) -> list[Line]:
     ):
         if wear is not None:
             lines.append(Line(label, number(wear, 2, "€"), f"{by}{after}"))
+    if result.co2_import_kg is not None:
+        compared = result.reference_co2_import_kg is not None
+        against = f"; the baseline's: {number(result.reference_co2_import_kg, 1, 'kg')}" * compared
+        note = f"by the intensity at the time of each import{against}"
+        lines.append(Line("CO2 of imported energy", number(result.co2_import_kg, 1, "kg"), note))
     return lines
 
 

@@ -36,6 +36,9 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
         (tie + wear)·(1 + ρ) + (min(purchase, sale − tie_flat) − 2·ramping/Δt)·(1 − ρ) ≥ 0
         and   firm surplus ≤ export limit.
 
+    Prices are those of the objective (`Problem.import_eur_per_kwh`, `Problem.export_eur_per_kwh`). Where curtailed PV
+    has a price, as much as an exported kWh has besides, δ more of it costs that: then that is the slope of export.
+
     The exclusion of import and export does not interfere: both slopes are covered. A group limit is touched from
     below only, by δ or the share of it that counts there; it has room if the group's whole discharge and PV, less
     the load that is there for certain, is within it. PV in a group is taken as not curtailable, because curtailing
@@ -50,9 +53,11 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     if not both.any():
         return both
     firm = firm_surplus(problem, stores)
-    sale = np.array(problem.sale_eur_per_kwh) - problem.prices.tie_flat_eur_per_kwh
+    sale = np.array(problem.export_eur_per_kwh) - problem.prices.tie_flat_eur_per_kwh
     export_slope = np.where(firm <= 0, np.maximum(sale, 0.0), sale)
-    slope = np.minimum(np.array(problem.purchase_eur_per_kwh), export_slope)
+    if unused := problem.weights.unused_eur_per_kwh:
+        export_slope = np.minimum(sale, -unused)
+    slope = np.minimum(np.array(problem.import_eur_per_kwh), export_slope)
     slope = slope - 2 * problem.prices.ramping_eur_per_kw / problem.step_h
     room = firm <= problem.export_limit_kw
     for limit in problem.outside_limits:
@@ -61,7 +66,7 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     for i, store in enumerate(stores):
         efficiency = store.charge_efficiency * store.discharge_efficiency
         weight = problem.prices.tie_throughput_eur_per_kwh
-        weight += problem.prices.bess_wear_eur_per_kwh if store.is_bess else 0.0
+        weight += problem.weights.cost * problem.prices.bess_wear_eur_per_kwh if store.is_bess else 0.0
         harmless[i] = (weight * (1 + efficiency) + slope * (1 - efficiency) >= 0) & room
     for group in problem.groups:
         behind = [i for i, store in enumerate(stores) if store.device in group.devices]
@@ -113,7 +118,7 @@ def required_for_pcc(problem: Problem) -> Flags:
     Elsewhere, taking the same amount off both saves purchase − sale ≥ 0 on each kWh, frees room in every band and
     under both limits, and lowers the peak; nothing else sees the two apart.
     """
-    return np.array(problem.sale_eur_per_kwh) > np.array(problem.purchase_eur_per_kwh)
+    return np.array(problem.export_eur_per_kwh) > np.array(problem.import_eur_per_kwh)
 
 
 def largest_exchange(problem: Problem, stores: tuple[Store, ...]) -> Array:

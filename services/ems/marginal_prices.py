@@ -57,7 +57,7 @@ def marginal_prices(solution: Solution) -> MarginalPrices | None:
     for term in TERMS:
         bus += term.demand_price(solution) / step_h
     imported, exported = IMPORT.total_kw(solution), EXPORT.total_kw(solution)
-    parts: dict[str, Array] = {PEAK: -solution.dual("pcc-demand_peak") / step_h}
+    parts: dict[str, Array] = {PEAK: -(solution.dual("pcc-demand_peak") + solution.dual("pcc-highest_import")) / step_h}
     groups: list[tuple[Group | OutsideLimit, str, Array]] = []
     for index, limit in enumerate(problem.outside_limits):
         if limit.group:
@@ -70,7 +70,7 @@ def marginal_prices(solution: Solution) -> MarginalPrices | None:
         groups.append((group, group.element or "group", -solution.dual(f"group-limit_{index}") / step_h))
     # The connection's limit is the upper bound of the flow, which has no row: what is left of the price is its own.
     rest = bus - sum(parts.values(), np.zeros(problem.steps))
-    bought, sold = np.array(problem.purchase_eur_per_kwh), np.array(problem.sale_eur_per_kwh)
+    bought, sold = np.array(problem.import_eur_per_kwh), np.array(problem.export_eur_per_kwh)
     at_limit = imported >= problem.import_limit_kw - SMALL_KW, exported >= problem.export_limit_kw - SMALL_KW
     parts[CONNECTION] = np.where(at_limit[0], rest - bought, np.where(at_limit[1], rest - sold, 0.0))
     return MarginalPrices(bus, parts, tuple(groups), _stored(solution))

@@ -233,6 +233,7 @@ class Later:
     net_load_kw: Values
     """Load and losses less PV; negative: surplus."""
     purchase_eur_per_kwh: Values
+    """As the objective weighs it, and so is the sale price, see `Weights`."""
     sale_eur_per_kwh: Values
     groups: tuple[Group, ...] = ()
     """The limits that are shared, with the load behind them by later step."""
@@ -269,6 +270,28 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """The objective: what is minimised is money times ``cost``, and what follows."""
+
+    cost: float = 1.0
+    """On money: energy, wear, demand charge."""
+    co2_eur_per_kg: float = 0.0
+    """On emissions of imported energy."""
+    unused_eur_per_kwh: float = 0.0
+    """On what is exported, and on PV that is curtailed."""
+    peak_eur_per_kw: float = 0.0
+    """On the month's highest import, beside the demand charge."""
+
+    def of_import(self, purchase_eur_per_kwh: float, co2_g_per_kwh: float) -> float:
+        """What another imported kWh adds to the objective [€]."""
+        return self.cost * purchase_eur_per_kwh + self.co2_eur_per_kg * co2_g_per_kwh / 1000
+
+    def of_export(self, sale_eur_per_kwh: float) -> float:
+        """What another exported kWh takes off it [€]."""
+        return self.cost * sale_eur_per_kwh - self.unused_eur_per_kwh
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One optimisation: ``steps`` steps of ``step_s`` seconds from ``start`` (UTC) on."""
 
@@ -297,6 +320,9 @@ class Problem:
     prices: Prices = Prices()
     later: Later | None = None
     """None: no vehicle is known to stay on after the window."""
+    weights: Weights = Weights()
+    co2_g_per_kwh: Values = ()
+    """Emissions of imported energy by step; empty: not known, and not in the objective."""
 
     @property
     def step_h(self) -> float:
@@ -311,6 +337,21 @@ class Problem:
         """The end of all that is seen."""
         later = self.later
         return self.end if later is None else self.end + timedelta(hours=later.steps * later.step_h)
+
+    @property
+    def import_eur_per_kwh(self) -> Values:
+        """What another imported kWh adds to the objective: the purchase price, unless there are other weights."""
+        if self.weights == Weights():
+            return self.purchase_eur_per_kwh
+        co2 = self.co2_g_per_kwh or (0.0,) * self.steps
+        return tuple(self.weights.of_import(*pair) for pair in zip(self.purchase_eur_per_kwh, co2, strict=True))
+
+    @property
+    def export_eur_per_kwh(self) -> Values:
+        """What another exported kWh takes off the objective: the sale price, unless there are other weights."""
+        if self.weights == Weights():
+            return self.sale_eur_per_kwh
+        return tuple(self.weights.of_export(price) for price in self.sale_eur_per_kwh)
 
     @property
     def outside_limit_eur_per_kwh(self) -> Values:

@@ -50,6 +50,7 @@ from services.ems.problem import (
     Stay,
     TaperCurve,
     Values,
+    Weights,
     Wish,
     flat_reference,
 )
@@ -149,6 +150,8 @@ def problem_of(
         month_peak_kw=month_peak.at(turn.t),
         free_peak_kw=site.tariff.demand_billing.free_kw(month_peak.month_of(turn.t), month_peak.past_kw),
         later=later,
+        weights=_weights(site),
+        co2_g_per_kwh=_co2(state, site, window),
         prices=Prices(
             shortfall_eur_per_kwh=options.shortfall_price_eur_per_kwh,
             limit_eur_per_kwh=max(options.limit_price_eur_per_kwh, 2 * outside_price),
@@ -189,7 +192,10 @@ def _later(
     for unit in pv:
         if unit is not None:
             net = net - np.array(unit.available_kw)
-    purchase, sale = (_later_price(state, quantity, site, after) for quantity in (PURCHASE, SALE))
+    weights = _weights(site)
+    co2 = _co2(state, site, after) or (0.0,) * after.steps
+    purchase = tuple(map(weights.of_import, _later_price(state, PURCHASE, site, after), co2))
+    sale = tuple(map(weights.of_export, _later_price(state, SALE, site, after)))
     groups = (*_groups(site, present), *_network(limits, present, loads, losses, after))
     return Later(_tuple(net), purchase, sale, groups)
 
@@ -199,6 +205,22 @@ def _later_price(state: SystemState, quantity: Quantity, site: Site, after: Wind
     series = latest([s for s in state.values(quantity) if s.start <= after.start])
     assert series is not None, "the window has prices"
     values = extended(series, after.start, after.step_s, after.steps, site.zone)
+    return _tuple(np.where(np.isnan(values), float(np.mean(series.values)), values))
+
+
+def _weights(site: Site) -> Weights:
+    wanted = site.ems.objective
+    return Weights(
+        wanted.cost, wanted.co2_eur_per_t / 1000, wanted.self_consumption_eur_per_kwh, wanted.peak_eur_per_kw
+    )
+
+
+def _co2(state: SystemState, site: Site, window: Window) -> Values:
+    """Intensity of imported energy [g/kWh] as far as it is known, and its mean beyond; empty: it is not known."""
+    series = latest([s for s in state.values(Quantity.CO2_INTENSITY) if s.start <= window.start])
+    if series is None:
+        return ()
+    values = extended(series, window.start, window.step_s, window.steps, site.zone)
     return _tuple(np.where(np.isnan(values), float(np.mean(series.values)), values))
 
 
@@ -448,8 +470,10 @@ def _left_eur_per_kwh(plate: BessNameplate, state: SystemState, site: Site, wind
     """
     after = Window(window.end, 3600, 24)
     options = site.ems
-    price = min(_later_price(state, PURCHASE, site, after))
-    price -= options.bess_wear_eur_per_kwh + PATIENCE * options.tie_throughput_eur_per_kwh
+    weights = _weights(site)
+    co2 = _co2(state, site, after) or (0.0,) * after.steps
+    price = min(map(weights.of_import, _later_price(state, PURCHASE, site, after), co2))
+    price -= weights.cost * options.bess_wear_eur_per_kwh + PATIENCE * options.tie_throughput_eur_per_kwh
     return max(price, 0.0) * plate.discharge_efficiency
 
 

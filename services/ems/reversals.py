@@ -79,7 +79,7 @@ def _gained_kwh(solution: Solution) -> Array:
 def _runs(solution: Solution) -> list[tuple[int, int]]:
     """First step and end of each run of at least two steps with the same prices and the same stores at full length."""
     problem = solution.problem
-    alike = [np.array(problem.purchase_eur_per_kwh), np.array(problem.sale_eur_per_kwh)]
+    alike = [np.array(problem.import_eur_per_kwh), np.array(problem.export_eur_per_kwh)]
     breaks = np.zeros(problem.steps, dtype=np.bool_)
     for store in solution.stores:
         alike += [store.charge_max_kw, store.discharge_max_kw, store.plugged_frac]

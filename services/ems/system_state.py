@@ -27,7 +27,7 @@ from schemas.topics import Channel, Kind
 from schemas.wire import body_type
 from services.ems.departure_history import DepartureHistory
 
-_PRICES = (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE)
+_PRICES = (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE, Quantity.CO2_INTENSITY)
 
 
 @dataclass(frozen=True, slots=True)

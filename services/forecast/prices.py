@@ -106,6 +106,12 @@ def prices_of(site: Site) -> dict[Quantity, Price]:
     return {Quantity.SALE_PRICE: sale, Quantity.PURCHASE_PRICE: purchase}
 
 
+def co2_of(site: Site) -> Price | None:
+    """Emissions of imported energy [g/kWh], known as a price is; None: the site names no profile of them."""
+    name = site.connection.co2_profile
+    return None if name is None else Price(site.profiles[name], site.profiles[name])
+
+
 def _price(site: Site, profile: str | None, rule: PriceRule | None) -> Price:
     if rule is None:
         assert profile is not None

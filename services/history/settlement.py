@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.messages import Quantity
-from schemas.site import Tariff
+from schemas.site import Site, Tariff, profile_mean
 from services.history.prices import Prices
 from services.history.tracks import Track
 
@@ -118,6 +118,20 @@ def settle(pcc: Track, prices: Prices, times: Sequence[datetime]) -> Settlement:
             for flow, (start, end) in zip(pcc.flows(times), itertools.pairwise(times), strict=True)
         )
     )
+
+
+def co2_import_kg(site: Site, settlement: Settlement) -> float | None:
+    """Emissions of imported energy by the intensity [g/kWh] at the time of each import.
+
+    None where the site names no intensity, or an import is not known.
+    """
+    if site.connection.co2_profile is None or any(step.import_kwh is None for step in settlement.steps):
+        return None
+    profile = site.profiles[site.connection.co2_profile]
+    grams = [
+        (step.import_kwh or 0.0) * profile_mean(profile, step.start, step.end, site.zone) for step in settlement.steps
+    ]
+    return math.fsum(grams) / 1000
 
 
 def demand_charges_eur(tariff: Tariff, peaks_kw: Mapping[str, float]) -> dict[str, float] | None:

@@ -12,6 +12,7 @@ from schemas.site.references import (
     feed_faults,
     group_faults,
     node_faults,
+    objective_faults,
     price_faults,
     profile_faults,
     profiles_of_connection,
@@ -117,6 +118,8 @@ def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[Referen
     yield from weather_faults(sources, used, parts.members("profiles"))
     if "ems" in parts.fields:
         yield from group_faults(parts.fields["ems"], written)
+        if "connection" in parts.fields:
+            yield from objective_faults(parts.fields["ems"], parts.fields["connection"])
     # A device that is faulty itself may well be an inverter.
     inverters = [name for name in written if name not in devices or isinstance(devices[name], Pv)]
     yield from case_faults({label: case.pv for label, case in cases.items()}, written, inverters)

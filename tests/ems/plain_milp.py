@@ -40,7 +40,7 @@ class _Plain:
         self.power = {}  # device -> per step list of (coefficient, variable)
         self.constant = {}  # device -> per step constant power
         self.stay_on = []  # (device, rate, efficiency, stay, energy at the window's end)
-        self.peak = None
+        self.peak = self.highest = None
 
     def solve(self):
         p, h = self.p, self.h
@@ -54,6 +54,7 @@ class _Plain:
             if unit.curtailable:
                 produced = [h.addVariable(lb=0, ub=unit.available_kw[t]) for t in range(p.steps)]
                 self.power[unit.device] = [[(-1, produced[t])] for t in range(p.steps)]
+                self.cost += [(-p.weights.unused_eur_per_kwh * self.dt, each) for each in produced]
             else:
                 self.constant[unit.device] = [-a for a in unit.available_kw]
         for unit in p.heat:
@@ -119,7 +120,7 @@ class _Plain:
 
     def add_bess(self, unit: BessUnit):
         p = self.p
-        weight = p.prices.tie_throughput_eur_per_kwh + p.prices.bess_wear_eur_per_kwh
+        weight = p.prices.tie_throughput_eur_per_kwh + p.weights.cost * p.prices.bess_wear_eur_per_kwh
         below = unit.energy_kwh < unit.energy_min_kwh - 1e-9
         upper = max(unit.energy_max_kwh, unit.energy_kwh)
         e = self.start(unit.energy_kwh)
@@ -180,7 +181,7 @@ class _Plain:
         for t in steps:
             down = min(unit.max_discharge_kw, stay.max_discharge_kw)
             g, v, x, y = self.pair(part[t] * rate, part[t] * down, p.prices.tie_throughput_eur_per_kwh)
-            self.cost.append((p.prices.vehicle_wear_eur_per_kwh * self.dt, v))
+            self.cost.append((p.weights.cost * p.prices.vehicle_wear_eur_per_kwh * self.dt, v))
             if stay.discharge_kwh < 1e9:
                 self.given.setdefault((stay.vehicle, stay.departure), (stay.discharge_kwh, []))[1].append(v)
             for day in stay.discharge_days:
@@ -266,6 +267,7 @@ class _Plain:
             bought = h.addVariable(lb=0, ub=max(p.import_limit_kw - max(net, 0), 0))
             h.addConstr(sum(q for _, q in charging) - unsold - bought == 0)
             h.addConstr(self.peak >= max(net, 0) + bought)
+            h.addConstr(self.highest >= max(net, 0) + bought)
             self.cost += [(p.later.sale_eur_per_kwh[t], unsold), (p.later.purchase_eur_per_kwh[t], bought)]
             for group in p.later.groups:
                 behind = [group.share(device) * q for device, q in charging if group.share(device)]
@@ -277,7 +279,9 @@ class _Plain:
         p, h = self.p, self.h
         devices = sorted({*self.power, *self.constant})
         peak = self.peak = h.addVariable(lb=max(p.month_peak_kw, p.free_peak_kw))
-        self.cost.append((p.prices.demand_eur_per_kw, peak))
+        self.cost.append((p.weights.cost * p.prices.demand_eur_per_kw, peak))
+        highest = self.highest = h.addVariable(lb=p.month_peak_kw)
+        self.cost.append((p.weights.peak_eur_per_kw, highest))
         for t in range(p.steps):
             buy, sell = h.addVariable(lb=0, ub=BIG_KW), h.addVariable(lb=0, ub=BIG_KW)
             self.exchange.append((buy, sell))
@@ -288,7 +292,11 @@ class _Plain:
             terms, constant = self.net(devices, t)
             h.addConstr(buy - sell - sum(terms) == p.load_kw[t] + p.losses_kw[t] + constant)
             h.addConstr(peak >= buy)
-            self.cost += [(self.dt * p.purchase_eur_per_kwh[t], buy), (-self.dt * p.sale_eur_per_kwh[t], sell)]
+            h.addConstr(highest >= buy)
+            w, co2_kg = p.weights, p.co2_g_per_kwh[t] / 1000 if p.co2_g_per_kwh else 0.0
+            bought = w.cost * p.purchase_eur_per_kwh[t] + w.co2_eur_per_kg * co2_kg
+            sold = w.cost * p.sale_eur_per_kwh[t] - w.unused_eur_per_kwh
+            self.cost += [(self.dt * bought, buy), (-self.dt * sold, sell)]
             flat, limit = p.prices.tie_flat_eur_per_kwh, p.prices.limit_eur_per_kwh
             m = p.flat_reference_kw
             for flow, edge, price in [

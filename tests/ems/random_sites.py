@@ -20,6 +20,7 @@ from services.ems.problem import (
     PvUnit,
     Stay,
     TaperCurve,
+    Weights,
     Wish,
     flat_reference,
 )
@@ -84,6 +85,13 @@ def problems(draw: st.DrawFn) -> Problem:
         month_peak_kw=draw(numbers(0, 40)),
         free_peak_kw=draw(st.sampled_from([0.0, 0.0, 15.0, 45.0])),
         later=later,
+        weights=Weights(
+            cost=draw(st.sampled_from([1.0, 1.0, 0.001, 0.5])),
+            co2_eur_per_kg=draw(st.sampled_from([0.0, 0.0, 0.1, 1.0])),
+            unused_eur_per_kwh=draw(st.sampled_from([0.0, 0.0, 0.05, 0.5])),
+            peak_eur_per_kw=draw(st.sampled_from([0.0, 0.0, 0.3])),
+        ),
+        co2_g_per_kwh=series(0, 900) if draw(st.booleans()) else (),
         prices=Prices(
             limit_eur_per_kwh=500.0 if outside else 50.0,
             outside_limit_eur_per_kwh=100.0 if outside else 0.0,

@@ -78,6 +78,8 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
         + plan.later_eur
         + plan.ramping_eur
         + plan.tie_break_eur
+        + (plan.weighting_eur or 0.0)
+        + (plan.peak_weight_eur or 0.0)
     )
     spent += problem.prices.demand_eur_per_kw * max(problem.month_peak_kw, problem.free_peak_kw)
     batteries = [i for i, store in enumerate(solution.stores) if store.is_bess]

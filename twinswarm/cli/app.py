@@ -34,6 +34,7 @@ from twinswarm.cli.commands import (
     size,
     study,
     sunspec,
+    tradeoff,
     upgrade,
     year,
 )
@@ -52,7 +53,17 @@ app = typer.Typer(
 _DAY, _SITE, _RECORD, _SERVICES = "Run a day", "Look at a site", "Look at what was recorded", "The services alone"
 
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    _DAY: (days.up, days.run, plans.plan, compare.compare, year.year, size.size, study.study, study.calibrate),
+    _DAY: (
+        days.up,
+        days.run,
+        plans.plan,
+        compare.compare,
+        tradeoff.tradeoff,
+        year.year,
+        size.size,
+        study.study,
+        study.calibrate,
+    ),
     _SITE: (
         checks.check,
         files.init,

@@ -15,13 +15,13 @@ from schemas.cycle import Course
 from schemas.errors import RunFailedError
 from schemas.messages import BessNameplate
 from schemas.participant import Json, Received
-from schemas.site import Site, profile_mean
+from schemas.site import Site
 from schemas.topics import Channel, Kind
 from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.stored import departure_shortfall_kwh, stored_change
 from services.history.memory import MemoryHistory, lockstep_info
 from services.history.reader import History, pcc_of
-from services.history.settlement import Settlement, settle
+from services.history.settlement import co2_import_kg, settle
 from services.history.tracks import Track, soc_of
 from twinswarm.simulation.in_memory import run_in_memory
 
@@ -154,7 +154,7 @@ def day_of(history: History, run: str, course: Course) -> Day:
         bess_charged_kwh=_imported_kwh(batteries, times),
         bess_discharged_kwh=_exported_kwh(batteries, times),
         bess_cycled_kwh=math.fsum(_cycled_kwh(track, times) for track in batteries),
-        co2_import_kg=_co2_kg(site, settlement),
+        co2_import_kg=co2_import_kg(site, settlement),
     )
 
 
@@ -198,17 +198,6 @@ def _cycled_kwh(track: Track, times: Sequence[datetime]) -> float:
         return 0.0
     drawn, given = _imported_kwh([track], times), _exported_kwh([track], times)
     return (drawn * plate.charge_efficiency + given / plate.discharge_efficiency) / 2
-
-
-def _co2_kg(site: Site, settlement: Settlement) -> float | None:
-    """By the intensity [g/kWh] at the time of each import."""
-    if site.connection.co2_profile is None:
-        return None
-    profile = site.profiles[site.connection.co2_profile]
-    grams = [
-        _known(step.import_kwh) * profile_mean(profile, step.start, step.end, site.zone) for step in settlement.steps
-    ]
-    return math.fsum(grams) / 1000
 
 
 def _mean_soc(tracks: Sequence[Track], quarters: list[Quarter], course: Course) -> tuple[float | None, ...]:

@@ -105,6 +105,7 @@ class Row:
             "stored_more_kwh": self.stored_more_kwh,
             "stored_more_eur": self.stored_more_eur,
             "psf": self.psf,
+            "co2_import_kg": day.co2_import_kg,
             "departure_shortfall_kwh": day.departure_shortfall_kwh,
             "plan_statuses": day.statuses,
         }
@@ -147,12 +148,12 @@ def compare_variants(
 
 def rows_of(site: Site, days: Mapping[str, Day]) -> tuple[Row, ...]:
     """``days`` by the variant's name, the one without storage among them."""
-    demand = {name: _demand_eur(site, day) for name, day in days.items()}
+    demand = {name: demand_eur_of(site, day) for name, day in days.items()}
     return tuple(Row(name, day, days[NONE], demand[name], demand[NONE]) for name, day in days.items())
 
 
-def _demand_eur(site: Site, day: Day) -> float | None:
-    """The sum over the local months."""
+def demand_eur_of(site: Site, day: Day) -> float | None:
+    """Demand charge of a time [€]: the sum over the local months; None without such a tariff."""
     charges = demand_charges_eur(site.tariff, month_peaks_kw(day.times, day.pcc_kw, site.zone))
     return sum(charges.values()) if charges else None
 

@@ -19,7 +19,8 @@ def comparison_table(comparison: SiteComparison) -> "Table":
     table.add_column("", no_wrap=True)
     demand = comparison.rows[0].demand_eur is not None
     heads = ["cost\n€", *(["energy\n€", "demand\n€"] if demand else []), "saved\n€", "left in\nbatteries\nkWh"]
-    heads += ["the same\n€", "highest\nimport\nkW", "PSF", "missing at\ndeparture\nkWh"]
+    emits = comparison.rows[0].day.co2_import_kg is not None
+    heads += ["the same\n€", "highest\nimport\nkW", "PSF", "missing at\ndeparture\nkWh", *["CO2\nkg"] * emits]
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for row in comparison.rows:
@@ -34,6 +35,7 @@ def comparison_table(comparison: SiteComparison) -> "Table":
             number(row.day.peak_import_kw, 1),
             "" if first else number(row.psf, 3),
             number(row.day.departure_shortfall_kwh, 1),
+            *[number(row.day.co2_import_kg, 1)] * emits,
         )
     return table
 

@@ -16,6 +16,7 @@ from services.ems.terms.exchange import EXPORT, IMPORT, Exchange
 from services.ems.terms.fixed_load import FixedLoad
 from services.ems.terms.group_limits import GroupLimits
 from services.ems.terms.heat import HEAT
+from services.ems.terms.highest_import import HighestImport
 from services.ems.terms.later import AfterTheWindow
 from services.ems.terms.outside_limits import OutsideLimits
 from services.ems.terms.pcc_exclusion import PccExclusion
@@ -29,6 +30,7 @@ from services.ems.terms.taper import Taper
 from services.ems.terms.targets import Targets
 from services.ems.terms.tie_break import TieBreak
 from services.ems.terms.wear import WEAR
+from services.ems.terms.weighting import Weighting
 
 TERMS: tuple[Term[Any], ...] = (
     PowerBalance(),  # (2)
@@ -52,6 +54,8 @@ TERMS: tuple[Term[Any], ...] = (
     Taper(),
     Ramping(),
     DischargeCaps(),
+    HighestImport(),
+    Weighting(),
     TieBreak(),
 )
 """All terms, in the order of their columns and rows."""

@@ -28,7 +28,7 @@ class DemandCharge(Term[bool]):
         """The peak is at least what is billed already, and costs the charge."""
         if m.shape(self):
             m.variable(PEAK, lower=lambda i: _paid_kw(i.problem), upper=np.inf, each_step=False)
-            m.cost(PEAK, lambda i: i.problem.prices.demand_eur_per_kw)
+            m.cost(PEAK, lambda i: i.problem.weights.cost * i.problem.prices.demand_eur_per_kw)
 
     def constraints(self, m: Model) -> None:
         """peak ≥ Σ import of every step."""

@@ -38,8 +38,8 @@ class Direction:
         return problem.import_limit_kw if self is IMPORT else problem.export_limit_kw
 
     def price_eur_per_kwh(self, problem: Problem) -> Array:
-        """Cost of a kWh by step [€/kWh]; a sale is a negative cost."""
-        return np.array(problem.purchase_eur_per_kwh) if self is IMPORT else -np.array(problem.sale_eur_per_kwh)
+        """Cost of a kWh by step in the objective [€/kWh]; a sale is a negative cost."""
+        return np.array(problem.import_eur_per_kwh) if self is IMPORT else -np.array(problem.export_eur_per_kwh)
 
     def total(self, m: Model) -> Expression:
         """All that flows in this direction."""

@@ -40,7 +40,11 @@ class Wear(Term[None]):
         return 0.0, prices.vehicle_wear_eur_per_kwh
 
     def _price(self, index: int) -> Callable[[Instance], Array]:
-        return lambda i: np.array([self.prices_eur_per_kwh(i.problem, store)[index] for store in i.stores])[:, None]
+        def weighted(i: Instance) -> Array:
+            prices = [self.prices_eur_per_kwh(i.problem, store)[index] for store in i.stores]
+            return i.problem.weights.cost * np.array(prices)[:, None]
+
+        return weighted
 
 
 FLOWS = "charge", "discharge"
