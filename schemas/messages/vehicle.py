@@ -61,6 +61,8 @@ class VehicleValues(Body):
     and likewise below."""
     max_discharge_day_kwh: Kwh | None = None
     """Likewise on a local day of the site."""
+    priority: bool | None = None
+    """Its target is met before those of vehicles without it, where not all can be. Left out: no."""
 
 
 class PluggedVehicle(VehicleValues):

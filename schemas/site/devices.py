@@ -101,6 +101,8 @@ class Vehicle(SitePart):
     """Most AC energy that it gives back in a charging session; None: no such cap."""
     max_discharge_day_kwh: CapKwh | None = None
     """Likewise on a local day."""
+    priority: bool = False
+    """Its target is met before those of vehicles without it, where not all can be."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -190,13 +192,14 @@ class ChargingSession(Vehicle):
     def said(self, reports: Collection[VehicleReport], charge_efficiency: float) -> dict[str, Any]:
         """What a vehicle that reports so much says of this session, by the names of `VehicleValues`."""
         wanted_kwh = (self.target_soc_frac - self.arrival_soc_frac) * self.capacity_kwh / charge_efficiency
+        first = {"priority": True} if self.priority else {}
         values: dict[VehicleReport, dict[str, Any]] = {
             "vehicle": {"vehicle": self.vehicle},
             "soc": {"arrival_soc_frac": self.arrival_soc_frac},
             "capacity": {"capacity_kwh": self.capacity_kwh},
             "departure": {"departure": self.announced_departure or self.departure},
-            "target": {"target_soc_frac": self.target_soc_frac},
-            "energy": {"energy_wanted_kwh": max(wanted_kwh, 0.0)},
+            "target": {"target_soc_frac": self.target_soc_frac, **first},
+            "energy": {"energy_wanted_kwh": max(wanted_kwh, 0.0), **first},
             "limits": {
                 name: getattr(self, name)
                 for name in (

@@ -206,6 +206,7 @@ def _stay(
         max_discharge_kw=plate.max_discharge_kw if discharge_kw is None else discharge_kw,
         discharge_kwh=discharge_kwh,
         discharge_days=discharge_days,
+        priority=bool(said.priority),
     )
 
 

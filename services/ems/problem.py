@@ -78,6 +78,13 @@ class Stay:
     """AC energy that it may still give back in this charging session."""
     discharge_days: tuple[DischargeDay, ...] = ()
     """Likewise by local day, as far as the window goes; empty: no cap."""
+    priority: bool = False
+    """Its target comes before those of others."""
+
+    @property
+    def shortfall_weight(self) -> float:
+        """By how much dearer than another's its shortfall at departure is."""
+        return PRIORITY_WEIGHT if self.priority else 1.0
 
     @property
     def commanded_until(self) -> datetime:
@@ -221,6 +228,12 @@ cost more energy above the limit.
 LATER_STEP_H = 1.0
 """Length of a step after the window [h]."""
 
+
+PRIORITY_WEIGHT = 2.0
+"""A kWh that a vehicle with priority lacks costs so many times the price of a shortfall.
+
+Of two vehicles the one with priority is then charged first unless its charger loses half of what the other's stores.
+"""
 
 PATIENCE = 2.0
 """What waits costs this many times the tie-break of throughput, so that of equal prices the earlier is taken."""

@@ -124,9 +124,12 @@ def problem_of(
     options = site.ems
     chargers = [_charger(name, known, state, site, window) for name, known in present.items()]
     outside = _outside_limits(state.limits, site, present, window, turn.t)
-    outside_price = outside_price_eur_per_kwh(options.shortfall_price_eur_per_kwh, window.steps) if outside else 0.0
     groups = [*_groups(site, present), *_network(limits, present, loads, losses, window)]
     units = tuple(unit for unit in chargers if isinstance(unit, ChargerUnit))
+    dearest = max((stay.shortfall_weight for unit in units for stay in unit.stays), default=1.0)
+    missing_price = dearest * options.shortfall_price_eur_per_kwh
+    outside_price = outside_price_eur_per_kwh(missing_price, window.steps) if outside else 0.0
+    least_limit_price = 2 * (outside_price or (missing_price if dearest > 1 else 0.0))
     later = _later(state, present, site, limits, window, units, losses)
     pumps = [_heat(name, known, state, site, window) for name, known in present.items()]
     return Problem(
@@ -154,7 +157,7 @@ def problem_of(
         co2_g_per_kwh=_co2(state, site, window),
         prices=Prices(
             shortfall_eur_per_kwh=options.shortfall_price_eur_per_kwh,
-            limit_eur_per_kwh=max(options.limit_price_eur_per_kwh, 2 * outside_price),
+            limit_eur_per_kwh=max(options.limit_price_eur_per_kwh, least_limit_price),
             outside_limit_eur_per_kwh=outside_price,
             bess_wear_eur_per_kwh=options.bess_wear_eur_per_kwh,
             vehicle_wear_eur_per_kwh=options.vehicle_wear_eur_per_kwh,

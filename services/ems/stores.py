@@ -59,6 +59,8 @@ class Store:
     """Capacity of the car that is there; 0 where there is none."""
     kinds: tuple[ShortfallKind | None, ...]
     """The kind of a shortfall at the end of the step."""
+    shortfall_weight: Array
+    """How many times the price of a shortfall it costs there: more at the departure of a vehicle with priority."""
     left_eur_per_kwh: float = 0.0
     """Value of what is in store at the window's end."""
     stays_on: Stay | None = None
@@ -177,6 +179,7 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
         leaves=np.zeros(steps, dtype=np.bool_),
         capacity_kwh=np.full(steps, unit.capacity_kwh),
         kinds=tuple(kinds),
+        shortfall_weight=np.ones(steps),
         left_eur_per_kwh=unit.left_eur_per_kwh,
         flowing_kw=unit.flowing_kw,
     )
@@ -201,7 +204,7 @@ def _down_to_floor(target: float, lower: float, shortfall: float) -> float:
 def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem) -> Store:
     steps = problem.steps
     plugged, charge, discharge, lower, upper, shortfall, arrives, capacity = np.zeros((8, steps))
-    leaves = np.zeros(steps, dtype=np.bool_)
+    weight, leaves = np.ones(steps), np.zeros(steps, dtype=np.bool_)
     kinds: list[ShortfallKind | None] = [None] * steps
     stays_on: Stay | None = None
     later_target, least_draw, step_h = 0.0, charger.min_power_kw, problem.step_s / 3600
@@ -223,6 +226,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         elif target > lower[last]:
             shortfall[last] = _down_to_floor(target, lower[last], shortfall[last])
             lower[last], kinds[last] = target, ShortfallKind.DEPARTURE
+            weight[last] = stay.shortfall_weight
         if last + 1 < steps:
             leaves[last + 1] = True
     taper = taper_row(
@@ -256,6 +260,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         leaves=leaves,
         capacity_kwh=capacity,
         kinds=tuple(kinds),
+        shortfall_weight=weight,
         stays_on=stays_on,
         later_target_kwh=later_target,
         flowing_kw=charger.flowing_kw if here else 0.0,

@@ -45,6 +45,7 @@ class RecordedChargingSession:
     """What its battery was to get, by the energy wanted."""
     max_discharge_session_kwh: float | None = None
     max_discharge_day_kwh: float | None = None
+    priority: bool | None = None
 
     @property
     def stored_kwh(self) -> float | None:
@@ -101,6 +102,7 @@ class RecordedChargingSession:
             max_discharge_kw=self.max_discharge_kw,
             max_discharge_session_kwh=self.max_discharge_session_kwh,
             max_discharge_day_kwh=self.max_discharge_day_kwh,
+            priority=bool(self.priority),
         )
 
 

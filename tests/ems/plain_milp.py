@@ -88,7 +88,7 @@ class _Plain:
         self.cost += [(weight * self.dt, g), (weight * self.dt, v)]
         return g, v, x, y
 
-    def chain(self, before, g, v, unit, lower, upper, soft, floor):
+    def chain(self, before, g, v, unit, lower, upper, soft, floor, weight=1):
         """(3)-(6), (14)-(16): energy at a step's end; ``soft``: it may miss ``lower`` at a price, but not ``floor``."""
         h = self.h
         e = h.addVariable(lb=floor, ub=upper)
@@ -96,7 +96,7 @@ class _Plain:
         if soft:
             s = h.addVariable(lb=0)
             h.addConstr(e + s >= lower)
-            self.cost.append((self.p.prices.shortfall_eur_per_kwh, s))
+            self.cost.append((weight * self.p.prices.shortfall_eur_per_kwh, s))
         else:
             h.addConstr(e >= lower)
         return e
@@ -199,9 +199,10 @@ class _Plain:
                 h.addConstr(v >= part[t] * unit.min_power_kw * y)
             lower, soft = min(stay.energy_min_kwh, 1e9 if below else stay.energy_kwh), below
             floor = 0.0 if below else lower
+            weight = 1
             if t == steps[-1] and target > lower and not goes_on:
-                lower, soft = target, True
-            before, e = e, self.chain(e, g, v, unit, lower, upper, soft, floor)
+                lower, soft, weight = target, True, 2 if stay.priority else 1
+            before, e = e, self.chain(e, g, v, unit, lower, upper, soft, floor, weight)
             if tapers and part[t] >= 0.02:
                 falls = fall(part[t])
                 mean = (before + e) * (0.5 / stay.capacity_kwh)
@@ -260,7 +261,7 @@ class _Plain:
             h.addConstr(e + sum(gained) <= upper)
             short = h.addVariable(lb=0)
             h.addConstr(e + sum(gained) + short >= target)
-            self.cost.append((p.prices.shortfall_eur_per_kwh, short))
+            self.cost.append(((2 if stay.priority else 1) * p.prices.shortfall_eur_per_kwh, short))
         for t, charging in enumerate(hourly):
             net = p.later.net_load_kw[t]
             unsold = h.addVariable(lb=0, ub=max(-net, 0))

@@ -200,6 +200,7 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
                 lag_s=draw(st.sampled_from([0.0, 0.0, 45.0, 400.0])),
                 discharge_kwh=draw(st.sampled_from([math.inf, math.inf, 0.0, 0.3, 2.5])),
                 discharge_days=draw(_discharge_days()),
+                priority=draw(st.booleans()),
             )
         )
         minute = max(minute, 0) + length + draw(st.sampled_from([0, 4, 15, 30]))

@@ -35,8 +35,8 @@ _REPORTED: Mapping[VehicleReport, tuple[str, ...]] = {
     "soc": ("arrival_soc_frac", "final_soc_frac"),
     "capacity": ("capacity_kwh",),
     "departure": ("announced_departure",),
-    "target": ("target_soc_frac",),
-    "energy": ("energy_wanted_kwh",),
+    "target": ("target_soc_frac", "priority"),
+    "energy": ("energy_wanted_kwh", "priority"),
     "limits": (
         "soc_min_frac",
         "soc_max_frac",

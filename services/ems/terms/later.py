@@ -73,7 +73,7 @@ class AfterTheWindow(Term[LaterShape]):
         m.variable(IMPORT_KW, hours, upper=_import_max_kw, each_step=False)
         m.cost(IMPORT_KW, lambda i: _later(i).step_h * np.array(_later(i).purchase_eur_per_kwh))
         m.variable(SHORT, stores, upper=_target_kwh, each_step=False)
-        m.penalty(SHORT, lambda i: i.problem.prices.shortfall_eur_per_kwh)
+        m.penalty(SHORT, lambda i: i.problem.prices.shortfall_eur_per_kwh * _weights(i.stores))
         m.variable(FINAL, stores, lower=_target_kwh, upper=_final_max_kwh, each_step=False)
         m.variable(NET, hours, lower=_net_load_kw, upper=_net_load_kw, each_step=False)
         if shape.groups:
@@ -101,7 +101,10 @@ class AfterTheWindow(Term[LaterShape]):
             m.rows("later-demand_peak", m[IMPORT_KW] + m[NET] - m[PEAK], at_most=0.0)
 
     def penalty_eur(self, solution: Solution) -> float:
-        return solution.problem.prices.shortfall_eur_per_kwh * float(solution.of(SHORT).sum())
+        if solution.problem.later is None:
+            return 0.0
+        price = solution.problem.prices.shortfall_eur_per_kwh
+        return price * float((solution.of(SHORT) * _weights(solution.stores)).sum())
 
     def shortfalls(self, solution: Solution) -> Sequence[Shortfall]:
         """A target after the window that is missed, at its departure."""
@@ -111,7 +114,8 @@ class AfterTheWindow(Term[LaterShape]):
         for store, kwh in zip(solution.stores, solution.of(SHORT).tolist(), strict=True):
             if kwh > SMALL_KWH and store.stays_on is not None:
                 at, kind = store.stays_on.departure, ShortfallKind.DEPARTURE
-                found.append(Shortfall(kind=kind, device=store.device, at=at, kwh=kwh, eur=kwh * price))
+                eur = kwh * price * store.stays_on.shortfall_weight
+                found.append(Shortfall(kind=kind, device=store.device, at=at, kwh=kwh, eur=eur))
         return found
 
     def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
@@ -133,6 +137,10 @@ class AfterTheWindow(Term[LaterShape]):
 def _later(instance: Instance) -> Later:
     assert instance.problem.later is not None
     return instance.problem.later
+
+
+def _weights(stores: Sequence[Store]) -> Array:
+    return np.array([1.0 if store.stays_on is None else store.stays_on.shortfall_weight for store in stores])
 
 
 def _values(stores: Sequence[Store]) -> Array:

@@ -30,10 +30,13 @@ class Targets(Term[int]):
     def variables(self, m: Model) -> None:
         if count := m.shape(self):
             m.variable(SHORTFALL, count, upper=_most, stores=range(count))
-            m.penalty(SHORTFALL, lambda i: i.problem.prices.shortfall_eur_per_kwh)
+            m.penalty(SHORTFALL, _eur_per_kwh)
 
     def penalty_eur(self, solution: Solution) -> float:
-        return solution.problem.prices.shortfall_eur_per_kwh * float(solution.of(SHORTFALL).sum())
+        weights = np.array([store.shortfall_weight for store in solution.stores])
+        missing = solution.of(SHORTFALL)
+        weighted = missing * weights if weights.size else missing
+        return solution.problem.prices.shortfall_eur_per_kwh * float(weighted.sum())
 
     def shortfalls(self, solution: Solution) -> Sequence[Shortfall]:
         """One for each target that is missed; a store's steps below its minimum are one: the first, and their worst."""
@@ -50,7 +53,8 @@ class Targets(Term[int]):
                     below.append(step)
                     continue
                 kwh, at = float(missing[step]), problem.step_start(step + 1)
-                found.append(Shortfall(kind=kind, device=store.device, at=at, kwh=kwh, eur=kwh * price))
+                eur = kwh * price * float(store.shortfall_weight[step])
+                found.append(Shortfall(kind=kind, device=store.device, at=at, kwh=kwh, eur=eur))
             if below:
                 found.append(
                     Shortfall(
@@ -62,6 +66,11 @@ class Targets(Term[int]):
                     )
                 )
         return found
+
+
+def _eur_per_kwh(instance: Instance) -> Array:
+    weights = np.array([store.shortfall_weight for store in instance.stores])
+    return instance.problem.prices.shortfall_eur_per_kwh * weights
 
 
 def _most(instance: Instance) -> Array:
