@@ -113,6 +113,12 @@ READS: dict[Kind, tuple[Right, ...]] = {
 }
 
 
+HOME_ASSISTANT = "homeassistant"
+"""The observer that announces a site's devices to Home Assistant: it may write their discovery, and nothing else."""
+DISCOVERY = "homeassistant/device/+/config"
+"""Where devices are announced to Home Assistant, as an MQTT filter."""
+
+
 def write_filters(site: str, kind: Kind, device: str) -> tuple[str, ...]:
     """Where a participant may publish: its messages, and those that were lost once more for the recorder.
 
@@ -130,7 +136,7 @@ def read_filters(site: str, kind: Kind | None, device: str) -> tuple[str, ...]:
     sent again is the recorder's alone.
     """
     if kind is None:
-        return (everything(site), former(site))
+        return (everything(site), former(site), DISCOVERY)
     if kind is Kind.RECORDER:
         return (everything(site), former(site), forwarded(site))
     rights = tuple(text for right in READS[kind] for text in right.filters(site, kind, device))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from schemas.roles import read_filters, write_filters
+from schemas.roles import DISCOVERY, HOME_ASSISTANT, read_filters, write_filters
 from schemas.topics import Channel, Kind, client_id, topic_filter
 
 PROVISIONER = "provision"
@@ -16,7 +16,9 @@ def access_list(site: str, clients: Mapping[str, Kind | None]) -> str:
         "# What is not granted here is denied. A running Mosquitto takes changes on SIGHUP.\n"
     ]
     for name, kind in sorted(clients.items()):
-        writes = () if kind is None else write_filters(site, kind, name)
+        writes: tuple[str, ...] = (DISCOVERY,) if name == HOME_ASSISTANT else ()
+        if kind is not None:
+            writes = write_filters(site, kind, name)
         blocks.append(_block(site, name, writes, read_filters(site, kind, name)))
     states = (topic_filter(site, channel=Channel.STATE),)
     blocks.append(_block(site, PROVISIONER, states, states))

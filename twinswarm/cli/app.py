@@ -20,6 +20,7 @@ from twinswarm.cli.commands import (
     files,
     forecast,
     histories,
+    homeassistant,
     identify,
     imports,
     influx,
@@ -126,6 +127,7 @@ _ALONE: dict[str, Callable[..., None]] = {
     "clock": members.clock,
     "limit": limit.limit,
     "forward": influx.forward,
+    "homeassistant": homeassistant.homeassistant,
 }
 for name, service in _ALONE.items():
     app.command(name, help=help_text(service.__doc__), rich_help_panel=_SERVICES)(service)

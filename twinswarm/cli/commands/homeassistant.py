@@ -1,0 +1,60 @@
+"""``homeassistant``: announces the devices of a site to Home Assistant."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from schemas.errors import Code, InputError
+from schemas.topics import client_id
+from twinswarm.cli import options
+from twinswarm.cli.observing import site_id
+
+IDENTITY = "homeassistant"
+
+
+def homeassistant(
+    site: Annotated[
+        str, typer.Argument(metavar="SITE", help="The site's identifier, such as fit-g2v, or a description.")
+    ],
+    prefix: Annotated[
+        str,
+        typer.Option("--prefix", metavar="TOPIC", help="Home Assistant's discovery prefix.", rich_help_panel="Broker"),
+    ] = "homeassistant",
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take every device of the site away from Home Assistant, and end.")
+    ] = False,
+    broker: options.BrokerOption = options.BROKER,
+    cafile: options.CafileOption = None,
+    cert: options.CertOption = None,
+    key: options.KeyOption = None,
+    username: options.UsernameOption = None,
+    password_file: options.PasswordFileOption = None,
+) -> None:
+    """Announce the devices of a site to **Home Assistant**, on the same broker, until it is stopped.
+
+    Home Assistant (2024.11 or later) shows them with power, energy, SOC and whether they are there. It only shows; it
+    commands nothing. A device whose birth is withdrawn disappears. What is announced stays when this command ends.
+
+    Examples:
+        twinswarm homeassistant fit-g2v --broker mqtt://127.0.0.1:1883
+        twinswarm homeassistant fit-g2v --remove
+    """
+    from broker.mqtt import MqttTransport
+    from services.homeassistant.announcer import Announcer
+    from twinswarm.deploy.process import Life, stop_event
+
+    if not prefix or any(sign in prefix for sign in "+#") or prefix.startswith(("/", "$", "twin/")):
+        raise InputError.one("--prefix", "a topic without + and #, outside twin/, is allowed", prefix, code=Code.FORMAT)
+    named = site_id(site)
+    connection = options.connection(broker, cafile, cert, key, username, password_file, named)
+    transport = MqttTransport(connection.address, client_id(named, IDENTITY), connection.credentials)
+    announcer = Announcer(named, transport, prefix)
+    try:
+        announcer.connect()
+        if remove:
+            typer.echo(f"{announcer.remove_all(time.monotonic)} devices of {named} taken away")
+            return
+        announcer.serve(stop_event(Life()).is_set, time.monotonic)
+    finally:
+        transport.close()
