@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 ALGORITHM = "--algorithm"
 
 
-def load_algorithm(text: str) -> "Algorithm":
+def load_algorithm(text: str, where: str = ALGORITHM) -> "Algorithm":
     """Loads the file and takes the function from it; its imports are looked for beside it, too.
+
+    ``where``: the option that names it.
 
     Raises InputError when there is no such file or function, or the file cannot be loaded.
     """
     name, colon, function = text.rpartition(":")
     path = Path(name)
     if not colon or path.suffix != ".py" or not function.isidentifier():
-        raise InputError.one(ALGORITHM, "FILE.py:FUNCTION is allowed", text, code=Code.FORMAT)
+        raise InputError.one(where, "FILE.py:FUNCTION is allowed", text, code=Code.FORMAT)
     if not path.is_file():
-        raise InputError.one(ALGORITHM, "there is no file of this name", name, code=Code.NOT_FOUND)
+        raise InputError.one(where, "there is no file of this name", name, code=Code.NOT_FOUND)
     module_name = f"_algorithm_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
@@ -35,11 +37,11 @@ def load_algorithm(text: str) -> "Algorithm":
         spec.loader.exec_module(module)
     except Exception as error:
         what = f"cannot be loaded: {type(error).__name__}: {error}"
-        raise InputError.one(ALGORITHM, what, name, code=Code.UNREADABLE) from error
+        raise InputError.one(where, what, name, code=Code.UNREADABLE) from error
     found = getattr(module, function, None)
     if not callable(found):
         names = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
         what = f"the file has no such function; it has {', '.join(names) or 'none'}"
-        raise InputError.one(ALGORITHM, what, function, code=Code.UNKNOWN)
+        raise InputError.one(where, what, function, code=Code.UNKNOWN)
     algorithm: Algorithm = found
     return algorithm

@@ -1,0 +1,73 @@
+"""``league``: any EMS on the same days of the same plant, beside perfect foresight."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twinswarm.cli import options
+from twinswarm.cli.output import Output, on_terminal
+from twinswarm.simulation.variants import Reference, StorageChoice
+
+
+def league(
+    site: options.SiteArgument = "carpark",
+    case: options.CaseOption = None,
+    ems: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ems",
+            metavar="NAME|FILE.py:NAME",
+            help="A contestant, several times: ours, foresight, uncontrolled, timer, pv_surplus, or an algorithm of "
+            "yours. uncontrolled always takes part.",
+            show_default="all with a name",
+        ),
+    ] = None,
+    date: options.DateOption = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="Whole local days.", rich_help_panel="Time")] = 1,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="DIR", help="Folder for a figure.", rich_help_panel="Results"),
+    ] = None,
+    json: options.JsonOption = None,
+    processes: options.RunsInParallelOption = None,
+) -> None:
+    """A **league** of EMS: the same days, the same plant, scored at the PCC meter beside perfect foresight.
+
+    The table is the same on every machine, to the last digit: --json has its SHA-256. An algorithm of your own
+    takes part as docs/league.md shows.
+
+    Examples:
+        twinswarm league carpark --days 2
+        twinswarm league mysite --ems ours --ems examples/ems.py:charge_evenly --json -
+    """
+    from twinswarm.extras import require
+
+    require("highspy", "power_grid_model", "scipy", *(["matplotlib"] if figure else []))
+    from rich.progress import Progress
+
+    from twinswarm.league.contestants import NAMES
+    from twinswarm.league.output import NOTES, figure_of, league_table
+    from twinswarm.league.result import play_league
+    from twinswarm.simulation.runs import parse_date
+    from twinswarm.study.own_site import course_over
+
+    output = Output.to(json)
+    console = output.console
+    chosen = options.variant(site, case, StorageChoice.BOTH, Reference.UNCONTROLLED).site
+    course = course_over(chosen, f"{days}d", None if date is None else parse_date(date))
+    names = list(ems or NAMES)
+    folder = None if figure is None else options.folder(figure)
+    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
+        task = progress.add_task("contestants", total=len({*names, "uncontrolled"}))
+        found = play_league(chosen, course, names, processes, lambda _: progress.advance(task))
+    output.write(found.to_json())
+    console.print(league_table(found))
+    for note in NOTES:
+        console.print(note, markup=False)
+    console.print(f"SHA-256  {found.to_json()['sha256']}", markup=False, soft_wrap=True)
+    if folder is not None:
+        from twinswarm.study.figures import write_figures
+
+        (png, _) = write_figures([figure_of(found)], folder)
+        console.print(f"Figure   {png}", markup=False, soft_wrap=True)
