@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from twinswarm.cli.commands import (
+    attribute,
     checks,
     compare,
     conform,
@@ -60,6 +61,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         days.run,
         plans.plan,
         compare.compare,
+        attribute.attribute,
         tradeoff.tradeoff,
         year.year,
         size.size,

@@ -1,5 +1,6 @@
 """Variants of a site: one of its cases, with or without its storage, or its reference."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from schemas.site import AnyDevice, Bess, Charger, HeatPump, Site
@@ -34,14 +35,33 @@ def with_storage(site: Site, storage: StorageChoice, reference: Reference) -> Si
     So two runs that differ in ``storage`` differ in nothing else: with ``bess`` the cars charge as in the reference. A
     heat pump follows its thermostat where nothing else is used either.
     """
+
+    def is_used(device: AnyDevice) -> bool:
+        if isinstance(device, Bess):
+            return storage in (StorageChoice.BESS, StorageChoice.BOTH)
+        if isinstance(device, Charger):
+            return storage in (StorageChoice.V2G, StorageChoice.BOTH)
+        return storage is not StorageChoice.NONE
+
+    return with_devices(site, [name for name, device in site.devices.items() if is_used(device)], reference)
+
+
+def with_devices(site: Site, used: Collection[str], reference: Reference) -> Site:
+    """The site of which the EMS may use, among BESSs, chargers and heat pumps, those named in ``used``.
+
+    A BESS that is not used is not there, a charger treats its cars as the reference does, a heat pump follows its
+    thermostat. All other devices stay as they are.
+    """
     devices = {}
     for name, device in site.devices.items():
         kept: AnyDevice | None = device
-        if isinstance(device, Bess) and storage not in (StorageChoice.BESS, StorageChoice.BOTH):
+        if name in used:
+            pass
+        elif isinstance(device, Bess):
             kept = None
-        elif isinstance(device, Charger) and storage not in (StorageChoice.V2G, StorageChoice.BOTH):
+        elif isinstance(device, Charger):
             kept = _one_way(device, reference)
-        elif isinstance(device, HeatPump) and storage is StorageChoice.NONE:
+        elif isinstance(device, HeatPump):
             kept = device.model_copy(update={"controllable": False})
         if kept is not None:
             devices[name] = kept
