@@ -134,11 +134,20 @@ def green_button(powers: Powers) -> str:
     )
 
 
-def pvgis_hourly(start: datetime, rows: Sequence[tuple[float, float, float, float]], slope: int = 0) -> str:
-    """Beam and diffuse irradiance [W/m²], air temperature [°C], PV power [W], at minute 10 of each hour."""
+def pvgis_hourly(
+    start: datetime,
+    rows: Sequence[tuple[float, float, float, float]],
+    slope: int = 0,
+    sun_deg: Sequence[float] | None = None,
+) -> str:
+    """Beam and diffuse irradiance [W/m²], air temperature [°C], PV power [W], at minute 10 of each hour.
+
+    ``sun_deg``: height of the sun; None: 0, as in a file without it.
+    """
+    heights = [0.0] * len(rows) if sun_deg is None else sun_deg
     lines = [
-        f"{start + timedelta(hours=n, minutes=10):%Y%m%d:%H%M},{p:.1f},{b:.2f},{d:.2f},0.0,0.0,{t:.2f},1.0,0.0"
-        for n, (b, d, t, p) in enumerate(rows)
+        f"{start + timedelta(hours=n, minutes=10):%Y%m%d:%H%M},{p:.1f},{b:.2f},{d:.2f},0.0,{h:.2f},{t:.2f},1.0,0.0"
+        for n, ((b, d, t, p), h) in enumerate(zip(rows, heights, strict=True))
     ]
     head = (
         "Latitude (decimal degrees):\t48.100\r\nLongitude (decimal degrees):\t11.500\r\nElevation (m):\t520\r\n"

@@ -97,10 +97,20 @@ def test_hourly_irradiance_is_of_its_instants(tmp_path: Path) -> None:
     assert found.shape == "pvgis"
     assert found.interval_label is IntervalLabel.INSTANT
     assert {name: grid.start for name, grid in found.series.items()} == dict.fromkeys(
-        ("ghi", "dhi", "temp_air"), datetime(2023, 6, 1, 0, 10, tzinfo=UTC)
+        ("ghi", "temp_air"), datetime(2023, 6, 1, 0, 10, tzinfo=UTC)
     )
     assert found.series["ghi"].values.tolist() == pytest.approx([b + d for b, d, _, _ in SUN], abs=0.02)
     assert found.series["temp_air"].values[5] == 15.0
+
+
+def test_the_direct_irradiance_of_pvgis_is_the_beam_by_the_height_of_the_sun(tmp_path: Path) -> None:
+    """300 W/m² on the plane at 30° are 600 at right angles; below 3° beam counts as diffuse, so that the sum stays."""
+    rows = [(0.0, 0.0, 8.0, 0.0), (5.0, 20.0, 9.0, 0.0), (300.0, 80.0, 12.0, 0.0), (0.0, 0.0, 8.0, 0.0)]
+    text = shaped.pvgis_hourly(datetime(2023, 6, 1), rows, sun_deg=[0.0, 2.0, 30.0, 0.0])
+    series = read(tmp_path, text, Kind.WEATHER).series
+    assert series["dni"].values.tolist() == pytest.approx([0.0, 0.0, 600.0, 0.0])
+    assert series["dhi"].values.tolist() == pytest.approx([0.0, 25.0, 80.0, 0.0])
+    assert series["ghi"].values.tolist() == pytest.approx([0.0, 25.0, 380.0, 0.0])
 
 
 def test_pv_power_of_pvgis_is_of_whole_hours(tmp_path: Path) -> None:

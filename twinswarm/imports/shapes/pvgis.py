@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HOUR_S = 3600
+_LOW_SUN_DEG = 3.0
 _SLOPE = re.compile(r"Slope: *([-\d.]+)|\"slope\": *\{ *\"value\": *([-\d.]+)")
 _OFFSET = re.compile(r"Irradiance Time Offset \(h\): *([-+\d.]+)|\"irradiance_time_offset\": *([-+\d.]+)")
 
@@ -71,7 +72,22 @@ def _horizontal(wanted: Wanted, data: "pd.DataFrame", meta: dict[str, Any]) -> d
         raise wanted.file.refuse(what, f"slope {slope}", code=Code.INVALID)
     ground = data.get("poa_ground_diffuse", 0.0)
     wanted.notes.read.append("global irradiance is beam, diffuse and reflected irradiance on the horizontal plane")
-    return {"ghi": beam + diffuse + ground, "dhi": diffuse + ground, "temp_air": data["temp_air"]}
+    found = {"ghi": beam + diffuse + ground, "temp_air": data["temp_air"]}
+    elevation = data.get("solar_elevation")
+    if elevation is None or not (elevation > _LOW_SUN_DEG).any():
+        wanted.notes.assumed.append("the file has no height of the sun: direct irradiance is estimated from the global")
+        return found
+    return found | _components(beam, diffuse + ground, elevation)
+
+
+def _components(beam: "pd.Series", diffuse: "pd.Series", elevation_deg: "pd.Series") -> dict[str, "pd.Series"]:
+    """Direct normal irradiance from that on the horizontal plane; that of a sun so low that it cannot be divided by its
+    height counts as diffuse, so that the global irradiance stays."""
+    import numpy as np
+
+    high = elevation_deg > _LOW_SUN_DEG
+    sine = np.sin(np.radians(elevation_deg.where(high, 90.0)))
+    return {"dni": (beam / sine).where(high, 0.0), "dhi": diffuse + beam.where(~high, 0.0)}
 
 
 def _slope(meta: dict[str, Any], file: RawFile) -> float | None:
