@@ -201,7 +201,8 @@ class Charger(StorageTwin):
         self._plug(None if state["session"] is None else ChargingSession.model_validate(state["session"]))
         imported, exported = state["energies_at_arrival"]
         self._energies_at_arrival = (imported, exported)
-        self._caps.restore(state["caps"])
+        if "caps" in state:  # a checkpoint of an earlier version has none
+            self._caps.restore(state["caps"])
         self._departed = [DepartedVehicle.model_validate_json(json.dumps(vehicle)) for vehicle in state["departed"]]
 
 

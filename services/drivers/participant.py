@@ -302,7 +302,8 @@ class Driver:
         else:
             since, imported, exported = vehicle
             self._vehicle = (None if since is None else datetime.fromisoformat(since), imported, exported)
-        self._caps.restore(state["caps"])
+        if "caps" in state:  # a checkpoint of an earlier version has none
+            self._caps.restore(state["caps"])
         self._outside.restore(state["outside"])
         self._raised = set(state["raised"])
         self._measured, self._measured_at = Measured(), None

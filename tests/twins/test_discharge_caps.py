@@ -143,6 +143,17 @@ def test_caps_are_never_exceeded(
         assert registers[end] - registers[begin] <= (math.inf if day_kwh is None else day_kwh) + 1e-9
 
 
+def test_a_checkpoint_of_an_earlier_version_has_no_caps() -> None:
+    bench = bench_of(full())
+    bench.sense(at("09:00"))
+    state = json.loads(json.dumps(bench.participant.snapshot()))
+    del state["own"]["caps"]
+    fresh = bench_of(full())
+    fresh.participant.restore(state)
+    fresh.apply(at("09:00"), setpoint(at("09:00"), -10.0))
+    assert fresh.sense(at("09:15")).energy_export_kwh == approx(2.5, abs=1e-9)
+
+
 def test_a_day_of_a_car_has_one_charger_that_counts_it() -> None:
     capped, other = full(max_discharge_day_kwh=3.0), full(arrival=at("19:00"), departure=at("20:00"))
     with pytest.raises(ValidationError, match="car comes to ev, too, and each charger counts its day for itself"):
