@@ -129,6 +129,7 @@ def _places(shape: tuple[int, ...], axes: tuple[str, ...]) -> dict[str, range]:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
+    term: str
     slice: Slice
     lower: Value
     upper: Value
@@ -140,10 +141,12 @@ class _Cost(NamedTuple):
     slice: Slice
     per_kwh: bool
     value: Value
+    term: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
+    term: str
     slice: Slice
     lower: Value | None
     upper: Value | None
@@ -191,9 +194,13 @@ class Model:
         self.demands: list[Callable[[Instance], Iterable[Array]]] = []
         self.n_columns = self.n_rows = 0
         self.linopy = linopy.Model()
+        self._stating = ""
+        """Name of the term that writes now."""
         for term in terms:
+            self._stating = term.name
             term.variables(self)
         for term in terms:
+            self._stating = term.name
             term.constraints(self)
 
     @property
@@ -224,7 +231,7 @@ class Model:
         """
         where = Slice(self.n_columns, (*members, self.steps) if each_step else members, each_step=each_step)
         self.n_columns = where.stop
-        self.columns[name] = _Column(where, lower, upper, whole, stores)
+        self.columns[name] = _Column(self._stating, where, lower, upper, whole, stores)
         axes = AXES[: len(members)] + AXES[1:] * each_step
         variable = self.linopy.add_variables(lower=0.0, coords=_places(where.shape, axes), dims=axes, name=name)
         assert int(variable.labels.min()) == where.start, "linopy numbers its variables as we do"
@@ -237,11 +244,11 @@ class Model:
 
     def cost(self, name: str, eur: Value, *, per_kwh: bool = False) -> None:
         """Adds a cost to what a variable costs: [€] for each unit of it, or [€/kWh] for a power [kW]."""
-        self.costs.append(_Cost(self.columns[name].slice, per_kwh, eur))
+        self.costs.append(_Cost(self.columns[name].slice, per_kwh, eur, self._stating))
 
     def penalty(self, name: str, eur: Value, *, per_kwh: bool = False) -> None:
         """As `cost`, for the slack of a soft limit or target; added after all costs."""
-        self.penalties.append(_Cost(self.columns[name].slice, per_kwh, eur))
+        self.penalties.append(_Cost(self.columns[name].slice, per_kwh, eur, self._stating))
 
     def coefficient(self, column: str, rows: str, value: Value) -> None:
         """Makes the coefficient of a variable in the rows of the same member and step depend on the problem.
@@ -279,7 +286,7 @@ class Model:
         where = Slice(self.n_rows, left.shape, by_step)
         self.n_rows = where.stop
         lower, upper = (at_least, at_most) if equal is None else (equal, equal)
-        self.equations[name] = _Rows(where, lower, upper, mask, first)
+        self.equations[name] = _Rows(self._stating, where, lower, upper, mask, first)
         sign = "=" if equal is not None else "<=" if at_most is not None else ">="
         self.linopy.add_constraints(left.linear(self.linopy), sign, 0.0, name=name)
 
@@ -318,7 +325,7 @@ class CompiledModel:
             column.slice.to_come(upper, passed)[...] = _value(column.upper, instance)
             if column.whole is not None:
                 column.slice.to_come(whole, passed)[...] = column.whole(instance)
-        for where, _, value in (*self.model.costs, *self.model.penalties):
+        for where, _, value, _ in (*self.model.costs, *self.model.penalties):
             where.to_come(cost, passed)[...] += _value(value, instance)
         for equation in self.model.equations.values():
             _fill(equation, instance, passed, row_lower, row_upper)
@@ -380,7 +387,7 @@ def compiled(structure: Structure, terms: tuple[Term[Any], ...]) -> CompiledMode
     starts = np.zeros(model.n_columns + 1, dtype=np.int32)
     np.cumsum(np.bincount(columns, minlength=model.n_columns), out=starts[1:])
     scale = np.zeros(model.n_columns)
-    for where, per_kwh, _ in (*model.costs, *model.penalties):
+    for where, per_kwh, _, _ in (*model.costs, *model.penalties):
         where.of(scale)[...] = model.step_h * COST_SCALE if per_kwh else COST_SCALE
     store_of = np.full(model.n_columns, -1, dtype=np.int32)
     for column in model.columns.values():

@@ -35,6 +35,8 @@ class Decision:
     plan: Plan
     power_kw: Mapping[str, float]
     limit_kw: Mapping[str, float]
+    solution: Solution | None = None
+    """What the plan was made from; None: nothing was solved for it."""
 
 
 def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
@@ -75,7 +77,7 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         devices={name: _explained(plan, notes.get(name)) for name, plan in sorted(devices.items())},
         **fields,
     )
-    return Decision(plan, power, limit)
+    return Decision(plan, power, limit, solution)
 
 
 def with_cause(plan: Plan, devices: Container[str], cause: SetpointCause) -> Plan:

@@ -11,6 +11,7 @@ from schemas.site import NETWORK, SERVICES, Meter, Site
 
 if TYPE_CHECKING:
     from services.ems.algorithm import Algorithm
+    from services.ems.certificate.participant import Keep
     from services.history.store import HistoryStore
 
 
@@ -43,11 +44,16 @@ def _is_real_pcc(device: object) -> bool:
 
 
 def maker(
-    site: Site, device: str, recording: Recording | None = None, algorithm: "Algorithm | None" = None
+    site: Site,
+    device: str,
+    recording: Recording | None = None,
+    algorithm: "Algorithm | None" = None,
+    certificates: "Keep | None" = None,
 ) -> Callable[[], Participant]:
     """How to build one participant, fresh for every life. Imports only what this one needs.
 
-    ``algorithm``: what the EMS plans with in the place of the optimiser.
+    ``algorithm``: what the EMS plans with in the place of the optimiser. ``certificates`` is called with
+    each plan of the optimiser.
 
     Raises InputError for an identifier that the site does not have, and for a recorder without a recording.
     """
@@ -60,7 +66,7 @@ def maker(
     if device == "recorder":
         return _recorder(site, recording)
     if device == "ems":
-        return _ems(site, algorithm)
+        return _ems(site, algorithm, certificates)
     if device == "forecast":
         from services.forecast.sources import forecast_of
         from twin_devices.pv_source import pv_power
@@ -90,11 +96,15 @@ def _twin(site: Site, device: str) -> Callable[[], Participant]:
     return lambda: build_twin(site, device)
 
 
-def _ems(site: Site, algorithm: "Algorithm | None") -> Callable[[], Participant]:
+def _ems(site: Site, algorithm: "Algorithm | None", certificates: "Keep | None") -> Callable[[], Participant]:
     if algorithm is not None:
         from services.ems.algorithm import AlgorithmEms
 
         return lambda: AlgorithmEms(site, algorithm)
+    if certificates is not None:
+        from services.ems.certificate.participant import CertifyingEms
+
+        return lambda: CertifyingEms(site, certificates)
     from services.ems.participant import Ems
 
     return lambda: Ems(site)

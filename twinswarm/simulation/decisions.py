@@ -29,6 +29,7 @@ from twinswarm.simulation.compose import maker
 
 if TYPE_CHECKING:
     from services.ems.algorithm import Algorithm
+    from services.ems.certificate.participant import Keep
 
 EMS = "ems"
 _LEARNT = (Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES, Channel.LIMIT)
@@ -185,9 +186,14 @@ class Decisions:
         sent = self._sent.get((plan.stamp.boot, plan.stamp.ts), {})
         return Moment(self.site, *made_by, turn, epoch, state, plan, sent)
 
-    def ems(self, site: Site | None = None, algorithm: "Algorithm | None" = None) -> Ems:
-        """An EMS of this run's site, or of ``site``; with ``algorithm`` in the place of the optimiser."""
-        made = maker(site or self.site, EMS, algorithm=algorithm)()
+    def ems(
+        self, site: Site | None = None, algorithm: "Algorithm | None" = None, certificates: "Keep | None" = None
+    ) -> Ems:
+        """An EMS of this run's site, or of ``site``; with ``algorithm`` in the place of the optimiser.
+
+        ``certificates`` is called with each plan of the optimiser.
+        """
+        made = maker(site or self.site, EMS, algorithm=algorithm, certificates=certificates)()
         assert isinstance(made, Ems)
         return made
 

@@ -1,5 +1,6 @@
 """``plan``: one optimisation of a site."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,15 @@ def plan(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say in sentences why each device is asked for what it is asked for.")
     ] = False,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificate",
+            metavar="FILE",
+            help="Write what a checker without a solver needs to confirm the plan, see docs/certificates.md.",
+            show_default=False,
+        ),
+    ] = None,
     json: options.JsonOption = None,
 ) -> None:
     """Optimise a site **once**, and show the plan: objective, every power and SOC, shortfalls.
@@ -39,10 +49,12 @@ def plan(
         twinswarm plan  the whole day, seen from midnight
         twinswarm plan --at 10:15 --case 3 --json -
         twinswarm plan --at 13:00 --explain
+        twinswarm plan --certificate plan.json  to be confirmed by examples/certificate/check.mjs
     """
     from schemas.site import day_start
     from twinswarm.cli.plan_tables import plan_json, tell_plan
     from twinswarm.cli.plan_words import plan_sentences
+    from twinswarm.simulation.certificates import Certificates
     from twinswarm.simulation.one_plan import plan_at
     from twinswarm.simulation.runs import local_instant
 
@@ -52,7 +64,10 @@ def plan(
     moment = local_instant(at, day_start(course.t0, chosen.site.zone), chosen.site, where="--at")
     console = output.console
     with busy(console, f"running the day until {at} …"):
-        found = plan_at(chosen.taking_part, course, moment)
+        newest = Certificates()
+        found = plan_at(chosen.taking_part, course, moment, newest)
+        if certificate is not None:
+            newest.write(found, certificate)
     output.write(plan_json(found, chosen.taking_part))
     if explain:
         for sentence in plan_sentences(found, chosen.taking_part):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from twinswarm.cli.output import Output, busy
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from twinswarm.simulation.certificates import Certificates
     from twinswarm.simulation.decisions import Decisions, Moment, Outcome
     from twinswarm.simulation.forks import Fork
 
@@ -87,6 +89,15 @@ def replay(
             rich_help_panel=_FORK,
         ),
     ] = False,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificates",
+            metavar="DIR",
+            help="Write a file for each plan with what a checker without a solver needs, see docs/certificates.md.",
+            show_default=False,
+        ),
+    ] = None,
     json: options.JsonOption = None,
 ) -> None:
     """Restore the EMS as it was and take a **recorded decision again**: the plan and its set-points, byte for byte.
@@ -97,9 +108,11 @@ def replay(
     Examples:
         twinswarm replay --at 10:15
         twinswarm replay --all --json -
+        twinswarm replay --all --certificates proofs
         twinswarm replay --at 10:15 --without ev2  as if the car had left
         twinswarm replay --at 2024-05-17T10:15 --tariff mysite/site.yaml
     """
+    from twinswarm.simulation.certificates import Certificates
     from twinswarm.simulation.decisions import Decisions
     from twinswarm.simulation.forks import Fork
     from twinswarm.simulation.histories import open_history
@@ -118,13 +131,16 @@ def replay(
     with closing(open_history(checked(history))) as opened:
         info = opened.latest() if run == "latest" else opened.info(run)
         decisions = Decisions(opened, info.run)
+        proofs = None if certificates is None else Certificates(options.folder(certificates))
         if every:
-            _tell_all(decisions, own, output)
+            _tell_all(decisions, own, proofs, output)
             return
         plan = decisions.plans[-1] if at is None else decisions.plan_of(_time(at, decisions))
         with busy(output.console, "restoring the EMS …"):
             moment = decisions.moment(plan)
-            outcome = _decided(decisions, moment, fork, own, other_version=other_version)
+            outcome = _decided(decisions, moment, fork, own, proofs, other_version=other_version)
+            if proofs is not None:
+                proofs.write(outcome.plan, moment.turn.t)
         by_other = own is not None and not _by_algorithm(moment)
         if forked or by_other:
             _tell_fork(decisions, moment, outcome, fork, output)
@@ -133,14 +149,20 @@ def replay(
 
 
 def _decided(
-    decisions: "Decisions", moment: "Moment", fork: "Fork", own: Any, *, other_version: bool = False
+    decisions: "Decisions",
+    moment: "Moment",
+    fork: "Fork",
+    own: Any,
+    proofs: "Certificates | None",
+    *,
+    other_version: bool = False,
 ) -> "Outcome":
     from twinswarm.simulation.decisions import check_origin, decide
 
     check_origin(moment, any_version=other_version, any_site=fork.site is not None)
     if fork.changes_nothing and not other_version:
         _check_algorithm(moment, own)
-    return decide(decisions.ems(fork.site_at(moment), own), moment, fork.learnt(moment))
+    return decide(decisions.ems(fork.site_at(moment), own, proofs), moment, fork.learnt(moment))
 
 
 def _check_algorithm(moment: "Moment", own: Any) -> None:
@@ -177,11 +199,11 @@ def _tell_fork(decisions: "Decisions", moment: "Moment", outcome: "Outcome", for
     _say_origin(decisions, moment, output.console)
 
 
-def _tell_all(decisions: "Decisions", own: Any, output: Output) -> None:
+def _tell_all(decisions: "Decisions", own: Any, proofs: "Certificates | None", output: Output) -> None:
     from twinswarm.simulation.decisions import Unrepeatable, check_origin, decide, differences
 
     failed: list[dict[str, str]] = []
-    ems = decisions.ems(algorithm=own)
+    ems = decisions.ems(algorithm=own, certificates=proofs)
     with busy(output.console, "taking every decision again …"):
         for found in decisions.moments():
             if isinstance(found, Unrepeatable):
@@ -189,14 +211,22 @@ def _tell_all(decisions: "Decisions", own: Any, output: Output) -> None:
                 continue
             check_origin(found)
             _check_algorithm(found, own)
-            if why := differences(found, decide(ems, found)):
+            outcome = decide(ems, found)
+            if proofs is not None and proofs.has(outcome.plan):
+                proofs.write(outcome.plan, found.turn.t)
+            if why := differences(found, outcome):
                 failed.append({"at": found.turn.t.isoformat(), "why": "; ".join(why)})
     count = len(decisions.plans)
-    output.write({"run": decisions.info.run, "plans": count, "repeated": count - len(failed), "failed": failed})
+    written = {} if proofs is None else {"certificates": proofs.written}
+    output.write(
+        {"run": decisions.info.run, "plans": count, "repeated": count - len(failed), "failed": failed} | written
+    )
     for each in failed:
         local = datetime.fromisoformat(each["at"]).astimezone(decisions.site.zone)
         _say(output.console, f"{local:%Y-%m-%d %H:%M:%S}  {each['why']}")
     _say(output.console, f"{count - len(failed)} of {count} plans repeated byte for byte, with their set-points")
+    if proofs is not None:
+        _say(output.console, f"{proofs.written} certificates; without one: {count - proofs.written} plans, not solved")
     _say(output.console, f"Run {decisions.info.run}, {decisions.info.mode}")
     if failed:
         raise RunFailedError(f"{len(failed)} of {count} plans are not repeated")
