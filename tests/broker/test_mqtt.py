@@ -62,6 +62,8 @@ def test_a_retained_message_reaches_who_comes_later_and_says_that_it_was_kept(ad
             assert (delivery.topic, delivery.payload, delivery.retained) == ("kept/topic", b"value", True)
             writer.publish("kept/topic", b"newer", retain=True)
             delivery = take(late)
+            if delivery.payload == b"value":  # mochi acknowledges first and distributes then, to who came meanwhile too
+                delivery = take(late)
             assert (delivery.payload, delivery.retained) == (b"newer", False)
         writer.publish("kept/topic", b"", retain=True)
         assert writer.flush(WAIT_S)

@@ -64,9 +64,11 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
     powers = np.sum([np.array(device.power_kw) for device in plan.devices.values()], axis=0)
     demand = powers + np.array(problem.load_kw) + np.array(problem.losses_kw)
     assert np.array(plan.pcc_kw) == pytest.approx(demand, abs=1e-5)
-    units = {unit.device: unit for unit in (*problem.bess, *problem.chargers)}
+    bounds = {unit.device: (-unit.max_discharge_kw, unit.max_charge_kw) for unit in (*problem.bess, *problem.chargers)}
+    bounds |= {unit.device: (0.0, unit.max_power_kw) for unit in problem.heat}
     for name, power in decision.power_kw.items():
-        assert -units[name].max_discharge_kw <= power <= units[name].max_charge_kw
+        least, most = bounds[name]
+        assert least <= power <= most
     for charger in problem.chargers:
         power = abs(decision.power_kw[charger.device])
         assert power == 0 or power >= charger.min_power_kw
