@@ -5,7 +5,6 @@ Every combination of devices is lived through.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,7 +20,7 @@ from twinswarm.attribution.mechanisms import ENERGY, PEAK, energy_saved, price_b
 from twinswarm.attribution.players import Player
 from twinswarm.attribution.shapley import Coalition, coalitions, shapley_values
 from twinswarm.simulation.variants import Reference, with_devices
-from twinswarm.study.pool import cores, started_workers
+from twinswarm.study.pool import in_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,30 +206,11 @@ def _with(site: Site, players: Iterable[Player], chosen: Coalition, reference: R
 def _lived_all(
     sites: dict[Coalition, Site], course: Course, processes: int | None, on_run: Callable[[], None]
 ) -> dict[Coalition, Measured]:
-    count = min(processes or cores(), len(sites))
-    found: dict[Coalition, Measured] = {}
-    if count == 1:
-        for chosen, site in sites.items():
-            found[chosen] = lived(site, course)
-            on_run()
-        return found
-    executor = started_workers(count, _ready)
-    try:
-        # The longest runs first, those with the most to plan.
-        futures = {
-            executor.submit(lived, site, course): chosen
-            for chosen, site in sorted(sites.items(), key=lambda item: len(item[0]), reverse=True)
-        }
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            on_run()
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+    # The longest runs first, those with the most to plan.
+    longest_first = sorted(sites, key=len, reverse=True)
+    given = {chosen: (sites[chosen], course) for chosen in longest_first}
+    found = in_workers(lived, given, processes, lambda _: on_run())
     return {chosen: found[chosen] for chosen in sites}
-
-
-def _ready() -> None:
-    """A worker has the libraries loaded when this module is."""
 
 
 def _statements(site: Site, full: Measured, baseline: Measured) -> Iterable[CarStatement]:

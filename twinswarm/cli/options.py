@@ -49,6 +49,15 @@ JobsOption = Annotated[
 RunsInParallelOption = Annotated[
     int | None, typer.Option("--processes", min=1, max=256, help="Runs in parallel.", show_default="one per core")
 ]
+WholeDaysOption = Annotated[
+    str,
+    typer.Option(
+        "--for",
+        metavar="day|week|month|3d",
+        help="Whole local days from --date on; month: the calendar month that --date is in.",
+        rich_help_panel=_WHEN,
+    ),
+]
 ResolvedSiteOption = Annotated[
     str,
     typer.Option(

@@ -13,6 +13,7 @@ from twinswarm.league.contestants import NAMES, UNCONTROLLED, entry_of
 from twinswarm.league.perfect import perfect_eur
 from twinswarm.league.plant import check
 from twinswarm.league.score import Score, play
+from twinswarm.study.pool import in_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +59,6 @@ def play_league(
         raise InputError.one("--ems", "a contestant takes part once", doubled[0], code=Code.CONFLICT)
     for name in wanted:
         entry_of(name, site)  # a name that is wrong is said before hours of work
-    scores = _played(wanted, site, course, processes, on_played)
+    scores = [*in_workers(play, {name: (name, site, course) for name in wanted}, processes, on_played).values()]
     bound = perfect_eur(site, course, scores)
     return League(site, course, tuple(sorted(scores, key=lambda score: (score.score_eur, score.name))), bound)
-
-
-def _played(
-    names: Sequence[str], site: Site, course: Course, processes: int | None, on_played: Callable[[str], None]
-) -> list[Score]:
-    from twinswarm.study.pool import cores, started_workers
-
-    count = min(processes or cores(), len(names))
-    if count == 1:
-        scores = []
-        for name in names:
-            scores.append(play(name, site, course))
-            on_played(name)
-        return scores
-    executor = started_workers(count, _ready)
-    try:
-        futures = [executor.submit(play, name, site, course) for name in names]
-        for name, future in zip(names, futures, strict=True):
-            future.result()
-            on_played(name)
-        return [future.result() for future in futures]
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _ready() -> None:
-    """A worker needs nothing beforehand."""

@@ -18,6 +18,7 @@ from schemas.site import Site
 from twinswarm.study.day import Day, live_through
 
 NameT = TypeVar("NameT", bound=Hashable)
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,38 @@ def started_workers(processes: int, prepare: Callable[..., None], *arguments: ob
         for ready in [executor.submit(_settle_in) for _ in range(processes)]:
             ready.result()
     return executor
+
+
+def in_workers(
+    work: Callable[..., ResultT],
+    arguments: Mapping[NameT, tuple[object, ...]],
+    processes: int | None,
+    on_done: Callable[[NameT], None],
+) -> dict[NameT, ResultT]:
+    """``work`` with each of the arguments, by name, begun in their order; ``on_done`` is told of each that is over.
+
+    ``processes`` None: one per core; 1: everything in this process. Raises what the first failing one raised.
+    """
+    count = min(processes or cores(), len(arguments))
+    found: dict[NameT, ResultT] = {}
+    if count == 1:
+        for name, given in arguments.items():
+            found[name] = work(*given)
+            on_done(name)
+        return found
+    executor = started_workers(count, _nothing)
+    try:
+        futures = {executor.submit(work, *given): name for name, given in arguments.items()}
+        for future in as_completed(futures):
+            found[futures[future]] = future.result()
+            on_done(futures[future])
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+    return {name: found[name] for name in arguments}
+
+
+def _nothing() -> None:
+    """A worker loads what it needs with its first work."""
 
 
 def warm(course: Course, sites: Sequence[Site]) -> None:

@@ -15,15 +15,7 @@ def compare(
     case: options.CaseOption = None,
     reference: options.ReferenceOption = Reference.UNCONTROLLED,
     date: options.DateOption = None,
-    length: Annotated[
-        str,
-        typer.Option(
-            "--for",
-            metavar="day|week|month|3d",
-            help="Whole local days from --date on; month: the calendar month that --date is in.",
-            rich_help_panel="Time",
-        ),
-    ] = "day",
+    length: options.WholeDaysOption = "day",
     out: Annotated[
         Path | None,
         typer.Option(

@@ -26,15 +26,7 @@ def tradeoff(
     case: options.CaseOption = None,
     storage: options.StorageOption = StorageChoice.BOTH,
     date: options.DateOption = None,
-    length: Annotated[
-        str,
-        typer.Option(
-            "--for",
-            metavar="day|week|month|3d",
-            help="Whole local days from --date on; month: the calendar month that --date is in.",
-            rich_help_panel="Time",
-        ),
-    ] = "day",
+    length: options.WholeDaysOption = "day",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -46,10 +38,7 @@ def tradeoff(
         ),
     ] = None,
     json: options.JsonOption = None,
-    processes: Annotated[
-        int | None,
-        typer.Option("--processes", min=1, max=256, help="Runs in parallel.", show_default="one per core"),
-    ] = None,
+    processes: options.RunsInParallelOption = None,
 ) -> None:
     """What **less CO2, more self-consumption or a lower peak** cost at a site of your own: the trade-off curves.
 
