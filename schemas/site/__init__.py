@@ -15,6 +15,7 @@ from schemas.messages import DeviceId
 from schemas.site.base import SitePart
 from schemas.site.demand import DemandBilling, MonthPeak
 from schemas.site.devices import (
+    REPORTED_LIMITS,
     AnyDevice,
     AssumedVehicle,
     Bess,
@@ -172,6 +173,7 @@ class Site(SitePart):
 __all__ = [
     "NETWORK",
     "PHASES",
+    "REPORTED_LIMITS",
     "SERVICES",
     "AnyDevice",
     "AssumedVehicle",

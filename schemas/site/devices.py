@@ -81,6 +81,16 @@ VehicleReport = Literal["vehicle", "soc", "capacity", "departure", "target", "en
 """What a vehicle says: its identifier, its SOC now and on arrival, its capacity, the driver's departure, the SOC wanted
 then, the energy wanted until then, its bounds of SOC and power."""
 
+REPORTED_LIMITS = (
+    "soc_min_frac",
+    "soc_max_frac",
+    "max_charge_kw",
+    "max_discharge_kw",
+    "max_discharge_session_kwh",
+    "max_discharge_day_kwh",
+)
+"""Fields of a vehicle that it says with the report ``limits``."""
+
 
 CapKwh = Annotated[float, Field(ge=0, le=10_000)]
 
@@ -200,17 +210,7 @@ class ChargingSession(Vehicle):
             "departure": {"departure": self.announced_departure or self.departure},
             "target": {"target_soc_frac": self.target_soc_frac, **first},
             "energy": {"energy_wanted_kwh": max(wanted_kwh, 0.0), **first},
-            "limits": {
-                name: getattr(self, name)
-                for name in (
-                    "soc_min_frac",
-                    "soc_max_frac",
-                    "max_charge_kw",
-                    "max_discharge_kw",
-                    "max_discharge_session_kwh",
-                    "max_discharge_day_kwh",
-                )
-            },
+            "limits": {name: getattr(self, name) for name in REPORTED_LIMITS},
         }
         return {name: value for report in reports for name, value in values[report].items()}
 

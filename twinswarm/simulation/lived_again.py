@@ -17,7 +17,7 @@ from schemas.cycle import Course
 from schemas.messages import Birth, EmsMode, Phase, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Participant, Received, Turn
 from schemas.presence import STALE_PERIODS
-from schemas.site import Bess, Charger, ChargingSession, MonthPeak, Offline, Site, VehicleReport
+from schemas.site import REPORTED_LIMITS, Bess, Charger, ChargingSession, MonthPeak, Offline, Site, VehicleReport
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_run
 from services.history.memory import MemoryHistory, lockstep_info
@@ -37,14 +37,7 @@ _REPORTED: Mapping[VehicleReport, tuple[str, ...]] = {
     "departure": ("announced_departure",),
     "target": ("target_soc_frac", "priority"),
     "energy": ("energy_wanted_kwh", "priority"),
-    "limits": (
-        "soc_min_frac",
-        "soc_max_frac",
-        "max_charge_kw",
-        "max_discharge_kw",
-        "max_discharge_session_kwh",
-        "max_discharge_day_kwh",
-    ),
+    "limits": REPORTED_LIMITS,
 }
 """By what a vehicle reports the fields of a recorded session that are known then."""
 
