@@ -40,6 +40,7 @@ WRITERS = {
     "exceeded, without its heartbeat, or for an unknown group, a device that is silent, has a wrong clock or does "
     "not do what it acknowledged; "
     "the recorder: low disk; EMS and recorder: a [service that is silent](#metric); "
+    "a [source of limits](limits.md): it is not heard, or not understood; "
     "a twin: an [event](#event) by command; every participant: its machine's clock was set",
     Channel.METRIC: "every participant, about itself, in wall time",
     Channel.REJECT: "the participant that ignored a message, in wall time",
@@ -143,7 +144,8 @@ it withdraws the limit. Powers are means over a settlement period (`step_s` of t
   `fallbacks_above_limit`: what the devices would do together without an EMS is more than connection, groups or network
   may carry, see [model.md](model.md#limits-from-outside).
 
-`twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat.
+`twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat; `twinswarm limiter`
+hears a relay, see [limits.md](limits.md).
 """,
     Channel.RECEIPT: """On a participant's topic, about that one's messages, with the numbers that are on disk:
 

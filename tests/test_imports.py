@@ -42,7 +42,7 @@ RULES: dict[str, set[str]] = {
     "services.sunspec": {"schemas"},
     "services.outward": {"schemas", "services.ocpp", "services.sunspec", "twin_devices.base", EVERYTHING_ELSE},
     "services.feeds": {"schemas", "services.forecast", EVERYTHING_ELSE},
-    "services.limiter": {"schemas", EVERYTHING_ELSE},
+    "services.limiter": {"schemas", "broker.transport", "services.drivers", EVERYTHING_ELSE},
     # It runs a twin beside the real device, and values what it finds by the prices that were announced.
     "services.shadow": {"schemas", "services.history", "twin_devices", EVERYTHING_ELSE},
     "services.ems": {"schemas", EVERYTHING_ELSE},

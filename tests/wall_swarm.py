@@ -67,8 +67,10 @@ class WallSwarm:
 
 
 @contextmanager
-def living(site: Site, device: str, participant: Participant, t0: datetime | None = None) -> Iterator[WallSwarm]:
-    """``t0``: the run's time as it begins; None: the machine's."""
+def living(
+    site: Site, device: str, participant: Participant, t0: datetime | None = None, first: type[Body] = Telemetry
+) -> Iterator[WallSwarm]:
+    """``t0``: the run's time as it begins; None: the machine's. ``first``: what is waited for."""
     with LocalMosquitto() as broker:
         bus = MqttTransport(broker.address, "lab_ems")
         bus.connect([everything(site.site)])
@@ -82,7 +84,7 @@ def living(site: Site, device: str, participant: Participant, t0: datetime | Non
         thread = threading.Thread(target=drive, args=(loop, transport, stop), daemon=True)
         thread.start()
         try:
-            swarm.until(lambda: bool(swarm.all(Telemetry)), "the first telemetry")
+            swarm.until(lambda: bool(swarm.all(first)), f"the first {first.__name__}")
             yield swarm
         finally:
             stop.set()

@@ -38,6 +38,7 @@ from schemas.site.devices import (
 from schemas.site.economics import Economics
 from schemas.site.feeds import Feed
 from schemas.site.forecasting import ForecastKind, ForecastOptions
+from schemas.site.limits import AnyLimitSource
 from schemas.site.network import Cable, Network, Transformer
 from schemas.site.ocpp import OcppServer
 from schemas.site.options import (
@@ -72,6 +73,7 @@ from schemas.site.references import (
     device_faults,
     feed_faults,
     group_faults,
+    limit_faults,
     node_faults,
     objective_faults,
     price_faults,
@@ -104,6 +106,8 @@ class Site(SitePart):
     profiles: dict[ProfileName, Profile]
     feeds: dict[ProfileName, Feed] = Field(default_factory=dict)
     """By the profile whose values it replaces at a live site."""
+    limits: Annotated[dict[DeviceId, AnyLimitSource], Field(max_length=100)] = Field(default_factory=dict)
+    """Sources of limits from outside at a live site, by the identifier under which each publishes."""
     ocpp: OcppServer = OcppServer()
     """Where its OCPP chargers connect to; only used by drivers."""
     forecast: ForecastOptions = ForecastOptions()
@@ -149,6 +153,7 @@ class Site(SitePart):
             *weather_faults(self.pv_sources(), self.profiles_used(), self.profiles),
             *group_faults(self.ems, self.devices),
             *objective_faults(self.ems, self.connection),
+            *limit_faults(self.limits, self.ems, self.devices),
         ]
 
     def _tariffs(self) -> dict[str, Tariff]:

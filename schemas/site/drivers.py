@@ -72,16 +72,21 @@ class MqttCommand(SitePart):
 Preset = Literal["shelly_pro_3em", "shelly_plus_pm", "tasmota_energy", "zigbee2mqtt_plug", "evcc_loadpoint"]
 
 
-class MqttDriver(SitePart):
-    """A device with an MQTT interface of its own: declared topics, no program."""
+class MqttConnection(SitePart):
+    """The broker of a device with an MQTT interface of its own."""
 
-    type: Literal["mqtt"] = "mqtt"
     broker: MqttUrl
     """Where the device's messages are; it may be another broker than the swarm's."""
     username: Annotated[str, Field(max_length=100)] | None = None
     password_file: Annotated[str, Field(max_length=500)] | None = None
     cafile: Annotated[str, Field(max_length=500)] | None = None
     """Of the authority that signed the certificate of a broker at ``mqtts://``; None: those of the machine."""
+
+
+class MqttDriver(MqttConnection):
+    """A device with an MQTT interface of its own: declared topics, no program."""
+
+    type: Literal["mqtt"] = "mqtt"
     preset: Preset | None = None
     """A ready mapping; what is given besides goes before it."""
     id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^#+\x00]+$")] | None = None

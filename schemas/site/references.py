@@ -23,6 +23,7 @@ from schemas.site.devices import (
     PvSource,
 )
 from schemas.site.drivers import OcppDriver, SunspecDriver
+from schemas.site.limits import LimitSource
 from schemas.site.options import Connection, EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH, Tariff
@@ -190,6 +191,28 @@ def _meeting_stays(name: str, charger: Charger, zone: ZoneInfo) -> Iterator[Refe
                     f"before {before.vehicle} leaves {before.departure}",
                     code=Code.CONFLICT,
                 )
+
+
+def limit_faults(
+    limits: Mapping[str, LimitSource], ems: EmsOptions | None, devices: Collection[str]
+) -> Iterator[ReferenceFault]:
+    """Sources of limits under somebody else's identifier, and limited groups that there are not.
+
+    ``ems`` None: its groups are not known, and not checked.
+    """
+    for name, source in limits.items():
+        where = f"limits.{name}"
+        if name in RESERVED:
+            what = f"this identifier is reserved for the {RESERVED[name]}"
+            yield ReferenceFault(where, what, name, Code.RESERVED)
+        if name in devices:
+            yield ReferenceFault(where, "a device has this identifier", name, Code.DUPLICATE)
+        if ems is None or source.group is None:
+            continue
+        named = [group.name for group in ems.cable_limits if group.name is not None]
+        if source.group not in named:
+            what = f"is no group of ems.cable_limits; named are {', '.join(named) or 'none'}"
+            yield ReferenceFault(f"{where}.group", what, source.group, Code.UNKNOWN)
 
 
 def group_faults(ems: EmsOptions, devices: Collection[str]) -> Iterator[ReferenceFault]:

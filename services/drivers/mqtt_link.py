@@ -1,30 +1,20 @@
 """A device with an MQTT interface of its own: topics and JSON paths in place of a program."""
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from broker.transport import Delivery, Transport
-from schemas.errors import BrokerUnreachableError, MessageRefusedError
+from broker.transport import Transport
 from schemas.site.drivers import MqttCommand, MqttDriver, MqttState, MqttValue
 from services.drivers.link import Measured
+from services.drivers.listening_link import PATIENCE_S, ListeningLink, UnreadableError
 
-LOG = logging.getLogger(__name__)
-
-RETRY_S = 5.0
-"""Between attempts to reach the device's broker for the first time; afterwards the transport reconnects by itself."""
-PATIENCE_S = 0.5
 VALUES = ("power_kw", "energy_import_kwh", "energy_export_kwh", "soc_frac", "available_kw")
 STATES = ("plugged", "online")
-
-
-class UnreadableError(Exception):
-    """A message in which a value is not what the mapping says; the text says why."""
 
 
 def read_value(mapped: MqttValue, payload: bytes) -> float | None:
@@ -96,22 +86,18 @@ def payload_of(command: MqttCommand, value_kw: float) -> bytes:
     return command.payload.replace("{value}", text).encode()
 
 
-class MqttLink:
-    """Listens and commands in a thread of its own. ``connect`` makes the connection to the device's broker."""
-
-    value_type = Measured
+class MqttLink(ListeningLink):
+    """Listens to the topics that the site's description names, and commands."""
 
     def __init__(self, name: str, driver: MqttDriver, connect: Callable[[], Transport]) -> None:
-        self.name = name
-        self._driver, self._connect = driver, connect
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        mapped = (getattr(driver, each) for each in (*VALUES, *STATES))
+        super().__init__(name, [each.topic for each in mapped if each is not None], connect)
+        self._driver = driver
         self._lock = threading.Lock()
         self._wanted_kw: float | None = None
         self._sent: bytes | None = None
-        self._sent_for_s = 0.0
-        self._wake: Callable[[], None] = lambda: None
-        self.unreadable = 0
+        self._again = float("inf")
+        """When the command is sent again, by the monotonic clock."""
 
     @property
     def commanded(self) -> bool:
@@ -125,58 +111,19 @@ class MqttLink:
             self._wanted_kw = value_kw
         self._wake()
 
-    def open(self, put: Callable[[object], bool]) -> None:
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, args=(put,), name=f"link {self.name}", daemon=True)
-        self._thread.start()
+    def _begin(self) -> None:
+        self._sent, self._again = None, float("inf")
 
-    def close(self) -> None:
-        self._stop.set()
-        self._wake()
-        if self._thread is not None:
-            self._thread.join(5.0)
+    def _say(self, transport: Transport) -> float:
+        command, value_kw = self._driver.command, self._wanted_kw
+        if command is not None and value_kw is not None:
+            payload = payload_of(command, value_kw)
+            if payload != self._sent or time.monotonic() >= self._again:
+                transport.publish(command.topic, payload, retain=command.retain)
+                self._sent = payload
+                self._again = time.monotonic() + (command.repeat_s or float("inf"))
+        return min(PATIENCE_S, max(0.0, self._again - time.monotonic()))
 
-    def _run(self, put: Callable[[object], bool]) -> None:
-        while not self._stop.is_set():
-            transport = self._connect()
-            try:
-                mapped = (getattr(self._driver, name) for name in (*VALUES, *STATES))
-                transport.connect(tuple(dict.fromkeys(each.topic for each in mapped if each is not None)))
-                self._wake = transport.waker()
-                self._serve(transport, put)
-            except (BrokerUnreachableError, MessageRefusedError) as error:
-                LOG.warning("%s: %s", self.name, error)
-                put(Measured(trouble=str(error)[:300]))
-                self._stop.wait(RETRY_S)
-            except Exception as error:  # a thread that ended would leave a device that nobody hears, and say nothing
-                LOG.exception("%s", self.name)
-                put(Measured(trouble=f"{type(error).__name__}: {error}"[:300]))
-                self._stop.wait(RETRY_S)
-            finally:
-                transport.close()
-
-    def _serve(self, transport: Transport, put: Callable[[object], bool]) -> None:
-        self._sent, again = None, float("inf")
-        while not self._stop.is_set():
-            command, value_kw = self._driver.command, self._wanted_kw
-            if command is not None and value_kw is not None:
-                payload = payload_of(command, value_kw)
-                if payload != self._sent or time.monotonic() >= again:
-                    transport.publish(command.topic, payload, retain=command.retain)
-                    self._sent = payload
-                    again = time.monotonic() + (command.repeat_s or float("inf"))
-            delivery = transport.receive(min(PATIENCE_S, max(0.0, again - time.monotonic())))
-            if delivery is not None:
-                self._take(delivery, put)
-                transport.acknowledge(delivery)
-
-    def _take(self, delivery: Delivery, put: Callable[[object], bool]) -> None:
-        try:
-            found = measured(self._driver, delivery.topic, delivery.payload)
-        except UnreadableError as error:
-            self.unreadable += 1
-            LOG.warning("%s: %s", self.name, error)
-            put(Measured(trouble=str(error)[:300]))
-            return
-        if found is not None:
-            put(found.model_copy(update={"trouble": ""}))
+    def _heard(self, topic: str, payload: bytes) -> BaseModel | None:
+        found = measured(self._driver, topic, payload)
+        return None if found is None else found.model_copy(update={"trouble": ""})

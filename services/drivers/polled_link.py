@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas.site.drivers import ModbusTcp
 from services.drivers.link import Measured
@@ -29,7 +29,7 @@ class NoAnswerError(Exception):
 class PolledLink(ABC):
     """Polls and commands in a thread of its own, so that a slow device stalls nobody else."""
 
-    value_type = Measured
+    value_type: type[BaseModel] = Measured
 
     def __init__(self, name: str, driver: ModbusTcp) -> None:
         self.name = name
@@ -48,7 +48,11 @@ class PolledLink(ABC):
         """A command is written again after so long; None: only when it changes."""
 
     @abstractmethod
-    def _read(self, client: "ModbusTcpClient") -> Measured: ...
+    def _read(self, client: "ModbusTcpClient") -> BaseModel: ...
+
+    def _troubled(self, why: str) -> BaseModel:
+        """The value that says that nothing can be read."""
+        return Measured(trouble=why[:300])
 
     @abstractmethod
     def _write(self, client: "ModbusTcpClient", wanted_kw: float) -> None:
@@ -86,7 +90,7 @@ class PolledLink(ABC):
             except Exception as error:  # a thread that ended would leave a device that nobody hears, and say nothing
                 known = isinstance(error, NoAnswerError)
                 LOG.warning("%s: %s", self.name, error, exc_info=not known)
-                put(Measured(trouble=(str(error) if known else f"{type(error).__name__}: {error}")[:300]))
+                put(self._troubled(str(error) if known else f"{type(error).__name__}: {error}"))
                 self._stop.wait(wait_s)
                 wait_s = min(2 * wait_s, MOST_RETRY_S)
             finally:

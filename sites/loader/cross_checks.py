@@ -11,6 +11,7 @@ from schemas.site.references import (
     device_faults,
     feed_faults,
     group_faults,
+    limit_faults,
     node_faults,
     objective_faults,
     price_faults,
@@ -120,6 +121,7 @@ def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[Referen
         yield from group_faults(parts.fields["ems"], written)
         if "connection" in parts.fields:
             yield from objective_faults(parts.fields["ems"], parts.fields["connection"])
+    yield from limit_faults(parts.members("limits"), parts.fields.get("ems"), written)
     # A device that is faulty itself may well be an inverter.
     inverters = [name for name in written if name not in devices or isinstance(devices[name], Pv)]
     yield from case_faults({label: case.pv for label, case in cases.items()}, written, inverters)

@@ -55,15 +55,17 @@ class Device:
             else:
                 wanted[:] = registers[address - start : address - start + len(values)]
 
+    def _described(self) -> SimDevice:
+        registers = SimData(self._begin, count=self._count, values=0, datatype=DataType.REGISTERS)
+        return SimDevice(0, [registers], action=self._asked)
+
     @contextmanager
     def serving(self, port: int = 0) -> Iterator[int]:
         loop, ready = asyncio.new_event_loop(), threading.Event()
         servers: list[ModbusTcpServer] = []
 
         async def run() -> None:
-            registers = SimData(self._begin, count=self._count, values=0, datatype=DataType.REGISTERS)
-            device = SimDevice(0, [registers], action=self._asked)
-            servers.append(ModbusTcpServer(device, address=("127.0.0.1", port)))
+            servers.append(ModbusTcpServer(self._described(), address=("127.0.0.1", port)))
             await servers[0].listen()
             ready.set()
 
@@ -83,6 +85,30 @@ class Device:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(20)
             loop.close()
+
+
+class Contacts(Device):
+    """Sixteen contacts of which some are closed, read as coils or as discrete inputs."""
+
+    def __init__(self, *closed: int) -> None:
+        super().__init__()
+        self.closed = set(closed)
+
+    async def _asked(
+        self,
+        function: int,
+        start: int,
+        address: int,
+        count: int,
+        registers: list[int],
+        wanted: list[int] | list[bool] | None,
+    ) -> None:
+        registers[0] = sum(1 << contact for contact in self.closed)
+
+    def _described(self) -> SimDevice:
+        bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
+        registers = [SimData(0, count=16, values=0, datatype=DataType.REGISTERS)]
+        return SimDevice(0, (bits, bits, registers, registers), action=self._asked)
 
 
 class Reader:

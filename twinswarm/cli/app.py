@@ -27,6 +27,7 @@ from twinswarm.cli.commands import (
     influx,
     league,
     limit,
+    limiter,
     manual,
     members,
     plans,
@@ -130,6 +131,7 @@ _ALONE: dict[str, Callable[..., None]] = {
     "recorder": members.recorder,
     "clock": members.clock,
     "limit": limit.limit,
+    "limiter": limiter.limiter,
     "forward": influx.forward,
     "homeassistant": homeassistant.homeassistant,
 }

@@ -10,7 +10,7 @@ from schemas.messages import Fallback
 from schemas.participant import Participant
 from schemas.site import Charger, Site
 from schemas.site.drivers import Driver as DriverSpec
-from schemas.site.drivers import ModbusDriver, MqttDriver, OcppDriver, SunspecDriver
+from schemas.site.drivers import ModbusDriver, MqttConnection, MqttDriver, OcppDriver, SunspecDriver
 from schemas.topics import Kind
 from services.drivers.link import Link
 from services.drivers.modbus_link import ModbusLink
@@ -87,16 +87,19 @@ def _ocpp_link(site: Site, device: str, driver: OcppDriver, csms: Csms) -> Link:
 
 
 def _mqtt_link(site: Site, device: str, driver: MqttDriver) -> Link:
-    where = f"devices.{device}.driver"
-    address = parse_broker(driver.broker, where=f"{where}.broker")
+    return MqttLink(f"{site.site}/{device}", driver, mqtt_connection(site, device, driver, f"devices.{device}.driver"))
+
+
+def mqtt_connection(site: Site, name: str, given: MqttConnection, where: str) -> Callable[[], MqttTransport]:
+    """How to connect to a device's own broker. Raises InputError, naming the field by ``where``."""
+    address = parse_broker(given.broker, where=f"{where}.broker")
     assert isinstance(address, BrokerAddress), "the pattern of the field allows no other"
     credentials = Credentials(
-        cafile=None if driver.cafile is None else Path(driver.cafile),
-        username=driver.username,
-        password_file=None if driver.password_file is None else Path(driver.password_file),
+        cafile=None if given.cafile is None else Path(given.cafile),
+        username=given.username,
+        password_file=None if given.password_file is None else Path(given.password_file),
     )
-    identifier = f"twinswarm-{site.site}-{device}"
-    return MqttLink(f"{site.site}/{device}", driver, lambda: MqttTransport(address, identifier, credentials))
+    return lambda: MqttTransport(address, f"twinswarm-{site.site}-{name}", credentials)
 
 
 def all_driven(site: Site, devices: Sequence[str]) -> dict[str, Callable[[], Participant]]:

@@ -192,7 +192,7 @@ def _time(text: str) -> datetime:
 def _check_sender(sender: str, site: Site) -> None:
     if not re.fullmatch(DEVICE_PATTERN, sender):
         raise InputError.one("--as", f"an identifier is {DEVICE_PATTERN}", sender, code=Code.FORMAT)
-    if sender in site.devices or sender in SERVICES:
+    if sender in site.devices or sender in site.limits or sender in SERVICES:
         raise InputError.one("--as", f"the site {site.site} has a participant of this name", sender, code=Code.RESERVED)
 
 
