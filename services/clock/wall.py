@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from broker.transport import Delivery, Transport, Will
 from runtime.life import Life
 from runtime.steady_clock import STEP_S, SteadyClock, stepped
-from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError
+from schemas.errors import BrokerUnreachableError, LocalStateError, RemoteMessageError, RunFailedError
 from schemas.messages import (
     Ack,
     Birth,
@@ -52,6 +52,8 @@ class WallTime:
     simulated: bool = True
     lead_s: float = 0.0
     """Machine time from the announcement to ``t0``, for participants to get ready in."""
+    wall0: datetime | None = None
+    """The machine's time at ``t0``, so that several runs have one time; None: ``lead_s`` after the announcement."""
 
     def fits(self, time_base: Run) -> bool:
         """Whether it is one that this clock could have opened."""
@@ -61,6 +63,8 @@ class WallTime:
             return False
         # It may have been slowed down since.
         if time_base.speed is None or time_base.speed > self.speed:
+            return False
+        if self.wall0 not in (None, time_base.wall0):
             return False
         return time_base.mode is TimeMode.WALL and self.t0 in (None, time_base.t0)
 
@@ -174,7 +178,10 @@ class WallClock:
             self._send([Outgoing(self._state, State(state=Presence.ONLINE))], now)  # the connection broke, not I
 
     def run_due(self, now: datetime) -> datetime | None:
-        """Opens the run when that is due, ends it at its end. Returns the machine time of the next of these."""
+        """Opens the run when that is due, ends it at its end. Returns the machine time of the next of these.
+
+        Raises RunFailedError for a run that was to begin before now.
+        """
         if self._time_base is None:
             assert self._started is not None
             settled = self._started + timedelta(seconds=SETTLE_S if self._resume else 0.0)
@@ -265,7 +272,11 @@ class WallClock:
         if self._resume and self._found is not None:
             self._life.run, self._time_base = self._found
         else:
-            wall0 = now + timedelta(seconds=self._time.lead_s)
+            wall0 = self._time.wall0 or now + timedelta(seconds=self._time.lead_s)
+            if wall0 < now:
+                late_s = (now - wall0).total_seconds()
+                what = f"the run was to begin at {wall0.isoformat()}, and its clock was ready {late_s:.1f} s after that"
+                raise RunFailedError(f"{what}: give a later start")
             t0 = wall0 if self._time.t0 is None else self._time.t0
             self._life.run = self._run
             self._time_base = Run(

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 PATIENCE = timedelta(seconds=20)
-"""After a change of what is asked: dead times, ramps, and a measurement that is a little older."""
+"""After a change of what is asked: dead times, ramps, and a measurement that is a little older; time of the machine."""
 SAMPLES = 2
 """So many measurements in a row must be wrong."""
 
@@ -28,9 +28,10 @@ class Obedience:
             self._asked_kw, self._since, self._wrong = power_kw, at, 0
             self.trouble = None
 
-    def measured(self, power_kw: float, at: datetime) -> None:
+    def measured(self, power_kw: float, at: datetime, pace: float = 1.0) -> None:
+        """``pace``: seconds of the run, whose time ``at`` is, in one of the machine."""
         asked_kw, since = self._asked_kw, self._since
-        if asked_kw is None or since is None or at - since < PATIENCE:
+        if asked_kw is None or since is None or at - since < PATIENCE * pace:
             return
         excess_kw = self._excess_kw(asked_kw, power_kw)
         if excess_kw <= max(0.3, 0.1 * abs(asked_kw), 0.02 * self._most_kw):

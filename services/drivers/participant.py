@@ -35,7 +35,7 @@ DRIVEN = frozenset({Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER})
 SILENT, TROUBLE = "hardware_silent", "hardware_trouble"
 """Codes of alarms: nothing is measured; something is, and the device is not as it was told to be, or cannot be read."""
 SAID_AGAIN = timedelta(seconds=5)
-"""An alarm that stands is raised again for another reason, so often at most."""
+"""An alarm that stands is raised again for another reason, so often at most; time of the machine."""
 
 
 def most_kw(spec: Device) -> float | None:
@@ -48,9 +48,12 @@ def most_kw(spec: Device) -> float | None:
 class Driver:
     """Set-points, expiry and fallback are handled as by the twins; powers and energies are the device's own.
 
-    Telemetry goes out with what was measured. While the measured power is older than ``max_age_s``, or the device says
-    that it is offline, there is none: the EMS then plans without the device, and the alarm ``hardware_silent`` says
-    why. The device is commanded all the same, for it may hear without being heard.
+    Telemetry goes out with what was measured, at once when the device is heard again. While the measured power is older
+    than ``max_age_s``, or the device says that it is offline, there is none: the EMS then plans without the device, and
+    the alarm ``hardware_silent`` says why. The device is commanded all the same, for it may hear without being heard.
+
+    Hardware and protocols count seconds of the machine, however fast the run's time passes: so do ``max_age_s`` and the
+    patience with what a device does (`services.drivers.obedience`).
     """
 
     def __init__(self, site: Site, device: str, link: Link, *, max_age_s: float) -> None:
@@ -60,7 +63,8 @@ class Driver:
         self._spec, self._link = spec, link
         self._outside = Limits()
         self._groups = site.limited_groups(device)
-        self._max_age = timedelta(seconds=max_age_s)
+        self._max_age_s = max_age_s
+        self._pace = 1.0
         self.sources = (link,)
         self._setpoints = SetpointHandler(spec.reverts_to, self._clip)
         self._registers = Registers(most_kw=most_kw(spec))
@@ -107,6 +111,7 @@ class Driver:
         self._registers.begin_with(registers)
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
+        self._pace = turn.pace
         for received in inbox:
             if isinstance(received.body, Limit):
                 self._outside.receive(received)
@@ -117,8 +122,9 @@ class Driver:
             self._take(given.value, given.at)
         self._command(turn)
         sent = [Outgoing(own_topic(self, Channel.ACK), ack) for ack in acks]
+        was_silent = SILENT in self._raised
         sent += self._look(turn.t)
-        if turn.phase is Phase.SENSE and SILENT not in self._raised:
+        if SILENT not in self._raised and (turn.phase is Phase.SENSE or was_silent):
             sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry()))
         return sent
 
@@ -163,6 +169,11 @@ class Driver:
         free = target.fallback is None or self._outside.let_flow(flow_kw, self._groups, at)
         return wanted_kw if free else 0.0
 
+    @property
+    def _max_age(self) -> timedelta:
+        """In the run's time."""
+        return timedelta(seconds=self._max_age_s * self._pace)
+
     def _discharge_left_kwh(self) -> float:
         return self._caps.left_kwh(self._registers.values["energy_export_kwh"])
 
@@ -194,7 +205,7 @@ class Driver:
             self._vehicle = (since, imported, exported + begun.get("energy_export_kwh", 0.0))
         if new.power_kw is not None:
             self._measured_at = at
-            self._obedience.measured(new.power_kw, at)
+            self._obedience.measured(new.power_kw, at, self._pace)
         given_kwh = self._registers.values["energy_export_kwh"]
         self._caps.settle(at, given_kwh)
         if new.plugged is False:
@@ -226,7 +237,7 @@ class Driver:
     def _says_more(self, code: str, because: str, at: datetime) -> bool:
         """Whether an alarm that stands is raised again, for another reason than it was: at once if it had none."""
         before, said = self._reasons.get(code, ("", None))
-        return because not in ("", before) and (not before or said is None or at - said >= SAID_AGAIN)
+        return because not in ("", before) and (not before or said is None or at - said >= SAID_AGAIN * self._pace)
 
     def _alarm(self, code: str, text: str | None) -> Alarm:
         said = text or f"over: {self.device} {'is heard again' if code == SILENT else 'has no trouble any more'}"
@@ -244,9 +255,8 @@ class Driver:
             return f"{self.device} has not been heard yet{because}"
         if not self._complete:
             return f"{self.device} has not said its soc_frac yet{because}"
-        age_s = (at - self._measured_at).total_seconds()
-        allowed_s = self._max_age.total_seconds()
-        return f"the power of {self.device} is {age_s:.0f} s old, and {allowed_s:g} are allowed{because}"
+        age_s = (at - self._measured_at).total_seconds() / self._pace
+        return f"the power of {self.device} is {age_s:.0f} s old, and {self._max_age_s:g} are allowed{because}"
 
     @property
     def _complete(self) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-RETRY_S, MOST_RETRY_S = 1.0, 60.0
+RETRY_S, MOST_RETRY_S = 1.0, 10.0
 """After a device that did not answer; twice as long each further time."""
 
 

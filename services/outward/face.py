@@ -17,15 +17,15 @@ class Asked(BaseModel):
     value_kw: Annotated[float, Field(ge=-1e6, le=1e6)] | None
     """A power, or an inverter's limit [kW, sign of the contract]; None: it commands no longer."""
     for_s: Annotated[float, Field(ge=0, le=1e10)] = 0.0
-    """So long, in the twin's time; 0: until it asks for something else."""
+    """So long, in seconds of the machine, as masters count them; 0: until it asks for something else."""
 
 
 class Face(Source, Protocol):
     """Its values are `Asked`; opened and closed by the run loop as any source. Its methods return at once."""
 
     def show(self, telemetry: Telemetry | None, remaining_s: float | None) -> None:
-        """What is measured from now on; None: the device does not answer. ``remaining_s``: until what was asked ends
-        by itself; None: it does not."""
+        """What is measured from now on; None: the device does not answer. ``remaining_s`` [s of the machine]: until
+        what was asked ends by itself; None: it does not."""
         ...
 
     def over(self, number: int) -> None:

@@ -23,6 +23,7 @@ class Outward:
     Who commands: the master, as long as it asks for something; meanwhile set-points from MQTT are refused with that
     reason, and those that were accepted before are given up. When the master asks no longer, or its time-out has
     passed, the twin's fallback holds until a set-point comes. After a restart of the twin what it asked is gone.
+    Masters count seconds of the machine, however fast the run's time passes, and so is their time-out counted here.
     """
 
     def __init__(self, twin: Twin, face: Face) -> None:
@@ -90,7 +91,7 @@ class Outward:
             self._asked = self._ends = self._until = None
             return self._twin.withdraw(at, "the master at this device commands no longer") if over else []
         withdrawn = [] if self._asked is not None else self._twin.withdraw(at, COMMANDED)
-        self._ends = at + timedelta(seconds=asked.for_s) if asked.for_s else None
+        self._ends = at + timedelta(seconds=asked.for_s * self._pace) if asked.for_s else None
         return withdrawn + self._follow(asked, at)
 
     def _renew(self, at: datetime) -> list[Ack]:
@@ -127,7 +128,7 @@ class Outward:
         self._asked = self._ends = self._until = None
 
     def _show(self, at: datetime) -> None:
-        remaining_s = None if self._ends is None else (self._ends - at).total_seconds()
+        remaining_s = None if self._ends is None else (self._ends - at).total_seconds() / self._pace
         self._face.show(self._twin.reading(at), remaining_s)
 
     def snapshot(self) -> Json:

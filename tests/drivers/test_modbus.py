@@ -143,12 +143,19 @@ class Bench:
         self.link = Told()
         self.driver = Driver(site, "bess", self.link, max_age_s=30.0)
 
-    def act(self, seconds: float, *given: Measured, setpoint: Setpoint | None = None) -> list[Outgoing]:
+    def act(
+        self,
+        seconds: float,
+        *given: Measured,
+        setpoint: Setpoint | None = None,
+        pace: float = 1.0,
+        phase: Phase = Phase.SENSE,
+    ) -> list[Outgoing]:
         at = NOW + timedelta(seconds=seconds)
         inputs = tuple(Input("bench", at, each) for each in given)
         topic = Topic(self.driver.site, Kind.BESS, "bess", Channel.SETPOINT)
         inbox = [] if setpoint is None else [Received(topic, Stamp(ts=at, boot="ems", seq=1), setpoint)]
-        return self.driver.act(Turn(Phase.SENSE, at, NOW, None, 900, TimeMode.WALL, inputs=inputs), inbox)
+        return self.driver.act(Turn(phase, at, NOW, None, 900, TimeMode.WALL, inputs=inputs, pace=pace), inbox)
 
 
 def of(sent: list[Outgoing], kind: type[Any]) -> list[Any]:
@@ -160,9 +167,25 @@ def test_a_battery_is_not_told_of_before_its_soc_is_known(site: Site) -> None:
     first = bench.act(0, Measured(power_kw=1.0))
     assert not of(first, BessTelemetry)
     assert of(first, Alarm)[0].text == "bess has not said its soc_frac yet"
+    between = bench.act(0.5, Measured(soc_frac=0.4), phase=Phase.APPLY)
+    assert of(between, BessTelemetry), "at once, not with the next period"
+    assert not of(bench.act(0.6, Measured(soc_frac=0.4), phase=Phase.APPLY), BessTelemetry)
     then = bench.act(1, Measured(soc_frac=0.5))
     assert of(then, BessTelemetry)[0].soc_frac == 0.5
-    assert [alarm.active for alarm in of(then, Alarm)] == [False]
+    assert [alarm.active for alarm in of(between, Alarm)] == [False]
+
+
+def test_in_a_run_that_is_faster_a_device_is_given_as_much_of_the_machines_time(site: Site) -> None:
+    bench = Bench(site)
+    measured = Measured(power_kw=1.0, soc_frac=0.5)
+    assert of(bench.act(0, measured, pace=60.0), BessTelemetry)
+    assert of(bench.act(30 * 60, pace=60.0), BessTelemetry), "30 s are allowed"
+    (alarm,) = of(bench.act(31 * 60, pace=60.0), Alarm)
+    assert (alarm.code, alarm.active) == ("hardware_silent", True)
+    assert alarm.text == "the power of bess is 31 s old, and 30 are allowed"
+    # It was asked for nothing, and draws 1 kW: said after 20 s, when it was measured twice.
+    bench.act(0, measured, pace=60.0)
+    assert not of(bench.act(19 * 60, measured, pace=60.0), Alarm)
 
 
 def test_a_device_that_does_not_keep_its_command_raises_an_alarm_and_is_measured_on(site: Site) -> None:

@@ -54,12 +54,12 @@ class Bench:
         self.outward = Outward(twin, self.face)
         self.numbers = 0
 
-    def act(self, seconds: float, *asked: Asked, mqtt: Setpoint | None = None) -> list[Any]:
+    def act(self, seconds: float, *asked: Asked, mqtt: Setpoint | None = None, pace: float = 1.0) -> list[Any]:
         outward = self.outward
         topic = Topic(outward.site, outward.kind, outward.device, Channel.SETPOINT)
         inbox = [] if mqtt is None else [Received(topic, Stamp(ts=at(seconds), boot="ems", seq=1), mqtt)]
         inputs = tuple(Input("noted", at(seconds), each) for each in asked)
-        turn = Turn(Phase.SENSE, at(seconds), NOON, None, 900, TimeMode.WALL, inputs=inputs)
+        turn = Turn(Phase.SENSE, at(seconds), NOON, None, 900, TimeMode.WALL, inputs=inputs, pace=pace)
         return [sent.body for sent in self.sent(turn, inbox)]
 
     def sent(self, turn: Turn, inbox: list[Received]) -> list[Outgoing]:
@@ -123,6 +123,16 @@ def test_its_time_out_ends_what_a_master_asked_to_the_instant(site: Site) -> Non
     bench.act(55)
     assert (bench.power_kw, bench.face.ended, bench.face.remaining[-1]) == (0.0, [2], None)
     assert acks(bench.act(56, mqtt=mqtt("ems", 1.0, 56, 90))) == [("ems", True)]
+
+
+def test_a_time_out_counts_seconds_of_the_machine_as_its_master_does(site: Site) -> None:
+    bench = Bench(site)
+    bench.act(0, bench.ask(3.0, for_s=30), pace=60.0)
+    bench.act(1200, pace=60.0)
+    assert (bench.power_kw, bench.face.remaining[-1]) == (3.0, 10.0)
+    assert bench.outward.wake_at(at(1795)) == at(1800)
+    bench.act(1800, pace=60.0)
+    assert (bench.power_kw, bench.face.ended) == (0.0, [1])
 
 
 def test_energy_is_that_of_the_instants_however_late_the_turns_are(site: Site) -> None:

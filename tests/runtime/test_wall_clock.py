@@ -7,7 +7,7 @@ import pytest
 
 from broker.memory import MemoryBroker, MemoryTransport
 from runtime.checkpoint import MemoryCheckpoint
-from schemas.errors import Code, LocalStateError
+from schemas.errors import Code, LocalStateError, RunFailedError
 from schemas.messages import Ack, Fallback, Presence, Run, RunId, Setpoint, Stamp, State, TimeMode
 from schemas.participant import Json
 from schemas.presence import HEARTBEAT_S
@@ -90,6 +90,41 @@ def test_with_real_devices_the_session_begins_now_and_has_no_end() -> None:
     _, session = opened(bench)
     assert (session.t0, session.wall0, session.speed, session.t_end) == (WALL0, WALL0, 1.0, None)
     assert not session.simulated
+
+
+def test_two_runs_that_begin_at_one_time_of_the_machine_have_one_clock_however_late_they_are_announced() -> None:
+    one, other = Bench(), Bench()
+    ordered = replace(HOUR, wall0=machine(20), lead_s=5.0)
+    earlier = replace(ordered, t0=T0 - timedelta(minutes=15), wall0=machine(5))
+    for bench, time, seconds in ((one, ordered, 0.0), (other, earlier, 4.9)):
+        clock = bench.clock(time, resume=False)
+        clock.start(machine(seconds))
+        bench.at(clock, seconds)
+    runs = [opened(bench)[1] for bench in (one, other)]
+    assert [run.time_at(machine(47)) for run in runs] == [T0 + timedelta(minutes=27)] * 2
+
+
+def test_a_run_whose_time_to_begin_has_passed_is_refused_and_an_older_one_is_not_taken_for_it() -> None:
+    bench = Bench()
+    ordered = replace(HOUR, wall0=machine(20))
+    late = bench.clock(ordered, resume=False)
+    late.start(machine(20.5))
+    with raises(Code.FAILED, "its clock was ready 0.5 s after that", kind=RunFailedError):
+        late.run_due(machine(20.5))
+    assert bench.session() is None
+    first = bench.clock(ordered, resume=False)
+    first.start(machine(1))
+    bench.at(first, 1)
+    bench.transport.drop()
+    same = bench.clock(ordered, run=RUN2, boot="two")
+    same.start(machine(30))
+    bench.at(same, 30)
+    assert same.run == RUN1, "a clock that was started again goes on"
+    bench.transport.drop()
+    another = bench.clock(replace(ordered, wall0=machine(50)), run=RUN2, boot="three")
+    another.start(machine(40))
+    bench.at(another, 41)
+    assert (opened(bench)[0].run, opened(bench)[1].wall0) == (RUN2, machine(50))
 
 
 def test_it_ends_the_session_at_its_end() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -157,13 +158,26 @@ SpeedOption = Annotated[
         rich_help_panel=_WHEN,
     ),
 ]
+StartAtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--start-at",
+        metavar="TIME",
+        help="The machine's time at which the run begins, such as 2026-11-29T05:00:00Z. Runs that begin with the same "
+        "TIME, at the same simulated time and --speed have one clock, on several machines, too. Needs --speed with a "
+        "number.",
+        show_default="as soon as everybody is there",
+        rich_help_panel=_WHEN,
+    ),
+]
 WhenLateOption = Annotated[
-    WhenLate,
+    WhenLate | None,
     typer.Option(
         "--when-late",
         help="With --speed above 1: what happens when a tenth of the set-points comes late or not at all, since the "
         "machine is too slow for it. slow: the clock halves the speed. stop: the run ends with an error. go-on: it "
         "goes on, and the result says how many were late.",
+        show_default="slow; beside --start-at go-on",
         rich_help_panel=_WHEN,
     ),
 ]
@@ -399,6 +413,42 @@ def parse_speed(text: str) -> float | None:
     if not 0 < speed <= 100_000:
         raise InputError.one("--speed", allowed, text, code=Code.RANGE)
     return speed
+
+
+START_AHEAD_MOST = timedelta(days=1)
+
+
+def start_at(text: str | None, speed: float | None, *, from_now: bool, now: datetime) -> datetime | None:
+    """The machine's time of ``--start-at``. Raises InputError."""
+    if text is None:
+        return None
+    if speed is None:
+        what = "is the machine's time, and lock-step knows none: give --speed a number"
+        raise InputError.one("--start-at", what, text, code=Code.CONFLICT)
+    if from_now:
+        what = "cannot stand beside --now: runs that follow the machine's clock have one time as they are"
+        raise InputError.one("--start-at", what, text, code=Code.CONFLICT)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        what = "a time with its zone is allowed, such as 2026-11-29T05:00:00Z"
+        raise InputError.one("--start-at", what, text, code=Code.FORMAT)
+    if not now < found <= now + START_AHEAD_MOST:
+        what = f"a time after now, {now.isoformat(timespec='seconds')}, and within a day of it is allowed"
+        raise InputError.one("--start-at", what, text, code=Code.RANGE)
+    return found.astimezone(UTC)
+
+
+def when_late(given: WhenLate | None, start: datetime | None) -> WhenLate:
+    """What the clock does that is too fast. Raises InputError."""
+    if start is None:
+        return WhenLate.SLOW if given is None else given
+    if given is WhenLate.SLOW:
+        what = "cannot stand beside --start-at: a run that slows down parts from the others; stop or go-on is allowed"
+        raise InputError.one("--when-late", what, given.value, code=Code.CONFLICT)
+    return WhenLate.GO_ON if given is None else given
 
 
 def refuse_beside(option: str, others: Mapping[str, object]) -> None:

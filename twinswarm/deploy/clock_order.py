@@ -24,6 +24,8 @@ class ClockOrder(BaseModel):
     """In run time. None: without an end; in wall time only."""
     speed: float | None = None
     """None: lock-step; else wall time, so many times faster than the machine's clock."""
+    wall0: UtcTime | None = None
+    """The machine's time at which the run begins; in wall time only. None: as soon as everybody is there."""
     simulated: bool = True
     """False: real devices."""
     allowed: frozenset[str] | None = frozenset()
@@ -42,7 +44,8 @@ class ClockOrder(BaseModel):
     @property
     def course(self) -> Json:
         """The part that makes two orders the same: all but the run, and how it is carried out."""
-        return self.model_dump(mode="json", include={"t0", "length", "speed", "simulated"})
+        course = self.model_dump(mode="json", include={"t0", "length", "speed", "simulated"})
+        return course if self.wall0 is None else {**course, "wall0": self.wall0.isoformat()}
 
 
 class OrderStore:

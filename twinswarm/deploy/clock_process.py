@@ -81,7 +81,7 @@ def _drive_wall(
 ) -> None:
     # With real devices the run begins at once: there is nothing to wait for.
     lead_s = LEAD_S if order.simulated else 0.0
-    time_ = WallTime(site.time.step_s, order.t0, order.length, speed, order.simulated, lead_s)
+    time_ = WallTime(site.time.step_s, order.t0, order.length, speed, order.simulated, lead_s, order.wall0)
     steady = SteadyClock(utc_now)
     clock = WallClock(
         site.site,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +61,8 @@ class How:
     """Port of the broker that is started; 0: a free one."""
     from_now: bool = False
     """The run begins when its clock does, at the machine's time then; needs ``speed``."""
+    start_at: datetime | None = None
+    """The machine's time at which the run begins; needs ``speed``. None: as soon as everybody is there."""
     endless: bool = False
     """Until it is stopped; needs ``speed``."""
     when_late: WhenLate = WhenLate.GO_ON
@@ -146,7 +149,15 @@ def prepared(order: Order, how: How) -> Iterator[StartedRun]:
     with broker_for(how, folder / "logs") as connection, announced(site.site, run, connection.address):
         length = None if how.endless else order.course.t_end - order.course.t0
         t0 = None if how.from_now else order.course.t0
-        clock = ClockOrder(run=run, t0=t0, length=length, allowed=None, speed=how.speed, when_late=how.when_late)
+        clock = ClockOrder(
+            run=run,
+            t0=t0,
+            length=length,
+            allowed=None,
+            speed=how.speed,
+            wall0=how.start_at,
+            when_late=how.when_late,
+        )
         swarm: Swarm
         if how.one_process:
             swarm = ThreadedSwarm(site, clock, connection, order.history, order.algorithm)

@@ -13,7 +13,6 @@ import typer
 from broker.address import Credentials, LocalBroker, parse_broker
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
-from services.clock.lateness import WhenLate
 from twinswarm.cli import options
 from twinswarm.cli.output import Output
 from twinswarm.simulation.variants import Reference, StorageChoice
@@ -37,7 +36,8 @@ def up(
     length: options.ForOption = None,
     from_now: options.NowOption = False,
     speed: options.SpeedOption = "lockstep",
-    when_late: options.WhenLateOption = WhenLate.SLOW,
+    start_at: options.StartAtOption = None,
+    when_late: options.WhenLateOption = None,
     broker: options.UpBrokerOption = "embedded",
     port: options.PortOption = None,
     attach: Annotated[
@@ -88,6 +88,7 @@ def up(
         twinswarm up --from 10:00 --for 2h
         twinswarm up --scenario events.yaml  scripted events: docs/scenario.md
         twinswarm up --now --speed 1 --port 1883  until Ctrl-C
+        twinswarm up --speed 60 --start-at 2026-11-29T05:00:00Z  beside another run, one clock for both
         twinswarm up --attach ev1 --broker mqtt://127.0.0.1:1883  with a charger of your own
         twinswarm up --attach ems --port 1883  with an EMS of your own
     """
@@ -103,6 +104,8 @@ def up(
         raise InputError.one("--port", what, port, code=Code.CONFLICT)
     if from_now:
         _check_now(factor, speed, {"--date": date, "--from": begin})
+    start = options.start_at(start_at, factor, from_now=from_now, now=datetime.now(UTC))
+    late = options.when_late(when_late, start)
     order = _order(site, case, storage, reference, date, length, history, begin, scenario, from_now=from_now)
     _prepare(order.history, report, wants_report=not no_report, embedded=broker == LocalBroker.EMBEDDED)
 
@@ -120,8 +123,9 @@ def up(
             certificates,
             port=port or 0,
             from_now=from_now,
+            start_at=start,
             endless=from_now and length is None,
-            when_late=when_late,
+            when_late=late,
         )
         return conduct_swarm(order, how, show.on_message, show.on_news, show.on_broker)
 

@@ -10,7 +10,6 @@ import typer
 from schemas.errors import Code, InputError
 from schemas.messages import EmsMode
 from schemas.site import NETWORK, Site
-from services.clock.lateness import WhenLate
 from twinswarm.cli import options
 from twinswarm.deploy.logs import log_to_stderr
 from twinswarm.deploy.process import Connection, Life, run_members, stop_event, utc_now
@@ -311,7 +310,8 @@ def clock(
             rich_help_panel="Time",
         ),
     ] = False,
-    when_late: options.WhenLateOption = WhenLate.SLOW,
+    start_at: options.StartAtOption = None,
+    when_late: options.WhenLateOption = None,
     live: Annotated[
         bool,
         typer.Option(
@@ -359,7 +359,8 @@ def clock(
     from twinswarm.simulation.runs import new_run_id, parse_duration
 
     if live:
-        options.refuse_beside("--live", {"--date": date, "--for": length, "--now": from_now or None})
+        others = {"--date": date, "--for": length, "--now": from_now or None, "--start-at": start_at}
+        options.refuse_beside("--live", others)
         if speed != options.LOCKSTEP:
             raise InputError.one(
                 "--speed", "cannot stand beside --live: real devices follow real time", speed, code=Code.CONFLICT
@@ -371,6 +372,8 @@ def clock(
             raise InputError.one(
                 "--speed", "a number is needed beside --now: lock-step knows no machine time", speed, code=Code.MISSING
             )
+    start = options.start_at(start_at, factor, from_now=from_now, now=utc_now())
+    late = options.when_late(when_late, start)
     chosen = options.resolved_site(site)
     t0, span = None, None if length is None else parse_duration(length)
     if not (live or from_now):
@@ -384,10 +387,11 @@ def clock(
         t0=t0,
         length=span,
         speed=factor,
+        wall0=start,
         simulated=not live,
         allowed=frozenset(members(chosen)),
         end_when_stopped=not live and checkpoints is None,
-        when_late=when_late,
+        when_late=late,
         stay=stay,
     )
     connection = options.connection(broker, cafile, cert, key, username, password_file)
