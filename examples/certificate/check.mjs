@@ -66,11 +66,12 @@ function planFaults(plan, { columns, costs, money }, values, part) {
   const peak = columns.findIndex(([name]) => name === "peak"), paid = peak < 0 ? 0 : columns[peak][1];
   const demand = (kw) => money.demand_eur_per_kw * kw, billed = peak < 0 ? 0 : values[peak];
   const flows = sum(["import", "export"].map((way) => part(`exchange_${way}`) + part(`connection_limit_${way}`)));
+  const worn = plan.wear_eur + (plan.calendar_wear_eur ?? 0), spent = (name) => part(name) / money.weight;
   // Beside a weight on money that is not 1, and weights on more than money, stands by how much they differ from money.
-  const weighted = part("weighting") + (money.weight - 1) * (plan.wear_eur + demand(billed)) - (plan.weighting_eur ?? 0);
+  const weighted = part("weighting") + (money.weight - 1) * (worn + demand(billed)) - (plan.weighting_eur ?? 0);
   const fields = {
     objective_eur: flows + weighted, demand_eur: demand(billed - paid), later_eur: part("later"),
-    ...(money.weight > 0 ? { wear_eur: part("wear") / money.weight } : {}), peak_weight_eur: part("highest_import"),
+    ...(money.weight > 0 ? { wear_eur: spent("wear"), calendar_wear_eur: spent("calendar_wear") } : {}), peak_weight_eur: part("highest_import"),
     ramping_eur: part("ramping"), tie_break_eur: part("tie_break"),
     penalty_eur: sum(costs.map(([name]) => (name.endsWith(":penalty") ? part(name) : 0))),
   };

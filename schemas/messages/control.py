@@ -38,6 +38,8 @@ class SetpointCause(StrEnum):
     """The store is at the least SOC allowed, or below it."""
     FULL = "full"
     """The store is at the highest SOC allowed."""
+    CALENDAR_WEAR = "calendar_wear"
+    """It charges later at no lower price: the emptier a battery rests, the less it ages."""
     CALM = "calm"
     """Another power would gain less than a change is to gain (``ems.calm``)."""
     NO_VEHICLE = "no_vehicle"

@@ -170,6 +170,8 @@ class Plan(Body):
     wear_eur: float = 0.0
     """Battery wear: the site's price per kWh, times the BESS's throughput in the window, charged plus discharged; and
     its price for vehicles, times what they give back."""
+    calendar_wear_eur: float | None = None
+    """Price of what batteries age by time in the window, by their SOC. Left out: it has none."""
     demand_eur: float = 0.0
     """By how much the window's highest import raises the demand charge of the month."""
     later_eur: float = 0.0

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from schemas.messages import DeviceId
 from schemas.site.base import SitePart
+from schemas.site.calendar_wear import CalendarWear
 from schemas.site.demand import DemandBilling, MonthPeak
 from schemas.site.devices import (
     REPORTED_LIMITS,
@@ -132,6 +133,11 @@ class Site(SitePart):
         device = self.devices.get(charger)
         return device.assume if isinstance(device, Charger) else None
 
+    def calendar_wear(self, device: str) -> CalendarWear | None:
+        """Price of the calendar ageing of a BESS, or of the vehicles at a charger; None: it has none."""
+        described = self.devices.get(device)
+        return described.calendar_wear if isinstance(described, Bess | Charger) else None
+
     def limited_groups(self, device: str) -> tuple[str | None, ...]:
         """What a limit from outside may be of that a device belongs to: the PCC, which is None, and named groups."""
         groups = {group.name for group in self.ems.cable_limits if group.name and device in group.devices}
@@ -184,6 +190,7 @@ __all__ = [
     "AssumedVehicle",
     "Bess",
     "Cable",
+    "CalendarWear",
     "Calm",
     "CarLeaves",
     "Charger",

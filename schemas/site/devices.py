@@ -22,6 +22,7 @@ from schemas.messages import (
     Quantity,
 )
 from schemas.site.base import SitePart
+from schemas.site.calendar_wear import CalendarWear
 from schemas.site.drivers import Driver
 from schemas.site.outward import SunspecFace
 from schemas.units import Efficiency, PositiveKw, RampRate, Seconds, SocFrac, UtcTime
@@ -308,6 +309,8 @@ class Charger(Device):
     assume: AssumedVehicle | None = None
     """What the EMS assumes of a vehicle here that does not say it. Without it, a vehicle whose departure or energy
     wanted is not known is left to the charger's fallback."""
+    calendar_wear: CalendarWear | None = None
+    """Of the vehicles here, while they are plugged; None: it has no price."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -384,6 +387,8 @@ class Bess(Device):
     ramp_kw_per_s: RampRate | None = None
     sub_step_s: Annotated[float, Field(gt=0, le=900)] = 10.0
     fallback: Fallback = Fallback.IDLE
+    calendar_wear: CalendarWear | None = None
+    """None: it has no price."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.capabilities import Group
 from schemas.site import Site
+from services.analysis.calendar_wear import calendar_wear_eur
 from services.analysis.comparison import Comparison
 from services.analysis.timeliness import Timeliness
-from services.analysis.wear import bess_wear_eur, vehicle_wear_eur
+from services.analysis.wear import bess_wear_eur, sum_of_known, vehicle_wear_eur
 from services.history.doubts import DoubtfulValue
 from services.history.settlement import co2_import_kg, demand_charges_eur, month_peaks_kw, savings_eur
 
@@ -50,6 +52,12 @@ class Outcome(Timeliness):
     baseline has no BESS and so no such wear."""
     vehicle_wear_eur: float | None
     """Likewise of what vehicles gave back; in the baseline they give nothing back."""
+    bess_calendar_wear_eur: float | None
+    """Price of the hours at their SOCs by which the BESSs age, beside the cost; None where it has no price."""
+    vehicle_calendar_wear_eur: float | None
+    """Likewise of vehicles while they are plugged."""
+    reference_vehicle_calendar_wear_eur: float | None
+    """The same in the baseline, whose vehicles come and go at the same times and wait at other SOCs."""
 
     co2_import_kg: float | None
     """Emissions of imported energy; None where the site names no intensity."""
@@ -80,9 +88,25 @@ class Outcome(Timeliness):
 
     @property
     def wear_eur(self) -> float | None:
-        """Of all batteries; None where none has a price."""
-        priced = [wear for wear in (self.bess_wear_eur, self.vehicle_wear_eur) if wear is not None]
-        return sum(priced) if priced else None
+        """Cycle wear of all batteries; None where none has a price."""
+        return sum_of_known(self.bess_wear_eur, self.vehicle_wear_eur)
+
+    @property
+    def calendar_wear_eur(self) -> float | None:
+        """Calendar wear of all batteries; None where none has a price."""
+        return sum_of_known(self.bess_calendar_wear_eur, self.vehicle_calendar_wear_eur)
+
+    @property
+    def all_wear_eur(self) -> float | None:
+        """Cycle and calendar wear of all batteries; None where none has a price."""
+        return sum_of_known(self.wear_eur, self.calendar_wear_eur)
+
+    @property
+    def savings_after_wear_eur(self) -> float | None:
+        """Savings less all wear above the baseline's; None without a baseline, or where wear has no price."""
+        if self.savings_eur is None or self.all_wear_eur is None:
+            return None
+        return self.savings_eur - self.all_wear_eur + (self.reference_vehicle_calendar_wear_eur or 0.0)
 
     def fields(self) -> dict[str, Any]:
         """By name, for a value that has more of them."""
@@ -94,6 +118,7 @@ def outcome_of(compared: Comparison, site: Site) -> Outcome:
     demand = _demand_eur(compared, compared.pcc_kw, site)
     reference_demand = None if reference is None else _demand_eur(compared, compared.reference_kw, site)
     shaving = compared.shaving()
+    begin, end = run.times[0], run.times[-1]
     return Outcome(
         cost_eur=run.settlement.cost_eur,
         import_kwh=run.settlement.import_kwh,
@@ -108,6 +133,11 @@ def outcome_of(compared: Comparison, site: Site) -> Outcome:
         paid_peak_kw=_paid_peak_kw(compared, site),
         bess_wear_eur=bess_wear_eur(run.tracks, run.times, site.ems.bess_wear_eur_per_kwh),
         vehicle_wear_eur=vehicle_wear_eur(run.tracks, run.times, site.ems.vehicle_wear_eur_per_kwh),
+        bess_calendar_wear_eur=calendar_wear_eur(run.tracks, begin, end, site, Group.BATTERY),
+        vehicle_calendar_wear_eur=calendar_wear_eur(run.tracks, begin, end, site, Group.VEHICLES),
+        reference_vehicle_calendar_wear_eur=None
+        if reference is None
+        else calendar_wear_eur(reference.tracks, begin, end, site, Group.VEHICLES),
         co2_import_kg=co2_import_kg(site, run.settlement),
         reference_co2_import_kg=None if reference is None else co2_import_kg(site, reference.settlement),
         import_peak_kw=run.import_peak_kw,

@@ -54,6 +54,7 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
 
     charged = any(day.demand_charge_eur is not None for day in days)
     worn = any(day.wear_eur is not None for day in days)
+    aged = any(day.calendar_wear_eur is not None for day in days)
     notes = "Highest: mean import of a settlement period at the PCC; of the sum, the highest of all days."
     paid = next((day.paid_peak_kw for day in days if day.paid_peak_kw is not None), None)
     if charged:
@@ -64,6 +65,11 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
         )
     if worn:
         notes += " Wear: by the throughput of the BESS and what vehicles gave back; not in the costs above."
+    if aged:
+        notes += (
+            " Calendar: wear of BESS and plugged vehicles by SOC and time, less what vehicles have in the baseline; "
+            "not in the costs above."
+        )
     table = Table(
         title="Highest import",
         box=SIMPLE,
@@ -78,7 +84,7 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
     )
     table.add_column("local\nday", no_wrap=True)
     heads = ["highest\nkW", "base-\nline kW"]
-    heads += ["charge\n€", "base-\nline €", "saved\n€"] * charged + ["wear\n€"] * worn
+    heads += ["charge\n€", "base-\nline €", "saved\n€"] * charged + ["wear\n€"] * worn + ["calen-\ndar €"] * aged
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for name, day in [*((str(day.date) + _cut(day), day) for day in days), ("sum", sum_of(days))]:
@@ -88,13 +94,19 @@ def peaks_table(days: Sequence[DayResult]) -> "Table":
                 number(value)
                 for value in (day.demand_charge_eur, day.reference_demand_charge_eur, day.demand_savings_eur)
             ]
-        table.add_row(name, *values, *([number(day.wear_eur)] * worn), style="bold" if name == "sum" else None)
+        values += [number(day.wear_eur)] * worn + [number(_more_calendar_wear_eur(day))] * aged
+        table.add_row(name, *values, style="bold" if name == "sum" else None)
     return table
 
 
 def lateness_lines(days: Sequence[DayResult]) -> list[str]:
     """A line for each day on which set-points came too late or time ran too fast: its savings are not the plan's."""
     return [f"{day.date}: {late}" for day in days if (late := too_late(day)) is not None]
+
+
+def _more_calendar_wear_eur(day: DayResult) -> float | None:
+    wear = day.calendar_wear_eur
+    return None if wear is None else wear - (day.reference_vehicle_calendar_wear_eur or 0.0)
 
 
 def _cut(day: DayResult) -> str:

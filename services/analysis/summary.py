@@ -131,11 +131,16 @@ def _cost(result: RunResult) -> list[Line]:
         note = "a month's, once, beside the savings above"
         lines.append(Line("Savings of the demand charge", number(result.demand_savings_eur, 2, "€"), note))
     after = ""
-    if result.wear_eur is not None and result.savings_eur is not None:
-        after = f"; not in the savings, which are {number(result.savings_eur - result.wear_eur, 2, '€')} after all wear"
+    if result.savings_after_wear_eur is not None:
+        after = f"; not in the savings, which are {number(result.savings_after_wear_eur, 2, '€')} after all wear"
+    waited = "by their SOC while they were plugged, as far as it is known"
+    if result.reference_vehicle_calendar_wear_eur is not None:
+        waited += f"; the baseline's: {number(result.reference_vehicle_calendar_wear_eur, 2, '€')}"
     for label, wear, by in (
         ("Wear of the BESS", result.bess_wear_eur, "by its throughput"),
         ("Wear of vehicles", result.vehicle_wear_eur, "by what they gave back"),
+        ("Calendar wear of the BESS", result.bess_calendar_wear_eur, "by its SOC and time"),
+        ("Calendar wear of vehicles", result.vehicle_calendar_wear_eur, waited),
     ):
         if wear is not None:
             lines.append(Line(label, number(wear, 2, "€"), f"{by}{after}"))

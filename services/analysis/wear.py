@@ -26,6 +26,12 @@ def vehicle_wear_eur(tracks: Mapping[str, Track], times: Sequence[datetime], pri
     return _priced([flow.export_kwh for flow in flows], price_eur_per_kwh)
 
 
+def sum_of_known(*wears_eur: float | None) -> float | None:
+    """Of those that have a price; None where none has."""
+    known = [wear for wear in wears_eur if wear is not None]
+    return math.fsum(known) if known else None
+
+
 def _of(tracks: Mapping[str, Track], group: Group) -> Iterator[Track]:
     return (track for track in tracks.values() if track.group is group)
 

@@ -45,7 +45,7 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     it moves the group upwards. A limit from outside on export is another export limit, that of a group another group
     limit; one on import is only ever freed. Prices of the limits are taken as greater than those of energy. A smallest
     power has flags of its own, see `required_for_smallest_power`. A cap of what a vehicle gives back is only ever
-    freed.
+    freed. Calendar wear depends on the stored energy alone.
     """
     both, harmless = np.zeros((2, len(stores), problem.steps), dtype=np.bool_)
     for i, store in enumerate(stores):

@@ -15,6 +15,7 @@ from services.ems.shortfall_cause import TARGETS
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
 from services.ems.terms.base import SMALL_KW
+from services.ems.terms.calendar_wear import holding_eur_per_kwh
 from services.ems.terms.exchange import IMPORT
 from services.ems.terms.heat import HEAT_POWER, electricity_to_heat, heat_kwh
 from services.ems.terms.pv import curtailable
@@ -43,7 +44,8 @@ def causes_of(solution: Solution, prices: MarginalPrices) -> dict[str, Why]:
     surplus = _is_surplus(solution)
     for index, store in enumerate(solution.stores):
         if store.device not in found or store.plugged_frac[0] > 0:
-            flows = _Flows(powers[index], energies[index], prices.stored[index], surplus)
+            held = holding_eur_per_kwh(store, energies[index], solution.problem.step_h)
+            flows = _Flows(powers[index], energies[index], prices.stored[index], held, surplus)
             found[store.device] = _of_store(solution.problem, store, prices, flows)
     for index, unit in enumerate(solution.problem.heat):
         found[unit.device] = _of_heat_pump(solution, prices, index, unit, surplus=surplus)
@@ -107,6 +109,8 @@ class _Flows:
     power_kw: Array
     energy_kwh: Array
     worth_eur_per_kwh: Array
+    holding_eur_per_kwh: Array
+    """What another kWh at the end of a step costs by calendar ageing."""
     is_surplus: bool
     """Whether the site has a surplus in the first step, see `_is_surplus`."""
 
@@ -137,6 +141,8 @@ def _of_store(problem: Problem, store: Store, prices: MarginalPrices, flows: _Fl
             cause = SetpointCause.PV_SURPLUS
         elif _serves_target(store, energy, power):
             cause = SetpointCause.TARGET
+    if cause is None and _waits(store, prices, flows, _near(problem)):
+        cause = SetpointCause.CALENDAR_WEAR
     return Why(cause or SetpointCause.PRICE, None, now)
 
 
@@ -149,6 +155,20 @@ def _of_bound(choice: _Choice, price: float, store: Store, energy: float, worth:
     if energy <= store.lower_kwh[0] + NEAR_KWH:
         return SetpointCause.TARGET if store.kinds[0] in TARGETS else SetpointCause.RESERVE
     return SetpointCause.FULL if energy >= store.upper_kwh[0] - NEAR_KWH else None
+
+
+def _waits(store: Store, prices: MarginalPrices, flows: _Flows, near: float) -> bool:
+    """Whether a store rests and charges later at no lower price: it ages less while it is emptier."""
+    power = flows.power_kw
+    if abs(power[0]) > SMALL_KW or store.charge_max_kw[0] <= 0:
+        return False
+    for step in range(1, len(power)):
+        if store.leaves[step] or power[step] < -SMALL_KW:
+            return False
+        if power[step] > SMALL_KW:
+            price = prices.local_by_step(store.device)
+            return price[step] >= price[0] - near and flows.holding_eur_per_kwh[:step].sum() > near
+    return False
 
 
 def _serves_target(store: Store, energy: Array, power: Array) -> bool:

@@ -184,6 +184,7 @@ def shifted(
             "start": start,
             "objective_eur": 0.0,
             "wear_eur": 0.0,
+            "calendar_wear_eur": None,
             "demand_eur": 0.0,
             "later_eur": 0.0,
             "ramping_eur": 0.0,

@@ -45,7 +45,12 @@ class MarginalPrices:
 
     def local(self, device: str) -> float:
         """The price of energy at a device in the first step: that at the bus, and what the limits of its groups add."""
-        return float(self.bus[0]) + sum(group.share(device) * float(price[0]) for group, _, price in self.groups)
+        return float(self.local_by_step(device)[0])
+
+    def local_by_step(self, device: str) -> Array:
+        """The same in each step."""
+        total: Array = self.bus + sum(group.share(device) * price for group, _, price in self.groups)
+        return total
 
 
 def marginal_prices(solution: Solution) -> MarginalPrices | None:

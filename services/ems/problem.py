@@ -5,6 +5,7 @@ its run. Units and signs: `schemas.units`; all powers here are magnitudes averag
 in store.
 """
 
+import bisect
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,35 @@ class Wish:
 
     step: int
     energy_kwh: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgeingPrice:
+    """Price of an hour at a SOC, for each kWh of capacity [€/(kWh·h)]: convex, linear between points from 0 to 1."""
+
+    soc_frac: Values
+    eur_per_kwh_h: Values
+
+    @property
+    def pieces(self) -> int:
+        return len(self.soc_frac) - 1
+
+    def width_frac(self, piece: int) -> float:
+        return self.soc_frac[piece + 1] - self.soc_frac[piece]
+
+    def slope(self, piece: int) -> float:
+        """What another kWh in store adds to the price of an hour [€/(kWh·h)], whatever the capacity is."""
+        return (self.eur_per_kwh_h[piece + 1] - self.eur_per_kwh_h[piece]) / self.width_frac(piece)
+
+    def slope_at(self, soc_frac: float) -> float:
+        """The slope of the piece that this SOC is in; of two the upper one."""
+        within = bisect.bisect_right(self.soc_frac, soc_frac) - 1
+        return self.slope(min(max(within, 0), self.pieces - 1))
+
+    def at(self, soc_frac: float) -> float:
+        """Above 1 the last piece goes on."""
+        within = min(max(bisect.bisect_right(self.soc_frac, soc_frac) - 1, 0), self.pieces - 1)
+        return self.eur_per_kwh_h[within] + self.slope(within) * (soc_frac - self.soc_frac[within])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +73,8 @@ class BessUnit:
     """Power when the window begins; positive: it charges."""
     held_kw: float | None = None
     """Power that is to be kept in the first step, see `services.ems.calm`; None: it is decided."""
+    ageing: AgeingPrice | None = None
+    """None: calendar ageing has no price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +160,8 @@ class ChargerUnit:
     """Power when the window begins; positive: it charges."""
     held_kw: float | None = None
     """Power that is to be kept in the first step, see `services.ems.calm`; None: it is decided."""
+    ageing: AgeingPrice | None = None
+    """Of the vehicles here; None: calendar ageing has no price."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from schemas.messages import (
 )
 from schemas.participant import Turn
 from schemas.site import Horizon, Site, next_midnight, step_start
+from services.ems.ageing import ageing_price
 from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.lag import with_lag
 from services.ems.month_peak import MonthPeak
@@ -462,6 +463,7 @@ def _bess(
         wishes=tuple(wishes),
         left_eur_per_kwh=value,
         flowing_kw=known.telemetry.power_kw,
+        ageing=ageing_price(site.calendar_wear(name)),
     )
 
 
@@ -549,6 +551,7 @@ def _charger(
         assumptions=sessions.assumptions,
         taper=_taper(plate),
         flowing_kw=telemetry.power_kw,
+        ageing=ageing_price(site.calendar_wear(name)),
     )
 
 

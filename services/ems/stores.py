@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.messages import ShortfallKind
 from services.ems.allowances import Allowance, allowances_of, least_left_kwh
-from services.ems.problem import BessUnit, ChargerUnit, Problem, Stay, TaperCurve
+from services.ems.problem import AgeingPrice, BessUnit, ChargerUnit, Problem, Stay, TaperCurve
 from services.ems.taper_row import TaperRow, drawn_kw, taper_row
 
 Array = NDArray[np.float64]
@@ -74,6 +74,8 @@ class Store:
     """Of what vehicles give back, by kind, see `services.ems.allowances`."""
     flowing_kw: float = 0.0
     """Power when the window begins; positive: it charges."""
+    ageing: AgeingPrice | None = None
+    """None: calendar ageing has no price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
         shortfall_weight=np.ones(steps),
         left_eur_per_kwh=unit.left_eur_per_kwh,
         flowing_kw=unit.flowing_kw,
+        ageing=unit.ageing,
     )
 
 
@@ -267,6 +270,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         taper=charger.taper,
         taper_row=taper,
         caps=caps,
+        ageing=charger.ageing,
     )
 
 

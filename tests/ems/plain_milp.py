@@ -5,6 +5,7 @@ bands are sums of positive parts. Sources: equations (1)-(21) of the paper (doi 
 the soft targets, limits and the tie-break as the site's options name them. Only the frozen problem is read.
 """
 
+import itertools
 import math
 from datetime import timedelta
 
@@ -115,6 +116,18 @@ class _Plain:
         if unit.held_kw is not None:
             self.h.addConstr(net == unit.held_kw)
 
+    def rest(self, unit, capacity, energy, hours):
+        """The price of these hours at an energy in store: that of the highest of the lines through neighbouring points
+        of the curve, which is convex."""
+        if unit.ageing is None or capacity <= 0:
+            return
+        points = list(zip(unit.ageing.soc_frac, unit.ageing.eur_per_kwh_h, strict=True))
+        price = self.h.addVariable(lb=-1e6)
+        for (x0, y0), (x1, y1) in itertools.pairwise(points):
+            rise = (y1 - y0) / (x1 - x0)
+            self.h.addConstr(price >= rise * energy + capacity * (y0 - rise * x0))
+        self.cost.append((self.p.weights.cost * hours, price))
+
     def start(self, energy):
         return self.h.addVariable(lb=energy, ub=energy)
 
@@ -133,7 +146,9 @@ class _Plain:
             for wish in unit.wishes:
                 if wish.step == t and min(wish.energy_kwh, upper) > lower:
                     lower, soft = min(wish.energy_kwh, upper), True
+            self.rest(unit, unit.capacity_kwh, e, self.dt / 2)
             e = self.chain(e, g, v, unit, lower, upper, soft, floor)
+            self.rest(unit, unit.capacity_kwh, e, self.dt / 2)
             self.power[unit.device].append([(1, g), (-1, v)])
             self.change(net, g - v)
             net = g - v
@@ -203,6 +218,8 @@ class _Plain:
             if t == steps[-1] and target > lower and not goes_on:
                 lower, soft, weight = target, True, 2 if stay.priority else 1
             before, e = e, self.chain(e, g, v, unit, lower, upper, soft, floor, weight)
+            self.rest(unit, stay.capacity_kwh, before, part[t] * self.dt / 2)
+            self.rest(unit, stay.capacity_kwh, e, part[t] * self.dt / 2)
             if tapers and part[t] >= 0.02:
                 falls = fall(part[t])
                 mean = (before + e) * (0.5 / stay.capacity_kwh)

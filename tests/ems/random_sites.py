@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 
 from services.ems.problem import (
+    AgeingPrice,
     BessUnit,
     ChargerUnit,
     DischargeDay,
@@ -129,6 +130,21 @@ def _outside_limit(draw: st.DrawFn, group: str, steps: int, names: list[str]) ->
 
 
 @st.composite
+def _ageing(draw: st.DrawFn) -> AgeingPrice | None:
+    """Convex, of one to three pieces, also cheapest in the middle; or none."""
+    count = draw(st.sampled_from([0, 0, 1, 2, 3]))
+    if count == 0:
+        return None
+    widths = draw(st.lists(numbers(0.1, 1), min_size=count, max_size=count))
+    slopes = sorted(draw(st.lists(numbers(-0.03, 0.05), min_size=count, max_size=count)))
+    socs = [sum(widths[:k]) / sum(widths) for k in range(count)] + [1.0]
+    prices = [draw(numbers(0.03, 0.05))]
+    for k, slope in enumerate(slopes):
+        prices.append(prices[-1] + slope * (socs[k + 1] - socs[k]))
+    return AgeingPrice(tuple(socs), tuple(prices))
+
+
+@st.composite
 def _bess(draw: st.DrawFn, device: str, steps: int) -> BessUnit:
     wishes = (Wish(draw(st.integers(0, steps - 1)), draw(numbers(0, 12))),) if draw(st.booleans()) else ()
     return BessUnit(
@@ -144,6 +160,7 @@ def _bess(draw: st.DrawFn, device: str, steps: int) -> BessUnit:
         wishes=wishes,
         left_eur_per_kwh=draw(st.sampled_from([0.0, 0.11, 0.3])),
         flowing_kw=draw(st.sampled_from([0.0, 2.5, -3.0])),
+        ageing=draw(_ageing()),
     )
 
 
@@ -214,4 +231,5 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
         stays=tuple(stays),
         taper=draw(st.sampled_from([None, None, TaperCurve(0.6, 0.05), TaperCurve(0.3, 0.0), TaperCurve(0.8, 0.5)])),
         flowing_kw=draw(st.sampled_from([0.0, 4.5, -2.0])),
+        ageing=draw(_ageing()),
     )

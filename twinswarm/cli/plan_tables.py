@@ -70,6 +70,9 @@ def _figures(plan: Plan, site: Site) -> "Table":
         f"{number(plan.wear_eur, 4)} €",
         "by the throughput of the BESS, and what vehicles give back",
     )
+    if plan.calendar_wear_eur is not None:
+        by = "calendar ageing of the batteries, by their SOC and time"
+        table.add_row("Calendar wear", f"{number(plan.calendar_wear_eur, 4)} €", by)
     table.add_row("Demand", f"{number(plan.demand_eur, 4)} €", "increase of the month's demand charge")
     after = "charging expected after the plan, less the value of what is left in the BESS"
     table.add_row("Later", f"{number(plan.later_eur, 4)} €", after)

@@ -57,6 +57,7 @@ FIXED = {
     SetpointCause.PEAK: ", so that the month's highest import does not rise",
     SetpointCause.RESERVE: ": it is at the least SOC allowed",
     SetpointCause.FULL: ": it is at the highest SOC allowed",
+    SetpointCause.CALENDAR_WEAR: ": it charges later, as it ages less while it is emptier",
     SetpointCause.CALM: ": another power would gain less than a change is to gain",
     SetpointCause.NO_METER: ": nobody measures the PCC",
 }

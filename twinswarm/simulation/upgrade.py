@@ -298,7 +298,7 @@ def _side(
     return Side(
         cost_eur=outcome.cost_eur,
         demand_charge_eur=outcome.demand_charge_eur,
-        wear_eur=outcome.wear_eur,
+        wear_eur=outcome.all_wear_eur,
         stored_kwh=settled.stored.total_kwh,
         stored_eur=settled.stored.total_kwh * (price or 0.0),
         import_peak_kw=outcome.import_peak_kw,

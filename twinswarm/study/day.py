@@ -17,8 +17,10 @@ from schemas.messages import BessNameplate
 from schemas.participant import Json, Received
 from schemas.site import Site
 from schemas.topics import Channel, Kind
+from services.analysis.calendar_wear import calendar_wear_eur
 from services.analysis.quarters import Quarter, quarters_of
 from services.analysis.stored import departure_shortfall_kwh, stored_change
+from services.analysis.wear import bess_wear_eur, sum_of_known, vehicle_wear_eur
 from services.history.memory import MemoryHistory, lockstep_info
 from services.history.reader import History, pcc_of
 from services.history.settlement import co2_import_kg, settle
@@ -72,6 +74,10 @@ class Day:
     """Half of what went into and out of the cells of the BESSs."""
     co2_import_kg: float | None = None
     """Emissions of the imported energy; None where the site names no intensity."""
+    wear_eur: float | None = None
+    """Price of the BESSs' throughput and of what vehicles gave back; None where neither has one."""
+    calendar_wear_eur: float | None = None
+    """Price of the hours at their SOCs, of BESSs and of plugged vehicles; None where they have none."""
 
     @property
     def optimisations(self) -> int:
@@ -155,6 +161,16 @@ def day_of(history: History, run: str, course: Course) -> Day:
         bess_discharged_kwh=_exported_kwh(batteries, times),
         bess_cycled_kwh=math.fsum(_cycled_kwh(track, times) for track in batteries),
         co2_import_kg=co2_import_kg(site, settlement),
+        wear_eur=sum_of_known(
+            bess_wear_eur(tracks, times, site.ems.bess_wear_eur_per_kwh),
+            vehicle_wear_eur(tracks, times, site.ems.vehicle_wear_eur_per_kwh),
+        ),
+        calendar_wear_eur=sum_of_known(
+            *(
+                calendar_wear_eur(tracks, course.t0, course.t_end, site, group)
+                for group in (Group.BATTERY, Group.VEHICLES)
+            )
+        ),
     )
 
 

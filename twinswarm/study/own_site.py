@@ -105,6 +105,8 @@ class Row:
             "stored_more_kwh": self.stored_more_kwh,
             "stored_more_eur": self.stored_more_eur,
             "psf": self.psf,
+            "wear_eur": day.wear_eur,
+            "calendar_wear_eur": day.calendar_wear_eur,
             "co2_import_kg": day.co2_import_kg,
             "departure_shortfall_kwh": day.departure_shortfall_kwh,
             "plan_statuses": day.statuses,

@@ -18,7 +18,10 @@ def comparison_table(comparison: SiteComparison) -> "Table":
     table = Table(title=f"{comparison.site.site}, {period}", title_style="bold", title_justify="left")
     table.add_column("", no_wrap=True)
     demand = comparison.rows[0].demand_eur is not None
-    heads = ["cost\n€", *(["energy\n€", "demand\n€"] if demand else []), "saved\n€", "left in\nbatteries\nkWh"]
+    heads = ["cost\n€", *(["energy\n€", "demand\n€"] if demand else []), "saved\n€"]
+    worn = any(row.day.wear_eur is not None for row in comparison.rows)
+    aged = any(row.day.calendar_wear_eur is not None for row in comparison.rows)
+    heads += [*["wear\n€"] * worn, *["calendar\nwear\n€"] * aged, "left in\nbatteries\nkWh"]
     emits = comparison.rows[0].day.co2_import_kg is not None
     heads += ["the same\n€", "highest\nimport\nkW", "PSF", "missing at\ndeparture\nkWh", *["CO2\nkg"] * emits]
     for head in heads:
@@ -30,6 +33,8 @@ def comparison_table(comparison: SiteComparison) -> "Table":
             number(row.total_eur),
             *([number(row.day.cost_eur), number(row.demand_eur)] if demand else []),
             "" if first else number(row.savings_eur),
+            *[number(row.day.wear_eur)] * worn,
+            *[number(row.day.calendar_wear_eur)] * aged,
             "" if first else number(row.stored_more_kwh, 1),
             "" if first else number(row.stored_more_eur),
             number(row.day.peak_import_kw, 1),
@@ -49,6 +54,10 @@ def notes(comparison: SiteComparison) -> list[str]:
     if SMART in names:
         found.append("smart charging: one-way, when energy is cheap; what V2G saves beyond it is V2G's own.")
     found.append("Left in the batteries: more than with none, at the mean purchase price; beside the savings.")
+    if any(row.day.wear_eur is not None for row in comparison.rows):
+        found.append("Wear: by the throughput of the BESS and what vehicles gave back; beside the cost.")
+    if any(row.day.calendar_wear_eur is not None for row in comparison.rows):
+        found.append("Calendar wear: of BESS and plugged vehicles, by SOC and time; beside the cost.")
     if comparison.rows[0].demand_eur is not None:
         found.append("Demand: a whole month's charge for each month that the time touches, on its highest period here.")
     return found

@@ -9,6 +9,7 @@ all variables are ≥ 0.
 from typing import Any
 
 from services.ems.terms.base import Term
+from services.ems.terms.calendar_wear import CALENDAR_WEAR
 from services.ems.terms.connection_limit import ConnectionLimit
 from services.ems.terms.demand_charge import DemandCharge
 from services.ems.terms.discharge_caps import DischargeCaps
@@ -55,6 +56,7 @@ TERMS: tuple[Term[Any], ...] = (
     Ramping(),
     DischargeCaps(),
     HighestImport(),
+    CALENDAR_WEAR,
     Weighting(),
     TieBreak(),
 )

@@ -14,6 +14,7 @@ from services.ems.instance import Instance
 from services.ems.problem import Weights
 from services.ems.solution import Solution
 from services.ems.terms.base import Term
+from services.ems.terms.calendar_wear import CALENDAR_WEAR
 from services.ems.terms.exchange import EXPORT, IMPORT
 from services.ems.terms.wear import WEAR
 
@@ -43,7 +44,7 @@ class Weighting(Term[None]):
         less_money = weights.cost - 1.0
         peak = solution.of("peak")
         demand = problem.prices.demand_eur_per_kw * float(peak) if peak.ndim == 0 else 0.0
-        money = float(WEAR.plan_fields(solution)["wear_eur"]) + demand
+        money = float(WEAR.plan_fields(solution)["wear_eur"]) + (CALENDAR_WEAR.eur(solution) or 0.0) + demand
         return found | {"weighting_eur": problem.step_h * float(eur) + less_money * money}
 
 
