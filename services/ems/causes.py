@@ -167,7 +167,7 @@ def _waits(store: Store, prices: MarginalPrices, flows: _Flows, near: float) -> 
             return False
         if power[step] > SMALL_KW:
             price = prices.local_by_step(store.device)
-            return price[step] >= price[0] - near and flows.holding_eur_per_kwh[:step].sum() > near
+            return bool(price[step] >= price[0] - near and flows.holding_eur_per_kwh[:step].sum() > near)
     return False
 
 
