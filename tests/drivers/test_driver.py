@@ -121,19 +121,6 @@ def test_a_set_point_reaches_the_device_is_measured_and_falls_back_at_its_end(ru
     assert vehicle.charged_kwh == pytest.approx(7.4 * 3 / 3600, rel=0.5)
 
 
-def test_the_fallback_comes_though_the_swarms_broker_is_dead(running: Swarm) -> None:
-    running.ask("one", 5.0, seconds=3.0)
-    running.until(lambda: running.was_told(5000), "the command")
-    until = running.wallbox.told[-1][0] + timedelta(seconds=3.0)
-    running.swarm.stop()
-    deadline = time.monotonic() + 20
-    while running.wallbox.told[-1][1] != 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert running.wallbox.told[-1][0] - until < timedelta(seconds=1.0)
-    running.swarm.start()
-
-
 def test_a_device_that_is_no_longer_heard_sends_nothing_and_is_named_until_it_is_back(running: Swarm) -> None:
     running.wallbox.quiet = True
     running.until(lambda: running.silent(active=True), "the alarm")

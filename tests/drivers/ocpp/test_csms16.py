@@ -62,21 +62,6 @@ def test_a_set_point_becomes_a_profile_is_measured_and_ends_by_itself(swarm: Swa
     assert swarm.telemetry().energy_import_kwh == pytest.approx(evse.wh / 1000, abs=0.001)
 
 
-def test_the_fallback_comes_though_the_swarms_broker_is_dead(swarm: Swarm) -> None:
-    evse = swarm.evse().connect()
-    evse.begin()
-    swarm.ask("one", 5.0, seconds=3.0)
-    swarm.until(lambda: 5000.0 in evse.limits("TxProfile"), "the profile")
-    until = evse.told[-1][0] + timedelta(seconds=3.0)
-    swarm.broker.stop()
-    deadline = time.monotonic() + 20
-    while evse.limits("TxProfile")[-1] != 0.0:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert evse.told[-1][0] - until < timedelta(seconds=1.0)
-    swarm.broker.start()
-
-
 def test_the_process_dies_and_the_charger_falls_back_by_itself(tmp_path: Path) -> None:
     skip_without("Mosquitto", present=find_mosquitto() is not None)
     with running(described(tmp_path)) as swarm:
