@@ -145,7 +145,7 @@ it withdraws the limit. Powers are means over a settlement period (`step_s` of t
   may carry, see [model.md](model.md#limits-from-outside).
 
 `twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat; `twinswarm limiter`
-hears a relay, see [limits.md](limits.md).
+hears a relay or an OpenADR server, see [limits.md](limits.md).
 """,
     Channel.RECEIPT: """On a participant's topic, about that one's messages, with the numbers that are on disk:
 

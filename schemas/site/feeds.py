@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.site.base import SitePart
+from schemas.site.openadr import Vtn
 from schemas.site.profile import IntervalLabel
 
 Url = Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)]
@@ -116,14 +117,34 @@ class JsonFeed(_Secret):
     """``{token}`` is replaced by the access token."""
 
 
+class OpenAdrPayload(StrEnum):
+    PRICE = "PRICE"
+    EXPORT_PRICE = "EXPORT_PRICE"
+    GHG = "GHG"
+    """Emissions of energy from the grid [g/kWh]."""
+
+
+class OpenAdrFeed(Vtn, _Feed):
+    """Prices or emissions as the events of an OpenADR 3 server have them; needs the extra ``openadr``."""
+
+    type: Literal["openadr"] = "openadr"
+    payload: OpenAdrPayload = OpenAdrPayload.PRICE
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    """Events in another one are refused."""
+
+
+HttpFeed = EnergyCharts | Entsoe | Awattar | Tibber | OpenMeteo | JsonFeed
+"""What one request over HTTP answers."""
 Feed = Annotated[
-    EnergyCharts | Entsoe | Awattar | Tibber | OpenMeteo | JsonFeed,
+    EnergyCharts | Entsoe | Awattar | Tibber | OpenMeteo | JsonFeed | OpenAdrFeed,
     Field(discriminator="type"),
 ]
 
 
 def token_variable(feed: Feed) -> str | None:
-    """The environment variable with the feed's access token; None: it needs none, or reads it from a file."""
+    """The environment variable with the feed's access token or secret; None: it needs none, or reads it from a file."""
+    if isinstance(feed, OpenAdrFeed):
+        return feed.client_secret_env
     return feed.token_env if isinstance(feed, _Secret) else None
 
 

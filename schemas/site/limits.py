@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from schemas.messages.stamp import DeviceId
 from schemas.site.base import SitePart
 from schemas.site.drivers import ModbusTcp, MqttConnection, MqttState
+from schemas.site.openadr import Vtn
 from schemas.units import PositiveKw
 
 MOST_INPUTS = 8
@@ -99,5 +100,15 @@ class MqttRelay(MqttConnection, LimitSource):
         return self
 
 
+class OpenAdrLimit(Vtn, LimitSource):
+    """Events of an OpenADR 3 server with the payloads IMPORT_CAPACITY_LIMIT and EXPORT_CAPACITY_LIMIT."""
+
+    type: Literal["openadr"] = "openadr"
+    poll_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    max_age_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    ven_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """Under which the site enrols; None: ``twinswarm-`` and the site's identifier."""
+
+
 Relay = ModbusRelay | MqttRelay
-AnyLimitSource = Annotated[ModbusRelay | MqttRelay, Field(discriminator="type")]
+AnyLimitSource = Annotated[ModbusRelay | MqttRelay | OpenAdrLimit, Field(discriminator="type")]

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from schemas.site import Feed, IntervalLabel, Location
+from schemas.site import IntervalLabel, Location
 from schemas.site.feeds import (
     Awattar,
     EnergyCharts,
     Entsoe,
+    HttpFeed,
     JsonFeed,
     OpenMeteo,
     Tibber,
@@ -53,7 +54,7 @@ class Wanted:
     token: str | None = None
 
 
-def request_for(feed: Feed, wanted: Wanted) -> Request:
+def request_for(feed: HttpFeed, wanted: Wanted) -> Request:
     """Raises ValueError for a bidding zone that nobody knows."""
     match feed:
         case EnergyCharts():

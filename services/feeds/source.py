@@ -11,8 +11,9 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.site import Feed, IntervalLabel, Location, Site, day_start
-from schemas.site.feeds import token_path, token_variable
+from schemas.site.feeds import OpenAdrFeed, token_path, token_variable
 from services.feeds.fetch import FetchError, fetch
+from services.feeds.openadr import openadr_reading
 from services.feeds.reading import BadAnswerError, Reading
 from services.feeds.requests import Request, Wanted, request_for
 
@@ -73,6 +74,8 @@ def ask(feed: Feed, location: Location, now: datetime, fetched: Callable[[Reques
     """One request for what is wanted now. Raises FetchError, BadAnswerError."""
     from zoneinfo import ZoneInfo
 
+    if isinstance(feed, OpenAdrFeed):
+        return openadr_reading(feed, now)
     midnight = day_start(now, ZoneInfo(location.time_zone))
     wanted = Wanted(midnight - WINDOW_BEFORE, midnight + WINDOW_AFTER, location, token_of(feed))
     try:

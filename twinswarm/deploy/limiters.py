@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from schemas.errors import Code, InputError
-from schemas.participant import Participant
+from schemas.participant import Participant, Source
 from schemas.site import Site
-from schemas.site.limits import ModbusRelay
+from schemas.site.limits import ModbusRelay, OpenAdrLimit
+from services.limiter.openadr import OpenAdrSource
 from services.limiter.relay import ModbusRelayLink, MqttRelayLink
 from services.limiter.sourced import SourcedLimiter
 from twinswarm.deploy.drivers import mqtt_connection
@@ -19,8 +20,11 @@ def sourced(site: Site, name: str) -> Callable[[], Participant]:
         there = ", ".join(site.limits) or "none; see docs/limits.md"
         raise InputError.one("NAME", f"the site {site.site} has the limits {there}", name, code=Code.UNKNOWN)
     title = f"{site.site}/{name}"
-    link: ModbusRelayLink | MqttRelayLink
-    if isinstance(described, ModbusRelay):
+    link: Source
+    if isinstance(described, OpenAdrLimit):
+        require("openadr3")
+        link = OpenAdrSource(title, described, described.ven_name or f"twinswarm-{site.site}")
+    elif isinstance(described, ModbusRelay):
         require("pymodbus")
         link = ModbusRelayLink(title, described)
     else:

@@ -23,7 +23,8 @@ def limiter(
     password_file: options.PasswordFileOption = None,
     heartbeat: options.HeartbeatOption = None,
 ) -> None:
-    """Run a **source of limits from outside**: contacts of a relay by Modbus or MQTT.
+    """Run a **source of limits from outside**: contacts of a relay by Modbus or MQTT, or the events of an
+    OpenADR server.
 
     The site's `limits` say how the source is heard, what it demands and which failsafe holds while it is not heard, see
     docs/limits.md. It publishes the limit with its heartbeat, in wall time. `twinswarm limit` sends one by hand.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from schemas.site import Location
-from schemas.site.feeds import Awattar, EnergyCharts, Entsoe, Feed, Tibber
+from schemas.site.feeds import Awattar, EnergyCharts, Entsoe, HttpFeed, Tibber
 from services.feeds.reading import BadAnswerError
 from services.feeds.requests import Wanted as Window
 from services.feeds.requests import request_for
@@ -23,7 +23,7 @@ _SOMEWHERE = Location(latitude_deg=0, longitude_deg=0, time_zone="UTC")
 """A request asks for a time and a place; how its answer is read depends on neither."""
 
 
-def read_as(feed: Feed) -> Callable[[Wanted], Imported]:
+def read_as(feed: HttpFeed) -> Callable[[Wanted], Imported]:
     """Reads the answer of a feed to €/kWh."""
     request = request_for(feed, Window(_NOW, _NOW, _SOMEWHERE))
 
