@@ -140,7 +140,7 @@ def _laps(event: "Event", spans: Sequence[Span], now: datetime) -> list[timedelt
     if whole <= length:
         return [timedelta()]
     lap = max(0, (now - first) // length)
-    laps = []
+    laps: list[timedelta] = []
     while lap * length < whole and first + lap * length <= now + AHEAD and len(laps) * len(spans) <= MOST_SPANS:
         laps.append(lap * length)
         lap += 1
@@ -179,7 +179,7 @@ def _number(values: list[Any], factor: float, payload: Payload, interval: int) -
 def _factor(raw: Mapping[str, Any], program: Mapping[str, Any], payload: Payload) -> float:
     """By the descriptor of the event, or else of its program. Raises UnusableError."""
     descriptors = [*(raw.get("payloadDescriptors") or ()), *(program.get("payloadDescriptors") or ())]
-    mine = next((each for each in descriptors if each.get("payloadType") == payload.type), {})
+    mine: Mapping[str, Any] = next((each for each in descriptors if each.get("payloadType") == payload.type), {})
     unit, currency = mine.get("units"), mine.get("currency")
     if currency is not None and payload.currency is not None and currency != payload.currency:
         raise UnusableError(f"{payload.type} is in {currency}, and {payload.currency} is allowed")
