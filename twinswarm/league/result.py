@@ -9,7 +9,7 @@ from typing import Any
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
 from schemas.site import Site
-from twinswarm.league.contestants import NAMES, UNCONTROLLED, entry_of
+from twinswarm.league.contestants import NAMES, UNCONTROLLED, entry_of, shown
 from twinswarm.league.perfect import perfect_eur
 from twinswarm.league.plant import check
 from twinswarm.league.score import Score, play
@@ -55,7 +55,8 @@ def play_league(
     """
     check(site)
     wanted = (UNCONTROLLED, *(name for name in names if name != UNCONTROLLED))
-    if doubled := [name for name in wanted if wanted.count(name) > 1]:
+    titles = [shown(name) for name in wanted]
+    if doubled := [title for title in titles if titles.count(title) > 1]:
         raise InputError.one("--ems", "a contestant takes part once", doubled[0], code=Code.CONFLICT)
     for name in wanted:
         entry_of(name, site)  # a name that is wrong is said before hours of work

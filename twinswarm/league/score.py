@@ -25,7 +25,7 @@ from services.history.memory import MemoryHistory, lockstep_info
 from services.history.reader import pcc_of
 from services.history.settlement import demand_charges_eur, month_peaks_kw, settle
 from services.history.tracks import Track
-from twinswarm.league.contestants import entry_of
+from twinswarm.league.contestants import entered, shown
 from twinswarm.league.plant import batteries, visits
 from twinswarm.simulation.in_memory import run_in_memory
 from twinswarm.study.day import day_of, kept
@@ -88,15 +88,15 @@ class Score:
 
 def play(name: str, site: Site, course: Course) -> Score:
     """Lives through the course with this contestant, without a recorder. Raises TwinswarmError."""
-    entry = entry_of(name, site)
     messages: list[Received] = []
 
     def receive(received: Received) -> None:
         if kept(received) or received.topic.channel is Channel.SETPOINT:
             messages.append(received)
 
-    run = run_in_memory(entry.site, course, None, on_message=receive, algorithm=entry.algorithm)
-    return score_of(name, site, course, run, messages)
+    with entered(name, site) as entry:
+        run = run_in_memory(entry.site, course, None, on_message=receive, algorithm=entry.algorithm)
+    return score_of(shown(name), site, course, run, messages)
 
 
 def score_of(name: str, site: Site, course: Course, run: str, messages: Sequence[Received]) -> Score:

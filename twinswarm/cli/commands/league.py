@@ -7,24 +7,25 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, on_terminal
-from twinswarm.simulation.variants import Reference, StorageChoice
+from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 
 
 def league(
     site: options.SiteArgument = "carpark",
     case: options.CaseOption = None,
+    storage: options.StorageOption = StorageChoice.BOTH,
     ems: Annotated[
         list[str] | None,
         typer.Option(
             "--ems",
-            metavar="NAME|FILE.py:NAME",
-            help="A contestant, several times: ours, foresight, uncontrolled, timer, pv_surplus, or an algorithm of "
-            "yours. uncontrolled always takes part.",
+            metavar="NAME|FILE.py:NAME|NAME=COMMAND",
+            help="A contestant, several times: ours, foresight, uncontrolled, timer, pv_surplus, one of yours, "
+            "or a program that takes problems and gives set-points. uncontrolled always takes part.",
             show_default="all with a name",
         ),
     ] = None,
     date: options.DateOption = None,
-    days: Annotated[int, typer.Option("--days", min=1, max=366, help="Whole local days.", rich_help_panel="Time")] = 1,
+    length: options.WholeDaysOption = "day",
     figure: Annotated[
         Path | None,
         typer.Option("--figure", metavar="DIR", help="Folder for a figure.", rich_help_panel="Results"),
@@ -38,14 +39,16 @@ def league(
     takes part as docs/league.md shows.
 
     Examples:
-        twinswarm league carpark --days 2
+        twinswarm league carpark --for 2d
         twinswarm league mysite --ems ours --ems examples/ems.py:charge_evenly --json -
+        twinswarm league mysite --ems ours --ems "emhass=emhass/bin/python examples/emhass_ems.py"
     """
     from twinswarm.extras import require
 
     require("highspy", "power_grid_model", "scipy", *(["matplotlib"] if figure else []))
     from rich.progress import Progress
 
+    from sites.loader import load_site
     from twinswarm.league.contestants import NAMES
     from twinswarm.league.output import NOTES, figure_of, league_table
     from twinswarm.league.result import play_league
@@ -54,8 +57,8 @@ def league(
 
     output = Output.to(json)
     console = output.console
-    chosen = options.variant(site, case, StorageChoice.BOTH, Reference.UNCONTROLLED).site
-    course = course_over(chosen, f"{days}d", None if date is None else parse_date(date))
+    chosen = with_storage(load_site(site, case), storage, Reference.UNCONTROLLED)
+    course = course_over(chosen, length, None if date is None else parse_date(date))
     names = list(ems or NAMES)
     folder = None if figure is None else options.folder(figure)
     with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
