@@ -25,6 +25,7 @@ WRITERS = {
     Channel.TELEMETRY: "devices, the network twin, real meters",
     Channel.SERIES: "tariff (prices) and forecast (load, PV, charging sessions)",
     Channel.LIMIT: "a source of limits from outside: a control box, an OpenADR client, a relay",
+    Channel.REQUEST: "an operator: who carries what persons ask for, such as `twinswarm homeassistant --commands`",
     Channel.EVENT: "whoever tests a simulated site, on the topic of the twin to which it happens",
     Channel.SETPOINT: "the EMS, on the topic of the device that has to obey",
     Channel.ACK: "the device that received a set-point",
@@ -147,6 +148,17 @@ it withdraws the limit. Powers are means over a settlement period (`step_s` of t
 `twinswarm limit SITE --import 20kW --for 1h --source "grid operator"` sends one with its heartbeat; `twinswarm limiter`
 hears a relay or an OpenADR server, see [limits.md](limits.md).
 """,
+    Channel.REQUEST: """Only the EMS reads it, with `ems.requests` in the site, and it alone writes set-points: a device
+has one writer. A message replaces the sender's last one, and holds for an hour at most, so it is repeated while the
+sender is there; when it ends the EMS decides again. A retained one that has ended means nothing.
+
+- **Power.** The device is planned with it and sent it as a set-point, with cause `request`, expiry and fallback as
+  ever, as far as its rating, SOC, consent to V2G and the limits allow; `requests` of the plan says what comes of each
+  and why. It goes before energy prices and targets.
+- **Standby.** No set-points, save what limits from outside demand. Those that were sent hold to their end.
+- **When.** From the next plan on: in wall time at the pace of time within `ems.replan_least_s`, else with the next
+  settlement period.
+""",
     Channel.RECEIPT: """On a participant's topic, about that one's messages, with the numbers that are on disk:
 
 ```json
@@ -223,10 +235,10 @@ A message is one flat JSON object of at most {MAX_PAYLOAD_BYTES // 1024} KiB, pu
 
 (`boot`, topic, `seq`) is its identity: the same identity means the same bytes, however often it arrives. Power is in
 kW, positive when drawn from the building's bus; only the PCC meter counts import as positive. Energies are in kWh, a
-state of charge is a fraction, a time has a zone. Unknown fields are tolerated, except in `run`, `limit`, `event`,
-`setpoint`, `tick` and `done`, where they might change the meaning. A message that is not of the contract becomes a dead
-letter of the recorder and stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message, in which every
-field is explained.
+state of charge is a fraction, a time has a zone. Unknown fields are tolerated, except in `run`, `limit`, `request`,
+`event`, `setpoint`, `tick` and `done`, where they might change the meaning. A message that is not of the contract
+becomes a dead letter of the recorder and stops nobody. `twinswarm schema DIR` writes the JSON Schema of each message,
+in which every field is explained.
 
 | channel | retained | written by | may be written by |
 |---|---|---|---|

@@ -37,6 +37,8 @@ from schemas.messages import (
     Quantity,
     Receipt,
     Reject,
+    Request,
+    RequestedPower,
     Run,
     Segment,
     Series,
@@ -188,6 +190,17 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
             import_kw=20.0,
             heartbeat_s=60.0,
             failsafe_import_kw=10.0,
+        ),
+    ),
+    (
+        Kind.OPERATOR,
+        "homeassistant",
+        Channel.REQUEST,
+        Request(
+            source="Home Assistant",
+            valid_from=T,
+            valid_until=T + timedelta(minutes=2),
+            setpoints={"ev1": RequestedPower(power_kw=7.0, until=T + timedelta(hours=4))},
         ),
     ),
     (

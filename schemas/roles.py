@@ -72,6 +72,8 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
     Kind.LIMITER: (*_OF_ITSELF, *_own(Channel.LIMIT)),
     # It listens to what its device is asked and measures, and can command nobody.
     Kind.SHADOW: (*_OF_ITSELF, *_own(Channel.PREDICTION)),
+    # It asks the EMS, which alone writes set-points.
+    Kind.OPERATOR: (*_OF_ITSELF, *_own(Channel.REQUEST)),
 }
 
 READS: dict[Kind, tuple[Right, ...]] = {
@@ -83,6 +85,7 @@ READS: dict[Kind, tuple[Right, ...]] = {
         *_TIME,
         *_any(Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES),
         *_LIMITS,
+        *_any(Channel.REQUEST, kinds=(Kind.OPERATOR,)),
         *_own(Channel.PLAN),
         *_any(Channel.SETPOINT, Channel.ACK, kinds=COMMANDED_KINDS),
         *_any(Channel.METRIC, kinds=WATCHES[Kind.EMS]),
@@ -110,6 +113,7 @@ READS: dict[Kind, tuple[Right, ...]] = {
         *_any(Channel.TELEMETRY, Channel.SETPOINT, kinds=SHADOWED_KINDS),
         *_any(Channel.SERIES, kinds=(Kind.TARIFF,)),
     ),
+    Kind.OPERATOR: (*_TIME, *_any(Channel.BIRTH, Channel.STATE), *_any(Channel.PLAN, kinds=(Kind.EMS,))),
 }
 
 
@@ -117,6 +121,20 @@ HOME_ASSISTANT = "homeassistant"
 """The observer that announces a site's devices to Home Assistant: it may write their discovery, and nothing else."""
 DISCOVERY = "homeassistant/device/+/config"
 """Where devices are announced to Home Assistant, as an MQTT filter."""
+HOME = "home"
+"""Home Assistant itself, an observer. At a site with an operator it may write what that one reads."""
+HOME_STATUS = "homeassistant/status"
+"""Where Home Assistant says that it comes and goes."""
+
+
+def home_settings(site: str) -> str:
+    """Where stands what a person set at Home Assistant, as an MQTT filter. No topic of the contract."""
+    return f"twinswarm/{site}/+/+"
+
+
+def home_commands(site: str) -> str:
+    """Where Home Assistant writes what a person sets, as an MQTT filter. Only the operator reads it."""
+    return f"{home_settings(site)}/set"
 
 
 def write_filters(site: str, kind: Kind, device: str) -> tuple[str, ...]:

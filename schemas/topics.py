@@ -37,6 +37,8 @@ class Kind(StrEnum):
     """Source of limits from outside: the grid operator's control box, an OpenADR client, a relay."""
     SHADOW = "shadow"
     """The twin beside a real device, which commands nothing and has no power of its own."""
+    OPERATOR = "operator"
+    """Who carries the requests of persons to the EMS: set-points by hand, standby."""
 
 
 class Channel(StrEnum):
@@ -48,6 +50,7 @@ class Channel(StrEnum):
     TELEMETRY = "telemetry"
     SERIES = "series"
     LIMIT = "limit"
+    REQUEST = "request"
     EVENT = "event"
     SETPOINT = "setpoint"
     ACK = "ack"
@@ -62,7 +65,9 @@ class Channel(StrEnum):
     REJECT = "reject"
 
 
-RETAINED = frozenset({Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.LIMIT, Channel.PLAN})
+RETAINED = frozenset(
+    {Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.LIMIT, Channel.REQUEST, Channel.PLAN}
+)
 """Channels whose last message the broker keeps for whoever comes later."""
 
 BARRIER = frozenset({Channel.TICK, Channel.DONE})

@@ -52,7 +52,7 @@ RULES: dict[str, set[str]] = {
     "services.recorder": {"schemas", "services.history", EVERYTHING_ELSE},
     "services.analysis": {"schemas", "services.history", EVERYTHING_ELSE},
     "services.conformance": {"schemas", "broker.transport", EVERYTHING_ELSE},
-    "services.homeassistant": {"schemas", "broker.transport", EVERYTHING_ELSE},
+    "services.homeassistant": {"schemas", "broker.transport", "runtime.life", EVERYTHING_ELSE},
     "services.monitor": {"schemas", "broker.transport", "services.history", EVERYTHING_ELSE},
     "services.dashboards": {"schemas", EVERYTHING_ELSE},
     "services": set(),

@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from schemas.roles import DISCOVERY, HOME_ASSISTANT, read_filters, write_filters
+from schemas.roles import (
+    DISCOVERY,
+    HOME,
+    HOME_ASSISTANT,
+    HOME_STATUS,
+    home_commands,
+    home_settings,
+    read_filters,
+    write_filters,
+)
 from schemas.topics import Channel, Kind, client_id, topic_filter
 
 PROVISIONER = "provision"
@@ -15,11 +24,18 @@ def access_list(site: str, clients: Mapping[str, Kind | None]) -> str:
         "# Written by twinswarm provision, which writes it anew; user name = CN of the certificate = client id.\n"
         "# What is not granted here is denied. A running Mosquitto takes changes on SIGHUP.\n"
     ]
+    commands = Kind.OPERATOR in clients.values()
     for name, kind in sorted(clients.items()):
         writes: tuple[str, ...] = (DISCOVERY,) if name == HOME_ASSISTANT else ()
-        if kind is not None:
+        reads = read_filters(site, kind, name)
+        if kind is Kind.OPERATOR:
+            writes = (*writes, home_settings(site), *write_filters(site, kind, name))
+            reads = (*reads, DISCOVERY, HOME_STATUS, home_commands(site))
+        elif kind is not None:
             writes = write_filters(site, kind, name)
-        blocks.append(_block(site, name, writes, read_filters(site, kind, name)))
+        elif name == HOME and commands:
+            writes, reads = (home_commands(site), HOME_STATUS), (*reads, home_settings(site))
+        blocks.append(_block(site, name, writes, reads))
     states = (topic_filter(site, channel=Channel.STATE),)
     blocks.append(_block(site, PROVISIONER, states, states))
     return "\n".join(blocks)

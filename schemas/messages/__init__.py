@@ -25,12 +25,14 @@ from schemas.messages.plan import (
     KnownDevice,
     Plan,
     PlannedLimit,
+    PlannedRequest,
     PlanStatus,
     Shortfall,
     ShortfallCause,
     ShortfallKind,
 )
 from schemas.messages.prediction import Estimate, Prediction
+from schemas.messages.request import LEASE_MOST, Request, RequestedPower
 from schemas.messages.series import QuantileValues, Quantity, Series, ValueSeries
 from schemas.messages.service import Alarm, Metric, Receipt, Reject, Severity
 from schemas.messages.stamp import CONTRACT, Body, BootId, Command, DeviceId, RunId, Stamp
@@ -58,6 +60,7 @@ from schemas.messages.vehicle import (
 __all__ = [
     "CONTRACT",
     "EPOCH_STEP_MOST",
+    "LEASE_MOST",
     "SETPOINTS_AHEAD_MOST",
     "VALIDITY_MOST",
     "Ack",
@@ -96,6 +99,7 @@ __all__ = [
     "Plan",
     "PlanStatus",
     "PlannedLimit",
+    "PlannedRequest",
     "PluggedVehicle",
     "Prediction",
     "Presence",
@@ -106,6 +110,8 @@ __all__ = [
     "Quantity",
     "Receipt",
     "Reject",
+    "Request",
+    "RequestedPower",
     "Run",
     "RunId",
     "Segment",

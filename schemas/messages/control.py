@@ -48,6 +48,8 @@ class SetpointCause(StrEnum):
     """Nobody measures the PCC."""
     PREVIOUS_PLAN = "previous_plan"
     """There is no new plan."""
+    REQUEST = "request"
+    """A person asked for it (``ems.requests``)."""
     FALLBACK = "fallback"
     """There is no plan; the device's fallback would exceed a limit from outside, or hold a power that nobody wants."""
 

@@ -9,7 +9,7 @@ from schemas.messages.control import SetpointCause
 from schemas.messages.series import Values
 from schemas.messages.stamp import Body, DeviceId
 from schemas.messages.vehicle import VehicleValue
-from schemas.units import UtcTime
+from schemas.units import Kw, UtcTime
 
 
 class PlanStatus(StrEnum):
@@ -135,6 +135,19 @@ class PlannedLimit(Body):
     export_kw: Annotated[LimitValues, Field(strict=False)] | None = None
 
 
+class PlannedRequest(Body):
+    """What the plan makes of a person's request for a device."""
+
+    source: Annotated[str, Field(max_length=100)]
+    asked_kw: Kw
+    """The power, or the limit of an inverter, that is asked for."""
+    until: UtcTime
+    planned_kw: Kw | None = None
+    """What is commanded; left out: nothing, as the device has no part in the plan."""
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    """Why it is not done, or not all of it. Left out: it is done."""
+
+
 class KnownDevice(Body):
     """What the EMS knows of a device when it plans, in wall time; ages are run time by the EMS' clock."""
 
@@ -199,6 +212,8 @@ class Plan(Body):
     devices: dict[DeviceId, DevicePlan] = Field(default_factory=dict)
     limits: Annotated[tuple[PlannedLimit, ...], Field(strict=False)] = ()
     """Limits from outside that the plan keeps to, or names as shortfalls."""
+    requests: dict[DeviceId, PlannedRequest] | None = None
+    """What persons ask for by device, and what comes of it. Left out: nobody asks for anything."""
     knowledge: dict[DeviceId, KnownDevice] | None = None
     """Wall time: what is known of every device that has published a birth. In lock-step all is known of all."""
     doubts: (

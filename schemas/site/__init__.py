@@ -52,6 +52,7 @@ from schemas.site.options import (
     Location,
     Objective,
     OnSilence,
+    PersonRequests,
     TimeOptions,
 )
 from schemas.site.phases import PHASES, phases_of
@@ -223,6 +224,7 @@ __all__ = [
     "OcppServer",
     "Offline",
     "OnSilence",
+    "PersonRequests",
     "PowerProfile",
     "PricePart",
     "PriceRule",

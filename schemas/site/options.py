@@ -81,6 +81,13 @@ class LearnedDepartures(SitePart):
     """With fewer sessions seen what is announced or assumed holds."""
 
 
+class PersonRequests(SitePart):
+    """Persons may ask for set-points by hand, as at Home Assistant."""
+
+    most_h: Annotated[float, Field(gt=0, le=48)] = 4.0
+    """So long after a person asked the EMS decides again."""
+
+
 class Objective(SitePart):
     """What the EMS minimises: weights of money, emissions, energy that leaves the site, and the peak.
 
@@ -134,6 +141,8 @@ class EmsOptions(SitePart):
     """None: every plan's set-points are sent as they are."""
     learned_departures: LearnedDepartures | None = None
     """None: vehicles are planned to leave when it is announced, or assumed."""
+    requests: PersonRequests | None = None
+    """None: the EMS takes no requests of persons."""
     power_watch: bool | None = None
     """An alarm for a device that does not do what it acknowledged, which is then planned with what it shows. None: in
     wall time; in lock-step every twin does what it acknowledges."""

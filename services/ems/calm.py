@@ -6,7 +6,7 @@ the least gain. Within a hold, and for a change within the deadband, only target
 costs is known, since the problem is solved with it.
 
 Power that a vehicle takes or leaves by coming and going is no change. Where a hold cannot be kept because of a limit or
-a target, the power goes to 0 before it is reversed, if that is enough.
+a target, the power goes to 0 before it is reversed, if that is enough. A power that a person asks for is not calmed.
 """
 
 import math
@@ -69,7 +69,8 @@ class Calm:
         if isinstance(free, NoSolution) or self._options is None:
             return free if isinstance(free, NoSolution) else Calmed(free, {}, 0.0)
         wanted = powers(free)
-        before = {name: asked for name, asked in self._in_force(problem).items() if name in wanted}
+        given = {unit.device for unit in (*problem.bess, *problem.chargers) if unit.asked is not None}
+        before = {name: asked for name, asked in self._in_force(problem).items() if name in wanted.keys() - given}
         changes = sorted(
             (name for name, asked in before.items() if abs(wanted[name] - asked.kw) > SAME_KW),
             key=lambda name: (abs(wanted[name] - before[name].kw), name),

@@ -192,6 +192,7 @@ def shifted(
             "penalty_eur": 0.0,
             "tie_break_eur": 0.0,
             "shortfalls": (),
+            "requests": None,
             "devices": devices,
             **{
                 name: None if (values := getattr(previous, name)) is None else values[first:]

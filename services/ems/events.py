@@ -1,9 +1,9 @@
 """What happened within a settlement period that the next plan does not wait for (`ems.replan_least_s`), in wall time.
 
-A vehicle came or left, its target or departure changed, a limit from outside came, changed or ended, a device fell
-silent or came back, this EMS took the lead again: the EMS then plans anew along the same path, for what is left of the
-period. Found by comparing what is known now with what was known at the last plan, so that nothing is missed that two
-looks lie between, and what has gone back to as it was makes no plan.
+A vehicle came or left, its target or departure changed, a limit from outside or a request came, changed or ended, a
+device fell silent or came back, this EMS took the lead again: the EMS then plans anew along the same path, for what is
+left of the period. Found by comparing what is known now with what was known at the last plan, so that nothing is missed
+that two looks lie between, and what has gone back to as it was makes no plan.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,8 @@ _TARGETS = (
 )
 
 Situation = Mapping[str, Mapping[str, str | None]]
-"""By subject (``presence``, ``vehicle``, ``target``, ``limit``) and by whose it is, what is known of it, as text."""
+"""By subject (``presence``, ``vehicle``, ``target``, ``limit``, ``request``) and by whose it is, what is known of it,
+as text."""
 
 
 class EventWatch:
@@ -119,6 +120,7 @@ def situation_of(state: SystemState, turn: Turn, end: datetime) -> Situation:
         "vehicle": {name: _vehicle(known) for name, known in plugged.items()},
         "target": {name: _target(known) for name, known in plugged.items()},
         "limit": {group or "pcc": _limit(state, group, turn, end) for group in groups},
+        "request": _requests(state, turn),
     }
 
 
@@ -137,6 +139,14 @@ def _target(known: DeviceState) -> str | None:
         value: getattr(vehicle, value.value) for value in _TARGETS if vehicle.source(value) is not Provenance.ASSUMED
     }
     return ", ".join(f"{value} {said}" for value, said in wanted.items() if said is not None) or None
+
+
+def _requests(state: SystemState, turn: Turn) -> dict[str, str | None]:
+    """What persons ask for now."""
+    asked: dict[str, str | None] = {
+        name: f"{each.power.kw:g} kW" for name, each in state.requests.wanted(turn.t).items()
+    }
+    return asked if (source := state.requests.standby(turn.t)) is None else {**asked, "ems": f"standby, by {source}"}
 
 
 def _limit(state: SystemState, group: str | None, turn: Turn, end: datetime) -> str | None:
@@ -165,6 +175,11 @@ def _differences(before: Situation, now: Situation) -> list[str]:
         value = now["limit"].get(scope)
         if value != before.get("limit", {}).get(scope):
             words.append(f"limit at {scope}: {value or 'none'}")
+    requests = before.get("request", {})
+    for name in sorted({*requests, *now["request"]}):
+        value = now["request"].get(name)
+        if value != requests.get(name):
+            words.append(f"request for {name}: {value or 'over'}")
     return words
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from schemas.errors import TwinswarmError
@@ -26,6 +26,7 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
+from services.ems.by_request import ByRequest, answered, with_requests
 from services.ems.calm import Calm
 from services.ems.decision_record import digest_of, record_of
 from services.ems.departure_history import DepartureHistory
@@ -53,6 +54,7 @@ from services.ems.outside import Bounds
 from services.ems.power_watch import PowerWatch
 from services.ems.problem import Problem
 from services.ems.problem_builder import Unplannable, named_groups, problem_of, window_start
+from services.ems.requests import Wanted
 from services.ems.resting import UNMETERED, held, resting, resting_fallback
 from services.ems.solution import NoSolution, Solution
 from services.ems.solve import Solver
@@ -120,6 +122,7 @@ class Ems:
         return (
             *(topic_filter(self.site, channel=channel) for channel in channels),
             topic_filter(self.site, Kind.LIMITER, channel=Channel.LIMIT),
+            *([] if self._site.ems.requests is None else [topic_filter(self.site, channel=Channel.REQUEST)]),
             str(own_topic(self, Channel.PLAN)),
             *(topic_filter(self.site, kind, channel=channel) for kind, channel in commanded),
         )
@@ -205,7 +208,8 @@ class Ems:
             until = quarter_end(start, turn.step_s + (self._site.ems.grace_s if turn.mode is TimeMode.WALL else 0.0))
             valid_from = start if trigger is None else turn.t
             present = self._state.present(turn)
-            asked = replace(decision, power_kw=self._power.asked_for(decision.power_kw, present))
+            by_person = self._by_person(decision)
+            asked = replace(decision, power_kw=self._power.asked_for(decision.power_kw, present) | by_person)
             messages += setpoints(asked, present, self.site, valid_from, until)
         plan = decision.plan.model_copy(update={"trigger": trigger})
         if self._door.doubts:
@@ -214,6 +218,11 @@ class Ems:
         if turn.mode is TimeMode.WALL and (values := self._about(decision.plan)):
             messages.append(Outgoing(own_topic(self, Channel.METRIC), Metric(values=values)))
         return messages
+
+    @staticmethod
+    def _by_person(decision: Decision) -> dict[str, float]:
+        """The powers that persons ask for [kW]: no device is asked for more than that."""
+        return {name: decision.power_kw[name] for name in decision.plan.requests or {} if name in decision.power_kw}
 
     def _look(self, turn: Turn) -> list[Outgoing]:
         """Alarms about devices that are silent or have a wrong clock; in wall time only."""
@@ -286,6 +295,8 @@ class Ems:
             self._budget_s = min(self._site.ems.wall_budget_s, turn.step_s / turn.pace / 2)
         if self._site.ems.mode is EmsMode.HOLD:
             return self._fallback(turn, "mode hold: devices follow their fallback")
+        if (source := self._state.requests.standby(turn.t)) is not None:
+            return self._fallback(turn, f"standby, asked for by {source}: devices follow their fallback")
         problem = self._problem(turn)
         if isinstance(problem, Unplannable):
             return self._without(turn, problem.reason)
@@ -293,11 +304,28 @@ class Ems:
             return self._unmetered(turn, problem, silence)
         self._flat = (self._day(turn), problem.flat_reference_kw)
         self._began = (self._day(turn), self._began_at(turn))
-        decision = self._planned(problem)
+        wanted = self._wanted(turn)
+        by_request: ByRequest | None = with_requests(problem, wanted)
+        decision = self._planned(by_request.problem if by_request else problem)
+        if isinstance(decision, NoSolution) and wanted:
+            by_request, decision = None, self._planned(problem)
         if isinstance(decision, NoSolution):
             return self._without(turn, decision.reason)
+        decision = answered(decision, wanted, by_request, "there is no plan with it")
         self._previous = decision.plan
         return decision
+
+    def _wanted(self, turn: Turn) -> dict[str, Wanted]:
+        """What persons ask for now, planned no further ahead than the site lets it last."""
+        options = self._site.ems.requests
+        if options is None:
+            return {}
+        latest = turn.t + timedelta(hours=options.most_h)
+        wanted = self._state.requests.wanted(turn.t)
+        return {
+            name: replace(each, power=each.power.model_copy(update={"until": min(each.power.until, latest)}))
+            for name, each in wanted.items()
+        }
 
     def _unmetered(self, turn: Turn, problem: Problem, silence: str) -> Decision:
         """While nobody measures the PCC: batteries rest, and vehicles only charge."""
@@ -306,7 +334,7 @@ class Ems:
         decision = self._planned(restful)
         if isinstance(decision, NoSolution):
             return self._fallback(turn, f"{reason}; {decision.reason}")
-        decision = held(decision, restful)
+        decision = answered(held(decision, restful), self._wanted(turn), None, reason)
         words = reason if decision.plan.reason is None else f"{reason}; {decision.plan.reason}"
         return replace(decision, plan=decision.plan.model_copy(update={"reason": words[:2000]}))
 
@@ -361,13 +389,14 @@ class Ems:
         if self._previous is not None and self._previous.step_s == turn.step_s:
             decision = shifted(self._previous, start, self._state.present(turn), reason, self._epoch)
             if decision is not None and decision.plan.devices and self._bounds(turn).kept_by(decision.plan):
-                return decision
+                return answered(decision, self._wanted(turn), None, reason)
         return self._fallback(turn, reason)
 
     def _fallback(self, turn: Turn, reason: str) -> Decision:
         """Every device follows its fallback, save where limits from outside forbid it."""
         start = window_start(turn.t, turn.step_s, self._site.zone)
         decision = fallback_plan(start, turn.step_s, self._epoch, self._site.ems.mode, reason[:2000])
+        decision = answered(decision, self._wanted(turn), None, reason)
         if unmetered(self._state, turn) is not None:
             decision = resting_fallback(decision, self._state.present(turn))
         return self._bounds(turn).of_fallback(decision, self._state.present(turn))

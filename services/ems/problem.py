@@ -54,6 +54,17 @@ class AgeingPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The power that a person asks of a device, with the sign of `schemas.units`, in the first ``steps`` steps.
+
+    It is a wish with a price, ``Prices.asked_eur_per_kwh``: nothing else decides, but limits and hard bounds hold.
+    """
+
+    kw: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class BessUnit:
     """A stationary battery with its measured energy at the window's start."""
 
@@ -75,6 +86,8 @@ class BessUnit:
     """Power that is to be kept in the first step, see `services.ems.calm`; None: it is decided."""
     ageing: AgeingPrice | None = None
     """None: calendar ageing has no price."""
+    asked: Asked | None = None
+    """None: nobody asks for a power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +175,8 @@ class ChargerUnit:
     """Power that is to be kept in the first step, see `services.ems.calm`; None: it is decided."""
     ageing: AgeingPrice | None = None
     """Of the vehicles here; None: calendar ageing has no price."""
+    asked: Asked | None = None
+    """None: nobody asks for a power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +198,8 @@ class PvUnit:
     rated_kw: float
     curtailable: bool
     available_kw: Values
+    asked_limit_kw: float | None = None
+    """The most that a person lets it produce, within which ``available_kw`` is already; None: nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +331,8 @@ class Prices:
     """What a plan may cost more for each time less that a store is turned round, see `services.ems.reversals`."""
     demand_eur_per_kw: float = 0.0
     """On the month's highest import; 0: no demand charge."""
+    asked_eur_per_kwh: float = 0.0
+    """What each kWh of the power that persons ask for is worth in the first step, and half as much after it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.messages import ShortfallKind
 from services.ems.allowances import Allowance, allowances_of, least_left_kwh
-from services.ems.problem import AgeingPrice, BessUnit, ChargerUnit, Problem, Stay, TaperCurve
+from services.ems.problem import AgeingPrice, Asked, BessUnit, ChargerUnit, Problem, Stay, TaperCurve
 from services.ems.taper_row import TaperRow, drawn_kw, taper_row
 
 Array = NDArray[np.float64]
@@ -76,6 +76,8 @@ class Store:
     """Power when the window begins; positive: it charges."""
     ageing: AgeingPrice | None = None
     """None: calendar ageing has no price."""
+    asked: Asked | None = None
+    """The power that a person asks for; the greatest flows are within it already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,13 @@ def _held(held_kw: float | None, charge_max: Array, discharge_max: Array) -> tup
     return least_charge, least_discharge
 
 
+def _bound_to(asked: Asked | None, charge_max: Array, discharge_max: Array) -> None:
+    """Narrows the greatest flows to the power that is asked for, in its direction."""
+    if asked is not None:
+        charge_max[: asked.steps] = np.minimum(charge_max[: asked.steps], max(asked.kw, 0.0))
+        discharge_max[: asked.steps] = np.minimum(discharge_max[: asked.steps], max(-asked.kw, 0.0))
+
+
 def _empty(steps: int) -> Array:
     return np.zeros(steps)
 
@@ -158,6 +167,7 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
     arrives = _empty(steps)
     arrives[0] = unit.energy_kwh
     charge, discharge = np.full(steps, unit.max_charge_kw), np.full(steps, unit.max_discharge_kw)
+    _bound_to(unit.asked, charge, discharge)
     least_charge, least_discharge = _held(unit.held_kw, charge, discharge)
     return Store(
         device=unit.device,
@@ -185,6 +195,7 @@ def _bess_store(unit: BessUnit, problem: Problem) -> Store:
         left_eur_per_kwh=unit.left_eur_per_kwh,
         flowing_kw=unit.flowing_kw,
         ageing=unit.ageing,
+        asked=unit.asked,
     )
 
 
@@ -240,6 +251,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
     discharge[0] = min(discharge[0], least_left_kwh(caps.values()) / step_h)
     if caps and discharge[0] < plugged[0] * charger.min_power_kw:
         discharge[0] = 0.0
+    _bound_to(charger.asked if here else None, charge, discharge)
     least_charge, least_discharge = _held(charger.held_kw if here else None, charge, discharge)
     return Store(
         device=charger.device,
@@ -267,6 +279,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         stays_on=stays_on,
         later_target_kwh=later_target,
         flowing_kw=charger.flowing_kw if here else 0.0,
+        asked=charger.asked if here else None,
         taper=charger.taper,
         taper_row=taper,
         caps=caps,

@@ -14,6 +14,7 @@ from schemas.messages import (
     MeterNameplate,
     Presence,
     Quantity,
+    Request,
     Series,
     State,
     Telemetry,
@@ -26,6 +27,7 @@ from schemas.presence import STALE_PERIODS, lag_s
 from schemas.topics import Channel, Kind
 from schemas.wire import body_type
 from services.ems.departure_history import DepartureHistory
+from services.ems.requests import Requests
 
 _PRICES = (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE, Quantity.CO2_INTENSITY)
 
@@ -128,6 +130,8 @@ class SystemState:
         """Both follow from the series, which come once or twice a day and are asked for in every quarter."""
         self.limits = Limits()
         """From outside."""
+        self.requests = Requests()
+        """Of persons."""
         self._present: tuple[Turn, dict[str, DeviceState]] | None = None
         """The result of the last look-up of a turn, kept until more is known: a decision asks several times."""
 
@@ -148,6 +152,8 @@ class SystemState:
                     self._telemetry(turn, received, body)
                 case Channel.LIMIT if isinstance(body, Limit):
                     self.limits.receive(received)
+                case Channel.REQUEST if isinstance(body, Request):
+                    self.requests.receive(received)
                 case Channel.SERIES if isinstance(body, Series):
                     name = f"{topic.kind}/{topic.device}"
                     self._series[name] = body
@@ -290,6 +296,7 @@ class SystemState:
             "last_wills": {name: [will.boot, will.state.value] for name, will in self._last_wills.items()},
             "series": dict(self._series_json),
             "limits": self.limits.snapshot(),
+            "requests": self.requests.snapshot(),
             "departures": None if self.departures is None else self.departures.snapshot(),
         }
 
@@ -304,6 +311,7 @@ class SystemState:
         }
         self._sort_series()
         self.limits.restore(state["limits"])
+        self.requests.restore(state.get("requests", {}))  # a checkpoint of an earlier version has none
         if self.departures is not None and state.get("departures") is not None:
             self.departures.restore(state["departures"])
         self._present = None

@@ -13,6 +13,7 @@ from schemas.messages import Birth
 from schemas.participant import software
 from schemas.presence import STALE_PERIODS
 from schemas.topics import Channel, Topic
+from services.homeassistant.panel import EMS, ON, SETPOINT, STANDBY, Range, base, own_state, range_of
 
 PREFIX = "homeassistant"
 """Home Assistant's own default for its discovery topics."""
@@ -32,8 +33,11 @@ def config_topic(prefix: str, site: str, device: str) -> str:
     return f"{prefix}/device/{object_id(site, device)}/config"
 
 
-def payload(topic: Topic, birth: Birth) -> Payload | None:
-    """The payload of the device with this birth; None for a participant that measures no power."""
+def payload(topic: Topic, birth: Birth, *, commands: bool = False) -> Payload | None:
+    """The payload of the device with this birth; None for a participant that measures no power.
+
+    ``commands``: with what a person may set, where the device takes set-points.
+    """
     if birth.telemetry_period_s is None or birth.nameplate.type == "service":
         return None
     name = object_id(topic.site, topic.device)
@@ -50,22 +54,73 @@ def payload(topic: Topic, birth: Birth) -> Payload | None:
             "expire_after": expire_s,
             "value_template": "{{ 'ON' if value_json.vehicle is defined else 'OFF' }}",
         }
-    for key, component in components.items():
-        component |= {"unique_id": f"{name}_{key}", "object_id": f"{name}_{key}", "state_topic": telemetry}
+    components = {key: {**each, **_identity(name, key), "state_topic": telemetry} for key, each in components.items()}
+    if commands and (allowed := range_of(birth)) is not None:
+        components |= _set_by_hand(topic, allowed)
+    return _device(topic, birth, f"{topic.kind}, {birth.nameplate.text}", components)
+
+
+def ems_payload(topic: Topic, birth: Birth) -> Payload:
+    """The payload of the EMS, with its mode."""
+    where = base(topic.site, EMS)
+    components = {
+        "mode": {"platform": "select", "name": "Mode", "options": [ON, STANDBY]} | _command(f"{where}/mode"),
+        "status": {"platform": "sensor", "name": "Status", "state_topic": f"{where}/status"},
+    }
+    return _device(topic, birth, "EMS", _settable(topic, components))
+
+
+def _set_by_hand(topic: Topic, allowed: Range) -> dict[str, Payload]:
+    """The number that a person sets, whether it or the EMS holds, and what became of it."""
+    where = base(topic.site, topic.device)
+    numbers = {"min": allowed.least_kw, "max": allowed.most_kw, "step": 0.01, "mode": "box"}
+    components = {
+        "setpoint": {
+            "platform": "number",
+            "name": "Limit by hand" if allowed.is_limit else "Set-point by hand",
+            "device_class": "power",
+            "unit_of_measurement": "kW",
+            **numbers,
+            **_command(f"{where}/setpoint"),
+        },
+        "mode": {"platform": "select", "name": "Mode", "options": [EMS, SETPOINT], **_command(f"{where}/mode")},
+        "status": {"platform": "sensor", "name": "Set-point status", "state_topic": f"{where}/status"},
+    }
+    return _settable(topic, components)
+
+
+def _command(where: str) -> Payload:
+    return {"state_topic": where, "command_topic": f"{where}/set", "retain": False, "qos": 1}
+
+
+def _identity(name: str, key: str) -> Payload:
+    return {"unique_id": f"{name}_{key}", "object_id": f"{name}_{key}"}
+
+
+def _settable(topic: Topic, components: dict[str, Payload]) -> dict[str, Payload]:
+    """They can be set while the device is there and its commands are taken."""
+    name = object_id(topic.site, topic.device)
+    served = {"availability": [_presence(topic), {"topic": own_state(topic.site)}], "availability_mode": "all"}
+    return {key: {**each, **_identity(name, key), **served} for key, each in components.items()}
+
+
+def _presence(topic: Topic) -> Payload:
+    return {
+        "topic": str(Topic(topic.site, topic.kind, topic.device, Channel.STATE)),
+        "value_template": "{{ 'online' if value_json.state == 'online' else 'offline' }}",
+    }
+
+
+def _device(topic: Topic, birth: Birth, model: str, components: dict[str, Payload]) -> Payload:
     return {
         "device": {
-            "identifiers": [name],
+            "identifiers": [object_id(topic.site, topic.device)],
             "name": f"{topic.site} {topic.device}",
-            "model": f"{topic.kind}, {birth.nameplate.text}"[:100],
+            "model": model[:100],
             "sw_version": birth.software,
         },
         "origin": {"name": "twinswarm", "sw_version": software(), "support_url": _URL},
-        "availability": [
-            {
-                "topic": str(Topic(topic.site, topic.kind, topic.device, Channel.STATE)),
-                "value_template": "{{ 'online' if value_json.state == 'online' else 'offline' }}",
-            }
-        ],
+        "availability": [_presence(topic)],
         "components": components,
     }
 

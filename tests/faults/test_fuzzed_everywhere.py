@@ -31,7 +31,8 @@ from tests.faults.live import PATIENCE_S, RATED_KW, RUN, Live
 DEVICES = {
     **{Kind.CHARGER: "ev1", Kind.BESS: "store", Kind.HEATPUMP: "hp", Kind.PV: "roof", Kind.METER: "load"},
     **{kind: str(kind) for kind in (Kind.NETWORK, Kind.EMS, Kind.CLOCK, Kind.RECORDER, Kind.FORECAST, Kind.TARIFF)},
-    Kind.LIMITER: "operator",
+    Kind.LIMITER: "box",
+    Kind.OPERATOR: "homeassistant",
 }
 LEADING = {Channel.RUN, Channel.TICK, Channel.PLAN, Channel.EVENT}
 """Sound messages of these change who leads, which run it is, or what happens in it."""

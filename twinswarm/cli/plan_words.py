@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
-from schemas.messages import DevicePlan, Plan, PlanStatus, SetpointCause, Shortfall
+from schemas.messages import DevicePlan, Plan, PlannedRequest, PlanStatus, SetpointCause, Shortfall
 from schemas.site import Site
 from twinswarm.cli.plan_tables import number
 
@@ -28,6 +28,8 @@ def plan_sentences(plan: Plan, site: Site) -> Iterator[str]:
     for name, device in plan.devices.items():
         if device.left_to_fallback is not None:
             yield f"{name} follows its fallback: {device.left_to_fallback}."
+    for name, request in (plan.requests or {}).items():
+        yield _requested(name, request, site)
     for shortfall in plan.shortfalls:
         yield _missed(shortfall, site)
 
@@ -60,6 +62,7 @@ FIXED = {
     SetpointCause.CALENDAR_WEAR: ": it charges later, as it ages less while it is emptier",
     SetpointCause.CALM: ": another power would gain less than a change is to gain",
     SetpointCause.NO_METER: ": nobody measures the PCC",
+    SetpointCause.REQUEST: "",
 }
 """The end of a sentence whose words follow from the cause alone."""
 
@@ -99,6 +102,15 @@ def _at_the_end_of_its_stay(device: DevicePlan) -> str:
     soc = device.soc_frac or ()
     stay = list(itertools.takewhile(lambda value: value is not None, soc))
     return f" ({number(100 * stay[-1], 0)} % at the end of its stay)" if stay and stay[-1] is not None else ""
+
+
+def _requested(name: str, request: PlannedRequest, site: Site) -> str:
+    until = f"{request.until.astimezone(site.zone):%Y-%m-%d %H:%M}"
+    asked = f"{request.source} asks for {number(request.asked_kw, 1)} kW of {name} until {until}"
+    if request.reason is None:
+        return f"{asked}: the EMS does so, and decides again after it."
+    done = "nothing" if request.planned_kw is None else f"{number(request.planned_kw, 1)} kW"
+    return f"{asked}; it gets {done}: {request.reason}."
 
 
 def _missed(shortfall: Shortfall, site: Site) -> str:

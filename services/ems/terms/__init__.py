@@ -24,6 +24,7 @@ from services.ems.terms.pcc_exclusion import PccExclusion
 from services.ems.terms.power_balance import PowerBalance
 from services.ems.terms.pv import Pv
 from services.ems.terms.ramping import Ramping
+from services.ems.terms.requests import Requests
 from services.ems.terms.smallest_power import SmallestPower
 from services.ems.terms.storage import STORAGE
 from services.ems.terms.store_exclusion import STORE_EXCLUSION
@@ -58,6 +59,7 @@ TERMS: tuple[Term[Any], ...] = (
     HighestImport(),
     CALENDAR_WEAR,
     Weighting(),
+    Requests(),
     TieBreak(),
 )
 """All terms, in the order of their columns and rows."""

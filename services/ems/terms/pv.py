@@ -39,7 +39,8 @@ class Pv(Term[int]):
         for unit in curtailable(solution.problem):
             power = produced[unit.device][0]
             cut = power < unit.available_kw[0] - SMALL_KW
-            limits[unit.device] = float(power) if cut else unit.rated_kw
+            most_kw = unit.rated_kw if unit.asked_limit_kw is None else unit.asked_limit_kw
+            limits[unit.device] = float(power) if cut else most_kw
         return Commands({}, limits)
 
 

@@ -1,5 +1,7 @@
 """``homeassistant``: announces the devices of a site to Home Assistant."""
 
+import itertools
+import secrets
 import time
 from typing import Annotated
 
@@ -24,6 +26,13 @@ def homeassistant(
     remove: Annotated[
         bool, typer.Option("--remove", help="Take every device of the site away from Home Assistant, and end.")
     ] = False,
+    commands: Annotated[
+        bool,
+        typer.Option(
+            "--commands",
+            help="Let persons set set-points and standby there. SITE is then a description with ems.requests.",
+        ),
+    ] = False,
     broker: options.BrokerOption = options.BROKER,
     cafile: options.CafileOption = None,
     cert: options.CertOption = None,
@@ -33,23 +42,29 @@ def homeassistant(
 ) -> None:
     """Announce the devices of a site to **Home Assistant**, on the same broker, until it is stopped.
 
-    Home Assistant (2024.11 or later) shows them with power, energy, SOC and whether they are there. It only shows; it
-    commands nothing. A device whose birth is withdrawn disappears. What is announced stays when this command ends.
+    Home Assistant (2024.11 or later) shows them with power, energy, SOC and whether they are there. It only shows,
+    unless --commands lets persons set set-points, too: the EMS decides again after `ems.requests.most_h`, and when Home
+    Assistant or this command ends. A device whose birth is withdrawn disappears. What is announced stays.
 
     Examples:
         twinswarm homeassistant fit-g2v --broker mqtt://127.0.0.1:1883
+        twinswarm homeassistant mysite --commands
         twinswarm homeassistant fit-g2v --remove
     """
     from broker.mqtt import MqttTransport
     from services.homeassistant.announcer import Announcer
-    from twinswarm.deploy.process import Life, stop_event
+    from services.homeassistant.panel import Panel
+    from twinswarm.deploy.process import Life, stop_event, utc_now
 
     if not prefix or any(sign in prefix for sign in "+#") or prefix.startswith(("/", "$", "twin/")):
         raise InputError.one("--prefix", "a topic without + and #, outside twin/, is allowed", prefix, code=Code.FORMAT)
     named = site_id(site)
+    panel = Panel(named, _most_h(site)) if commands else None
     connection = options.connection(broker, cafile, cert, key, username, password_file, named)
     transport = MqttTransport(connection.address, client_id(named, IDENTITY), connection.credentials)
-    announcer = Announcer(named, transport, prefix)
+    boot = secrets.token_hex(6)
+    lives = (f"{boot}-{number}" for number in itertools.count(1))
+    announcer = Announcer(named, transport, prefix, panel=panel, now=utc_now, new_boot=lambda: next(lives))
     try:
         announcer.connect()
         if remove:
@@ -58,3 +73,12 @@ def homeassistant(
         announcer.serve(stop_event(Life()).is_set, time.monotonic)
     finally:
         transport.close()
+
+
+def _most_h(site: str) -> float:
+    """So long a set-point by hand may last at this site [h]. Raises InputError for one that takes none."""
+    requests = options.resolved_site(site).ems.requests
+    if requests is None:
+        what = "is missing: the EMS takes no set-points by hand; see docs/homeassistant.md"
+        raise InputError.one("ems.requests", what, code=Code.MISSING)
+    return requests.most_h

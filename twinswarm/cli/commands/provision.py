@@ -69,6 +69,7 @@ KindChoice = Literal[
     "tariff",
     "limiter",
     "shadow",
+    "operator",
     "observer",
 ]
 
