@@ -4,91 +4,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
-from broker.mqtt import MqttTransport
 from broker.provision.acl import access_list
 from broker.provision.workspace import add_client
-from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
-from schemas.messages import ChargerTelemetry, Plan, Request, Setpoint, SetpointCause
-from schemas.site import Site
+from broker.servers.mosquitto import find_mosquitto
+from schemas.messages import ChargerTelemetry, Plan, Request, Setpoint
 from schemas.topics import Channel, Kind
-from tests.faults.live import PATIENCE_S, Live
+from tests.homeassistant.home import ASKED_KW, Home, by_ems, by_hand
 from tests.parts import skip_without
 from tests.provision.secured import ALL, NOW, SITE, Secured, message, send_marker, topic, until
-
-SPEED = 600.0
-"""A settlement period takes 1.5 s, and a request holds for 6 s."""
-ASKED_KW = -4.25
-"""Nobody would command that for money: buying and selling cost the same, and the car wants to be charged."""
-
-
-class Home(Live):
-    """The site with a charger, its EMS and the command, and Home Assistant's side of the broker."""
-
-    def __init__(self, folder: Path, broker: LocalMosquitto) -> None:
-        super().__init__(folder, broker.address, requests={"most_h": 48})
-        charger = self.site.devices["ev1"].model_copy(update={"telemetry_period_s": 120.0})
-        self.site = Site.model_validate({**self.site.model_dump(), "devices": {"ev1": charger}})
-        (folder / "site.json").write_text(self.site.model_dump_json(), encoding="utf-8")
-        self.connect()
-        for name in ("ems", "network", "ev1"):
-            self.start(name)
-        self.start_clock(SPEED)
-        self.send_prices()
-        self.serve()
-
-    def serve(self) -> None:
-        command = [sys.executable, "-m", "twinswarm.cli", "homeassistant", str(self.folder / "site.json")]
-        command += ["--commands", "--broker", str(self.address)]
-        self.processes["homeassistant"] = subprocess.Popen(command)
-
-    def say(self, what: str, text: str) -> None:
-        self.mouth.publish(f"twinswarm/{self.site.site}/{what}/set", text.encode())
-
-    def until_status(self, wanted: str) -> None:
-        """Until a state for Home Assistant begins so."""
-        ear = MqttTransport(self.address, "panel-ear")
-        ear.connect([f"twinswarm/{self.site.site}/+/+"])
-        try:
-            deadline = time.monotonic() + PATIENCE_S
-            while time.monotonic() < deadline:
-                delivery = ear.receive(0.2)
-                if delivery is None:
-                    continue
-                ear.acknowledge(delivery)
-                if delivery.payload.decode().startswith(wanted):
-                    return
-        finally:
-            ear.close()
-        raise AssertionError(f"no state says {wanted!r}")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    skip_without("Mosquitto", present=find_mosquitto() is not None)
-    with LocalMosquitto(directory=tmp_path / "broker") as broker:
-        home = Home(tmp_path, broker)
-        try:
-            yield home
-        finally:
-            home.close()
 
 
 def test_a_set_point_by_hand_is_obeyed_and_ends_with_home_assistant_and_with_the_command(home: Home) -> None:
     home.until("a plan", Plan, lambda plan: "ev1" in plan.devices)
     home.until_status("online")
-
-    def by_hand(each: Setpoint) -> bool:
-        return each.cause is SetpointCause.REQUEST and each.power_kw == ASKED_KW
-
-    def by_ems(each: Setpoint) -> bool:
-        return each.cause is not SetpointCause.REQUEST
 
     home.say("ev1/setpoint", "NaN")
     home.until_status("refused: -11 to 11 kW are allowed, not 'NaN'")
