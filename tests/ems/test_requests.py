@@ -273,15 +273,15 @@ def test_in_wall_time_a_request_and_its_end_are_plans_within_the_period() -> Non
 
 
 def test_without_the_pcc_meter_nobody_is_obeyed() -> None:
-    bench = Bench()
+    ems, plant = Ems(site(requests={"most_h": 4.0})), IdealPlant(chargers=2)
     # Wall time: births of all, telemetry a minute later of all but the PCC meter.
     came = T0 + NOON * STEP
-    births = [Received(each.topic, each.stamp, each.body, came) for each in bench.plant.births()]
-    bench.ems.act(turn(came, Phase.SENSE, mode=TimeMode.WALL), births)
+    births = [Received(each.topic, each.stamp, each.body, came) for each in plant.births()]
+    ems.act(turn(came, Phase.SENSE, mode=TimeMode.WALL), births)
     later = came + timedelta(seconds=60)
-    messages = [*bench.plant.series(), *bench.plant.telemetry(NOON), request(NOON, bess=5.0)]
+    messages = [*plant.series(), *plant.telemetry(NOON), request(NOON, bess=5.0)]
     inbox = [Received(each.topic, each.stamp, each.body, later) for each in messages]
-    sent = bench.ems.act(turn(later + timedelta(seconds=5), Phase.DECIDE, mode=TimeMode.WALL), inbox)
+    sent = ems.act(turn(later + timedelta(seconds=5), Phase.DECIDE, mode=TimeMode.WALL), inbox)
     answer = answers(sent)["bess"]
     assert answer.planned_kw is None
     assert (answer.reason or "").startswith("nobody measures the PCC")
