@@ -33,9 +33,8 @@ def with_requests(problem: Problem, wanted: Mapping[str, Wanted]) -> ByRequest:
     """The problem in which devices have the powers that persons ask of them."""
     if not wanted:
         return ByRequest(problem, {})
-    units: dict[str, BessUnit | ChargerUnit | PvUnit] = {
-        unit.device: unit for unit in (*problem.bess, *problem.chargers, *problem.pv)
-    }
+    commanded: tuple[BessUnit | ChargerUnit | PvUnit, ...] = (*problem.bess, *problem.chargers, *problem.pv)
+    units = {unit.device: unit for unit in commanded}
     refused = {name: why for name, each in wanted.items() if (why := _why_not(problem, name, units.get(name), each))}
     asked = {name: Asked(each.power.kw, _steps(problem, each)) for name, each in wanted.items() if name not in refused}
     prices = problem.prices
@@ -108,7 +107,8 @@ def _less(problem: Problem, name: str, wanted: Wanted, planned_kw: float | None)
         return "nothing is commanded to this device now"
     if abs(planned_kw - wanted.power.kw) <= SAME_KW:
         return None
-    unit = next((each for each in (*problem.bess, *problem.chargers) if each.device == name), None)
+    stores: tuple[BessUnit | ChargerUnit, ...] = (*problem.bess, *problem.chargers)
+    unit = next((each for each in stores if each.device == name), None)
     if unit is None:
         return "less may be exported, or it is worth less" if planned_kw < wanted.power.kw else None
     return _less_of_store(unit, wanted.power.kw)

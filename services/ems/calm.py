@@ -69,7 +69,8 @@ class Calm:
         if isinstance(free, NoSolution) or self._options is None:
             return free if isinstance(free, NoSolution) else Calmed(free, {}, 0.0)
         wanted = powers(free)
-        given = {unit.device for unit in (*problem.bess, *problem.chargers) if unit.asked is not None}
+        units: tuple[BessUnit | ChargerUnit, ...] = (*problem.bess, *problem.chargers)
+        given = {unit.device for unit in units if unit.asked is not None}
         before = {name: asked for name, asked in self._in_force(problem).items() if name in wanted.keys() - given}
         changes = sorted(
             (name for name, asked in before.items() if abs(wanted[name] - asked.kw) > SAME_KW),

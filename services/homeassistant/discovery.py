@@ -63,7 +63,7 @@ def payload(topic: Topic, birth: Birth, *, commands: bool = False) -> Payload | 
 def ems_payload(topic: Topic, birth: Birth) -> Payload:
     """The payload of the EMS, with its mode."""
     where = base(topic.site, EMS)
-    components = {
+    components: dict[str, Payload] = {
         "mode": {"platform": "select", "name": "Mode", "options": [ON, STANDBY]} | _command(f"{where}/mode"),
         "status": {"platform": "sensor", "name": "Status", "state_topic": f"{where}/status"},
     }
@@ -74,7 +74,7 @@ def _set_by_hand(topic: Topic, allowed: Range) -> dict[str, Payload]:
     """The number that a person sets, whether it or the EMS holds, and what became of it."""
     where = base(topic.site, topic.device)
     numbers = {"min": allowed.least_kw, "max": allowed.most_kw, "step": 0.01, "mode": "box"}
-    components = {
+    components: dict[str, Payload] = {
         "setpoint": {
             "platform": "number",
             "name": "Limit by hand" if allowed.is_limit else "Set-point by hand",
