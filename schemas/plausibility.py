@@ -45,6 +45,9 @@ BOOKED_LATE = timedelta(hours=1)
 FORECAST_AGE = timedelta(hours=48)
 """A forecast comes at least daily. One that ended two days ago belongs to a service that has stopped."""
 
+MAX_CO2_G_PER_KWH = 3000.0
+"""CO2 intensity of imported energy: twice and more what power from lignite emits."""
+
 _HOUR = timedelta(hours=1)
 
 
@@ -162,12 +165,20 @@ def price_doubt(values: Iterable[float]) -> float | None:
     return next((value for value in values if not abs(value) <= MAX_PRICE_EUR_PER_KWH), None)
 
 
+def co2_doubt(values: Iterable[float]) -> float | None:
+    """The first CO2 intensity [g/kWh] that no grid has; None: all are plausible."""
+    return next((value for value in values if not 0 <= value <= MAX_CO2_G_PER_KWH), None)
+
+
 def series_doubt(series: ValueSeries, plate: Nameplate | None, site: Site | None) -> str | None:
     """Why the values of a series are doubtful; None: they are plausible, or there is nothing to judge them by."""
     if series.quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE):
         price = price_doubt(series.values)
         text = "{:g} €/kWh is beyond ±{:g} €/kWh: is it in €/MWh?"
         return None if price is None else text.format(price, MAX_PRICE_EUR_PER_KWH)
+    if series.quantity is Quantity.CO2_INTENSITY:
+        co2 = co2_doubt(series.values)
+        return None if co2 is None else f"{co2:g} g/kWh is not within 0 and {MAX_CO2_G_PER_KWH:g} g/kWh"
     most = _most(series.quantity, plate, site)
     if most is None:
         return None

@@ -40,6 +40,15 @@ class EnergyCharts(_Feed):
     url: Url = "https://api.energy-charts.info/price"
 
 
+class EnergyChartsCo2(_Feed):
+    """CO2 intensity [g/kWh] of a country's electricity by Energy-Charts, measured and then forecast."""
+
+    type: Literal["energy_charts_co2"] = "energy_charts_co2"
+    country: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+    """As Energy-Charts names it: de, at, it."""
+    url: Url = "https://api.energy-charts.info/co2eq"
+
+
 class Entsoe(_Secret):
     """Day-ahead prices of the ENTSO-E transparency platform (document A44); needs a token and the extra ``feeds``."""
 
@@ -133,10 +142,10 @@ class OpenAdrFeed(Vtn, _Feed):
     """Events in another one are refused."""
 
 
-HttpFeed = EnergyCharts | Entsoe | Awattar | Tibber | OpenMeteo | JsonFeed
+HttpFeed = EnergyCharts | EnergyChartsCo2 | Entsoe | Awattar | Tibber | OpenMeteo | JsonFeed
 """What one request over HTTP answers."""
 Feed = Annotated[
-    EnergyCharts | Entsoe | Awattar | Tibber | OpenMeteo | JsonFeed | OpenAdrFeed,
+    EnergyCharts | EnergyChartsCo2 | Entsoe | Awattar | Tibber | OpenMeteo | JsonFeed | OpenAdrFeed,
     Field(discriminator="type"),
 ]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from schemas.messages import Alarm, Birth, Phase, Severity, TimeMode
 from schemas.participant import Cadence, Json, Outgoing, Received, Source, Turn, own_topic
+from schemas.plausibility import MAX_CO2_G_PER_KWH, co2_doubt
 from schemas.site import Site, TimeProfile
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH
 from schemas.topics import Channel, Kind
@@ -79,6 +80,11 @@ class Fed:
             self._answers[name] = answer
 
     def _implausible(self, name: str, answer: FeedAnswer) -> str | None:
+        if name == self._described.connection.co2_profile:
+            wrong = co2_doubt(value for value in answer.values if value is not None)
+            if wrong is None:
+                return None
+            return f"the answer has {wrong:g} g/kWh of CO2, and 0 to {MAX_CO2_G_PER_KWH:g} are allowed"
         if name not in {profile for _, profile in self._described.tariff.profiles_used}:
             return None
         worst = max((value for value in answer.values if value is not None), key=abs, default=0.0)

@@ -12,6 +12,7 @@ from schemas.site import IntervalLabel, Location
 from schemas.site.feeds import (
     Awattar,
     EnergyCharts,
+    EnergyChartsCo2,
     Entsoe,
     HttpFeed,
     JsonFeed,
@@ -57,10 +58,8 @@ class Wanted:
 def request_for(feed: HttpFeed, wanted: Wanted) -> Request:
     """Raises ValueError for a bidding zone that nobody knows."""
     match feed:
-        case EnergyCharts():
-            query = {"bzn": feed.bidding_zone, "start": _iso(wanted.start), "end": _iso(wanted.end)}
-            mapping = _Mapping("unix_seconds", "price", TimeFormat.UNIX_S, PER_MWH)
-            return Request(_with(feed.url, query), mapping.reader(wanted.location))
+        case EnergyCharts() | EnergyChartsCo2():
+            return _energy_charts(feed, wanted)
         case Awattar():
             query = {"start": _ms(wanted.start), "end": _ms(wanted.end)}
             mapping = _Mapping("data[].start_timestamp", "data[].marketprice", TimeFormat.UNIX_MS, PER_MWH)
@@ -84,6 +83,17 @@ def request_for(feed: HttpFeed, wanted: Wanted) -> Request:
             return Request(_with(feed.url, query), day_ahead_prices)
         case JsonFeed():
             return _json(feed, wanted)
+
+
+def _energy_charts(feed: EnergyCharts | EnergyChartsCo2, wanted: Wanted) -> Request:
+    when = {"start": _iso(wanted.start), "end": _iso(wanted.end)}
+    if isinstance(feed, EnergyCharts):
+        query = {"bzn": feed.bidding_zone, **when}
+        mapping = _Mapping("unix_seconds", "price", TimeFormat.UNIX_S, PER_MWH)
+    else:
+        query = {"country": feed.country, **when}
+        mapping = _Mapping("unix_seconds", "co2eq", TimeFormat.UNIX_S, 1.0, otherwise="co2eq_forecast")
+    return Request(_with(feed.url, query), mapping.reader(wanted.location))
 
 
 def _weather(feed: OpenMeteo, wanted: Wanted) -> Request:
@@ -128,6 +138,8 @@ class _Mapping:
     time_format: TimeFormat
     factor: float
     interval_label: IntervalLabel | None = None
+    otherwise: str | None = None
+    """Where the values stand that hold where there is none."""
 
     def reader(self, location: Location) -> Callable[[str], Reading]:
         return lambda text: self.read(text, location)
@@ -138,6 +150,11 @@ class _Mapping:
         except (ValueError, RecursionError) as error:
             raise BadAnswerError(f"the answer is no JSON: {error}; it begins {text[:80]!r}") from None
         times, values = self._list(answer, self.times), self._list(answer, self.values)
+        if self.otherwise is not None:
+            others = self._list(answer, self.otherwise)
+            if len(others) != len(values):
+                raise BadAnswerError(f"{self.values} gives {len(values)} and {self.otherwise} {len(others)} values")
+            values = [other if value is None else value for value, other in zip(values, others, strict=True)]
         if len(times) != len(values):
             raise BadAnswerError(f"{self.times} gives {len(times)} times and {self.values} {len(values)} values")
         pairs = [(self._time(time, location), self._value(value)) for time, value in zip(times, values, strict=True)]

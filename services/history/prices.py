@@ -1,11 +1,11 @@
-"""The prices that held, from the tariff's series as they were announced."""
+"""The prices that held, and the CO2 intensity of imports, from the tariff's series as they were announced."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from schemas.messages import Quantity, ValueSeries
-from schemas.plausibility import price_doubt
+from schemas.plausibility import co2_doubt, price_doubt
 
 _Covering = tuple[datetime, datetime, ValueSeries]
 
@@ -31,7 +31,7 @@ class Prices:
         """[€/kWh]; None where nothing was announced."""
         series = self._covering(quantity, time)
         value = None if series is None else series.at(time)
-        return None if value is None or price_doubt((value,)) is not None else value
+        return None if value is None or _doubtful(quantity, value) else value
 
     def mean(self, quantity: Quantity, start: datetime, end: datetime) -> float | None:
         """Mean over [start, end) weighted by time; None unless all of it is covered.
@@ -41,7 +41,7 @@ class Prices:
         pieces: list[tuple[float, timedelta]] = []
         at = start
         for begin, until, value in self.steps(quantity, start, end):
-            if price_doubt((value,)) is not None:
+            if _doubtful(quantity, value):
                 return None
             pieces.append((value, until - begin))
             at = until
@@ -72,5 +72,13 @@ class Prices:
         return None
 
 
+def _doubtful(quantity: Quantity, value: float) -> bool:
+    judge = co2_doubt if quantity is Quantity.CO2_INTENSITY else price_doubt
+    return judge((value,)) is not None
+
+
+_OF_TARIFF = (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE, Quantity.CO2_INTENSITY)
+
+
 def prices_of(series: Sequence[ValueSeries]) -> Prices:
-    return Prices(tuple(s for s in series if s.quantity in (Quantity.PURCHASE_PRICE, Quantity.SALE_PRICE)))
+    return Prices(tuple(s for s in series if s.quantity in _OF_TARIFF))

@@ -53,6 +53,8 @@ class SettledStep:
     export_kwh: float | None
     purchase_price_eur_per_kwh: float | None
     sale_price_eur_per_kwh: float | None
+    co2_g_per_kwh: float | None = None
+    """Intensity of imports, as it was announced."""
     estimated: str | None = None
     """Why the energies are not plain register differences."""
 
@@ -113,6 +115,7 @@ def settle(pcc: Track, prices: Prices, times: Sequence[datetime]) -> Settlement:
                 flow.export_kwh,
                 prices.mean(Quantity.PURCHASE_PRICE, start, end),
                 prices.mean(Quantity.SALE_PRICE, start, end),
+                prices.mean(Quantity.CO2_INTENSITY, start, end),
                 flow.cause if flow.estimated else None,
             )
             for flow, (start, end) in zip(pcc.flows(times), itertools.pairwise(times), strict=True)
@@ -121,15 +124,18 @@ def settle(pcc: Track, prices: Prices, times: Sequence[datetime]) -> Settlement:
 
 
 def co2_import_kg(site: Site, settlement: Settlement) -> float | None:
-    """Emissions of imported energy by the intensity [g/kWh] at the time of each import.
+    """Emissions of imported energy by the intensity [g/kWh] at the time of each import, as it was announced.
 
-    None where the site names no intensity, or an import is not known.
+    Where none was announced the site's profile holds. None where the site names no intensity, or an import is not
+    known.
     """
     if site.connection.co2_profile is None or any(step.import_kwh is None for step in settlement.steps):
         return None
     profile = site.profiles[site.connection.co2_profile]
     grams = [
-        (step.import_kwh or 0.0) * profile_mean(profile, step.start, step.end, site.zone) for step in settlement.steps
+        (step.import_kwh or 0.0)
+        * (profile_mean(profile, step.start, step.end, site.zone) if step.co2_g_per_kwh is None else step.co2_g_per_kwh)
+        for step in settlement.steps
     ]
     return math.fsum(grams) / 1000
 

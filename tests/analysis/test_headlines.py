@@ -1,18 +1,25 @@
 """Headlines of a result: highest quarters, the connection's limits, the demand charge, time that ran too fast."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from schemas.messages import MeterNameplate, MeterRole, MeterTelemetry, Quantity, ValueSeries
+from schemas.site import DayProfile, Site
+from schemas.topics import Kind
 from services.analysis.figures import pictures
+from services.analysis.report import render_report
 from services.analysis.result import RunResult, analyse
 from services.analysis.summary import blocks
-from services.history.settlement import energy_cost_eur, savings_eur
+from services.history.prices import prices_of
+from services.history.settlement import co2_import_kg, energy_cost_eur, savings_eur, settle
 from services.history.sqlite import SqliteHistory
+from services.history.tracks import Sample, Track
 from tests.analysis.conftest import Analyse
 from tests.analysis.test_days import as_session_in_wall_time
+from tests.ems.small_site import site as small_site
 from tests.history.tape import REFERENCE, RUN, Tape, record
 
 
@@ -65,6 +72,40 @@ def test_wear_counts_where_it_is_priced(day: RunResult) -> None:
     after = "not in the savings, which are 0.60 € after all wear"
     assert both["Wear of the BESS"] == ("0.50 €", f"by its throughput; {after}")
     assert both["Wear of vehicles"] == ("0.30 €", f"by what they gave back; {after}")
+
+
+def test_co2_of_imports_stands_beside_that_of_the_baseline(day: RunResult) -> None:
+    assert "CO2 of imported energy" not in lines(day)
+    told = lines(replace(day, co2_import_kg=120.04))
+    assert told["CO2 of imported energy"] == ("120.0 kg", "by the intensity at the time of each import")
+    both = lines(replace(day, co2_import_kg=120.04, reference_co2_import_kg=98.5))
+    after = "by the intensity at the time of each import; the baseline's: 98.5 kg"
+    assert both["CO2 of imported energy"] == ("120.0 kg", after)
+    assert "CO2 of imported energy" in render_report(replace(day, co2_import_kg=120.04))
+
+
+def test_co2_goes_by_what_was_announced_and_else_by_the_sites_profile() -> None:
+    """4 kWh in each of two hours at 500 and 200 g/kWh; the site's profile says 300 throughout."""
+    start = datetime(2024, 5, 17, tzinfo=UTC)
+    announced = ValueSeries(quantity=Quantity.CO2_INTENSITY, start=start, step_s=3600, values=(500.0, 200.0))
+    times = [start + i * timedelta(hours=1) for i in range(3)]
+    plain = small_site()
+    site = Site.model_validate(
+        plain.model_dump()
+        | {
+            "connection": plain.connection.model_copy(update={"co2_profile": "grid"}),
+            "profiles": {**plain.profiles, "grid": DayProfile(values=(300.0,))},
+        }
+    )
+    bodies = [MeterTelemetry(power_kw=4.0, energy_import_kwh=4.0 * i, energy_export_kwh=0.0) for i in range(3)]
+    samples = tuple(Sample(time, "b", body) for time, body in zip(times, bodies, strict=True))
+    pcc = Track("pcc", Kind.METER, MeterNameplate(role=MeterRole.PCC), samples, lockstep=True)
+    for series, kg in (((announced,), 4 * 0.5 + 4 * 0.2), ((), 8 * 0.3)):
+        settlement = settle(pcc, prices_of(series), times)
+        assert co2_import_kg(site, settlement) == pytest.approx(kg)
+    assert co2_import_kg(plain, settle(pcc, prices_of((announced,)), times)) is None
+    absurd = announced.model_copy(update={"values": (4e5, 4e5)})
+    assert co2_import_kg(site, settle(pcc, prices_of((absurd,)), times)) == pytest.approx(8 * 0.3)
 
 
 def test_share_of_refused_set_points_stands_beside_the_savings(day: RunResult) -> None:

@@ -16,6 +16,20 @@ def energy_charts(start: datetime, step_s: int, values: Values) -> str:
     return json.dumps({"license_info": "x", "unix_seconds": seconds, "price": values, "unit": "EUR / MWh"})
 
 
+def energy_charts_co2(start: datetime, step_s: int, measured: Values, forecast: Values) -> str:
+    """``measured`` and ``forecast`` are as long as one another, each with None where it has no value."""
+    seconds = [int(time.timestamp()) for time in times(start, step_s, len(measured))]
+    return json.dumps(
+        {
+            "unix_seconds": seconds,
+            "co2eq": measured,
+            "co2eq_forecast": forecast,
+            "substitute": False,
+            "deprecated": False,
+        }
+    )
+
+
 def awattar(start: datetime, step_s: int, values: Values) -> str:
     data = [
         {

@@ -1,5 +1,6 @@
 """What the sources answer, as values of a profile: forms, days of 92 and 100 quarters, holes, and what is refused."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -46,6 +47,17 @@ def test_energy_charts_in_quarter_hours_over_days_of_every_length(midnight: str,
     profile, filled = reading.profile("x")
     assert (profile.begin, profile.end, filled) == (start, next_midnight(start, BERLIN), 0)
     assert "bzn=DE-LU" in service.asked[0].path
+
+
+def test_co2_of_energy_charts_is_measured_and_then_forecast() -> None:
+    measured, forecast = [400.5, 410.0, None, None], [None, 415.0, 420.0, 380.0]
+    written = answers.energy_charts_co2(MIDNIGHT, 900, measured, forecast)
+    reading, service = got({"type": "energy_charts_co2", "country": "de"}, Answer(written))
+    assert reading.values == (400.5, 410.0, 420.0, 380.0)
+    assert "country=de" in service.asked[0].path
+    short = json.loads(written) | {"co2eq_forecast": [420.0]}
+    with pytest.raises(BadAnswerError, match="co2eq gives 4 and co2eq_forecast 1 values"):
+        got({"type": "energy_charts_co2", "country": "de"}, Answer(json.dumps(short)))
 
 
 def test_awattar_in_hours() -> None:

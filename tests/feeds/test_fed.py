@@ -15,7 +15,8 @@ from runtime.steady_clock import SteadyClock
 from runtime.wall import WallLoop, drive
 from schemas.messages import Alarm, Phase, Quantity, Series, TimeMode
 from schemas.participant import Input, Outgoing, Turn
-from schemas.site import IntervalLabel, Site, next_midnight
+from schemas.site import DayProfile, IntervalLabel, Site, next_midnight
+from schemas.site.feeds import EnergyChartsCo2
 from schemas.topics import Channel, Kind, Topic, everything
 from schemas.wire import decode
 from services.clock.wall import WallClock, WallTime
@@ -27,7 +28,7 @@ from sites.loader.template import write_template
 from tests.cli.calling import call
 from tests.feeds import answers
 from tests.feeds.server import Answer, serving
-from twinswarm.deploy.feeds import fed
+from twinswarm.deploy.feeds import fed, feeds_of
 
 FEED = "feeds:\n  price: {type: energy_charts, bidding_zone: IT-North, url: URL, every_s: 1}\n"
 MIDNIGHT = datetime(2026, 11, 27, 23, tzinfo=UTC)  # of 28 November in Rome
@@ -119,6 +120,39 @@ def test_holes_are_named_and_euros_per_megawatthour_refused(tmp_path: Path) -> N
     text = next(each.body.text for each in sent if isinstance(each.body, Alarm))
     assert "50.0095 €/kWh" in text
     assert "factor 0.001" in text
+
+
+def test_co2_of_a_feed_is_published_by_the_tariff_and_what_no_grid_emits_is_refused(tmp_path: Path) -> None:
+    """The forecast has no part in it; the profile holds until there is an answer."""
+    plain = site(tmp_path)
+    feed = EnergyChartsCo2(country="de")
+    described = Site.model_validate(
+        plain.model_dump()
+        | {
+            "connection": plain.connection.model_copy(update={"co2_profile": "grid"}),
+            "profiles": {**plain.profiles, "grid": DayProfile(values=(300.0,))},
+            "feeds": {"grid": feed},
+        }
+    )
+    assert (feeds_of(described, "tariff"), feeds_of(described, "forecast")) == ({"grid": feed}, {})
+    tariff = Fed(Tariff, described, [FeedSource("grid", feed, described)])
+
+    def act(at: datetime, *given: FeedAnswer) -> list[Outgoing]:
+        inputs = tuple(Input("profile.grid", at, each) for each in given)
+        return tariff.act(Turn(Phase.SENSE, at, MIDNIGHT, None, 900, TimeMode.WALL, inputs=inputs), [])
+
+    def intensities(sent: list[Outgoing]) -> list[float]:
+        (series,) = [each.body for each in sent if isinstance(each.body, Series)]
+        (found,) = [s for s in series.series if s.quantity is Quantity.CO2_INTENSITY]
+        return [*found.values]
+
+    assert set(intensities(act(NOON))) == {300.0}
+    values = tuple(400.0 + i for i in range(96))
+    assert intensities(act(NOON + timedelta(minutes=1), answer(values=values)))[:96] == [*values]
+    absurd = act(NOON + timedelta(minutes=2), answer(values=(4e5,) * 96))
+    assert alarms(absurd) == [("feed_failed", True)]
+    (alarm,) = [each.body for each in absurd if isinstance(each.body, Alarm)]
+    assert "400000 g/kWh of CO2, and 0 to 3000 are allowed" in alarm.text
 
 
 def test_it_goes_on_from_its_snapshot(tmp_path: Path) -> None:

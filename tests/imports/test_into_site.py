@@ -61,6 +61,46 @@ def test_the_site_runs_on_what_was_imported(site: Path, tmp_path: Path) -> None:
     assert (site / "load.png").read_bytes().startswith(b"\x89PNG")
 
 
+def intensity(folder: Path, head: str, values: list[float]) -> Path:
+    hours = days(date(2024, 10, 24), 2, 60, ROME, values)
+    rows = [[f"{t.astimezone(ROME):%d.%m.%Y %H:%M}", f"{p:g}"] for t, p in zip(hours.times, hours.kw, strict=True)]
+    file = folder / "co2.csv"
+    file.write_text(table(head, rows), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("head", "factor"), [("Zeit;gCO2eq/kWh", 1.0), ("Zeit;intensity [kg/MWh]", 1.0), ("Zeit;t CO2/MWh", 1000.0)]
+)
+def test_emissions_of_the_grid_become_the_connections_profile(
+    site: Path, tmp_path: Path, head: str, factor: float
+) -> None:
+    code, text = call("import", "co2", intensity(tmp_path, head, [300.0 / factor, 450.0 / factor]), "--site", site)
+    assert code == 0 and "connection.co2_profile: co2" in text
+    found = load_site(site)
+    assert found.connection.co2_profile == "co2"
+    assert found.profiles["co2"].values[:2] == pytest.approx((300.0, 450.0))
+    assert "co2_g_per_kwh" in (site / "co2.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("head", "value", "named"),
+    [
+        ("Zeit;g/kWh", 5000.0, "0 to 3000 are taken"),
+        ("Zeit;g/kWh", -1.0, "0 to 3000 are taken"),
+        ("Zeit;g/kWh", 0.3, "another --unit?"),
+        ("Zeit;value", 300.0, "say --unit: g/kWh, kg/kWh, kg/MWh, t/MWh"),
+    ],
+)
+def test_emissions_that_no_grid_has_or_without_a_unit_are_refused(
+    site: Path, tmp_path: Path, head: str, value: float, named: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        call("import", "co2", intensity(tmp_path, head, [value, 0.2]), "--site", site)
+    assert named in str(caught.value)
+    assert load_site(site).connection.co2_profile is None
+
+
 def test_an_import_may_be_repeated(site: Path, tmp_path: Path) -> None:
     for step_s in (1800, 3600):
         assert call("import", "load", meter(tmp_path), "--site", site, "--step", f"{step_s // 60}min")[0] == 0

@@ -1,5 +1,6 @@
 """One's own site without storage, with BESS, with V2G and with both."""
 
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from schemas.cycle import Course
 from schemas.errors import Code
 from schemas.site import Charger, Site
 from sites.loader import load_site
@@ -18,6 +21,7 @@ from twinswarm.simulation.variants import Reference
 from twinswarm.study.day import Day
 from twinswarm.study.own_site import SiteComparison, compare_variants, course_over, rows_of, variants_of
 from twinswarm.study.own_site_figure import figure_of
+from twinswarm.study.own_site_table import comparison_table, notes
 
 LOAD = {"kind": "meter", "profile": "base"}
 
@@ -82,6 +86,33 @@ def test_the_demand_charge_is_of_each_month_and_stored_energy_stands_beside_the_
     assert row.psf == pytest.approx((40 / 50 + 10 / 10 + 30 / 20) / 3)
     (_, without) = rows_of(office(), {"none": none, "BESS": replace(stored, cost_eur=12.0)})
     assert (without.demand_eur, without.savings_eur) == (None, -2.0)
+
+
+def test_co2_and_wear_have_their_columns_only_where_they_are_known() -> None:
+    """Beside the money, in the table and in JSON; the words below the table say what they are."""
+    start = datetime(2024, 5, 17, 22, tzinfo=UTC)
+    none, with_bess = a_day(start, [50.0, 10.0]), a_day(start, [40.0, 20.0])
+    course = Course(start, start + timedelta(minutes=30), 900)
+
+    def shown(*days: Day) -> tuple[SiteComparison, str]:
+        rows = rows_of(office(), dict(zip(("none", "BESS"), days, strict=True)))
+        found = SiteComparison(office(), course, Reference.SMART, rows)
+        console = Console(width=160, record=True, file=io.StringIO())
+        console.print(comparison_table(found))
+        return found, "\n".join([console.export_text(), *notes(found)])
+
+    _, plain = shown(none, with_bess)
+    assert "CO2" not in plain and "wear" not in plain.lower()
+    found, whole = shown(
+        replace(none, co2_import_kg=120.0, calendar_wear_eur=0.5),
+        replace(with_bess, co2_import_kg=98.5, wear_eur=0.25, calendar_wear_eur=0.75),
+    )
+    row = next(line for line in whole.splitlines() if line.startswith("│ BESS"))
+    cells = [cell.strip() for cell in row.split("│")]
+    assert cells[4:6] == ["0.25", "0.75"] and cells[-2] == "98.5"
+    assert "Wear: by the throughput" in whole and "Calendar wear: of BESS and plugged vehicles" in whole
+    told = found.to_json()["variants"][1]
+    assert (told["co2_import_kg"], told["wear_eur"], told["calendar_wear_eur"]) == (98.5, 0.25, 0.75)
 
 
 def test_variants_are_those_that_the_site_can_have() -> None:

@@ -16,8 +16,8 @@ FED = ("forecast", "tariff")
 
 def feeds_of(site: Site, service: str) -> dict[str, Feed]:
     """The feeds of the profiles that ``forecast`` or ``tariff`` publishes, by profile."""
-    prices = {profile for _, profile in site.tariff.profiles_used}
-    used = prices if service == "tariff" else {profile for _, profile in site.profiles_used()} - prices
+    of_tariff = {profile for _, profile in (*site.tariff.profiles_used, *site.connection.profiles_used)}
+    used = of_tariff if service == "tariff" else {profile for _, profile in site.profiles_used()} - of_tariff
     return {name: feed for name, feed in sorted(site.feeds.items()) if name in used}
 
 

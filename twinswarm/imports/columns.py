@@ -11,7 +11,7 @@ from twinswarm.imports.notes import Notes
 from twinswarm.imports.numbers import looks_numeric
 from twinswarm.imports.options import Kind, Options, Stamp
 from twinswarm.imports.sheet import Sheet
-from twinswarm.imports.units import Unit, unit_in, unit_named
+from twinswarm.imports.units import Unit, unit_in, unit_named, units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,8 +87,7 @@ def value_column(sheet: Sheet, kind: Kind, taken: frozenset[str], options: Optio
         return column, unit_named(options.unit, kind)
     unit = unit_in(column, kind) or _unit_below(sheet, column, kind)
     if unit is None:
-        allowed = "€/MWh, ct/kWh, €/kWh" if kind is Kind.PRICE else "kW, W, MW, kWh, Wh, MWh"
-        what = f"its header {column!r} names no unit; say --unit: {allowed}"
+        what = f"its header {column!r} names no unit; say --unit: {', '.join(units_of(kind))}"
         raise InputError.one(f"{sheet.file.path}, column {column}", what, code=Code.MISSING)
     notes.read.append(f"the unit is {unit.name}")
     return column, unit
@@ -103,7 +102,7 @@ def unit_of_table(sheet: Sheet, kind: Kind, options: Options, notes: Notes) -> U
     unit = _unit_column(sheet, kind) or next((one for one in found if one is not None), None)
     if unit is None:
         raise InputError.one(
-            str(sheet.file.path), "names no unit; say --unit: kW, W, MW, kWh, Wh or MWh", code=Code.MISSING
+            str(sheet.file.path), f"names no unit; say --unit: {', '.join(units_of(kind))}", code=Code.MISSING
         )
     notes.read.append(f"the unit is {unit.name}")
     return unit
@@ -121,7 +120,8 @@ def _unit_column(sheet: Sheet, kind: Kind) -> Unit | None:
 def _unit_below(sheet: Sheet, column: str, kind: Kind) -> Unit | None:
     """The unit that stands in a column of its own, or behind every number."""
     words = sheet.cells[column].str.extract(r"\d ?(kWh|kW|MWh|MW|Wh|W)$")[0].dropna()
-    behind = unit_in(words.iloc[0], kind) if len(words) and words.nunique() == 1 and kind is not Kind.PRICE else None
+    alone = len(words) and words.nunique() == 1 and kind not in {Kind.PRICE, Kind.CO2}
+    behind = unit_in(words.iloc[0], kind) if alone else None
     return behind or _unit_column(sheet, kind)
 
 

@@ -9,11 +9,21 @@ from twinswarm.imports.notes import Notes
 from twinswarm.imports.options import Kind
 from twinswarm.imports.regular import Grid
 
-UNITS = {"load": "kW", "pv": "kW", "price": "€/kWh", "ghi": "W/m²", "dni": "W/m²", "dhi": "W/m²", "temp_air": "°C"}
+UNITS = {
+    "load": "kW",
+    "pv": "kW",
+    "price": "€/kWh",
+    "co2": "g/kWh",
+    "ghi": "W/m²",
+    "dni": "W/m²",
+    "dhi": "W/m²",
+    "temp_air": "°C",
+}
 COLUMNS = {
     "load": "load_kw",
     "pv": "pv_kw",
     "price": "price_eur_per_kwh",
+    "co2": "co2_g_per_kwh",
     "ghi": "ghi_w_per_m2",
     "dni": "dni_w_per_m2",
     "dhi": "dhi_w_per_m2",

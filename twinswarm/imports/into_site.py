@@ -44,6 +44,9 @@ def changes_of(imported: Imported, file: str, name: str, site: Site) -> tuple[li
         more, words = _pv_sources(imported, name, entries, site)
         changes += more
         said += words
+    elif imported.kind is Kind.CO2:
+        changes.append((("connection", "co2_profile"), name))
+        said.append(f"connection.co2_profile: {name}")
     elif not _used(name, site):
         said.append(f"nothing in the site names the profile {name} yet")
     found = _day_within(imported, entries, site)

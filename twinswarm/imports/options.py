@@ -11,6 +11,8 @@ class Kind(StrEnum):
     LOAD = "load"
     PV = "pv"
     PRICE = "price"
+    CO2 = "co2"
+    """Emissions of energy from the grid."""
     WEATHER = "weather"
     SESSIONS = "sessions"
 

@@ -6,6 +6,7 @@ from datetime import UTC, timezone, tzinfo
 from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
+from schemas.plausibility import MAX_CO2_G_PER_KWH
 from twinswarm.imports.clock import Clock, read_clock, to_utc, zone_of
 from twinswarm.imports.columns import TimeColumn, time_column, unit_of_table, value_column
 from twinswarm.imports.counters import power_of
@@ -204,6 +205,11 @@ def _checked(grid: Grid, kind: Kind, where: str, notes: Notes) -> Grid:
     if kind is Kind.PRICE and np.quantile(np.abs(values), 0.99) < 0.001:
         what = f"has prices of {np.abs(values).max():g} €/kWh at most; another --unit?"
         raise InputError.one(where, what, code=Code.RANGE)
+    if kind is Kind.CO2 and not 0 <= values.min() <= values.max() <= MAX_CO2_G_PER_KWH:
+        what = f"lies between {values.min():g} and {values.max():g} g/kWh, and 0 to {MAX_CO2_G_PER_KWH:g} are taken"
+        raise InputError.one(where, f"{what}; another --unit or --column?", code=Code.RANGE)
+    if kind is Kind.CO2 and values.max() < 1:
+        raise InputError.one(where, f"has {values.max():g} g/kWh at most; another --unit?", code=Code.RANGE)
     if kind is Kind.PV:
         negative = values < 0
         if negative.mean() > 0.5 or values.max() <= 0:

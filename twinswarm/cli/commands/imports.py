@@ -64,7 +64,10 @@ def import_(
     unit: Annotated[
         str | None,
         typer.Option(
-            "--unit", help="kW, W, MW, kWh, Wh, MWh; €/MWh, ct/kWh, €/kWh.", metavar="UNIT", rich_help_panel=_VALUES
+            "--unit",
+            help="kW, W, MW, kWh, Wh, MWh; €/MWh, ct/kWh, €/kWh; g/kWh, kg/MWh.",
+            metavar="UNIT",
+            rich_help_panel=_VALUES,
         ),
     ] = None,
     reading: Annotated[
@@ -152,7 +155,7 @@ def import_(
         float, typer.Option("--soc-min", min=0, max=1, help="V2G never goes below.", rich_help_panel=_SESSIONS)
     ] = 0.2,
 ) -> None:
-    """Read a file **as you have it** into a site: load, PV power, prices, weather, charging sessions.
+    """Read a file **as you have it** into a site: load, PV power, prices, CO2, weather, charging sessions.
 
     Separator, decimal sign, encoding, header, columns, units, steps and the clock are found out where the file leaves
     no doubt, and asked for where it does. What was recognised, assumed and repaired is printed, and kept beside the
@@ -162,6 +165,7 @@ def import_(
         twinswarm import load meter.csv
         twinswarm import load meter.csv --site mysite
         twinswarm import price prices.csv --site mysite --unit €/MWh --time-zone UTC
+        twinswarm import co2 intensity.csv --site mysite --unit g/kWh
         twinswarm import load --as bdew --column g1 --annual-kwh 80000 --year 2024 --site mysite
     """
     from twinswarm.extras import require

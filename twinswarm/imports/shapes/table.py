@@ -16,4 +16,4 @@ def read(wanted: Wanted) -> Imported:
     return Imported(wanted.kind, NAME, {wanted.kind.value: grid}, wanted.notes)
 
 
-SHAPE = Shape(NAME, "any table of times and values", frozenset({Kind.LOAD, Kind.PV, Kind.PRICE}), read)
+SHAPE = Shape(NAME, "any table of times and values", frozenset({Kind.LOAD, Kind.PV, Kind.PRICE, Kind.CO2}), read)
