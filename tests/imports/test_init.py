@@ -127,6 +127,10 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "1x22:22",
         "--bess",
         "60:30",
+        "--economics",
+        "bess_eur_per_kwh=350",
+        "--economics",
+        "v2g_charger_eur=2500",
         "--load",
         folder / "lastgang.csv",
         "--price",
@@ -161,6 +165,23 @@ def test_the_site_has_what_the_files_and_options_say(office: Path) -> None:
 
 
 @pytest.mark.slow
+def test_from_raw_files_to_a_year_and_the_size_that_pays(office: Path, tmp_path: Path) -> None:
+    """As docs/import.md does it, with some days of the year."""
+    lived, sized = tmp_path / "year.json", tmp_path / "size.json"
+    days = ("--from", "2024-05-13", "--jobs", 1)
+    call("year", office, *days, "--days", 2, "--variants", "bess,v2g", "--out", tmp_path / "year", "--json", lived)
+    assert (tmp_path / "year" / "report.html").is_file()
+    none, bess, v2g = (row["total"] for row in json.loads(lived.read_text(encoding="utf-8"))["variants"])
+    assert none["load_kwh"] == pytest.approx(2 * (24 * 20 + 11 * 20), rel=1e-6)  # LOAD on two working days
+    assert min(none["cost_eur"] - bess["cost_eur"], none["cost_eur"] - v2g["cost_eur"]) > 1.0
+    varied = ("--bess-kwh", "0,60", "--bess-kw", "30", "--v2g", "0,1", "--typical", 2)
+    call("size", office, *days, "--days", 5, *varied, "--out", tmp_path / "size", "--json", sized)
+    designs = json.loads(sized.read_text(encoding="utf-8"))["designs"]
+    assert sorted(design["investment_eur"] for design in designs) == [0, 2500, 21_000, 23_500]
+    assert all((tmp_path / "size" / f"{name}.png").is_file() for name in ("pareto", "tornado"))
+
+
+@pytest.mark.slow
 def test_from_raw_files_to_the_comparison_of_bess_and_v2g(office: Path, tmp_path: Path) -> None:
     found = tmp_path / "found.json"
     call("compare", office, "--date", "2024-05-14", "--processes", 2, "--out", tmp_path, "--json", found)
@@ -192,6 +213,19 @@ def test_a_faulty_file_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_weather_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Sun at night: the file can be read, and the site with it is not valid."""
+    (tmp_path / "tmy.csv").write_text(shaped.pvgis_tmy([300.0] * 8760, [12.0] * 8760), encoding="utf-8", newline="")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").write_text("mine", encoding="utf-8")
+    place = ("--latitude", 48, "--longitude", 16, "--time-zone", "Europe/Vienna", "--pv", "30")
+    for name in ("new", "there"):
+        with pytest.raises(InputError, match="possible at that time"):
+            call("init", tmp_path / name, *place, "--weather", tmp_path / "tmy.csv", "--year", 2024)
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["notes.txt"]
+
+
 def test_questions_make_a_site_as_options_do(tmp_path: Path) -> None:
     said = "48.2\n16.4\nEurope/Vienna\n80\n30:20 10\n2x11\n\n\n\n\n\n"
     found = CliRunner().invoke(app, ["init", str(tmp_path / "asked"), "--ask"], input=said)
@@ -210,6 +244,12 @@ def test_questions_make_a_site_as_options_do(tmp_path: Path) -> None:
         (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--pv", "much"), "60:20:180"),
         (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--charger", "0x11"), "4x11"),
         (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--bess", "100"), "100:50"),
+        (
+            ("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--economics", "bess_eur"),
+            "bess_eur_per_kwh=350",
+        ),
+        (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--economics", "bess=1"), "bess_eur_per_kwh"),
+        (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--economics", "bess_eur=-1"), "bess_eur"),
     ],
 )
 def test_what_lacks_or_cannot_be_read_is_named(tmp_path: Path, options: tuple[object, ...], named: str) -> None:

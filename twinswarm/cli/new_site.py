@@ -1,7 +1,8 @@
 """``init`` with options or questions: a site of one's own numbers and files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,13 +29,14 @@ class Asked:
     bess: str | None
     files: Mapping[str, Path | None]
     year: int | None
+    economics: tuple[str, ...]
 
 
 def make_site(directory: Path, asked: Asked, *, ask: bool) -> None:
-    """Reads all files before anything is written. Raises InputError with the faults of all."""
+    """Reads all files before anything is written. Raises InputError with the faults of all, and leaves nothing then."""
     from twinswarm.imports.clock import zone_of
     from twinswarm.imports.imported import Imported, ImportedSessions
-    from twinswarm.imports.new_site import NewSite, parse_battery, parse_chargers, parse_roof, write_site
+    from twinswarm.imports.new_site import NewSite, parse_battery, parse_chargers, parse_prices, parse_roof, write_site
     from twinswarm.imports.options import Kind, Options
     from twinswarm.imports.reading import read_file
 
@@ -49,7 +51,7 @@ def make_site(directory: Path, asked: Asked, *, ask: bool) -> None:
         asked.latitude, asked.longitude, asked.time_zone, asked.country, asked.import_limit,
         asked.import_limit if asked.export_limit is None else asked.export_limit, asked.spread, asked.demand_charge,
         tuple(map(parse_roof, asked.pv)), tuple(map(parse_chargers, asked.charger)),
-        None if asked.bess is None else parse_battery(asked.bess),
+        None if asked.bess is None else parse_battery(asked.bess), parse_prices(asked.economics),
     )  # fmt: skip
     options = Options(year=asked.year)
     found: dict[str, Imported | ImportedSessions] = {}
@@ -62,20 +64,36 @@ def make_site(directory: Path, asked: Asked, *, ask: bool) -> None:
             faults += error.faults
     if faults:
         raise InputError(faults)
-    for path in write_site(directory, site):
-        typer.echo(path)
     from twinswarm.cli.import_output import finish, finish_sessions
     from twinswarm.cli.output import Output
     from twinswarm.imports.target import target_of
 
-    for name, result in found.items():
-        typer.echo(f"\n{name}: {asked.files[name]}")
-        target = target_of(str(directory), None, name)
-        if isinstance(result, Imported):
-            finish(result, options, target, Output())
-        else:
-            finish_sessions(result, options, target, None, Output())
+    with _all_or_nothing(directory):
+        for path in write_site(directory, site):
+            typer.echo(path)
+        for name, result in found.items():
+            typer.echo(f"\n{name}: {asked.files[name]}")
+            target = target_of(str(directory), None, name)
+            if isinstance(result, Imported):
+                finish(result, options, target, Output())
+            else:
+                finish_sessions(result, options, target, None, Output())
     console().print(f"\ntwinswarm check {directory}\ntwinswarm compare {directory}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _all_or_nothing(directory: Path) -> Iterator[None]:
+    """Takes back what was written in the folder, and nothing else, if what the files hold does not fit the site."""
+    there = directory.exists()
+    before = set(directory.iterdir()) if there else set()
+    try:
+        yield
+    except InputError:
+        for path in set(directory.iterdir() if directory.exists() else ()) - before:
+            path.unlink()
+        if not there and directory.exists():
+            directory.rmdir()
+        raise
 
 
 def _answered(asked: Asked) -> Asked:

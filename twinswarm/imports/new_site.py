@@ -1,10 +1,14 @@
 """A site from a few numbers: location, connection, PV by roof, chargers, battery. It runs as it is written."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import Code, Fault, InputError
+from pydantic import ValidationError
+
+from schemas.errors import Code, Fault, InputError, faults_of
+from schemas.site.economics import Economics
 from sites.loader.box import TEMPLATE, data_folder
 from twinswarm.imports.writing import write_all
 
@@ -49,6 +53,8 @@ class NewSite:
     roofs: tuple[Roof, ...]
     chargers: tuple[Chargers, ...]
     battery: Battery | None
+    prices: Mapping[str, float]
+    """Fields of `economics`."""
 
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -78,6 +84,24 @@ def parse_battery(text: str) -> Battery:
     return Battery(float(found[1]), float(found[2]))
 
 
+def parse_prices(texts: Sequence[str]) -> dict[str, float]:
+    """``bess_eur_per_kwh=350``: fields of the site's `economics`. Raises InputError."""
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise _unreadable("--economics", "a field of economics and a number: bess_eur_per_kwh=350", text) from None
+    if unknown := [name for name in found if name not in Economics.model_fields]:
+        raise _unreadable("--economics", f"one of {', '.join(Economics.model_fields)}", unknown[0])
+    try:
+        Economics.model_validate(found)
+    except ValidationError as error:
+        raise InputError(faults_of(error, "--economics")) from None
+    return found
+
+
 def _unreadable(option: str, what: str, text: str) -> InputError:
     return InputError.one(option, what, text, code=Code.FORMAT)
 
@@ -102,6 +126,8 @@ def text_of(site: NewSite) -> str:
     country = f"\n  country: {site.country}" if site.country else ""
     charge = f"\n  demand_charge_eur_per_kw: {site.demand_charge_eur_per_kw:g}" if site.demand_charge_eur_per_kw else ""
     devices = "\n".join((*_chargers(site), *_battery(site), *_roofs(site)))
+    prices = ", ".join(f"{name}: {value:.12g}" for name, value in site.prices.items())
+    economics = f"\neconomics: {{{prices}}}     # for twinswarm size\n" if prices else ""
     return f"""\
 # Powers in kW, energies in kWh, SOC as a fraction 0..1, prices in €/kWh. Every field: docs/site.md.
 site: {site.name}
@@ -132,7 +158,7 @@ profiles:
   # profiles.csv is a made-up office day and price; twinswarm import load FILE --site . puts yours in its place.
   load: {{type: day, file: profiles.csv, column: load_kw}}
   price: {{type: day, file: profiles.csv, column: price_eur_per_kwh}}
-"""
+{economics}"""
 
 
 def _chargers(site: NewSite) -> list[str]:

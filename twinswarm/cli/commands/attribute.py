@@ -47,7 +47,7 @@ def attribute(
     Every combination of the devices that the EMS may move is lived through. A device's share is its Shapley value: what
     it adds on average over all orders in which the devices could be put to use. Every share is split into PV used here,
     arbitrage, curtailment avoided, losses and peak. Each car gets a statement: energy in and out, wear, € earned. From
-    14 days on there is an interval: what such days save in the mean.
+    28 days on there is an interval: what such days save in the mean.
 
     Examples:
         twinswarm attribute fit_g2v --case 6

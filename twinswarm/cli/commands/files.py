@@ -54,6 +54,15 @@ def init(
     bess: Annotated[
         str | None, typer.Option("--bess", metavar="KWH:KW", help="The battery.", rich_help_panel=_PLANT)
     ] = None,
+    economics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--economics",
+            metavar="FIELD=PRICE",
+            help="What storage costs, [docs/size.md](docs/size.md): v2g_charger_eur=2500; may be repeated.",
+            rich_help_panel=_PLANT,
+        ),
+    ] = None,
     load: Annotated[Path | None, typer.Option("--load", metavar="FILE", rich_help_panel=_FILES)] = None,
     price: Annotated[Path | None, typer.Option("--price", metavar="FILE", rich_help_panel=_FILES)] = None,
     weather: Annotated[Path | None, typer.Option("--weather", metavar="FILE", rich_help_panel=_FILES)] = None,
@@ -77,7 +86,7 @@ def init(
 
     if not ask and latitude is None and longitude is None and time_zone is None:
         beside = {"--pv": pv, "--charger": charger, "--bess": bess, "--load": load, "--price": price,
-                  "--weather": weather, "--sessions": sessions}  # fmt: skip
+                  "--economics": economics, "--weather": weather, "--sessions": sessions}  # fmt: skip
         if given := [name for name, value in beside.items() if value]:
             what = "needs --latitude, --longitude and --time-zone, or --ask"
             raise InputError.one(given[0], what, code=Code.MISSING)
@@ -91,6 +100,7 @@ def init(
         Asked(
             latitude, longitude, time_zone, country, import_limit, export_limit, spread, demand_charge, tuple(pv or ()),
             tuple(charger or ()), bess, {"load": load, "price": price, "weather": weather, "sessions": sessions}, year,
+            tuple(economics or ()),
         ),
         ask=ask,
     )  # fmt: skip
