@@ -9,7 +9,7 @@ import pytest
 from broker.servers.mosquitto import find_mosquitto
 from tests.drivers.ocpp.running import free_port
 from tests.ocpp_peers.peer import OCPP_CSMS, SOURCE, Peer, python_with, scripts_of_node, started, wait_until
-from tests.outward.test_ocpp import plugged_site, twin_at
+from tests.outward.charge_point import plugged_site, twin_at
 from tests.parts import skip_without
 
 

@@ -34,12 +34,18 @@ def free_port() -> int:
 
 
 def described(
-    folder: Path, *, ocpp: dict[str, Any] | None = None, charger: dict[str, Any] | None = None, **driver: Any
+    folder: Path,
+    *,
+    site: str | None = None,
+    ocpp: dict[str, Any] | None = None,
+    charger: dict[str, Any] | None = None,
+    **driver: Any,
 ) -> Site:
-    """The template's site, whose ev1 is a one-way AC charger of 11 kW behind OCPP."""
+    """The template's site, whose ev1 is a one-way AC charger of 11 kW behind OCPP. ``site``: another name for it."""
     write_template(folder)
     file = folder / "site.yaml"
     parts = yaml.safe_load(file.read_text())
+    parts["site"] = site or parts["site"]
     parts["ocpp"] = {"port": free_port(), **(ocpp or {})}
     parts["devices"]["ev1"] |= {
         "max_charge_kw": 11.0,
