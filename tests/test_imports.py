@@ -96,6 +96,7 @@ AT_HOME: dict[str, set[str]] = {
     "highspy": {"services.ems"},
     "paho": {"broker.mqtt"},
     "amqtt": {"broker.servers"},
+    "gymnasium": {"twinswarm.league", "twinswarm.gym"},
     "influxdb_client": {"services.influx.server"},
     "entsoe": {"services.feeds.entsoe"},
     "jmespath": {"services.feeds.requests", "services.drivers.mqtt_link"},

@@ -10,6 +10,7 @@ _OF_LIBRARY = {
     "defusedxml": "imports",
     "distributed": "dask",
     "entsoe": "feeds",
+    "gymnasium": "gym",
     "highspy": "ems",
     "influxdb_client": "influx",
     "jinja2": "plots",

@@ -26,7 +26,7 @@ from services.history.reader import pcc_of
 from services.history.settlement import demand_charges_eur, month_peaks_kw, settle
 from services.history.tracks import Track
 from twinswarm.league.contestants import entered, shown
-from twinswarm.league.plant import batteries, visits
+from twinswarm.league.plant import Visit, batteries, visits
 from twinswarm.simulation.in_memory import run_in_memory
 from twinswarm.study.day import day_of, kept
 
@@ -146,15 +146,20 @@ def _vehicles_kwh(site: Site, course: Course, messages: Sequence[Received]) -> t
     short, left = [], []
     for visit in visits(site, course):
         seen = last.get((visit.charger, visit.session.arrival))
-        energy = visit.arrival_kwh
-        if seen is not None:
-            energy += _known(seen.charged_kwh) * visit.spec.charge_efficiency
-            energy -= _known(seen.discharged_kwh) / visit.spec.discharge_efficiency
+        energy = energy_kwh(visit, seen)
         if visit.session.departure <= course.t_end:
             short.append(max(0.0, visit.target_kwh - energy))
         else:
             left.append(min(energy, visit.target_kwh) - min(visit.arrival_kwh, visit.target_kwh))
     return math.fsum(short), math.fsum(left)
+
+
+def energy_kwh(visit: Visit, seen: PluggedVehicle | None) -> float:
+    """Energy in the vehicle as its charger counted last; None: nobody saw it."""
+    if seen is None:
+        return visit.arrival_kwh
+    charged = _known(seen.charged_kwh) * visit.spec.charge_efficiency
+    return visit.arrival_kwh + charged - _known(seen.discharged_kwh) / visit.spec.discharge_efficiency
 
 
 def _net_kwh(track: Track, times: Sequence[Any]) -> list[float]:
