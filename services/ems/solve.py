@@ -15,6 +15,7 @@ from typing import Any
 import highspy
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from schemas.participant import Json
 from services.ems.compile import COST_SCALE, CompiledModel, LpData, compiled
@@ -264,7 +265,10 @@ class Solver:
         self.__init__(self._budget, self._binaries)  # type: ignore[misc]
         if state is None:
             return
-        self._structure = structure_from_json(state["structure"], TERMS)
+        try:
+            self._structure = structure_from_json(state["structure"], TERMS)
+        except (KeyError, ValidationError):
+            return  # a version with other terms wrote it: the basis is of another matrix, and the solver starts cold
         self._names = tuple(state["names"])
         self._end = datetime.fromisoformat(state["end"])
         self._basis = None if state["basis"] is None else basis_from_text(state["basis"])
