@@ -77,9 +77,9 @@ class Twin(ABC):
     @abstractmethod
     def _telemetry(self, at: datetime, reading: Reading) -> Telemetry: ...
 
-    def _foresee(self, ack: Ack, at: datetime) -> Ack:
+    def _foresee(self, ack: Ack, setpoint: Setpoint, at: datetime) -> Ack:
         """The answer to an accepted set-point, once the device has settled; ``ack`` names the value after the clip."""
-        del at
+        del setpoint, at
         return ack
 
     def _script_changed(self, at: datetime) -> None:  # noqa: B027 - most twins look at their script as they go
@@ -245,4 +245,4 @@ class Twin(ABC):
         if not ack.accepted:
             return [ack]
         self._settle(at, expire=expire)
-        return [self._foresee(ack, at), *given_up]
+        return [self._foresee(ack, setpoint, at), *given_up]

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.messages import ChargerTelemetry, DepartedVehicle, PluggedVehicle, Setpoint
+from schemas.messages import Ack, ChargerTelemetry, DepartedVehicle, Phases, PluggedVehicle, Setpoint
 from schemas.participant import Json
 from schemas.site import Charger as ChargerSpec
-from schemas.site import ChargingSession, Site
+from schemas.site import ChargingSession, Site, switched_phases_of
 from schemas.topics import Kind
 from twin_devices.base import Reading
 from twin_devices.discharge_caps import DischargeCaps
+from twin_devices.phase_switcher import PhaseSwitcher
 from twin_devices.physics.storage import Store
 from twin_devices.setpoints import Clipped
 from twin_devices.storage import Limits, StorageTwin, piece_from
@@ -61,6 +62,9 @@ class Charger(StorageTwin):
 
     The telemetry says of the vehicle what the site's ``reports`` lets it say. When it was plugged and what it got since
     are the charger's own, and always there.
+
+    One that switches its phases charges a vehicle that has one phase on that, without switching; other vehicles by
+    `PhaseSwitcher`.
     """
 
     kind = Kind.CHARGER
@@ -73,8 +77,11 @@ class Charger(StorageTwin):
             lambda start, end: self._script.as_left(spec.sessions_between(start, end, site.zone))
         )
         self._session: ChargingSession | None = None
-        self._session_limits: dict[bool, Limits] = {}
-        """The limits that `_limits` returns while the session lasts."""
+        self._session_limits: dict[tuple[bool, Phases | None], Limits] = {}
+        """The limits that `_limits` returns while the session lasts, by whether it is uncontrolled, and by phases."""
+        self._switcher = None if spec.phase_switch is None else PhaseSwitcher(spec.nameplate)
+        self._one_phase = switched_phases_of(site.devices).get(device, 0)
+        """On which it charges when on one."""
         self._said: dict[str, Any] = {}
         """What the vehicle says of itself all that time."""
         self._caps = DischargeCaps(site.zone)
@@ -94,6 +101,8 @@ class Charger(StorageTwin):
             self._plug(session)
             self._energies_at_arrival = self._energy_meter.registers(at)
             self._caps.plug(session.vehicle, session, self._assumed, self._given_kwh(at), at)
+            if self._switcher is not None:
+                self._switcher.decide_again()
             self._connect(at, session.arrival_soc_frac)
         elif self._piece is not None and self._caps.capped_by_day and self._caps.settle(at, self._given_kwh(at)):
             piece, left_kwh = self._piece, self._discharge_left_kwh(at)
@@ -116,7 +125,12 @@ class Charger(StorageTwin):
     def _next_change(self, after: datetime) -> datetime:
         if self._session is None:
             return self._schedule.next_arrival(after)
-        changes = (self._session.departure, super()._next_change(after), self._caps.next_change(after))
+        changes = (
+            self._session.departure,
+            super()._next_change(after),
+            self._caps.next_change(after),
+            None if self._switcher is None else self._switcher.next_change(after),
+        )
         return min(change for change in changes if change is not None)
 
     def _plug(self, session: ChargingSession | None) -> None:
@@ -125,14 +139,61 @@ class Charger(StorageTwin):
         if session is None:
             self._session_limits, self._said = {}, {}
         else:
-            self._session_limits = {each: self._limits_with(session, uncontrolled=each) for each in (False, True)}
+            choices: tuple[Phases | None, ...] = (None,) if self._switcher is None else (1, 3)
+            self._session_limits = {
+                (uncontrolled, phases): self._limits_with(session, phases, uncontrolled=uncontrolled)
+                for uncontrolled in (False, True)
+                for phases in choices
+            }
             self._said = session.said(self._charger.reports, self._charger.charge_efficiency)
 
     def _limits(self, *, uncontrolled: bool) -> Limits:
-        return self._session_limits[uncontrolled]
+        return self._session_limits[uncontrolled, self._phases]
 
-    def _limits_with(self, session: ChargingSession, *, uncontrolled: bool) -> Limits:
+    @property
+    def _phases(self) -> Phases | None:
+        """Phases in use, of a charger that switches them."""
+        if self._switcher is None:
+            return None
+        return 1 if self._has_one_phase else self._switcher.phases
+
+    @property
+    def _has_one_phase(self) -> bool:
+        """Whether the vehicle has no more."""
+        return self._session is not None and self._session.phases == 1
+
+    def _is_interrupted(self, at: datetime, target_kw: float) -> bool:
+        if self._switcher is None or self._has_one_phase:
+            return False
+        self._switcher.follow(at, target_kw, self._setpoints.target)
+        return self._switcher.is_paused(at)
+
+    def _foreseen_phases(self, setpoint: Setpoint, at: datetime) -> tuple[Phases | None, str | None]:
+        """The phases on which a set-point is charged that came at ``at``; and why on others than it wants."""
+        if self._switcher is None:
+            return None, None
+        if self._has_one_phase:
+            return 1, "the vehicle has one phase" if setpoint.phases == 3 else None
+        followed = max(at + timedelta(seconds=self._charger.dead_time_s), setpoint.valid_from)
+        return self._switcher.foreseen(followed, setpoint.power_kw or 0.0, setpoint.phases)
+
+    def _limits_on(self, setpoint: Setpoint, at: datetime) -> Limits:
+        phases, _ = self._foreseen_phases(setpoint, at)
+        return self._session_limits[False, phases]
+
+    def _foresee(self, ack: Ack, setpoint: Setpoint, at: datetime) -> Ack:
+        answer = super()._foresee(ack, setpoint, at)
+        phases, why = self._foreseen_phases(setpoint, at)
+        if phases is None and setpoint.phases not in (None, self._charger.phases):
+            why = f"it charges on {self._charger.phases} phases and cannot switch them"
+        reasons = [text for text in (answer.reason, why) if text is not None]
+        return answer.model_copy(update={"phases": phases, "reason": "; ".join(reasons) or None})
+
+    def _limits_with(self, session: ChargingSession, phases: Phases | None, *, uncontrolled: bool) -> Limits:
         spec = self._charger
+        least_kw, most_kw = spec.min_power_kw, spec.max_charge_kw
+        if phases is not None:
+            least_kw, most_kw = spec.nameplate.range_kw(phases)
         return Limits(
             store=Store(
                 session.capacity_kwh,
@@ -141,11 +202,12 @@ class Charger(StorageTwin):
                 session.soc_min_frac,
                 session.target_soc_frac if uncontrolled else session.soc_max_frac,
             ),
-            max_charge_kw=_least(spec.max_charge_kw, session.max_charge_kw),
+            max_charge_kw=_least(most_kw, session.max_charge_kw),
             max_discharge_kw=_least(spec.max_discharge_kw, session.max_discharge_kw),
-            min_power_kw=spec.min_power_kw,
+            min_power_kw=least_kw,
             taper_start_frac=None if spec.taper is None else spec.taper.start_soc_frac,
             taper_end_power_frac=0.0 if spec.taper is None else spec.taper.end_power_frac,
+            **_bound_by(phases, most_kw, session.max_charge_kw),
         )
 
     def _uncontrolled_kw(self) -> float:
@@ -169,7 +231,20 @@ class Charger(StorageTwin):
             segments=reading.segments,
             vehicle=None if self._session is None else self._vehicle(self._session, at),
             departed=departed or None,
+            **self._phases_at(at, reading.power_kw),
         )
+
+    def _phases_at(self, at: datetime, power_kw: float) -> dict[str, Any]:
+        """Telemetry of a charger that switches its phases."""
+        if self._switcher is None:
+            return {}
+        each = tuple(power_kw * (phase == self._one_phase) for phase in range(3))
+        return {
+            "phases": self._phases,
+            "phases_held_until": self._switcher.held_until(at),
+            "phases_switched": self._switcher.take_switched() or None,
+            "phase_power_kw": each if self._phases == 1 else (power_kw / 3,) * 3,
+        }
 
     def _departing(self, session: ChargingSession, at: datetime) -> DepartedVehicle:
         return DepartedVehicle(**dict(self._vehicle(session, at)), left=session.departure)
@@ -194,6 +269,7 @@ class Charger(StorageTwin):
             "energies_at_arrival": list(self._energies_at_arrival),
             "caps": self._caps.snapshot(),
             "departed": [json.loads(vehicle.model_dump_json()) for vehicle in self._departed],
+            "phases": None if self._switcher is None else self._switcher.snapshot(),
         }
 
     def _restore_own(self, state: Json) -> None:
@@ -203,7 +279,15 @@ class Charger(StorageTwin):
         self._energies_at_arrival = (imported, exported)
         if "caps" in state:  # a checkpoint of an earlier version has none
             self._caps.restore(state["caps"])
+        if self._switcher is not None and state.get("phases") is not None:  # an earlier version's checkpoint has none
+            self._switcher.restore(state["phases"])
         self._departed = [DepartedVehicle.model_validate_json(json.dumps(vehicle)) for vehicle in state["departed"]]
+
+
+def _bound_by(phases: Phases | None, most_kw: float, vehicle_kw: float | None) -> dict[str, str]:
+    if phases != 1 or (vehicle_kw is not None and vehicle_kw < most_kw):
+        return {}
+    return {"bound_by": f"one phase gives no more than {most_kw:g} kW"}
 
 
 def _least(rating_kw: float, vehicle_kw: float | None) -> float:

@@ -183,7 +183,7 @@ class HeatPump(Twin):
             return Clipped(None, "this heat pump is not controllable: it follows its thermostat")
         return clip_power(setpoint, self.kind, 0.0, self._plate.max_power_kw)
 
-    def _foresee(self, ack: Ack, at: datetime) -> Ack:
+    def _foresee(self, ack: Ack, setpoint: Setpoint, at: datetime) -> Ack:
         """The power that will flow once the dead time is over, as far as can be said now."""
         assert ack.applied_kw is not None
         least_kw = self._plate.min_power_kw

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from schemas.messages import Fallback
+from schemas.messages import Fallback, Phases
 from schemas.participant import Json
 
 
@@ -22,6 +22,8 @@ class Accepted:
     followed_from: datetime
     valid_until: datetime
     fallback: Fallback
+    phases: Phases | None = None
+    """On which a charger that switches them is to charge; None: it chooses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Target:
 
     value_kw: float | None
     fallback: Fallback | None
+    phases: Phases | None = None
+    setpoint: str | None = None
+    """The identifier of the set-point that is followed; None: none is."""
 
     def value_or(self, idle_kw: float, uncontrolled_kw: float, unknown_kw: float) -> float:
         """The value [kW] that it means, by the fallback; ``unknown_kw`` for holding a value that never was."""
@@ -82,7 +87,8 @@ class SetpointQueue:
                 self._delayed.append(self._active)
                 self._delayed.sort(key=lambda accepted: accepted.followed_from)
             elif rank == _IS_FOLLOWED:
-                self.target = Target(self._delayed.pop(0).value_kw, None)
+                followed = self._delayed.pop(0)
+                self.target = Target(followed.value_kw, None, followed.phases, followed.id)
             else:
                 if instant == at and not expire:
                     return
@@ -115,8 +121,10 @@ class SetpointQueue:
         }
 
     def restore(self, state: Json) -> None:
-        fallback = state["target"]["fallback"]
-        self.target = Target(state["target"]["value_kw"], None if fallback is None else Fallback(fallback))
+        target = state["target"]
+        fallback = None if target["fallback"] is None else Fallback(target["fallback"])
+        # A checkpoint of an earlier version has neither phases nor the set-point's identifier.
+        self.target = Target(target["value_kw"], fallback, target.get("phases"), target.get("setpoint"))
         self._active = None if state["active"] is None else _from_json(state["active"])
         self._ahead = [_from_json(accepted) for accepted in state["ahead"]]
         self._delayed = [_from_json(accepted) for accepted in state["delayed"]]
@@ -135,6 +143,7 @@ def _to_json(accepted: Accepted) -> dict[str, Any]:
         "followed_from": accepted.followed_from.isoformat(),
         "valid_until": accepted.valid_until.isoformat(),
         "fallback": accepted.fallback.value,
+        "phases": accepted.phases,
     }
 
 
@@ -146,4 +155,5 @@ def _from_json(state: Json) -> Accepted:
         followed_from=datetime.fromisoformat(state["followed_from"]),
         valid_until=datetime.fromisoformat(state["valid_until"]),
         fallback=Fallback(state["fallback"]),
+        phases=state.get("phases"),  # a checkpoint of an earlier version has none
     )

@@ -137,7 +137,8 @@ class SetpointHandler:
         followed_from = max(at + self._dead_time, setpoint.valid_from)
         if followed_from >= until:
             return f"it would be over before the dead time of {self._dead_time.total_seconds()} s"
-        return Accepted(setpoint.id, value_kw, effective_from, followed_from, until, setpoint.fallback)
+        fallback, phases = setpoint.fallback, setpoint.phases
+        return Accepted(setpoint.id, value_kw, effective_from, followed_from, until, fallback, phases)
 
     def snapshot(self) -> Json:
         return {"epoch": self._epoch, "queue": self._queue.snapshot()}

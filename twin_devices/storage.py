@@ -31,6 +31,8 @@ class Limits:
     min_power_kw: float = 0.0
     taper_start_frac: float | None = None
     taper_end_power_frac: float = 0.0
+    bound_by: str = "the vehicle allows no more"
+    """What an answer says of a power that is above ``max_charge_kw``."""
 
     def power_kw(self, asked_kw: float, sampled_soc_frac: float) -> float:
         """The part of the requested power that is possible, the SOC's bounds aside."""
@@ -110,6 +112,16 @@ class StorageTwin(Twin):
     def _uncontrolled_kw(self) -> float:
         """The power that flows without an EMS [kW]."""
 
+    def _is_interrupted(self, at: datetime, target_kw: float) -> bool:
+        """Whether nothing flows just after ``at`` whatever is asked for. Brings the converter to that instant."""
+        del at, target_kw
+        return False
+
+    def _limits_on(self, setpoint: Setpoint, at: datetime) -> Limits:
+        """Limits of the store that is connected while this set-point is followed."""
+        del setpoint, at
+        return self._limits(uncontrolled=False)
+
     def _discharge_left_kwh(self, at: datetime) -> float:
         """AC energy that may still be given [kWh]; infinite without a cap."""
         del at
@@ -139,16 +151,14 @@ class StorageTwin(Twin):
         self._connect_or_disconnect(at)
         if self._piece is None:
             return 0.0
+        target_kw = 0.0 if away else self._target_kw(at)
+        interrupted = away or self._is_interrupted(at, target_kw)
         limits = self._limits_now()
         sampled = self._sample(at, self._piece, limits)
-        if away:
+        if interrupted:
             self._ramp.stop()
             asked = 0.0
         else:
-            target = self._setpoints.target
-            target_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=self._uncontrolled_kw(), unknown_kw=0.0)
-            if target.fallback is not None and self._outside and not self._may_flow(target_kw, at):
-                target_kw = 0.0
             self._ramp.set_target(at, target_kw, self._piece.power_kw)
             asked = limits.power_kw(self._ramp.power_kw(at), sampled)
         if asked != self._piece.asked_kw or limits.store != self._piece.store:
@@ -161,6 +171,14 @@ class StorageTwin(Twin):
         elif sampled != self._piece.sampled_soc_frac:
             self._piece = replace(self._piece, sampled_soc_frac=sampled)
         return self._piece.power_kw
+
+    def _target_kw(self, at: datetime) -> float:
+        """The power that set-point or fallback ask for [kW]."""
+        target = self._setpoints.target
+        target_kw = target.value_or(idle_kw=0.0, uncontrolled_kw=self._uncontrolled_kw(), unknown_kw=0.0)
+        if target.fallback is not None and self._outside and not self._may_flow(target_kw, at):
+            return 0.0
+        return target_kw
 
     def _sample(self, at: datetime, piece: Piece, limits: Limits) -> float:
         """The SOC that the taper goes by: that of the last instant of a grid in absolute time."""
@@ -199,19 +217,19 @@ class StorageTwin(Twin):
     def _clip(self, setpoint: Setpoint) -> Clipped:
         return clip_power(setpoint, self.kind, 0.0 - self._storage.max_discharge_kw, self._storage.max_charge_kw)
 
-    def _foresee(self, ack: Ack, at: datetime) -> Ack:
+    def _foresee(self, ack: Ack, setpoint: Setpoint, at: datetime) -> Ack:
         """The power that will flow once dead time and ramp are over, as far as can be said now."""
         assert ack.applied_kw is not None
-        applied_kw, reason = self._foreseen(ack.applied_kw, at)
+        applied_kw, reason = self._foreseen(ack.applied_kw, setpoint, at)
         reasons = [text for text in (ack.reason, reason) if text is not None]
         return Ack(id=ack.id, accepted=True, applied_kw=applied_kw, reason="; ".join(reasons) or None)
 
-    def _foreseen(self, value_kw: float, at: datetime) -> tuple[float, str | None]:
+    def _foreseen(self, value_kw: float, setpoint: Setpoint, at: datetime) -> tuple[float, str | None]:
         if value_kw == 0:
             return 0.0, None
         if self._piece is None:
             return 0.0, "no vehicle is plugged"
-        limits = self._limits(uncontrolled=False)
+        limits = self._limits_on(setpoint, at)
         applied_kw = limits.power_kw(value_kw, self._piece.sampled_soc_frac)
         if not _whole_microseconds(min(_FAR_H, hours_to_bound(limits.store, self._piece.soc_at(at), applied_kw))):
             return 0.0, "the SOC is at its bound"
@@ -220,7 +238,7 @@ class StorageTwin(Twin):
             return 0.0, USED_UP
         if applied_kw == 0:
             return 0.0, f"less than the smallest power, {limits.min_power_kw} kW, is possible or asked"
-        return applied_kw, None if applied_kw == value_kw else "the vehicle allows no more"
+        return applied_kw, None if applied_kw == value_kw else limits.bound_by
 
     def _own_state(self) -> Json:
         piece = self._piece

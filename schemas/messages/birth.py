@@ -77,6 +77,23 @@ class DeviceNameplate(Body):
         return bool(self.capabilities & COMMANDED)
 
 
+Phases = Literal[1, 3]
+"""Phases that a charger charges on."""
+
+
+class PhaseSwitch(Body):
+    """A three-phase charger that can charge on one phase, too. Its other powers are those on three phases."""
+
+    max_charge_kw: PositiveKw
+    """Most power on one phase."""
+    min_power_kw: PositiveKw
+    """Smallest power other than 0 on one phase."""
+    pause_s: Seconds
+    """For so long charging is interrupted when the phases are switched."""
+    hold_s: Seconds
+    """Least time between two switches."""
+
+
 class ChargerNameplate(DeviceNameplate):
     """An EVSE. Powers are AC side; efficiencies lie between AC and the vehicle's battery."""
 
@@ -102,6 +119,50 @@ class ChargerNameplate(DeviceNameplate):
     is known of it."""
     taper_end_power_frac: SocFrac = 0.05
     """The part of the full power that is left at SOC 1."""
+    phase_switch: PhaseSwitch | None = None
+    """Left out: it does not switch its phases, and ``phases`` says how many it has."""
+
+    @model_validator(mode="after")
+    def _switches_from_three_phases(self) -> Self:
+        switch = self.phase_switch
+        if switch is None:
+            return self
+        if self.phases != 3:
+            raise ValueError("phase_switch is given, but the charger has 1 phase; its phases are those it has at most")
+        if self.max_discharge_kw > 0:
+            raise ValueError(f"phase_switch is given, but max_discharge_kw is {self.max_discharge_kw}: it is one-way")
+        if not 0 < switch.min_power_kw <= switch.max_charge_kw <= self.max_charge_kw:
+            raise ValueError(
+                f"phase_switch: min_power_kw {switch.min_power_kw} and max_charge_kw {switch.max_charge_kw} are to be "
+                f"above 0, in this order, and at most max_charge_kw {self.max_charge_kw} of three phases"
+            )
+        if switch.min_power_kw > self.min_power_kw:
+            raise ValueError(
+                f"phase_switch: min_power_kw {switch.min_power_kw} is above min_power_kw {self.min_power_kw} of three "
+                "phases"
+            )
+        return self
+
+    @property
+    def smallest_kw(self) -> float:
+        """Smallest power other than 0, on whichever phases [kW]."""
+        return self.min_power_kw if self.phase_switch is None else self.phase_switch.min_power_kw
+
+    def range_kw(self, phases: Phases) -> tuple[float, float]:
+        """Smallest and most charging power [kW] on these phases of a charger that switches them."""
+        if phases == 1 and self.phase_switch is not None:
+            return self.phase_switch.min_power_kw, self.phase_switch.max_charge_kw
+        return self.min_power_kw, self.max_charge_kw
+
+    def phases_for(self, power_kw: float, present: Phases) -> Phases:
+        """The phases on which a power [kW] is charged: the present ones if they can, else those that can.
+
+        Between the most of one phase and the least of three none can: then one phase, which gives less than is asked.
+        """
+        least, most = self.range_kw(present)
+        if self.phase_switch is None or power_kw < self.smallest_kw or least <= power_kw <= most:
+            return present
+        return 3 if power_kw >= self.min_power_kw else 1
 
     @property
     def bidirectional(self) -> bool:
@@ -143,7 +204,8 @@ class ChargerNameplate(DeviceNameplate):
         else:
             way = f"{self.max_charge_kw:.4g} kW"
             way += f", back {self.max_discharge_kw:.4g} kW" if self.bidirectional else ", one-way"
-        return f"{way}, {self.current.upper()}" + ("" if self.controllable else ", uncontrolled")
+        switches = "" if self.phase_switch is None else f", or {self.phase_switch.max_charge_kw:.4g} kW on one phase"
+        return f"{way}{switches}, {self.current.upper()}" + ("" if self.controllable else ", uncontrolled")
 
 
 class BessNameplate(DeviceNameplate):

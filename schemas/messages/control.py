@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from schemas.messages.birth import Fallback
+from schemas.messages.birth import Fallback, Phases
 from schemas.messages.stamp import Body, Command
 from schemas.units import Kw, PositiveKw, UtcTime
 
@@ -71,6 +71,9 @@ class Setpoint(Command):
     valid_until: UtcTime
     power_kw: Kw | None = None
     limit_kw: PositiveKw | None = None
+    phases: Phases | None = None
+    """On which a charger that can switch them is to charge. Left out: it keeps those that it has if they can do
+    ``power_kw``, and switches them if only the others can."""
     fallback: Fallback
     reason: Annotated[str, Field(max_length=500)] | None = None
     cause: SetpointCause | None = None
@@ -98,6 +101,8 @@ class Ack(Body):
     accepted: bool
     applied_kw: Kw | None = None
     applied_limit_kw: PositiveKw | None = None
+    phases: Phases | None = None
+    """On which a charger that can switch them will charge."""
     reason: Annotated[str, Field(max_length=500)] | None = None
     """Why the set-point was refused, or why what is applied differs from it."""
     epoch: Annotated[int, Field(ge=0)] | None = None

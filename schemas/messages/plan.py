@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from schemas.messages.birth import Phases
 from schemas.messages.control import SetpointCause
 from schemas.messages.series import Values
 from schemas.messages.stamp import Body, DeviceId
@@ -115,6 +116,8 @@ class DevicePlan(Body):
     """Why it is commanded what it is in the first step. Left out: it is not commanded, or the cause is not known."""
     element: Annotated[str, Field(max_length=100)] | None = None
     """The limit, where that is the cause: ``connection``, ``pcc`` (from outside), a group or an element."""
+    phases: Phases | None = None
+    """On which a charger that can switch them charges in the first step. Left out: it does not charge, or cannot."""
     stored_eur_per_kwh: float | None = None
     """What another kWh in its store is worth at the end of the first step."""
 

@@ -4,6 +4,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
+from schemas.messages.birth import Phases
 from schemas.messages.stamp import Body
 from schemas.messages.vehicle import DepartedVehicle, PluggedVehicle
 from schemas.units import Kw, Kwh, PositiveKw, SocFrac, TempC, UtcTime
@@ -62,12 +63,25 @@ class Telemetry(Body):
         return None
 
 
+class PhasesSwitched(NamedTuple):
+    """When a charger's phases were switched, and to how many."""
+
+    at: UtcTime
+    phases: Phases
+
+
 class ChargerTelemetry(Telemetry):
     vehicle: PluggedVehicle | None = None
     """Left out: nothing is plugged."""
     departed: Annotated[tuple[DepartedVehicle, ...], Field(max_length=1_000, strict=False)] | None = None
     """Vehicles that were unplugged since the last telemetry, in order. Left out when there was none, and by a charger
     that does not know: then a charging session ends where the telemetry stops to show the vehicle."""
+    phases: Phases | None = None
+    """Phases in use; those on which it would charge while no power flows. Left out: all that its birth says."""
+    phases_held_until: UtcTime | None = None
+    """Until then it does not switch its phases. Left out: it may."""
+    phases_switched: Annotated[tuple[PhasesSwitched, ...], Field(max_length=1_000, strict=False)] | None = None
+    """Switches since the last telemetry, in order. Left out when there was none."""
 
     @property
     def plugged(self) -> PluggedVehicle | None:

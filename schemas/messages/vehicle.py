@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from schemas.messages.birth import Phases
 from schemas.messages.stamp import Body, DeviceId
 from schemas.units import Kwh, PositiveKw, SocFrac, UtcTime
 
@@ -61,6 +62,8 @@ class VehicleValues(Body):
     and likewise below."""
     max_discharge_day_kwh: Kwh | None = None
     """Likewise on a local day of the site."""
+    phases: Phases | None = None
+    """Phases of its charger on board. Left out: as many as the charger has."""
     priority: bool | None = None
     """Its target is met before those of vehicles without it, where not all can be. Left out: no."""
 

@@ -28,6 +28,7 @@ from schemas.site.devices import (
     HeatPump,
     Irradiance,
     Meter,
+    PhaseSwitching,
     PowerProfile,
     ProfileName,
     Pv,
@@ -55,7 +56,7 @@ from schemas.site.options import (
     PersonRequests,
     TimeOptions,
 )
-from schemas.site.phases import PHASES, phases_of
+from schemas.site.phases import PHASES, phases_of, switched_phases_of
 from schemas.site.profile import (
     DayName,
     DayProfile,
@@ -225,6 +226,7 @@ __all__ = [
     "Offline",
     "OnSilence",
     "PersonRequests",
+    "PhaseSwitching",
     "PowerProfile",
     "PricePart",
     "PriceRule",
@@ -248,4 +250,5 @@ __all__ = [
     "phases_of",
     "profile_mean",
     "step_start",
+    "switched_phases_of",
 ]

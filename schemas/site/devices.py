@@ -18,6 +18,8 @@ from schemas.messages import (
     MeterNameplate,
     MeterRole,
     Nameplate,
+    Phases,
+    PhaseSwitch,
     PvNameplate,
     Quantity,
 )
@@ -80,7 +82,7 @@ class Device(SitePart, ABC):
 
 VehicleReport = Literal["vehicle", "soc", "capacity", "departure", "target", "energy", "limits"]
 """What a vehicle says: its identifier, its SOC now and on arrival, its capacity, the driver's departure, the SOC wanted
-then, the energy wanted until then, its bounds of SOC and power."""
+then, the energy wanted until then, its bounds of SOC and power with its phases."""
 
 REPORTED_LIMITS = (
     "soc_min_frac",
@@ -89,6 +91,7 @@ REPORTED_LIMITS = (
     "max_discharge_kw",
     "max_discharge_session_kwh",
     "max_discharge_day_kwh",
+    "phases",
 )
 """Fields of a vehicle that it says with the report ``limits``."""
 
@@ -112,6 +115,9 @@ class Vehicle(SitePart):
     """Most AC energy that it gives back in a charging session; None: no such cap."""
     max_discharge_day_kwh: CapKwh | None = None
     """Likewise on a local day."""
+    phases: Phases | None = None
+    """Phases of its charger on board, at a charger that switches them: with 1 it charges on one phase alone. None: as
+    many as the charger has."""
     priority: bool = False
     """Its target is met before those of vehicles without it, where not all can be."""
 
@@ -268,8 +274,21 @@ class Taper(SitePart):
     end_power_frac: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
-def _check_phase(phase: str | None, phases: int, what: str) -> None:
-    if phase is not None and phases != 1:
+class PhaseSwitching(SitePart):
+    """A three-phase charger charges on one phase, too."""
+
+    max_charge_kw: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """Most power on one phase. None: a third of that on three, the same current."""
+    min_power_kw: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """Smallest power on one phase. None: a third of that on three, the same current."""
+    pause_s: Annotated[float, Field(ge=0, le=600)] = 10.0
+    """For so long charging is interrupted while contactors move and the vehicle is asked again."""
+    hold_s: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    """Least time between two switches."""
+
+
+def _check_phase(phase: str | None, phases: int, what: str, *, switches: bool = False) -> None:
+    if phase is not None and phases != 1 and not switches:
         raise ValueError(f"phase {phase} is given, but the {what} has {phases} phases")
 
 
@@ -287,8 +306,11 @@ class Charger(Device):
     current: Literal["dc", "ac"] = "dc"
     phases: Literal[1, 3] = 3
     phase: PhaseName | None = None
-    """Where a single-phase device is connected. None: the single-phase devices that name none take a, b, c in turn,
-    in the order of their identifiers."""
+    """Where a single-phase device is connected, or which of its phases a charger uses alone that switches them. None:
+    the single-phase devices that name none take a, b, c in turn, in the order of their identifiers, and after them
+    these chargers."""
+    phase_switch: PhaseSwitching | None = None
+    """It switches between one and three phases; None: it does not. An empty one takes the ordinary values."""
     dead_time_s: Seconds = 0.0
     ramp_kw_per_s: RampRate | None = None
     """None: power follows at once (after the dead time)."""
@@ -323,7 +345,7 @@ class Charger(Device):
                 f"fallback_kw {self.fallback_kw} is below min_power_kw {self.min_power_kw}, and the charger would "
                 "pause; 0 is allowed, or at least that"
             )
-        _check_phase(self.phase, self.phases, "charger")
+        self._check_phases()
         if len(set(self.reports)) < len(self.reports):
             raise ValueError(f"reports names something twice: {', '.join(self.reports)}")
         if self.current == "ac" and self.max_discharge_kw > 0 and self.phases == 1 and self.max_discharge_kw > 7.4:
@@ -343,9 +365,57 @@ class Charger(Device):
                 )
         return self
 
+    def _check_phases(self) -> None:
+        _check_phase(self.phase, self.phases, "charger", switches=self.phase_switch is not None)
+        if self.phase_switch is None:
+            if any(vehicle.phases is not None for vehicle in (*self.sessions, *self.daily)):
+                raise ValueError(
+                    "phases of a vehicle matter at a charger with phase_switch; here give the vehicle's max_charge_kw"
+                )
+            return
+        for name, value, wanted in (
+            ("current", self.current, "ac"),
+            ("phases", self.phases, 3),
+            ("max_discharge_kw", self.max_discharge_kw, 0),
+        ):
+            if value != wanted:
+                raise ValueError(f"phase_switch is given, but {name} is {value}; {wanted} is wanted")
+        if self.min_power_kw <= 0:
+            raise ValueError(
+                "phase_switch is given, but min_power_kw is 0: on three phases it is 4.14 at 6 A (IEC 61851-1)"
+            )
+        assert self.stated_phase_switch is not None
+        switch = self.stated_phase_switch
+        for name, of_one, of_three in (
+            ("max_charge_kw", switch.max_charge_kw, self.max_charge_kw),
+            ("min_power_kw", switch.min_power_kw, self.min_power_kw),
+        ):
+            if of_one > of_three:
+                raise ValueError(f"phase_switch: {name} {of_one} of one phase is above {of_three} of three")
+        if switch.min_power_kw > switch.max_charge_kw:
+            raise ValueError(
+                f"phase_switch: min_power_kw {switch.min_power_kw} is above max_charge_kw {switch.max_charge_kw}"
+            )
+
+    @property
+    def stated_phase_switch(self) -> PhaseSwitch | None:
+        """The phase switch as its birth states it."""
+        switch = self.phase_switch
+        if switch is None:
+            return None
+        return PhaseSwitch(
+            max_charge_kw=self.max_charge_kw / 3 if switch.max_charge_kw is None else switch.max_charge_kw,
+            min_power_kw=self.min_power_kw / 3 if switch.min_power_kw is None else switch.min_power_kw,
+            pause_s=switch.pause_s,
+            hold_s=switch.hold_s,
+        )
+
     @property
     def nameplate(self) -> ChargerNameplate:
-        shared = self._shared(ChargerNameplate) | {"fallback_kw": self.stated_fallback_kw}
+        shared = self._shared(ChargerNameplate) | {
+            "fallback_kw": self.stated_fallback_kw,
+            "phase_switch": self.stated_phase_switch,
+        }
         if self.taper is not None:
             shared["taper_start_soc_frac"] = self.taper.start_soc_frac
             shared["taper_end_power_frac"] = self.taper.end_power_frac

@@ -1,4 +1,4 @@
-"""Which phase a single-phase device loads: the network twin and the EMS must mean the same one."""
+"""Which phase a device loads that has one, or charges on one: the network twin and the EMS must mean the same one."""
 
 from collections.abc import Mapping
 
@@ -20,6 +20,18 @@ def phases_of(devices: Mapping[str, Device]) -> dict[str, int]:
     return {
         name: unnamed.index(name) % len(PHASES) if device.phase is None else PHASES.index(device.phase)
         for name, device in sorted(single.items())
+    }
+
+
+def switched_phases_of(devices: Mapping[str, Device]) -> dict[str, int]:
+    """The phase (0 to 2) that every charger uses alone which switches between one and three: as it is described, else
+    in turn after those of `phases_of`."""
+    chargers = {name: device for name, device in devices.items() if isinstance(device, Charger) and device.phase_switch}
+    taken = sum(1 for name in phases_of(devices) if getattr(devices[name], "phase", None) is None)
+    unnamed = sorted(name for name, device in chargers.items() if device.phase is None)
+    return {
+        name: (taken + unnamed.index(name)) % len(PHASES) if device.phase is None else PHASES.index(device.phase)
+        for name, device in sorted(chargers.items())
     }
 
 

@@ -72,8 +72,10 @@ def following(plate: Nameplate, value_kw: float, measured: Telemetry) -> Range:
         return _limited(plate, value_kw, measured)
     low, high = min(value_kw, 0.0), max(value_kw, 0.0)
     if isinstance(plate, ChargerNameplate):
-        if _no_vehicle(measured) or abs(value_kw) < plate.min_power_kw:
+        if _no_vehicle(measured) or abs(value_kw) < plate.smallest_kw:
             low = high = 0.0
+        elif plate.phase_switch is not None:
+            pass  # by its phases, and while it pauses for a switch, it may do less
         elif _has_room(plate, measured, value_kw):
             low = high = value_kw
     elif isinstance(plate, BessNameplate):

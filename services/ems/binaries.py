@@ -112,6 +112,23 @@ def required_for_smallest_power(store: Store) -> bool:
     return store.min_power_kw > 0 and bool(store.charge_max_kw[0] > 0 or store.discharge_max_kw[0] > 0)
 
 
+def required_for_phases(problem: Problem, stores: tuple[Store, ...]) -> Flags:
+    """Whether a charger that switches its phases needs a flag, shape (stores, steps): in the step that is commanded
+    now, where its ranges on one phase and on three do not meet and the vehicle can draw what lies between them.
+
+    Where they meet, {0} and one range are all its powers, and a smallest power says that. Later steps: as of a smallest
+    power.
+    """
+    required = np.zeros((len(stores), problem.steps), dtype=np.bool_)
+    for i, store in enumerate(stores):
+        if store.phase_gap is not None:
+            most_kw = store.phase_gap.one_phase_max_kw
+            required[i, 0] = store.charge_max_kw[0] > most_kw * store.plugged_frac[0] and (
+                most_kw < store.three_phase_draw_kw and store.min_power_kw <= most_kw
+            )
+    return required
+
+
 def required_for_pcc(problem: Problem) -> Flags:
     """Steps in which importing and exporting at once would pay: where the sale price exceeds the purchase price.
 

@@ -172,6 +172,9 @@ def _may(device: str, kw: float, problem: Problem) -> bool:
     for unit in units:
         if unit.device == device:
             stays = unit.stays[:1] if isinstance(unit, ChargerUnit) else ()
+            most_kw = unit.most_now_kw if isinstance(unit, ChargerUnit) else unit.max_charge_kw
+            if isinstance(unit, ChargerUnit) and 0 < kw < unit.min_power_kw - SAME_KW:
+                return False
             least = min(unit.max_discharge_kw, *(stay.max_discharge_kw for stay in stays), math.inf)
-            return -least - SAME_KW <= kw <= unit.max_charge_kw + SAME_KW
+            return -least - SAME_KW <= kw <= most_kw + SAME_KW
     return False

@@ -191,6 +191,9 @@ def _stay(
     assert level is not None and departure is not None and target_kwh is not None
     said = values.said
     charge_kw, discharge_kw = (values.said_number(v) for v in (VehicleValue.MAX_CHARGE, VehicleValue.MAX_DISCHARGE))
+    charge_kw = plate.max_charge_kw if charge_kw is None else charge_kw
+    if plate.phase_switch is not None and said.phases == 1:
+        charge_kw = min(charge_kw, plate.phase_switch.max_charge_kw)
     until = min(departure, max(end, begin))
     discharge_kwh, discharge_days = discharge_left(said, counted, values.number, begin, until, values.policy.zone)
     return Stay(
@@ -202,7 +205,7 @@ def _stay(
         target_kwh=target_kwh,
         energy_min_kwh=level.min_kwh,
         energy_max_kwh=level.max_kwh if level.certain else max(level.max_kwh, target_kwh),
-        max_charge_kw=plate.max_charge_kw if charge_kw is None else charge_kw,
+        max_charge_kw=charge_kw,
         max_discharge_kw=plate.max_discharge_kw if discharge_kw is None else discharge_kw,
         discharge_kwh=discharge_kwh,
         discharge_days=discharge_days,

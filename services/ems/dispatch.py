@@ -170,6 +170,7 @@ def shifted(
                 "soc_frac": None if d.soc_frac is None else d.soc_frac[first:],
                 "cause": None if d.cause is None else SetpointCause.PREVIOUS_PLAN,
                 "element": None,
+                "phases": None,
                 "stored_eur_per_kwh": None,
             }
         )
@@ -231,7 +232,7 @@ def setpoints(
         power, limit = decision.power_kw.get(name), decision.limit_kw.get(name)
         if power is None and limit is None:
             continue
-        cause = _cause(decision.plan, name)
+        cause, planned = _cause(decision.plan, name), decision.plan.devices.get(name)
         if Capability.VEHICLES in known.birth.capabilities and known.telemetry and known.telemetry.plugged is None:
             power, cause = 0.0, SetpointCause.NO_VEHICLE
         body = Setpoint(
@@ -241,6 +242,7 @@ def setpoints(
             valid_until=valid_until,
             power_kw=power,
             limit_kw=limit,
+            phases=planned.phases if power and planned is not None else None,
             fallback=known.birth.fallback,
             cause=cause,
             energy_eur_per_kwh=None if prices is None else prices[0],

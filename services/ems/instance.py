@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from services.ems.binaries import Flags, required_for_pcc, required_for_smallest_power, required_for_stores
+from services.ems.binaries import (
+    Flags,
+    required_for_pcc,
+    required_for_phases,
+    required_for_smallest_power,
+    required_for_stores,
+)
 from services.ems.problem import Problem
 from services.ems.stores import Store
 
@@ -13,6 +19,8 @@ class RequiredBinaries:
 
     store: Flags
     pcc: Flags
+    three_phase: Flags
+    """As of the stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +38,4 @@ def required_binaries(problem: Problem, stores: tuple[Store, ...]) -> RequiredBi
     required = required_for_stores(problem, stores)
     for flags, store in zip(required, stores, strict=True):
         flags[0] |= required_for_smallest_power(store)
-    return RequiredBinaries(required, required_for_pcc(problem))
+    return RequiredBinaries(required, required_for_pcc(problem), required_for_phases(problem, stores))

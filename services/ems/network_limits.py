@@ -5,8 +5,9 @@ that apparent power S the reactive power Q of the meters behind leaves √(S² �
 and the cables' reactances take is left out. Behind the transformer the network's measured losses count along, behind a
 cable they do not. Where a single-phase charger is behind the element, each phase has a limit of its own, a third of
 that: three-phase devices and loads put a third of their power on it, a single-phase charger all of its own on its
-phase. Together the three imply the balanced limit. The network twin measures the real currents, and its alarms tell
-where the approximation is too good.
+phase. A charger that switches its phases counts as one on three, see `services.ems.phases.within_network`. Together
+the three imply the balanced limit. The network twin measures the real currents, and its alarms tell where the
+approximation is too good.
 
 On the high-voltage side of the transformer (a delta) the phases' limits are stricter than need be: with p_a and p_c
 the load of two low-voltage phases, a line carries √(p_a² + p_c² + p_a·p_c) / √3, which is within the limit if both are.
@@ -19,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.capabilities import Capability, Group, group_of
-from schemas.messages import MeterRole, Nameplate
-from schemas.site import PHASES, Meter, Network, Site, phases_of
+from schemas.messages import ChargerNameplate, MeterRole, Nameplate
+from schemas.site import PHASES, Meter, Network, Site, phases_of, switched_phases_of
 from schemas.site.ratings import TRANSFORMER, elements_of
 from services.ems.stores import Array
 from services.ems.system_state import DeviceState
@@ -52,6 +53,10 @@ class Bottleneck:
     """The load of `UNKNOWN_METER` may be behind it or not."""
     losses: bool = False
     """The network's losses are behind it."""
+    of_phase: bool = False
+    """It is a phase of the element."""
+    switched: tuple[str, ...] = ()
+    """Chargers that may be on this phase alone."""
 
     def reserved_kw(self, kvar: Array) -> Array:
         """The part of the limit that reactive power takes; ``kvar``: as much of it as counts."""
@@ -67,6 +72,8 @@ class _Rating:
     gives_kw: float
     commanded: bool
     single_phase: bool = False
+    one_phase_kw: float = 0.0
+    """The most that a charger draws on one phase that switches its phases; 0: it does not."""
 
 
 class NetworkLimits:
@@ -76,6 +83,7 @@ class NetworkLimits:
         self._site = site
         self._elements = elements_of(site.network)
         self._phases = phases_of(site.devices)
+        self._switched = switched_phases_of(site.devices)
         self._most_losses_kw = _most_losses_kw(site.network)
         self._known: tuple[dict[str, Nameplate], set[str], tuple[Bottleneck, ...]] | None = None
         """Data of the settlement period before: nameplates, names of the loads and what follows; they seldom change."""
@@ -106,7 +114,7 @@ class NetworkLimits:
             behind = [name for name in ratings if self._node(name) in element.nodes]
             behind_it = tuple(name for name in loads if self._nodes(name) & element.nodes)
             losses = element.name == TRANSFORMER
-            unbalanced = any(self._is_single(name, ratings[name]) for name in behind)
+            unbalanced = any(self._is_single(name, ratings[name]) or ratings[name].one_phase_kw for name in behind)
             unbalanced = unbalanced or any(name in self._phases for name in behind_it)
             for phase in range(len(PHASES)) if unbalanced else (None,):
                 counted = {name: share for name in behind if (share := self._share(name, ratings[name], phase))}
@@ -120,6 +128,8 @@ class NetworkLimits:
                 draws = sum(share * ratings[name].draws_kw for name, share in counted.items())
                 draws += sum(share * loads[name] for name, share in load_shares.items())
                 draws += losses_share * self._most_losses_kw if losses else 0.0
+                switched = tuple(name for name in counted if self._may_be_on(name, ratings[name], phase))
+                draws += sum(ratings[name].one_phase_kw * 2 * THIRD for name in switched)
                 gives = sum(share * ratings[name].gives_kw for name, share in counted.items())
                 found = Bottleneck(
                     element.name,
@@ -132,12 +142,14 @@ class NetworkLimits:
                     reactive,
                     perhaps,
                     losses,
+                    phase is not None,
+                    switched,
                 )
                 kvar = sum(
                     share * loads[name] * own for (name, share), own in zip(load_shares.items(), reactive, strict=True)
                 )
                 room = limit - float(found.reserved_kw(np.array(kvar)))
-                same = (*counted.items(), *load_shares.items(), losses_share, perhaps)
+                same = (*counted.items(), *load_shares.items(), losses_share, perhaps, switched)
                 if max(draws, gives) > room and (same not in tightest or limit < tightest[same].limit_kw):
                     tightest[same] = found
         return tuple(tightest.values())
@@ -150,6 +162,10 @@ class NetworkLimits:
         if not self._is_single(device, rating):
             return THIRD
         return float(self._phases.get(device, phase) == phase)
+
+    def _may_be_on(self, device: str, rating: _Rating, phase: int | None) -> bool:
+        """Whether a charger may be on this phase alone; on each, if the site does not say on which."""
+        return bool(rating.one_phase_kw) and phase is not None and self._switched.get(device, phase) == phase
 
     def _is_single(self, device: str, rating: _Rating) -> bool:
         """By its nameplate, or as the site describes it."""
@@ -210,4 +226,6 @@ def _rating(plate: Nameplate) -> _Rating | None:
     if not plate.draws_kw and not plate.gives_kw:
         return None
     single_phase = Capability.SINGLE_PHASE in plate.capabilities
-    return _Rating(plate.draws_kw, plate.gives_kw, plate.commanded, single_phase)
+    switch = plate.phase_switch if isinstance(plate, ChargerNameplate) else None
+    one_phase_kw = 0.0 if switch is None else switch.max_charge_kw
+    return _Rating(plate.draws_kw, plate.gives_kw, plate.commanded, single_phase, one_phase_kw)

@@ -51,6 +51,7 @@ from services.ems.limit_watch import LimitWatch
 from services.ems.month_peak import MonthPeak
 from services.ems.network_limits import NetworkLimits
 from services.ems.outside import Bounds
+from services.ems.phases import with_phases
 from services.ems.power_watch import PowerWatch
 from services.ems.problem import Problem
 from services.ems.problem_builder import Unplannable, named_groups, problem_of, window_start
@@ -198,7 +199,10 @@ class Ems:
         trigger = self._events.trigger
         if trigger is None:  # a device is judged by what it did in the whole period
             doubts = [*doubts, *self._power.observe(self._state.present(turn), turn)]
+        present = self._state.present(turn)
         decision = self._with_bounds(self._decide(turn))
+        asked_kw = self._power.asked_for(decision.power_kw, present) | self._by_person(decision)
+        decision = with_phases(replace(decision, power_kw=asked_kw), present, turn.t)
         if turn.mode is TimeMode.WALL:
             decision = self._with_knowledge(decision, turn)
         messages = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in (*doubts, *self._alarms(turn))]
@@ -207,10 +211,7 @@ class Ems:
             start = decision.plan.start
             until = quarter_end(start, turn.step_s + (self._site.ems.grace_s if turn.mode is TimeMode.WALL else 0.0))
             valid_from = start if trigger is None else turn.t
-            present = self._state.present(turn)
-            by_person = self._by_person(decision)
-            asked = replace(decision, power_kw=self._power.asked_for(decision.power_kw, present) | by_person)
-            messages += setpoints(asked, present, self.site, valid_from, until)
+            messages += setpoints(decision, present, self.site, valid_from, until)
         plan = decision.plan.model_copy(update={"trigger": trigger})
         if self._door.doubts:
             plan = plan.model_copy(update={"doubts": self._door.doubts})
@@ -264,7 +265,7 @@ class Ems:
         """One plan at ``turn.t`` from these messages and those before: what `act` publishes at *decide*."""
         self._state.learn(turn, self._door.admit(inbox))
         self._state.leave_out_old_series(turn.t)
-        return self._decide(turn).plan
+        return with_phases(self._decide(turn), self._state.present(turn), turn.t).plan
 
     def problem_at(self, turn: Turn) -> Problem | Unplannable:
         """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""

@@ -147,7 +147,7 @@ class PowerWatch:
         if promise is None or promise.samples == 0 or _says_nothing(known, promise):
             return _or_none(shown)
         plate_rating = (plate.max_discharge_kw, plate.max_charge_kw)
-        least = plate.min_power_kw if isinstance(plate, ChargerNameplate) else 0.0
+        least = plate.smallest_kw if isinstance(plate, ChargerNameplate) else 0.0
         return _or_none(_judged(shown, promise, plate_rating, least))
 
     def within(self, problem: Problem) -> Problem:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.messages import Assumption, ShortfallKind
+from schemas.messages import Assumption, Phases, ShortfallKind
 
 Values = tuple[float, ...]
 """One value per step of the window."""
@@ -155,6 +155,14 @@ class TaperCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseGap:
+    """Powers that a charger has neither on one phase nor on three: between the most of one and the least of three."""
+
+    one_phase_max_kw: float
+    three_phase_min_kw: float
+
+
+@dataclass(frozen=True, slots=True)
 class ChargerUnit:
     """A controllable charger and its stays that touch the window, by arrival, without overlap."""
 
@@ -162,6 +170,8 @@ class ChargerUnit:
     max_charge_kw: float
     max_discharge_kw: float
     min_power_kw: float
+    """Smallest power other than 0 in the first step; of a charger that switches its phases, on those that it may use
+    then."""
     charge_efficiency: float
     discharge_efficiency: float
     stays: tuple[Stay, ...] = ()
@@ -177,6 +187,18 @@ class ChargerUnit:
     """Of the vehicles here; None: calendar ageing has no price."""
     asked: Asked | None = None
     """None: nobody asks for a power."""
+    now_max_kw: float = math.inf
+    """Most charging power in the first step: while the phases of a charger are held, what they give."""
+    phase_gap: PhaseGap | None = None
+    """Of a charger that switches its phases, where the ranges of one and of three do not meet; None: none."""
+    phases: tuple[Phases, ...] = ()
+    """Of a charger that switches its phases, those that may be used in the first step, the present ones first; for the
+    set-point, not for the model."""
+
+    @property
+    def most_now_kw(self) -> float:
+        """Most charging power in the first step [kW]."""
+        return min(self.max_charge_kw, self.now_max_kw)
 
 
 @dataclass(frozen=True, slots=True)

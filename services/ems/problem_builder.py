@@ -35,6 +35,7 @@ from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.lag import with_lag
 from services.ems.month_peak import MonthPeak
 from services.ems.network_limits import UNKNOWN_METER, Bottleneck, NetworkLimits
+from services.ems.phases import Usable, gap_of, range_now_kw, within_network
 from services.ems.problem import (
     LATER_STEP_H,
     PATIENCE,
@@ -123,9 +124,10 @@ def problem_of(
     pv = tuple(unit for unit in inverters if unit is not None)
     batteries = [_bess(name, known, state, site, window, began) for name, known in present.items()]
     options = site.ems
-    chargers = [_charger(name, known, state, site, window) for name, known in present.items()]
+    phases, network = within_network(present, _network(limits, present, loads, losses, window), turn.t)
+    chargers = [_charger(name, known, state, site, window, phases.get(name, ())) for name, known in present.items()]
     outside = _outside_limits(state.limits, site, present, window, turn.t)
-    groups = [*_groups(site, present), *_network(limits, present, loads, losses, window)]
+    groups = [*_groups(site, present), *network]
     units = tuple(unit for unit in chargers if isinstance(unit, ChargerUnit))
     dearest = max((stay.shortfall_weight for unit in units for stay in unit.stays), default=1.0)
     missing_price = dearest * options.shortfall_price_eur_per_kwh
@@ -200,7 +202,8 @@ def _later(
     co2 = _co2(state, site, after) or (0.0,) * after.steps
     purchase = tuple(map(weights.of_import, _later_price(state, PURCHASE, site, after), co2))
     sale = tuple(map(weights.of_export, _later_price(state, SALE, site, after)))
-    groups = (*_groups(site, present), *_network(limits, present, loads, losses, after))
+    network = [group for _, group in _network(limits, present, loads, losses, after)]
+    groups = (*_groups(site, present), *network)
     return Later(_tuple(net), purchase, sale, groups)
 
 
@@ -321,9 +324,9 @@ def outside_price_eur_per_kwh(shortfall_price: float, steps: int) -> float:
 
 def _network(
     limits: NetworkLimits, present: dict[str, DeviceState], loads: dict[str, Array], losses: float, window: Window
-) -> list[Group]:
+) -> list[tuple[Bottleneck, Group]]:
     """Limits of the site's cables and transformer, where they could bind."""
-    return [_group(bottleneck, loads, losses, window) for bottleneck in limits.bottlenecks(present, loads.keys())]
+    return [(each, _group(each, loads, losses, window)) for each in limits.bottlenecks(present, loads.keys())]
 
 
 def _group(bottleneck: Bottleneck, loads: dict[str, Array], losses: float, window: Window) -> Group:
@@ -521,7 +524,7 @@ def _heat(name: str, known: DeviceState, state: SystemState, site: Site, window:
 
 
 def _charger(
-    name: str, known: DeviceState, state: SystemState, site: Site, window: Window
+    name: str, known: DeviceState, state: SystemState, site: Site, window: Window, phases: Usable
 ) -> ChargerUnit | FixedUnit | None:
     plate, telemetry = known.birth.nameplate, known.telemetry
     if not (isinstance(plate, ChargerNameplate) and isinstance(telemetry, ChargerTelemetry)):
@@ -540,11 +543,12 @@ def _charger(
         return FixedUnit(name, _tuple(power), sessions.assumptions, reason)
     if not plate.controllable:
         return FixedUnit(name, uncontrolled_power(plate, sessions.stays, window), sessions.assumptions)
+    least_now_kw, most_now_kw = range_now_kw(plate, phases)
     return ChargerUnit(
         device=name,
         max_charge_kw=plate.max_charge_kw,
         max_discharge_kw=plate.max_discharge_kw,
-        min_power_kw=plate.min_power_kw,
+        min_power_kw=least_now_kw,
         charge_efficiency=plate.charge_efficiency,
         discharge_efficiency=plate.discharge_efficiency,
         stays=with_lag(sessions.stays, plate, telemetry, window.start) if site.ems.plan_device_lag else sessions.stays,
@@ -552,6 +556,9 @@ def _charger(
         taper=_taper(plate),
         flowing_kw=telemetry.power_kw,
         ageing=ageing_price(site.calendar_wear(name)),
+        now_max_kw=most_now_kw if phases else math.inf,
+        phase_gap=gap_of(plate),
+        phases=phases,
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.messages import ShortfallKind
 from services.ems.allowances import Allowance, allowances_of, least_left_kwh
-from services.ems.problem import AgeingPrice, Asked, BessUnit, ChargerUnit, Problem, Stay, TaperCurve
+from services.ems.problem import AgeingPrice, Asked, BessUnit, ChargerUnit, PhaseGap, Problem, Stay, TaperCurve
 from services.ems.taper_row import TaperRow, drawn_kw, taper_row
 
 Array = NDArray[np.float64]
@@ -78,6 +78,10 @@ class Store:
     """None: calendar ageing has no price."""
     asked: Asked | None = None
     """The power that a person asks for; the greatest flows are within it already."""
+    phase_gap: PhaseGap | None = None
+    """Of a charger that switches its phases, where the ranges of one and of three do not meet."""
+    three_phase_draw_kw: float = 0.0
+    """With a gap: what is drawn on three phases at the least, as ``least_draw_kw``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,8 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
     kinds: list[ShortfallKind | None] = [None] * steps
     stays_on: Stay | None = None
     later_target, least_draw, step_h = 0.0, charger.min_power_kw, problem.step_s / 3600
+    gap = charger.phase_gap
+    three_phase_draw = 0.0 if gap is None else gap.three_phase_min_kw
     for place in places:
         stay, first, last = place.stay, place.first, place.last
         there, most = slice(first, last + 1), max(stay.energy_max_kwh, stay.energy_kwh)
@@ -229,7 +235,8 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
             plugged[step] = _fraction(stay, problem.step_start(step), problem.step_s)
         plugged[first + 1 : last] = 1.0
         if first == 0:
-            least_draw = min(least_draw, stay.max_charge_kw, drawn_kw(charger, stay, plugged[0], step_h))
+            most_drawn = min(stay.max_charge_kw, drawn_kw(charger, stay, plugged[0], step_h))
+            least_draw, three_phase_draw = min(least_draw, most_drawn), min(three_phase_draw, most_drawn)
         charge[there] = plugged[there] * min(charger.max_charge_kw, stay.max_charge_kw)
         discharge[there] = plugged[there] * min(charger.max_discharge_kw, stay.max_discharge_kw)
         upper[there], arrives[first], capacity[there] = most, stay.energy_kwh, stay.capacity_kwh
@@ -246,6 +253,7 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
     taper = taper_row(
         charger, step_h, plugged=plugged, charge_max=charge, upper=upper, arrives=arrives, capacity=capacity
     )
+    charge[0] = min(charge[0], plugged[0] * charger.most_now_kw)
     here = any(place.first == 0 for place in places)
     caps = allowances_of(places, problem)
     discharge[0] = min(discharge[0], least_left_kwh(caps.values()) / step_h)
@@ -280,6 +288,8 @@ def _charger_store(charger: ChargerUnit, places: list[Placed], problem: Problem)
         later_target_kwh=later_target,
         flowing_kw=charger.flowing_kw if here else 0.0,
         asked=charger.asked if here else None,
+        phase_gap=gap,
+        three_phase_draw_kw=three_phase_draw,
         taper=charger.taper,
         taper_row=taper,
         caps=caps,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from schemas.capabilities import Capability
-from schemas.messages import ChargerNameplate, DepartedVehicle, PluggedVehicle
+from schemas.messages import ChargerNameplate, DepartedVehicle, Phases, PluggedVehicle
 from schemas.site import ChargingSession
 from services.history.tracks import Sample, Track
 
@@ -46,6 +46,7 @@ class RecordedChargingSession:
     max_discharge_session_kwh: float | None = None
     max_discharge_day_kwh: float | None = None
     priority: bool | None = None
+    phases: Phases | None = None
 
     @property
     def stored_kwh(self) -> float | None:
@@ -103,6 +104,7 @@ class RecordedChargingSession:
             max_discharge_session_kwh=self.max_discharge_session_kwh,
             max_discharge_day_kwh=self.max_discharge_day_kwh,
             priority=bool(self.priority),
+            phases=self.phases,
         )
 
 

@@ -72,6 +72,7 @@ class ChargerBeside(Charger):
             max_discharge_kw=vehicle.max_discharge_kw,
             max_discharge_session_kwh=vehicle.max_discharge_session_kwh,
             max_discharge_day_kwh=vehicle.max_discharge_day_kwh,
+            phases=vehicle.phases,
         )
         self._leave(at)
         self._there = (session,)

@@ -196,6 +196,8 @@ class _Plain:
         for t in steps:
             down = min(unit.max_discharge_kw, stay.max_discharge_kw)
             g, v, x, y = self.pair(part[t] * rate, part[t] * down, p.prices.tie_throughput_eur_per_kwh)
+            if t == 0 and unit.now_max_kw < 1e9:
+                h.addConstr(g <= part[t] * unit.now_max_kw)
             self.cost.append((p.weights.cost * p.prices.vehicle_wear_eur_per_kwh * self.dt, v))
             if stay.discharge_kwh < 1e9:
                 self.given.setdefault((stay.vehicle, stay.departure), (stay.discharge_kwh, []))[1].append(v)
@@ -203,14 +205,24 @@ class _Plain:
                 if p.start + timedelta(seconds=t * p.step_s) < day.end:
                     self.given.setdefault((stay.vehicle, "day", day.end), (day.kwh, []))[1].append(v)
                     break
-            if t == 0 and unit.min_power_kw > 0:
-                least = min(unit.min_power_kw, rate)
-                if tapers and part[t] >= 0.02:
+            if t == 0:
+
+                def drawn(least):
+                    """Of an offer: what the vehicle can draw of it."""
+                    least = min(least, rate)
+                    if not tapers or part[0] < 0.02:
+                        return least
                     # The mean power g of a vehicle that draws all it can: g = P(1 + k s0) - P k (e0 + η part dt g/2)/C.
-                    falls, gain = fall(part[t]), unit.charge_efficiency * part[t] * self.dt
+                    falls, gain = fall(part[0]), unit.charge_efficiency * part[0] * self.dt
                     most = rate * (1 + falls * unit.taper.start_frac - falls * stay.energy_kwh / stay.capacity_kwh)
-                    least = max(min(least, most / (1 + rate * falls * gain / (2 * stay.capacity_kwh))), 0.0)
-                h.addConstr(g >= part[t] * least * x)
+                    return max(min(least, most / (1 + rate * falls * gain / (2 * stay.capacity_kwh))), 0.0)
+
+                if unit.phase_gap is not None:  # on one phase or on three
+                    on_three = self.binary()
+                    h.addConstr(g <= part[t] * (unit.phase_gap.one_phase_max_kw + BIG_KW * on_three))
+                    h.addConstr(g >= part[t] * drawn(unit.phase_gap.three_phase_min_kw) - BIG_KW * (1 - on_three))
+            if t == 0 and unit.min_power_kw > 0:
+                h.addConstr(g >= part[t] * drawn(unit.min_power_kw) * x)
                 h.addConstr(v >= part[t] * unit.min_power_kw * y)
             lower, soft = min(stay.energy_min_kwh, 1e9 if below else stay.energy_kwh), below
             floor = 0.0 if below else lower

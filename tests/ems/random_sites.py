@@ -16,6 +16,7 @@ from services.ems.problem import (
     HeatUnit,
     Later,
     OutsideLimit,
+    PhaseGap,
     Prices,
     Problem,
     PvUnit,
@@ -232,4 +233,6 @@ def _charger(draw: st.DrawFn, device: str, steps: int) -> ChargerUnit:
         taper=draw(st.sampled_from([None, None, TaperCurve(0.6, 0.05), TaperCurve(0.3, 0.0), TaperCurve(0.8, 0.5)])),
         flowing_kw=draw(st.sampled_from([0.0, 4.5, -2.0])),
         ageing=draw(_ageing()),
+        now_max_kw=draw(st.sampled_from([math.inf, math.inf, 3.68])),
+        phase_gap=draw(st.sampled_from([None, None, PhaseGap(3.68, 4.14), PhaseGap(2.0, 7.0)])),
     )

@@ -22,7 +22,9 @@ def every_binary(problem: Problem, stores: tuple[Store, ...]) -> RequiredBinarie
     pairs = [(store.charge_max_kw > 0) & (store.discharge_max_kw > 0) for store in stores]
     shape = (len(stores), problem.steps)
     every = np.array(pairs, dtype=bool).reshape(shape)
-    return RequiredBinaries(required.store | every, np.ones(problem.steps, dtype=bool))
+    three_phase = np.zeros(shape, dtype=bool)
+    three_phase[:, :1] = True
+    return RequiredBinaries(required.store | every, np.ones(problem.steps, dtype=bool), three_phase)
 
 
 def solved(problem: Problem, solver: Solver) -> Solution:

@@ -1,11 +1,11 @@
 """The site's network as a power flow: from its tables, and from the devices' power to what each node draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from schemas.site import Meter, Network, Pv, Site, phases_of
+from schemas.site import Meter, Network, Pv, Site, phases_of, switched_phases_of
 from twin_devices.physics.load import reactive_kvar
 from twin_devices.physics.power_flow import (
     PHASES,
@@ -24,7 +24,8 @@ _GREATEST_KW = 1e6
 
 
 class SiteNetwork:
-    """A site's network, ready to be solved: balanced, or phase by phase where a single-phase device is on the site.
+    """A site's network, ready to be solved: balanced, or phase by phase where a device on the site has one phase, or
+    switches to one.
 
     A device that the site does not know hangs at the main node, as does one that names no node; it is balanced.
     """
@@ -33,13 +34,17 @@ class SiteNetwork:
         """Raises ValueError when the network makes no sense electrically."""
         self._site = site
         self._phases = phases_of(site.devices)
-        self.flow = power_flow_of(site.network, unbalanced=bool(self._phases))
+        self._switched = switched_phases_of(site.devices)
+        self.flow = power_flow_of(site.network, unbalanced=bool(self._phases or self._switched))
         self._node = {node: i for i, node in enumerate(self.flow.nodes)}
         self._solved: dict[Injection, Solution] = {}
         """Result of the last call of `solve`."""
 
-    def injection(self, power_kw: Mapping[str, float]) -> Injection:
-        """Power of the nodes when the devices have this power [kW], positive when drawn from the bus."""
+    def injection(self, power_kw: Mapping[str, float], on_one: Collection[str] = ()) -> Injection:
+        """Power of the nodes when the devices have this power [kW], positive when drawn from the bus.
+
+        ``on_one``: chargers that switch their phases, and are on one.
+        """
         active = [0.0] * len(self._node)
         reactive = [0.0] * len(self._node)
         single: list[tuple[int, int, float]] = []
@@ -47,6 +52,8 @@ class SiteNetwork:
         for device, power in power_kw.items():
             node = self._node_of(device)
             phase, kvar = self._phases.get(device), self._reactive_kvar(device, power)
+            if device in on_one:
+                phase = self._switched.get(device, phase)
             if phase is not None:
                 single.append((node, phase, power))
                 if kvar:
@@ -70,10 +77,10 @@ class SiteNetwork:
     def flows(self, devices: Sequence[str], power_kw: Array) -> Flows:
         """Batch mode for studies: ``power_kw`` of the shape (T, devices), T ≥ 1, a column for each of ``devices``.
 
-        Reactive power as the site describes it for meters and PV. Raises ValueError when the shape does
-        not fit the devices, for a device that the site does not know (in a run it would be at the main node, with an
-        alarm; here nobody would be told) and for power that is no finite number; PowerGridError (of power-grid-model)
-        for a load that no voltages carry.
+        Reactive power as the site describes it for meters and PV. Chargers that switch their phases are on three.
+        Raises ValueError when the shape does not fit the devices, for a device that the site does not know (in a run it
+        would be at the main node, with an alarm; here nobody would be told) and for power that is no finite number;
+        PowerGridError (of power-grid-model) for a load that no voltages carry.
         """
         if power_kw.ndim != 2 or power_kw.shape[1] != len(devices) or not len(power_kw):
             raise ValueError(f"power of shape {power_kw.shape} for {len(devices)} devices; (T, devices) is wanted")

@@ -27,6 +27,7 @@ from twin_devices.energy_meter import HOUR
 from twin_devices.metering import DeviceMetering, MeteredInterval, Span, report_of
 from twin_devices.network.alarms import Watch
 from twin_devices.network.electrical import SiteNetwork
+from twin_devices.network.phase_history import PhaseHistory
 from twin_devices.network.registers import LateTelemetry, Registers
 from twin_devices.network.wall import PERIODS_UNTIL_MISSING, Told, absent, watermark
 from twin_devices.physics.load import power_factor_of
@@ -106,6 +107,7 @@ class NetworkTwin:
         self._spoke = False
         self._registers = Registers()
         """Energy counted in this life [kWh]. It has the same bits whatever the meter had counted before."""
+        self._phase_history = PhaseHistory()
         self._script = Script(site.scenario, self.kind, self.device)
         self._published = LyingMeter(self._script)
         self._base_kwh: dict[str, float] = {}
@@ -143,6 +145,7 @@ class NetworkTwin:
         events = [*self._script.receive(inbox, turn.t), *self._script.over(turn.t)]
         alarms = [Outgoing(own_topic(self, Channel.ALARM), alarm) for alarm in events]
         told = self._telemetry_in(inbox)
+        self._phase_history.receive(told)
         if turn.mode is TimeMode.WALL:
             return [*alarms, *self._measure_wall(told, turn)]
         return [*alarms, *self._measure(told, self._at, max(turn.t, self._at))]
@@ -181,6 +184,7 @@ class NetworkTwin:
             "watch": self._watch.snapshot(),
             "events": self._script.snapshot(),
             "published": self._published.snapshot(),
+            "phases": self._phase_history.snapshot(),
         }
 
     def restore(self, state: Json) -> None:
@@ -198,6 +202,7 @@ class NetworkTwin:
         self._watch.restore(state["watch"])
         self._script.restore(state["events"])
         self._published.restore(state["published"])
+        self._phase_history.restore(state.get("phases", {}))  # a checkpoint of an earlier version has none
 
     # Messages.
 
@@ -344,7 +349,7 @@ class NetworkTwin:
 
     def _settle(self, interval: _Interval, *, lockstep: bool, closing: bool = False) -> list[Outgoing]:
         parts = list(self._parts(interval))
-        instant = self._network.injection(interval.now_kw)
+        instant = self._network.injection(interval.now_kw, self._phase_history.on_one(interval.end))
         solutions = self._network.solve([*(part.injection for part in parts), instant])
         registers = self._registers
         before_kwh, losses_before_kwh = registers.import_kwh - registers.export_kwh, registers.losses_kwh
@@ -360,6 +365,7 @@ class NetworkTwin:
         if closing:
             registers.pay()
         self._at = interval.end
+        self._phase_history.drop_before(interval.end)
         pcc_kwh = registers.import_kwh - registers.export_kwh - before_kwh
         losses_kwh = registers.losses_kwh - losses_before_kwh
         telemetry = self._telemetry(
@@ -432,7 +438,7 @@ class NetworkTwin:
         power_kw = dict.fromkeys(interval.spans, 0.0)
         for begin, until in pairwise(sorted(changes)):
             power_kw.update(changes[begin])
-            yield _Part(begin, until, self._network.injection(power_kw))
+            yield _Part(begin, until, self._network.injection(power_kw, self._phase_history.on_one(begin)))
 
 
 def _truth_of(received: Received) -> Received:

@@ -52,7 +52,8 @@ def _action(device: DevicePlan) -> str:
         return f"produces {number(-power, 1)} kW"
     if abs(power) <= RESTS_KW:
         return "rests"
-    return f"{'draws' if power > 0 else 'gives back'} {number(abs(power), 1)} kW"
+    phases = {1: " on one phase", 3: " on three phases"}.get(device.phases or 0, "")
+    return f"{'draws' if power > 0 else 'gives back'} {number(abs(power), 1)} kW{phases}"
 
 
 FIXED = {

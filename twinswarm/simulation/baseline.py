@@ -31,6 +31,7 @@ from schemas.site import (
     Charger,
     HeatPump,
     Meter,
+    PhaseSwitching,
     PowerProfile,
     Pv,
     Site,
@@ -230,6 +231,8 @@ def _charger(nameplate: ChargerNameplate) -> Charger:
     fields = nameplate.model_dump(include=set(shared))
     # A description is stricter than a nameplate, which may contradict itself and was admitted nevertheless.
     fields["min_power_kw"] = min(nameplate.min_power_kw, nameplate.max_charge_kw)
+    if nameplate.phase_switch is not None:
+        fields["phase_switch"] = PhaseSwitching(**nameplate.phase_switch.model_dump())
     if nameplate.taper_start_soc_frac is not None and nameplate.taper_start_soc_frac < 1:
         start, end = nameplate.taper_start_soc_frac, nameplate.taper_end_power_frac
         fields["taper"] = Taper(start_soc_frac=start, end_power_frac=end)

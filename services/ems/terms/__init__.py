@@ -21,6 +21,7 @@ from services.ems.terms.highest_import import HighestImport
 from services.ems.terms.later import AfterTheWindow
 from services.ems.terms.outside_limits import OutsideLimits
 from services.ems.terms.pcc_exclusion import PccExclusion
+from services.ems.terms.phase_gap import PhaseGap
 from services.ems.terms.power_balance import PowerBalance
 from services.ems.terms.pv import Pv
 from services.ems.terms.ramping import Ramping
@@ -56,6 +57,7 @@ TERMS: tuple[Term[Any], ...] = (
     Taper(),
     Ramping(),
     DischargeCaps(),
+    PhaseGap(),
     HighestImport(),
     CALENDAR_WEAR,
     Weighting(),

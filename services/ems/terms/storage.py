@@ -10,7 +10,7 @@ from services.ems.compile import Model
 from services.ems.instance import Instance
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
-from services.ems.terms.base import AT_ONCE_KW, Commands, Term, clipped_kw, without_tolerance
+from services.ems.terms.base import AT_ONCE_KW, SMALL_KW, Commands, Term, clipped_kw, without_tolerance
 from services.ems.terms.targets import SHORTFALL
 
 
@@ -112,7 +112,11 @@ def _offer_kw(now: float, store: Store) -> float:
     """The set-point for a power: not below the smallest, of which a vehicle then draws what it can."""
     if now <= 0:
         return without_tolerance(now, store.min_power_kw)
-    drawn = without_tolerance(now, store.least_draw_kw)
+    drawn, gap = without_tolerance(now, store.least_draw_kw), store.phase_gap
+    if gap is not None:
+        if drawn > gap.one_phase_max_kw + SMALL_KW:
+            return max(drawn, gap.three_phase_min_kw)
+        drawn = min(drawn, gap.one_phase_max_kw)
     return max(drawn, store.min_power_kw) if drawn > 0 else 0.0
 
 
