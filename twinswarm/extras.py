@@ -26,6 +26,7 @@ _OF_LIBRARY = {
     "pvlib": "pv",
     "pymodbus": "drivers",
     "python_calamine": "imports",
+    "s2python": "drivers",
     "scipy": "analysis",
     "sunspec2": "drivers",
     "urllib3": "feeds",

@@ -249,4 +249,33 @@ class OcppDriver(SitePart):
     """A power that is older is no longer the device's."""
 
 
-Driver = Annotated[MqttDriver | ModbusDriver | SunspecDriver | OcppDriver, Field(discriminator="type")]
+class S2Driver(SitePart):
+    """A battery whose resource manager speaks S2 (EN 50491-12-2) and connects to this endpoint, as to a CEM."""
+
+    type: Literal["s2"] = "s2"
+    host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    """The address that is listened at; 0.0.0.0 is all of the machine's."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8003
+    """0: any that is free, for tests."""
+    token_file: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """With the bearer token that a resource manager has to show; None: whoever connects."""
+    certificate: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """The endpoint's own, PEM; None: no TLS."""
+    key: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    empty_level: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+    """Fill level of SOC 0, in the resource manager's unit; None: the beginning of the range that it describes."""
+    full_level: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+    """Fill level of SOC 1; None: the end of the range that it describes."""
+    max_age_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """A power that is older is no longer the device's."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: give both or none")
+        if self.empty_level is not None and self.full_level is not None and self.full_level <= self.empty_level:
+            raise ValueError(f"full_level {self.full_level:g} is not above empty_level {self.empty_level:g}")
+        return self
+
+
+Driver = Annotated[MqttDriver | ModbusDriver | SunspecDriver | OcppDriver | S2Driver, Field(discriminator="type")]

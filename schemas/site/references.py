@@ -22,7 +22,7 @@ from schemas.site.devices import (
     Pv,
     PvSource,
 )
-from schemas.site.drivers import OcppDriver, SunspecDriver
+from schemas.site.drivers import OcppDriver, S2Driver, SunspecDriver
 from schemas.site.limits import LimitSource
 from schemas.site.options import Connection, EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
@@ -93,6 +93,9 @@ def device_faults(devices: Mapping[str, Device], zone: ZoneInfo | None) -> Itera
             yield from _meeting_stays(name, device, zone)
         if isinstance(device.driver, SunspecDriver) and not isinstance(device, Bess | Meter | Pv):
             what = "sunspec is for a pv, bess or meter; use modbus with the device's registers, or mqtt"
+            yield ReferenceFault(f"devices.{name}.driver.type", what, device.driver.type, Code.CONFLICT)
+        if isinstance(device.driver, S2Driver) and not isinstance(device, Bess):
+            what = "s2 is for a bess: other resource managers than a battery's are not known here"
             yield ReferenceFault(f"devices.{name}.driver.type", what, device.driver.type, Code.CONFLICT)
     yield from _shared_day_caps(devices)
     yield from _outward_faults(devices)

@@ -1,4 +1,4 @@
-"""Drivers by the contract, with hardware behind them: mapped MQTT, a Modbus register map, SunSpec, OCPP 1.6 and 2.1."""
+"""Drivers by the contract, with hardware behind them: mapped MQTT, Modbus registers, SunSpec, S2, OCPP 1.6 and 2.1."""
 
 import threading
 from collections.abc import Callable
@@ -19,6 +19,8 @@ from tests.drivers.modbus_device import Device
 from tests.drivers.native import Wallbox, described
 from tests.drivers.ocpp.evse import Evse16
 from tests.drivers.ocpp.running import described as ocpp_site
+from tests.drivers.s2_rm import Battery as S2Battery
+from tests.drivers.s2_rm import ResourceManager, free_port
 from tests.drivers.sunspec_device import SunspecDevice
 from tests.outward.charge_point import plugged_site, twin_at
 from tests.parts import skip_without
@@ -44,7 +46,7 @@ def battery(folder: Path, driver: dict[str, Any]) -> Site:
     parts = yaml.safe_load(file.read_text())
     parts["site"] = folder.name
     parts["devices"]["bess"] |= {"max_charge_kw": MAX_KW, "max_discharge_kw": MAX_KW, "telemetry_period_s": 0.25}
-    parts["devices"]["bess"] |= {"driver": {"host": "127.0.0.1", "poll_s": 0.1, **driver}}
+    parts["devices"]["bess"] |= {"driver": {"host": "127.0.0.1", **driver}}
     file.write_text(yaml.safe_dump(parts, sort_keys=False))
     return load_site(file)
 
@@ -58,7 +60,7 @@ def modbus(folder: Path, broker: BrokerAddress) -> Verdicts:
         "command": {"address": COMMAND, "type": "int16", "factor": 1000},
     }
     with device.serving() as port:
-        site = battery(folder, {"type": "modbus", "port": port, **registers})
+        site = battery(folder, {"type": "modbus", "port": port, "poll_s": 0.1, **registers})
         with living(driven(site, "bess"), broker) as way:
             return examined(broker, site.site, "bess", way)
 
@@ -66,9 +68,18 @@ def modbus(folder: Path, broker: BrokerAddress) -> Verdicts:
 def sunspec(folder: Path, broker: BrokerAddress) -> Verdicts:
     device = Inverter({1: lab.COMMON, 103: {"W": 0, "W_SF": 0}, 124: lab.STORAGE})
     with device.serving() as port:
-        site = battery(folder, {"type": "sunspec", "port": port, "timeout_s": 1.0})
+        site = battery(folder, {"type": "sunspec", "port": port, "poll_s": 0.1, "timeout_s": 1.0})
         with living(driven(site, "bess"), broker) as way:
             return examined(broker, site.site, "bess", way)
+
+
+def s2(folder: Path, broker: BrokerAddress) -> Verdicts:
+    rated = S2Battery()
+    rated.modes["charge"] = (0.0, 8000.0)
+    port = free_port()
+    site = battery(folder, {"type": "s2", "port": port})
+    with ResourceManager(f"ws://127.0.0.1:{port}", rated), living(driven(site, "bess"), broker) as way:
+        return examined(broker, site.site, "bess", way)
 
 
 def mapped(folder: Path, broker: BrokerAddress) -> Verdicts:
@@ -108,6 +119,7 @@ DRIVERS: dict[str, Callable[[Path, BrokerAddress], Verdicts]] = {
     "modbus": modbus,
     "sunspec": sunspec,
     "mapped": mapped,
+    "s2": s2,
     "ocpp16": ocpp16,
     "ocpp21": ocpp21,
 }

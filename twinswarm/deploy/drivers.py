@@ -10,7 +10,7 @@ from schemas.messages import Fallback
 from schemas.participant import Participant
 from schemas.site import Charger, Site
 from schemas.site.drivers import Driver as DriverSpec
-from schemas.site.drivers import ModbusDriver, MqttConnection, MqttDriver, OcppDriver, SunspecDriver
+from schemas.site.drivers import ModbusDriver, MqttConnection, MqttDriver, OcppDriver, S2Driver, SunspecDriver
 from schemas.topics import Kind
 from services.drivers.link import Link
 from services.drivers.modbus_link import ModbusLink
@@ -19,6 +19,7 @@ from services.drivers.ocpp.csms import Csms
 from services.drivers.ocpp.link import OcppLink
 from services.drivers.participant import DRIVEN, Driver
 from services.drivers.presets import resolved
+from services.drivers.s2.link import S2Link
 from services.drivers.sunspec_link import SunspecLink
 from services.ocpp.readings import Rated
 from twinswarm.extras import require
@@ -39,7 +40,7 @@ def driver_of(site: Site, device: str) -> DriverSpec:
         raise InputError.one(
             where, f"a {spec.kind} has no drivers yet; there are those of {allowed}", code=Code.UNKNOWN
         )
-    if isinstance(spec.driver, OcppDriver | SunspecDriver):
+    if isinstance(spec.driver, OcppDriver | SunspecDriver | S2Driver):
         return spec.driver
     driver = resolved(spec.driver)
     if spec.kind == "bess" and driver.soc_frac is None:
@@ -57,6 +58,9 @@ def links_of(site: Site, devices: Sequence[str]) -> Mapping[str, Link]:
             require("ocpp", "websockets")
             csms = csms or Csms(site.ocpp)
             found[device] = _ocpp_link(site, device, driver, csms)
+        elif isinstance(driver, S2Driver):
+            require("s2python", "websockets")
+            found[device] = S2Link(f"{site.site}/{device}", driver, safe_kw=0.0)
         elif isinstance(driver, ModbusDriver):
             require("pymodbus")
             found[device] = ModbusLink(f"{site.site}/{device}", driver)
