@@ -66,12 +66,16 @@ function planFaults(plan, { columns, costs, money }, values, part) {
   const peak = columns.findIndex(([name]) => name === "peak"), paid = peak < 0 ? 0 : columns[peak][1];
   const demand = (kw) => money.demand_eur_per_kw * kw, billed = peak < 0 ? 0 : values[peak];
   const flows = sum(["import", "export"].map((way) => part(`exchange_${way}`) + part(`connection_limit_${way}`)));
+  // Of what a ratchet adds to later bills the plan says how much is new: the month's peak so far has added its own.
+  const before = columns.find(([name]) => name === "highest_import")?.[1] ?? 0;
+  const free = columns.filter(([name]) => name.startsWith("ratchet_free[")).map(([, kw]) => kw);
+  const kept = (costs.find(([name]) => name === "ratchet")?.[1][1] ?? 0) * sum(free.map((kw) => Math.max(before - kw, 0)));
   const worn = plan.wear_eur + (plan.calendar_wear_eur ?? 0), spent = (name) => part(name) / money.weight;
   // Beside a weight on money that is not 1, and weights on more than money, stands by how much they differ from money.
-  const weighted = part("weighting") + (money.weight - 1) * (worn + demand(billed)) - (plan.weighting_eur ?? 0);
+  const weighted = part("weighting") + (money.weight - 1) * (worn + demand(billed) + (money.weight > 0 ? spent("ratchet") : 0)) - (plan.weighting_eur ?? 0);
   const fields = {
     objective_eur: flows + weighted, demand_eur: demand(billed - paid), later_eur: part("later"),
-    ...(money.weight > 0 ? { wear_eur: spent("wear"), calendar_wear_eur: spent("calendar_wear") } : {}), peak_weight_eur: part("highest_import"),
+    ...(money.weight > 0 ? { wear_eur: spent("wear"), calendar_wear_eur: spent("calendar_wear"), ratchet_eur: (part("ratchet") - kept) / money.weight } : {}), peak_weight_eur: part("highest_import"),
     ramping_eur: part("ramping"), tie_break_eur: part("tie_break"),
     penalty_eur: sum(costs.map(([name]) => (name.endsWith(":penalty") ? part(name) : 0))),
   };

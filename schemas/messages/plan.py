@@ -190,6 +190,9 @@ class Plan(Body):
     """Price of what batteries age by time in the window, by their SOC. Left out: it has none."""
     demand_eur: float = 0.0
     """By how much the window's highest import raises the demand charge of the month."""
+    ratchet_eur: float | None = None
+    """By how much the window's highest import is expected to raise the demand charges of later months. Left out: the
+    tariff has no ratchet, or no month before is known."""
     later_eur: float = 0.0
     """Beyond the window: what charging the vehicles that stay on is expected to cost, less the value of what is left in
     the BESSs."""

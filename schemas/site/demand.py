@@ -55,6 +55,24 @@ class DemandBilling(SitePart):
         least = self._least_kw(month, peaks_kw)
         return max(least * (len(averaged) + 1) - sum(averaged), 0.0) if least > 0 else 0.0
 
+    def ratchet_free_kw(self, month: str, peaks_kw: Mapping[str, float]) -> tuple[float, ...]:
+        """By each of the 11 months after ``month`` the import [kW] up to which a peak of ``month`` raises no bill.
+
+        A later month is expected to have the peak that it had a year before, else the mean of the known ones; where
+        none is known nothing can be expected, and the result is empty, as it is without a ratchet.
+        """
+        known = {each: peaks_kw[each] for each in peaks_kw if _number(each) < _number(month)}
+        lately = _before(month, YEAR_MONTHS, known)
+        if not self.ratchet_frac or not lately:
+            return ()
+        found, this = [], _number(month)
+        for later in range(this + 1, this + YEAR_MONTHS):
+            own = known.get(_named(later - YEAR_MONTHS), sum(lately) / len(lately))
+            others = _before(_named(later), YEAR_MONTHS - 1, known)
+            billed = max(own, self.floor_kw, self.ratchet_frac * max(others, default=0.0))
+            found.append(billed / self.ratchet_frac)
+        return tuple(found)
+
     def _least_kw(self, month: str, peaks_kw: Mapping[str, float]) -> float:
         highest = max(_before(month, YEAR_MONTHS - 1, peaks_kw), default=0.0)
         return max(self.floor_kw, self.ratchet_frac * highest)
@@ -69,3 +87,7 @@ def _before(month: str, count: int, peaks_kw: Mapping[str, float]) -> list[float
 def _number(month: str) -> int:
     year, of_year = month.split("-")
     return int(year) * YEAR_MONTHS + int(of_year)
+
+
+def _named(number: int) -> str:
+    return f"{(number - 1) // YEAR_MONTHS:04}-{(number - 1) % YEAR_MONTHS + 1:02}"

@@ -187,6 +187,7 @@ def shifted(
             "wear_eur": 0.0,
             "calendar_wear_eur": None,
             "demand_eur": 0.0,
+            "ratchet_eur": None,
             "later_eur": 0.0,
             "ramping_eur": 0.0,
             "calm_eur": 0.0,

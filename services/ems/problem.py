@@ -353,6 +353,8 @@ class Prices:
     """What a plan may cost more for each time less that a store is turned round, see `services.ems.reversals`."""
     demand_eur_per_kw: float = 0.0
     """On the month's highest import; 0: no demand charge."""
+    ratchet_eur_per_kw: float = 0.0
+    """On the bill of each later month that the month's highest import raises, see `Problem.ratchet_free_kw`."""
     asked_eur_per_kwh: float = 0.0
     """What each kWh of the power that persons ask for is worth in the first step, and half as much after it."""
 
@@ -405,6 +407,8 @@ class Problem:
     """Highest import of the month so far."""
     free_peak_kw: float = 0.0
     """Import up to which the bill of the demand charge does not rise, whatever the month has seen."""
+    ratchet_free_kw: Values = ()
+    """By later month the import up to which the month's highest raises no bill of it; empty: there is no ratchet."""
     prices: Prices = Prices()
     later: Later | None = None
     """None: no vehicle is known to stay on after the window."""

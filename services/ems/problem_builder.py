@@ -134,6 +134,9 @@ def problem_of(
     outside_price = outside_price_eur_per_kwh(missing_price, window.steps) if outside else 0.0
     least_limit_price = 2 * (outside_price or (missing_price if dearest > 1 else 0.0))
     later = _later(state, present, site, limits, window, units, losses)
+    charge, billing = site.tariff.demand_charge_eur_per_kw or 0.0, site.tariff.demand_billing
+    month = month_peak.month_of(turn.t)
+    ratchet_free = billing.ratchet_free_kw(month, month_peak.past_kw) if charge else ()
     pumps = [_heat(name, known, state, site, window) for name, known in present.items()]
     return Problem(
         start=window.start,
@@ -154,7 +157,8 @@ def problem_of(
         groups=tuple(groups),
         outside_limits=outside,
         month_peak_kw=month_peak.at(turn.t),
-        free_peak_kw=site.tariff.demand_billing.free_kw(month_peak.month_of(turn.t), month_peak.past_kw),
+        free_peak_kw=billing.free_kw(month, month_peak.past_kw),
+        ratchet_free_kw=ratchet_free,
         later=later,
         weights=_weights(site),
         co2_g_per_kwh=_co2(state, site, window),
@@ -168,7 +172,8 @@ def problem_of(
             tie_flat_eur_per_kwh=options.tie_flat_eur_per_kwh,
             ramping_eur_per_kw=options.ramping_price_eur_per_kw,
             reversal_eur=options.reversal_price_eur,
-            demand_eur_per_kw=site.tariff.demand_charge_eur_per_kw or 0.0,
+            demand_eur_per_kw=charge,
+            ratchet_eur_per_kw=charge * billing.ratchet_frac if ratchet_free else 0.0,
         ),
     )
 

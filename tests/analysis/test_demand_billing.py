@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.site import DemandBilling, MonthPeak, Tariff
@@ -96,6 +98,37 @@ def test_what_is_free_to_the_ems_raises_no_bill_and_what_is_not_costs_the_charge
 
     assert bill_eur(free) == pytest.approx(bill_eur(0.0))
     assert bill_eur(free + 12) - bill_eur(free) == pytest.approx(12 * CHARGE / billing.mean_months)
+
+
+@given(
+    st.lists(st.floats(5, 100), min_size=1, max_size=24),
+    st.floats(0, 150),
+    st.floats(0.3, 1),
+    st.sampled_from([0.0, 40.0]),
+)
+def test_what_a_ratchet_adds_to_later_months_is_what_their_bills_say(
+    before: list[float], peak_kw: float, frac: float, floor_kw: float
+) -> None:
+    """Bills of the 11 months after this one, each with the peak expected of it, with and without this month's."""
+    months = [f"{2024 + number // 12}-{number % 12 + 1:02}" for number in range(40)]
+    this = len(before)
+    known = dict(zip(months, before, strict=False))
+    billing = DemandBilling(ratchet_frac=frac, floor_kw=floor_kw)
+    free = billing.ratchet_free_kw(months[this], known)
+    lately = before[-12:]
+
+    def expected(later: int) -> float:
+        return known.get(months[later - 12], sum(lately) / len(lately)) if later >= 12 else sum(lately) / len(lately)
+
+    def bills(with_peak: float) -> float:
+        peaks = {**known, months[this]: with_peak}
+        return sum(billing.billed_kw(months[j], expected(j), peaks) for j in range(this + 1, this + 12))
+
+    assert len(free) == 11
+    added = frac * sum(max(peak_kw - kw, 0.0) for kw in free)
+    assert bills(peak_kw) - bills(0.0) == pytest.approx(added, abs=1e-9)
+    assert DemandBilling(floor_kw=floor_kw).ratchet_free_kw(months[this], known) == ()
+    assert billing.ratchet_free_kw(months[this], {months[this]: 5.0}) == ()
 
 
 def test_a_peak_costs_the_whole_charge_over_all_bills_in_whose_mean_it_is() -> None:

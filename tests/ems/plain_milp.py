@@ -312,6 +312,10 @@ class _Plain:
         self.cost.append((p.weights.cost * p.prices.demand_eur_per_kw, peak))
         highest = self.highest = h.addVariable(lb=p.month_peak_kw)
         self.cost.append((p.weights.peak_eur_per_kw, highest))
+        for free_kw in p.ratchet_free_kw:
+            raised = h.addVariable(lb=0)
+            h.addConstr(raised >= highest - free_kw)
+            self.cost.append((p.weights.cost * p.prices.ratchet_eur_per_kw, raised))
         for t in range(p.steps):
             buy, sell = h.addVariable(lb=0, ub=BIG_KW), h.addVariable(lb=0, ub=BIG_KW)
             self.exchange.append((buy, sell))

@@ -66,6 +66,7 @@ def problems(draw: st.DrawFn) -> Problem:
     )
     load = series(0, 50)
     later = draw(_later(groups)) if chargers and draw(st.booleans()) else None
+    ratchet = draw(st.sampled_from([(), (), (12.0,), (5.0, 25.0, 60.0)]))
     return Problem(
         start=START,
         step_s=STEP_S,
@@ -86,6 +87,7 @@ def problems(draw: st.DrawFn) -> Problem:
         outside_limits=outside,
         month_peak_kw=draw(numbers(0, 40)),
         free_peak_kw=draw(st.sampled_from([0.0, 0.0, 15.0, 45.0])),
+        ratchet_free_kw=ratchet,
         later=later,
         weights=Weights(
             cost=draw(st.sampled_from([1.0, 1.0, 0.001, 0.5])),
@@ -103,6 +105,7 @@ def problems(draw: st.DrawFn) -> Problem:
             tie_flat_eur_per_kwh=draw(st.sampled_from([0.0, 1e-5])),
             ramping_eur_per_kw=draw(st.sampled_from([0.0, 0.0, 0.002, 0.03])),
             demand_eur_per_kw=draw(st.sampled_from([0.0, 0.5])),
+            ratchet_eur_per_kw=draw(st.sampled_from([0.1, 0.4])) if ratchet else 0.0,
         ),
     )
 

@@ -74,6 +74,8 @@ def _figures(plan: Plan, site: Site) -> "Table":
         by = "calendar ageing of the batteries, by their SOC and time"
         table.add_row("Calendar wear", f"{number(plan.calendar_wear_eur, 4)} €", by)
     table.add_row("Demand", f"{number(plan.demand_eur, 4)} €", "increase of the month's demand charge")
+    if plan.ratchet_eur is not None:
+        table.add_row("Ratchet", f"{number(plan.ratchet_eur, 4)} €", "expected increase of later months' charges")
     after = "charging expected after the plan, less the value of what is left in the BESS"
     table.add_row("Later", f"{number(plan.later_eur, 4)} €", after)
     table.add_row("Penalty", f"{number(plan.penalty_eur, 4)} €", f"price of the shortfalls ({len(plan.shortfalls)})")

@@ -29,6 +29,8 @@ _FIELDS = {
     Aim.SELF_CONSUMPTION: "self_consumption_eur_per_kwh",
     Aim.PEAK: "peak_eur_per_kw",
 }
+UNITS = {Aim.CO2: "€/t", Aim.SELF_CONSUMPTION: "€/kWh", Aim.PEAK: "€/kW"}
+"""Of the weights."""
 _LADDERS: dict[Aim, tuple[float, ...]] = {
     Aim.CO2: (50.0, 100.0, 200.0, 400.0, 800.0),
     Aim.SELF_CONSUMPTION: (0.02, 0.05, 0.1, 0.2, 0.4),
@@ -61,9 +63,12 @@ class Point:
             return "cost"
         if self.alone:
             return f"{self.aim} alone"
-        weight = getattr(self.objective, _FIELDS[self.aim])
-        unit = {Aim.CO2: "€/t", Aim.SELF_CONSUMPTION: "€/kWh", Aim.PEAK: "€/kW"}[self.aim]
-        return f"cost + {self.aim} at {weight:g} {unit}"
+        return f"cost + {self.aim} at {self.weight:g} {UNITS[self.aim]}"
+
+    @property
+    def weight(self) -> float:
+        """Of the aim beside money, in its unit; 0 where money is alone."""
+        return 0.0 if self.aim is None else float(getattr(self.objective, _FIELDS[self.aim]))
 
     @property
     def used_pv_kwh(self) -> float:

@@ -25,6 +25,7 @@ from services.ems.terms.phase_gap import PhaseGap
 from services.ems.terms.power_balance import PowerBalance
 from services.ems.terms.pv import Pv
 from services.ems.terms.ramping import Ramping
+from services.ems.terms.ratchet import RATCHET
 from services.ems.terms.requests import Requests
 from services.ems.terms.smallest_power import SmallestPower
 from services.ems.terms.storage import STORAGE
@@ -60,6 +61,7 @@ TERMS: tuple[Term[Any], ...] = (
     PhaseGap(),
     HighestImport(),
     CALENDAR_WEAR,
+    RATCHET,
     Weighting(),
     Requests(),
     TieBreak(),

@@ -1,4 +1,4 @@
-"""A weight on the highest import, beside the demand charge: the objective of a low peak."""
+"""The highest import: a weight on it, beside the demand charge, is the objective of a low peak; a ratchet needs it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,13 +16,13 @@ HIGHEST = "highest_import"
 
 
 class HighestImport(Term[bool]):
-    """The shape says whether the peak has a weight; where it has none, nothing stands in the matrix."""
+    """The shape says whether the peak has a weight or a ratchet; where it has none, nothing stands in the matrix."""
 
     name = "highest_import"
     shape_type = bool
 
     def shape(self, instance: Instance) -> bool:
-        return instance.problem.weights.peak_eur_per_kw > 0
+        return instance.problem.weights.peak_eur_per_kw > 0 or bool(instance.problem.ratchet_free_kw)
 
     def variables(self, m: Model) -> None:
         """The highest import is at least the month's so far: what has been cannot be lowered."""

@@ -16,6 +16,7 @@ from services.ems.solution import Solution
 from services.ems.terms.base import Term
 from services.ems.terms.calendar_wear import CALENDAR_WEAR
 from services.ems.terms.exchange import EXPORT, IMPORT
+from services.ems.terms.ratchet import RATCHET
 from services.ems.terms.wear import WEAR
 
 
@@ -45,6 +46,7 @@ class Weighting(Term[None]):
         peak = solution.of("peak")
         demand = problem.prices.demand_eur_per_kw * float(peak) if peak.ndim == 0 else 0.0
         money = float(WEAR.plan_fields(solution)["wear_eur"]) + (CALENDAR_WEAR.eur(solution) or 0.0) + demand
+        money += RATCHET.total_eur(solution)
         return found | {"weighting_eur": problem.step_h * float(eur) + less_money * money}
 
 
