@@ -32,11 +32,12 @@ WRITERS = {
     Channel.PLAN: "the EMS",
     Channel.DECISION: "the EMS, with every plan, in wall time",
     Channel.PREDICTION: "a shadow, about the device beside which it runs",
+    Channel.EARNINGS: "the ghosts: devices that do not exist",
     Channel.TICK: "the clock, in lock-step",
     Channel.DONE: "every participant, in lock-step: the answer to a tick",
     Channel.RECEIPT: "the recorder, on its own topic; in wall time on the topic of each participant that stores and "
     "forwards",
-    Channel.ALARM: "a shadow: its device is not as described; "
+    Channel.ALARM: "a shadow: its device is not as described; the ghosts: their account is less sure than usual; "
     "the network twin: voltage or loading out of bounds, unknown device; the EMS: a limit from outside "
     "exceeded, without its heartbeat, or for an unknown group, a device that is silent, has a wrong clock or does "
     "not do what it acknowledged; "
@@ -92,6 +93,9 @@ its version. `twinswarm replay` reads it: [replay.md](replay.md).
     Channel.PREDICTION: """[shadow.md](shadow.md) has how it comes about. Every settlement step in lock-step, at most
 once a minute in wall time. Powers are means over `interval_s`; what is not known, as without a vehicle, is left out.
 """,
+    Channel.EARNINGS: """[ghosts.md](ghosts.md) has how it comes about. Once a settlement step, and when `degraded`
+changes. `unmanaged` stands where there is a ghost charger, `cycles` at a battery, `missing_kwh` at a charger.
+""",
     Channel.RUN: """In wall time a clock may announce the same run again with a lower `speed` when the machine is
 too slow for it (`--when-late slow`): `t0` and `t_end` stay, `wall0` moves, so that time goes on from where it is.
 Whoever follows the newest announcement by `t0 + (now - wall0) · speed` needs nothing more. With the same
@@ -113,6 +117,9 @@ In wall time (`ems.power_watch`): `setpoint_not_followed` of the EMS, for a devi
 
 `shadow_parted` of a [shadow](shadow.md): `element` is the parameter by which `device` has parted from its description,
 `value` as measured, `limit` as described. It comes again when more is known of which parameter it is.
+
+`ghosts_degraded` of the [ghosts](ghosts.md): why their account is less sure than usual, as `degraded` of `earnings`. It
+comes again when the reasons change.
 
 About time and presence, in wall time: `device_silent`, `pcc_meter_silent` and `clock_skew` of the
 EMS, looked at every minute; `clock_stepped` of every participant; `feed_failed`, `feed_stale` and `feed_holes` of a

@@ -18,15 +18,19 @@ from schemas.messages import (
     DecisionRecord,
     DevicePlan,
     Done,
+    Earnings,
     EmsMode,
     Estimate,
     ExpectedChargingSession,
     Fallback,
+    GhostBill,
+    GhostDevice,
     HeatPumpTelemetry,
     Limit,
     MeterTelemetry,
     Metric,
     NetworkTelemetry,
+    PccCost,
     Phase,
     Plan,
     PlanStatus,
@@ -73,6 +77,12 @@ _VEHICLE: dict[str, Any] = {
     "soc_min_frac": 0.576,
     "soc_max_frac": 0.804,
 }
+_GHOST_BILL = GhostBill(
+    hours=0.25,
+    real=PccCost(import_kwh=5.0, energy_eur=1.5, peak_kw=20.0),
+    ghosts=PccCost(import_kwh=7.5, energy_eur=2.25, peak_kw=30.0),
+    earned_eur=-0.75,
+)
 _SETPOINT_TOPIC = f"twin/v2/{SITE}/charger/ev1/setpoint"
 
 _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
@@ -339,6 +349,29 @@ _CONTENT: tuple[tuple[Kind, str, Channel, Body], ...] = (
             },
             parted="charge_efficiency",
             cost_eur_per_month=3.4,
+        ),
+    ),
+    (
+        Kind.GHOSTS,
+        "ghosts",
+        Channel.EARNINGS,
+        Earnings(
+            since=T,
+            until=T + timedelta(minutes=15),
+            interval_s=900.0,
+            real_kw=20.0,
+            ghosts_kw=30.0,
+            devices={
+                "newbess": GhostDevice(
+                    power_kw=10.0, energy_import_kwh=2.5, energy_export_kwh=0.0, soc_frac=0.524, cycles=0.012
+                ),
+            },
+            date="2024-05-17",
+            day=_GHOST_BILL,
+            month=_GHOST_BILL,
+            total=_GHOST_BILL,
+            stored_kwh=2.375,
+            degraded=("the real meter is silent since 2024-05-17T09:16:00+00:00",),
         ),
     ),
     (Kind.EMS, "ems", Channel.METRIC, Metric(values={"solve_s": 0.004, "plan_age_s": 0.0})),

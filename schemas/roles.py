@@ -74,6 +74,8 @@ WRITES: dict[Kind, tuple[Right, ...]] = {
     Kind.SHADOW: (*_OF_ITSELF, *_own(Channel.PREDICTION)),
     # It asks the EMS, which alone writes set-points.
     Kind.OPERATOR: (*_OF_ITSELF, *_own(Channel.REQUEST)),
+    # Its devices have no topics: what is commanded there does not leave it.
+    Kind.GHOSTS: (*_OF_ITSELF, *_own(Channel.EARNINGS)),
 }
 
 READS: dict[Kind, tuple[Right, ...]] = {
@@ -114,6 +116,14 @@ READS: dict[Kind, tuple[Right, ...]] = {
         *_any(Channel.SERIES, kinds=(Kind.TARIFF,)),
     ),
     Kind.OPERATOR: (*_TIME, *_any(Channel.BIRTH, Channel.STATE), *_any(Channel.PLAN, kinds=(Kind.EMS,))),
+    # The real meter, prices, and what the EMS expects of the real site.
+    Kind.GHOSTS: (
+        *_TIME,
+        *_LIMITS,
+        *_any(Channel.TELEMETRY, kinds=(Kind.METER, Kind.NETWORK)),
+        *_any(Channel.SERIES, kinds=(Kind.TARIFF,)),
+        *_any(Channel.PLAN, kinds=(Kind.EMS,)),
+    ),
 }
 
 

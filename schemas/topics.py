@@ -39,6 +39,8 @@ class Kind(StrEnum):
     """The twin beside a real device, which commands nothing and has no power of its own."""
     OPERATOR = "operator"
     """Who carries the requests of persons to the EMS: set-points by hand, standby."""
+    GHOSTS = "ghosts"
+    """Devices that do not exist, which live beside the real meter and command nobody."""
 
 
 class Channel(StrEnum):
@@ -57,6 +59,7 @@ class Channel(StrEnum):
     PLAN = "plan"
     DECISION = "decision"
     PREDICTION = "prediction"
+    EARNINGS = "earnings"
     TICK = "tick"
     DONE = "done"
     RECEIPT = "receipt"
@@ -66,7 +69,16 @@ class Channel(StrEnum):
 
 
 RETAINED = frozenset(
-    {Channel.BIRTH, Channel.STATE, Channel.RUN, Channel.SERIES, Channel.LIMIT, Channel.REQUEST, Channel.PLAN}
+    {
+        Channel.BIRTH,
+        Channel.STATE,
+        Channel.RUN,
+        Channel.SERIES,
+        Channel.LIMIT,
+        Channel.REQUEST,
+        Channel.PLAN,
+        Channel.EARNINGS,
+    }
 )
 """Channels whose last message the broker keeps for whoever comes later."""
 

@@ -46,6 +46,15 @@ RULES: dict[str, set[str]] = {
     "services.limiter": {"schemas", "broker.transport", "services.drivers", "services.openadr", EVERYTHING_ELSE},
     # It runs a twin beside the real device, and values what it finds by the prices that were announced.
     "services.shadow": {"schemas", "services.history", "twin_devices", EVERYTHING_ELSE},
+    # They live beside the real site's meter; their own site is composed where every site is.
+    "services.ghosts": {
+        "schemas",
+        "services.analysis.quarters",
+        "services.history",
+        "twin_devices.base",
+        "twin_devices.setpoints",
+        EVERYTHING_ELSE,
+    },
     "services.ems": {"schemas", EVERYTHING_ELSE},
     "services.history": {"schemas", EVERYTHING_ELSE},
     "services.influx": {"schemas", "services.history", EVERYTHING_ELSE},

@@ -28,7 +28,7 @@ from broker.provision.mosquitto_conf import BrokerPlace, configuration
 from broker.provision.register import Register, load_register
 from schemas.errors import Code, Fault, InputError
 from schemas.roles import OBSERVER
-from schemas.site import NETWORK, SERVICES, Site
+from schemas.site import GHOSTS, NETWORK, SERVICES, Site
 from schemas.topics import Kind, client_id
 
 _ACL, _CONFIGURATION = "broker/acl", "broker/mosquitto.conf"
@@ -48,8 +48,8 @@ class Changes:
 def clients_of(site: Site) -> dict[str, Kind | None]:
     """Everybody who may connect at this site, and as what; None: an observer."""
     devices = {name: Kind(device.kind) for name, device in site.devices.items()}
-    shadows = dict.fromkeys(site.shadows, Kind.SHADOW)
-    return {**devices, NETWORK: Kind.NETWORK, **SERVICES, **shadows, OBSERVER: None}
+    beside = dict.fromkeys(site.shadows, Kind.SHADOW) | ({GHOSTS: Kind.GHOSTS} if site.ghosts else {})
+    return {**devices, NETWORK: Kind.NETWORK, **SERVICES, **beside, OBSERVER: None}
 
 
 def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) -> Changes:

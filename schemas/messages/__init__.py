@@ -19,6 +19,7 @@ from schemas.messages.birth import (
 )
 from schemas.messages.control import EPOCH_STEP_MOST, SETPOINTS_AHEAD_MOST, VALIDITY_MOST, Ack, Setpoint, SetpointCause
 from schemas.messages.decision import DecisionRecord
+from schemas.messages.earnings import Earnings, GhostBill, GhostDevice, PccCost
 from schemas.messages.limit import Limit
 from schemas.messages.plan import (
     Assumption,
@@ -84,10 +85,13 @@ __all__ = [
     "DeviceId",
     "DevicePlan",
     "Done",
+    "Earnings",
     "EmsMode",
     "Estimate",
     "ExpectedChargingSession",
     "Fallback",
+    "GhostBill",
+    "GhostDevice",
     "HeatPumpNameplate",
     "HeatPumpTelemetry",
     "KnownDevice",
@@ -98,6 +102,7 @@ __all__ = [
     "Metric",
     "Nameplate",
     "NetworkTelemetry",
+    "PccCost",
     "Phase",
     "PhaseSwitch",
     "Phases",

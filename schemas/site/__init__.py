@@ -40,6 +40,7 @@ from schemas.site.devices import (
 from schemas.site.economics import Economics
 from schemas.site.feeds import Feed
 from schemas.site.forecasting import ForecastKind, ForecastOptions
+from schemas.site.ghosts import GHOSTS, REAL_SITE, AnyGhost, ghost_faults
 from schemas.site.limits import AnyLimitSource
 from schemas.site.network import Cable, Network, Transformer
 from schemas.site.ocpp import OcppServer
@@ -120,6 +121,8 @@ class Site(SitePart):
     """What the parts cost; nothing is planned by it."""
     scenario: tuple[ScenarioEvent, ...] = ()
     """What happens to the plant in a simulated run; the twins alone know of it."""
+    ghosts: Annotated[dict[DeviceId, AnyGhost], Field(max_length=200)] = Field(default_factory=dict)
+    """Devices that do not exist; what they would earn is published, and nobody else knows of them."""
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -155,6 +158,7 @@ class Site(SitePart):
         return [
             *node_faults({name: device.node for name, device in self.devices.items()}, self.network.nodes),
             *device_faults(self.devices, self.zone),
+            *ghost_faults(self.ghosts, self.devices, self.zone),
             *profile_faults(self.profiles_used(), self.profiles),
             *feed_faults(self.feeds, self.profiles),
             *price_faults(self._tariffs(), self.profiles),
@@ -184,8 +188,10 @@ class Site(SitePart):
 
 
 __all__ = [
+    "GHOSTS",
     "NETWORK",
     "PHASES",
+    "REAL_SITE",
     "REPORTED_LIMITS",
     "SERVICES",
     "AnyDevice",

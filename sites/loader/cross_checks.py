@@ -5,6 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from schemas.site import Network, Pv, Transformer
+from schemas.site.ghosts import ghost_faults
 from schemas.site.references import (
     ReferenceFault,
     case_faults,
@@ -100,7 +101,9 @@ def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[Referen
     if nodes is not None:
         yield from node_faults({name: _node(parts, name) for name in written}, nodes)
     location = parts.fields.get("location")
-    yield from device_faults(devices, None if location is None else ZoneInfo(location.time_zone))
+    zone = None if location is None else ZoneInfo(location.time_zone)
+    yield from device_faults(devices, zone)
+    yield from ghost_faults(parts.members("ghosts"), devices, zone)
     tariffs = {"tariff": parts.fields["tariff"]} if "tariff" in parts.fields else {}
     cases = parts.members("cases")
     tariffs |= {f"cases.{label}.tariff": case.tariff for label, case in cases.items()}

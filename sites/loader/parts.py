@@ -53,6 +53,7 @@ def read_parts(written: Mapping[str, Any], root: Place, tables: Tables) -> Parts
     resolvers = {
         "profiles": lambda given, path: _profile(given, path, parts, tables),
         "devices": lambda given, path: _device(given, path, parts, tables),
+        "ghosts": lambda given, path: _device(given, path, parts, tables),
     }
     for name, given in _fields(SiteDescription, written, (), parts):
         if name in special:

@@ -62,7 +62,7 @@ def test_the_table_and_the_unions_name_the_same_models() -> None:
 
 def test_every_kind_has_a_twin_telemetry_and_rights() -> None:
     services = {Kind.NETWORK, Kind.EMS, Kind.CLOCK, Kind.RECORDER, Kind.FORECAST, Kind.TARIFF, Kind.LIMITER}
-    services |= {Kind.SHADOW, Kind.OPERATOR}
+    services |= {Kind.SHADOW, Kind.OPERATOR, Kind.GHOSTS}
     assert set(DEVICE_KINDS) == set(Kind) - services == set(TWINS)
     assert TELEMETRY.keys() == {*DEVICE_KINDS, Kind.NETWORK}
     assert WRITES.keys() == READS.keys() == set(Kind)

@@ -24,7 +24,7 @@ from broker.servers.mosquitto import find_mosquitto
 from broker.transport import Will
 from schemas.errors import BrokerUnreachableError, Code
 from schemas.messages import BessTelemetry, Fallback, Presence, Setpoint, State
-from schemas.topics import Channel, Kind, topic_filter
+from schemas.topics import Channel, Kind, forward_of, topic_filter
 from schemas.wire import MAX_PAYLOAD_BYTES
 from tests.errors import raises
 from tests.parts import skip_without
@@ -264,6 +264,60 @@ def test_the_twin_beside_a_device_hears_it_and_can_say_nothing_in_its_place(tmp_
         assert bess.flush(10.0)
         came = [shadow.receive(10.0), shadow.receive(10.0)]
         assert {each.topic.rsplit("/", 1)[1] for each in came if each is not None} == {"setpoint", "telemetry"}
+
+
+def test_ghosts_command_nobody_and_nobody_commands_them(tmp_path: Path) -> None:
+    """Each with the certificate that `provision` gave it. A ghost of the battery's kind is called ``newbess``."""
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    site = default_site()
+    ghost = site.devices["bess"].model_copy(update={"node": None})
+    secured = Secured(tmp_path / "provisioned", site.model_copy(update={"ghosts": {"newbess": ghost}}))
+    with secured.running():
+        observer, ems, network = secured.client("observer", ALL), secured.client("ems"), secured.client("network")
+        bess, tariff = secured.client("bess", topic(Kind.BESS, "bess", Channel.SETPOINT)), secured.client("tariff")
+        ghosts = secured.client("ghosts", ALL, "#", topic_filter(SITE, channel=Channel.SETPOINT))
+        refused = [
+            *((Kind.BESS, name, Channel.SETPOINT) for name in ("bess", "newbess")),
+            *((Kind.CHARGER, "ev1", channel) for channel in (Channel.SETPOINT, Channel.EVENT, Channel.TELEMETRY)),
+            *((Kind.BESS, "newbess", channel) for channel in (Channel.BIRTH, Channel.TELEMETRY, Channel.ACK)),
+            (Kind.METER, "building", Channel.TELEMETRY),
+            (Kind.NETWORK, "network", Channel.TELEMETRY),
+            (Kind.EMS, "ems", Channel.PLAN),
+            (Kind.TARIFF, "tariff", Channel.SERIES),
+            (Kind.LIMITER, "limiter", Channel.LIMIT),
+            (Kind.CLOCK, "clock", Channel.RUN),
+            *((Kind.GHOSTS, "ghosts", channel) for channel in (Channel.SETPOINT, Channel.TELEMETRY)),
+        ]
+        for kind, device, channel in refused:
+            ghosts.publish(topic(kind, device, channel), message(_setpoint("1")), retain=True)
+            ghosts.publish(forward_of(topic(kind, device, channel)), message(_setpoint("1")))
+        assert until(observer, send_marker(ghosts, Kind.GHOSTS, "ghosts")) == []
+        for device in (Kind.BESS, "bess"), (Kind.BESS, "newbess"), (Kind.GHOSTS, "ghosts"), (Kind.GHOSTS, "newbess"):
+            ems.publish(topic(*device, Channel.SETPOINT), message(_setpoint("2")))
+        ems.publish(topic(Kind.GHOSTS, "ghosts", Channel.EARNINGS), b"{}", retain=True)
+        ems.publish(topic(Kind.EMS, "ems", Channel.DECISION), b"{}")
+        assert ems.flush(10.0)
+        own = bess.receive(10.0)
+        assert own is not None
+        assert own.topic == topic(Kind.BESS, "bess", Channel.SETPOINT)
+        bess.publish(topic(Kind.BESS, "bess", Channel.TELEMETRY), message(BessTelemetry(power_kw=0.0, soc_frac=0.5)))
+        assert bess.flush(10.0)
+        # After all of that it hears what it needs, and nothing else.
+        ems.publish(topic(Kind.EMS, "ems", Channel.PLAN), b"{}")
+        assert ems.flush(10.0)
+        tariff.publish(topic(Kind.TARIFF, "tariff", Channel.SERIES), b"{}")
+        assert tariff.flush(10.0)
+        last = topic(Kind.NETWORK, "network", Channel.TELEMETRY)
+        network.publish(last, b"{}")
+        heard: set[str] = set()
+        while last not in heard:
+            came = ghosts.receive(10.0)
+            assert came is not None
+            heard.add(came.topic)
+        needed = {topic(Kind.EMS, "ems", Channel.PLAN), topic(Kind.TARIFF, "tariff", Channel.SERIES), last}
+        assert heard == needed
+        seen = {each.topic for each in until(observer, send_marker(ghosts, Kind.GHOSTS, "ghosts"))}
+        assert not any("/ghosts/" in one for one in seen)
 
 
 def test_a_last_will_on_anothers_topic_is_never_sent(secured: Secured) -> None:

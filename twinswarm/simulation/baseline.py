@@ -133,6 +133,7 @@ def replay_of(history: History, run: str) -> Replay:
             "devices": devices,
             "profiles": profiles,
             "ems": site.ems.model_copy(update={"mode": EmsMode.CONTROL}),
+            "ghosts": {},
             "scenario": (),  # what happened is in what was recorded
         }
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import Code, InputError
 from schemas.messages import MeterRole
 from schemas.participant import Participant
-from schemas.site import NETWORK, SERVICES, Meter, Site
+from schemas.site import GHOSTS, NETWORK, SERVICES, Meter, Site
 
 if TYPE_CHECKING:
     from services.ems.algorithm import Algorithm
@@ -26,16 +26,21 @@ class Recording:
 
 
 def members(site: Site) -> tuple[str, ...]:
-    """Everybody who answers the clock in a simulated run: devices, the network twin, the services, and the twins that
-    run beside devices."""
+    """Everybody who answers the clock in a simulated run: devices, the network twin, the services, and who runs beside
+    them: twins of real devices, and devices that do not exist."""
     simulated = (name for name, device in site.devices.items() if not _is_real_pcc(device))
-    return (*sorted(simulated), NETWORK, *sorted(set(SERVICES) - {"clock"}), *sorted(site.shadows))
+    return (*sorted(simulated), NETWORK, *sorted(set(SERVICES) - {"clock"}), *beside(site))
 
 
 def required(site: Site) -> frozenset[str]:
     """Those without whom a lock-step run does not begin."""
-    everybody = frozenset(members(site)) - site.shadows.keys()
+    everybody = frozenset(members(site)) - frozenset(beside(site))
     return frozenset(name for name in everybody if name not in site.devices or site.devices[name].required)
+
+
+def beside(site: Site) -> tuple[str, ...]:
+    """Who runs beside the site and changes nothing there: the twins of real devices, and the ghosts."""
+    return (*sorted(site.shadows), *([GHOSTS] if site.ghosts else []))
 
 
 def _is_real_pcc(device: object) -> bool:
@@ -57,7 +62,7 @@ def maker(
 
     Raises InputError for an identifier that the site does not have, and for a recorder without a recording.
     """
-    if device in site.devices or device in site.shadows:
+    if device in site.devices or device in beside(site):
         return _twin(site, device)
     if device == NETWORK:
         from twin_devices.build import build_network
@@ -86,14 +91,23 @@ def maker(
 
 def _twin(site: Site, device: str) -> Callable[[], Participant]:
     """In the place of a device, or beside it."""
-    if device not in site.devices:
+    if device in site.shadows:
         from services.shadow.participant import Shadow
 
-        beside = site.shadows[device]
-        return lambda: Shadow(site, beside)
+        real = site.shadows[device]
+        return lambda: Shadow(site, real)
+    if device not in site.devices:
+        return _ghosts(site)
     from twin_devices.build import build_twin
 
     return lambda: build_twin(site, device)
+
+
+def _ghosts(site: Site) -> Callable[[], Participant]:
+    from services.ghosts.participant import Ghosts
+    from twinswarm.simulation.ghost_world import ghost_worlds
+
+    return lambda: Ghosts(site, lambda begin, step_s: ghost_worlds(site, begin, step_s))
 
 
 def _ems(site: Site, algorithm: "Algorithm | None", certificates: "Keep | None") -> Callable[[], Participant]:

@@ -8,7 +8,7 @@ from runtime.in_memory import InMemoryRun
 from schemas.cycle import Course
 from schemas.messages import Phase
 from schemas.participant import Json, Received
-from schemas.site import Site
+from schemas.site import GHOSTS, Site
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_run
 from twinswarm.simulation.compose import Recording, maker, members
@@ -53,7 +53,7 @@ def composed(
     participants = {
         device: maker(site, device, recording, algorithm)()
         for device in members(site)
-        if recording or device != "recorder"
+        if recording or device not in ("recorder", GHOSTS)  # nobody would read what the ghosts say
     }
     for device, state in (learned or {}).items():
         participants[device].restore(state)

@@ -12,7 +12,7 @@ from schemas.participant import Received
 from schemas.site import SERVICES, Site
 from schemas.topics import Channel, Kind, Topic
 from services.clock.lockstep import lockstep_run
-from twinswarm.simulation.compose import maker, members
+from twinswarm.simulation.compose import beside, maker, members
 from twinswarm.simulation.runs import new_run_id
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def live_through(
 ) -> None:
     """Lives through ``course`` without recording. ``certificates`` is called with every plan that was solved."""
     now = datetime.now(UTC)
-    shadows = site.shadows
-    planning = [d for d in members(site) if SERVICES.get(d) is not Kind.RECORDER and d not in shadows]
+    idle = beside(site)
+    planning = [d for d in members(site) if SERVICES.get(d) is not Kind.RECORDER and d not in idle]
     run_direct(
         [maker(site, device, certificates=certificates)() for device in planning],
         course,

@@ -14,6 +14,7 @@ from twinswarm.cli import options
 from twinswarm.deploy.logs import log_to_stderr
 from twinswarm.deploy.process import Connection, Life, run_members, stop_event, utc_now
 from twinswarm.deploy.process import serve as serve_participant
+from twinswarm.simulation.compose import beside
 
 CheckpointsOption = Annotated[
     Path | None,
@@ -99,20 +100,23 @@ def twin(
     It publishes its birth and telemetry and obeys set-points, in the time of the run that the clock opens. The site has
     to be that of the clock's run. With `--sunspec` it is a Modbus device, too, with `--ocpp` a charge point, in wall
     time only; while a master commands it there, set-points from MQTT are refused. `shadow-NAME` is the twin beside the
-    device NAME that has `shadow: true`: it commands nothing, and says where the two part.
+    device NAME that has `shadow: true`: it commands nothing, and says where the two part. `ghosts` are all devices of
+    the site's section of that name: they do not exist, and say what they would have earned.
 
     Examples:
         twinswarm twin ev1 --site fit_g2v --broker mqtt://127.0.0.1:1883 --checkpoints state
         twinswarm twin bess --site fit_g2v --sunspec 127.0.0.1:5020
         twinswarm twin ev1 --site fit_g2v --ocpp ws://127.0.0.1:9000/CP1 --ocpp-version 2.1
         twinswarm twin shadow-bess --site mysite --broker mqtt://127.0.0.1:1883 --checkpoints state
+        twinswarm twin ghosts --site mysite --broker mqtt://127.0.0.1:1883 --checkpoints state
     """
     chosen = options.resolved_site(site)
-    if device not in chosen.devices and device not in chosen.shadows:
-        there = ", ".join((*chosen.devices, *chosen.shadows))
+    aside = beside(chosen)
+    if device not in chosen.devices and device not in aside:
+        there = ", ".join((*chosen.devices, *aside))
         raise InputError.one("DEVICE", f"the site {chosen.site} has {there}", device, code=Code.UNKNOWN)
-    if device in chosen.shadows and (sunspec is not None or ocpp is not None):
-        what = "a twin beside a device answers nobody"
+    if device in aside and (sunspec is not None or ocpp is not None):
+        what = "who runs beside real devices answers nobody"
         raise InputError.one("--sunspec" if ocpp is None else "--ocpp", what, device, code=Code.CONFLICT)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
     life = Life(once=once, heartbeat=heartbeat)

@@ -70,6 +70,7 @@ KindChoice = Literal[
     "limiter",
     "shadow",
     "operator",
+    "ghosts",
     "observer",
 ]
 

@@ -1,0 +1,1 @@
+"""Devices that do not exist yet, beside the real meter: what they would have earned."""
