@@ -1,10 +1,14 @@
 """The side of the hardware: what a link to a device delivers, and how it is commanded."""
 
-from typing import Annotated, Protocol
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.participant import Source
+
+LOG = logging.getLogger(__name__)
 
 
 class Measured(BaseModel):
@@ -21,6 +25,18 @@ class Measured(BaseModel):
     online: bool | None = None
     trouble: str | None = None
     """Why nothing is measured; empty: it is over."""
+
+
+def what_is_possible(link: str, found: Mapping[str, Any], trouble: str) -> Measured:
+    """The measurements without the values that no device has; these are named beside the trouble, and in the log."""
+    try:
+        return Measured(**found, trouble=trouble)
+    except ValidationError as error:
+        wrong = {str(each["loc"][0]): f"{each['loc'][0]}: {each['input']}: {each['msg']}" for each in error.errors()}
+    good = {name: value for name, value in found.items() if name not in wrong}
+    unread = "; ".join([*([trouble] if trouble else []), *(f"{name}: {why}" for name, why in wrong.items())])[:300]
+    LOG.warning("%s: %s", link, unread)
+    return Measured(**good, trouble=unread)
 
 
 class Link(Source, Protocol):

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from schemas.site.drivers import ModbusDriver, ModbusRegister, ModbusState
-from services.drivers.link import Measured
+from services.drivers.link import Measured, what_is_possible
 from services.drivers.polled_link import PolledLink
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ModbusLink(PolledLink):
             mapped = getattr(self._driver, name)
             if mapped is not None and (value := self._value(client, name, mapped)) is not None:
                 found[name] = value
-        return self._measured(found, self._trouble or "")
+        return what_is_possible(self.name, found, self._trouble or "")
 
     def _value(self, client: "ModbusTcpClient", name: str, mapped: ModbusRegister) -> float | bool | None:
         """None: the device has none now."""

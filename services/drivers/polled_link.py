@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from schemas.site.drivers import ModbusTcp
 from services.drivers.link import Measured
@@ -117,19 +117,6 @@ class PolledLink(ABC):
     def _again_in_s(self, written_at: float) -> float:
         repeat_s = self._repeat_s
         return math.inf if repeat_s is None else written_at + repeat_s - time.monotonic()
-
-    def _measured(self, found: dict[str, Any], trouble: str) -> Measured:
-        """What was found, without the values that no device has; these are named."""
-        try:
-            return Measured(**found, trouble=trouble)
-        except ValidationError as error:
-            wrong = {
-                str(each["loc"][0]): f"{each['loc'][0]}: {each['input']}: {each['msg']}" for each in error.errors()
-            }
-        good = {name: value for name, value in found.items() if name not in wrong}
-        unread = "; ".join([*([trouble] if trouble else []), *(f"{name}: {why}" for name, why in wrong.items())])[:300]
-        LOG.warning("%s: %s", self.name, unread)
-        return Measured(**good, trouble=unread)
 
     def _asked(self, what: str, ask: Callable[..., Any], *given: Any, **more: Any) -> Any:
         """The device's answer to a request. Raises NoAnswerError."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from schemas.site.drivers import SunspecDriver
 from schemas.topics import Kind
-from services.drivers.link import Measured
+from services.drivers.link import Measured, what_is_possible
 from services.drivers.polled_link import NoAnswerError, PolledLink
 from services.sunspec.block import Block, by_model
 from services.sunspec.controls import CONTROLS, Control, control_of
@@ -130,7 +130,9 @@ class SunspecLink(PolledLink):
         if "power_kw" in found and self._driver.invert_power:
             found["power_kw"] = -found["power_kw"]
         self._compare()
-        return self._measured(found, "; ".join([*([self._trouble] if self._trouble else []), *troubles])[:300])
+        return what_is_possible(
+            self.name, found, "; ".join([*([self._trouble] if self._trouble else []), *troubles])[:300]
+        )
 
     # ---- commands
 

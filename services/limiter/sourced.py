@@ -28,7 +28,8 @@ class SourcedLimiter:
         self.site, self.device = site, device
         self.sources = (source,)
         self._described = described
-        self._max_age = timedelta(seconds=max_age_s)
+        self._max_age_s = max_age_s
+        self._pace = 1.0
         self._windows: tuple[Window, ...] = ()
         self._heard_at: datetime | None = None
         self._begun: datetime | None = None
@@ -52,6 +53,7 @@ class SourcedLimiter:
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         del inbox
+        self._pace = turn.pace
         for given in turn.inputs:
             assert isinstance(given.value, Heard)
             self._trouble = given.value.trouble
@@ -74,7 +76,7 @@ class SourcedLimiter:
     @property
     def _silent_from(self) -> datetime | None:
         since = self._heard_at or self._begun
-        return None if since is None else since + self._max_age
+        return None if since is None else since + timedelta(seconds=self._max_age_s * self._pace)
 
     def _wanted(self, now: datetime) -> tuple[Limit | None, bool]:
         """The limit that holds, and whether it is repeated. None: that which was published last, by whatever life."""

@@ -221,6 +221,12 @@ class ResourceManager:
                 self._loop.run_until_complete(self._session())
             except Exception:  # the endpoint is not there, or refuses
                 time.sleep(0.1)
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
 
     async def _session(self) -> None:
         details = AssetDetails(

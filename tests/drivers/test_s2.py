@@ -178,6 +178,29 @@ def test_what_is_no_message_of_s2_is_refused_and_ends_nothing() -> None:
         )
 
 
+def test_values_that_no_battery_has_are_named_and_the_others_count() -> None:
+    battery = Battery()
+    with linked(battery) as (reader, manager):
+        reader.until(lambda: last(reader, "soc_frac") == 0.55, "a reading")
+        manager.level(130.0)
+        reader.until(lambda: "soc_frac: 1.3" in (last(reader, "trouble") or ""), "the trouble")
+        assert last(reader, "soc_frac") == 0.55
+        message = f'"message_type": "FRBC.StorageStatus", "message_id": "{uuid.uuid4()}"'
+        manager.raw(f'{{{message}, "present_fill_level": NaN}}')
+        manager.level(56.0)
+        reader.until(lambda: last(reader, "soc_frac") == 0.56, "the next good one")
+        assert all(each.soc_frac in (None, 0.55, 0.56) for each in reader.found)
+        manager.level(101.0)
+        reader.until(lambda: last(reader, "soc_frac") == 1.0, "a level that is a little too high")
+
+
+def test_a_driver_that_ends_gives_the_battery_back() -> None:
+    with linked(Battery()) as (reader, manager):
+        reader.until(lambda: last(reader, "soc_frac") is not None and manager.control.active, "control")
+        reader.link.close()
+        reader.until(lambda: not manager.control.active, "that its resource manager has it back")
+
+
 class OnlyWatched(NoControlControlType):
     async def activate(self, connection: Any) -> None: ...
 

@@ -1,5 +1,6 @@
 """What a resource manager has said of its battery: its operation modes, where it stands, and which powers it can do."""
 
+import math
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,10 @@ ELECTRIC = frozenset(
     }
 )
 """Quantities in W; of the last the value is that of all three phases together."""
+
+
+OVERSHOOT = 0.02
+"""By so much an SOC may be below 0 or above 1 and count as that; what is farther off is no SOC."""
 
 
 class NotUsableError(Exception):
@@ -62,6 +67,9 @@ class Battery:
             raise NotUsableError(
                 f"its fill levels go from {levels.start_of_range:g} to {levels.end_of_range:g}: what is full?"
             )
+        ranges = [one for mode in actuators[0].operation_modes for each in mode.elements for one in each.power_ranges]
+        if not all(math.isfinite(end) for each in ranges for end in (each.start_of_range, each.end_of_range)):
+            raise NotUsableError("it describes a power that is no number")
         self.described = sorted([*self.described, description], key=lambda each: each.valid_from)[-10:]
 
     def description(self, now: datetime) -> "FRBCSystemDescription | None":
@@ -84,7 +92,8 @@ class Battery:
         levels = description.storage.fill_level_range
         empty = levels.start_of_range if self.empty is None else self.empty
         full = levels.end_of_range if self.full is None else self.full
-        return min(1.0, max(0.0, (self.fill_level - empty) / (full - empty)))
+        soc = (self.fill_level - empty) / (full - empty)
+        return float(round(soc)) if abs(soc - 0.5) > 0.5 and abs(soc - 0.5) <= 0.5 + OVERSHOOT else soc
 
     def stated_kw(self, now: datetime) -> float | None:
         """The power of the operation mode that is active, as it is described."""

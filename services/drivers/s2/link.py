@@ -12,11 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from schemas.errors import Code, InputError
 from schemas.site.drivers import S2Driver
-from services.drivers.link import Measured
+from services.drivers.link import Measured, what_is_possible
 from services.drivers.s2.battery import Battery
 
 if TYPE_CHECKING:
@@ -150,13 +148,11 @@ class S2Link:
             self._session.want(Command(*self._wanted))
 
     def _say(self, found: dict[str, Any]) -> None:
-        try:
-            self._put(Measured(**found))
-        except ValidationError as error:
-            first = error.errors()[0]
-            what = f"{first['loc'][0]}: {first['input']}: {first['msg']}"[:300]
-            LOG.warning("%s: %s", self.name, what)
-            self._put(Measured(trouble=what))
+        trouble = found.pop("trouble", None)
+        if trouble is None:
+            self._put(Measured(**found))  # that it is there, or not
+        else:
+            self._put(what_is_possible(self.name, found, trouble))
 
 
 def _tls(driver: S2Driver) -> ssl.SSLContext | None:
