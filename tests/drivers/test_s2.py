@@ -133,11 +133,9 @@ def test_a_manager_that_comes_again_is_commanded_anew() -> None:
         reader.link.command(2.0)
         reader.until(lambda: watts(battery) == pytest.approx(2000.0), "the power")
         manager.hang_up()
-        reader.until(lambda: last(reader, "online") is False, "that it is gone")
-        count = len(battery.instructed)
+        reader.until(lambda: any(each.online is False for each in reader.found), "that it is gone")
         reader.link.command(1.0)
-        reader.until(lambda: len(battery.instructed) > count and manager.sessions > 1, "it is back")
-        assert watts(battery) == pytest.approx(1000.0), "the newest alone"
+        reader.until(lambda: watts(battery) == pytest.approx(1000.0) and manager.sessions > 1, "it is commanded anew")
         reader.until(lambda: last(reader, "online") is True, "that it is there")
 
 
