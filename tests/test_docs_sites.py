@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from schemas.site import Site
 from sites.loader import load_site
 from sites.loader.template import write_template
 
@@ -62,4 +63,6 @@ def test_a_part_of_a_site_on_a_page_is_taken(page: str, part: str, tmp_path: Pat
     (tmp_path / "passwords").write_text("CP1:0123456789abcdef\n", encoding="utf-8")
     with path.open("w", encoding="utf-8") as file:
         YAML().dump(site, file)
-    load_site(path)
+    found = load_site(path)
+    # As every process of `up` is given it.
+    assert Site.model_validate_json(found.model_dump_json()) == found
