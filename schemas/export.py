@@ -22,13 +22,19 @@ from pydantic_core import core_schema
 
 from schemas.errors import Code, InputError
 from schemas.examples import examples
-from schemas.messages import Limit, Setpoint, Telemetry
+from schemas.messages import Limit, RequestedPower, Setpoint, Telemetry
 from schemas.topics import Channel, Topic
 from schemas.units import TIME_PATTERN
 from schemas.wire import body_type, encode, wire_type
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER, _NULL = {"type": "number"}, {"type": "null"}
+_POWER_OR_LIMIT: dict[str, Any] = {
+    "oneOf": [
+        {"required": ["power_kw"], "properties": {"power_kw": _NUMBER, "limit_kw": _NULL}},
+        {"required": ["limit_kw"], "properties": {"limit_kw": _NUMBER, "power_kw": _NULL}},
+    ]
+}
 
 RULES: dict[type[BaseModel], dict[str, Any]] = {
     Limit: {
@@ -37,12 +43,8 @@ RULES: dict[type[BaseModel], dict[str, Any]] = {
             {"properties": {"failsafe_import_kw": _NULL, "failsafe_export_kw": _NULL}},
         ]
     },
-    Setpoint: {
-        "oneOf": [
-            {"required": ["power_kw"], "properties": {"power_kw": _NUMBER, "limit_kw": _NULL}},
-            {"required": ["limit_kw"], "properties": {"limit_kw": _NUMBER, "power_kw": _NULL}},
-        ]
-    },
+    RequestedPower: _POWER_OR_LIMIT,
+    Setpoint: _POWER_OR_LIMIT,
     Telemetry: {
         "anyOf": [
             {

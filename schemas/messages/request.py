@@ -51,5 +51,7 @@ class Request(Command):
     @model_validator(mode="after")
     def _bounded(self) -> "Request":
         if not timedelta(0) < self.valid_until - self.valid_from <= LEASE_MOST:
-            raise ValueError(f"valid_until {self.valid_until} is not within an hour after valid_from {self.valid_from}")
+            raise ValueError(
+                f"valid_until {self.valid_until} is not after valid_from {self.valid_from}, by an hour at most"
+            )
         return self
