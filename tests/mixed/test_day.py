@@ -9,6 +9,9 @@ from tests.mixed.account import Account, account
 from tests.mixed.lab import DRIVEN, of_twins, running
 from tests.parts import skip_without
 
+ON_ITS_WAY_KWH = 2.0
+"""22 kW for 130 s of the run are 0.8 kWh; on a slow machine it is more. A quarter-hour of it is 5.5 kWh."""
+
 
 @pytest.mark.parametrize(
     ("speed", "begin", "hours"),
@@ -36,4 +39,4 @@ def test_devices_behind_protocols_save_what_twins_save_within_the_error_of_sampl
 def _no_energy_is_lost(found: Account) -> None:
     """Registers lose nothing: what the site counted differs by what was on its way at both ends."""
     for device in DRIVEN:
-        assert abs(found.lost_kwh[device]) < 1.0, device
+        assert abs(found.lost_kwh[device]) < ON_ITS_WAY_KWH, device
