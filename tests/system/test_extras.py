@@ -96,7 +96,7 @@ def test_a_module_of_nobody_is_no_extra() -> None:
     assert missing_extra(ModuleNotFoundError(name="numpy")) is not None
 
 
-IMPORTED_AS = {"oemof_demand": "oemof", "pysunspec2": "sunspec2"}
+IMPORTED_AS = {"oemof_demand": "oemof", "pysunspec2": "sunspec2", "s2_python": "s2python"}
 
 
 def test_every_library_is_in_the_base_or_in_an_extra_that_all_has() -> None:
