@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from schemas.capabilities import Capability
 from schemas.errors import Code, Fault
 from schemas.messages import Fallback, MeterRole, Nameplate
-from schemas.site import PHASES, Meter, Site, phases_of
+from schemas.site import PHASES, Charger, Meter, Site, phases_of, switched_phases_of
 from schemas.site.ratings import elements_of
 
 ROUNDING_KW = 1e-6
@@ -107,6 +107,12 @@ class FallbackLimits:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._phases = phases_of(site.devices)
+        self._switched = switched_phases_of(site.devices)
+        self._one_phase_kw = {
+            name: max(switch.max_charge_kw, device.min_power_kw)
+            for name, device in site.devices.items()
+            if isinstance(device, Charger) and (switch := device.stated_phase_switch) is not None
+        }
         self._loads_kw = {
             name: max(site.profiles[device.profile].values)
             for name, device in site.devices.items()
@@ -166,7 +172,7 @@ class FallbackLimits:
         for element in self._elements:
             behind = frozenset(name for name in names if self._node(name) in element.nodes)
             where = f"network, {element.name}"
-            if any(self._is_single(name, behaviours) for name in behind):
+            if any(name in self._switched or self._is_single(name, behaviours) for name in behind):
                 limit_kw = element.limit_kw / len(PHASES)
                 for phase, letter in enumerate(PHASES):
                     name = f"phase {letter} of {element.name}"
@@ -177,6 +183,8 @@ class FallbackLimits:
     def _share(self, name: str, behaviours: Mapping[str, Behaviour], phase: int | None) -> float:
         if phase is None:
             return 1.0
+        if self._switched.get(name) == phase and self._draws_kw(name, behaviours) <= self._one_phase_kw[name]:
+            return 1.0  # with more it is on three
         if not self._is_single(name, behaviours):
             return 1 / len(PHASES)
         return float(self._phases.get(name, phase) == phase)

@@ -34,6 +34,7 @@ RULES: dict[str, set[str]] = {
         "services.ocpp",
         "services.sunspec",
         "twin_devices.discharge_caps",
+        "twin_devices.phase_switcher",
         "twin_devices.setpoints",
         EVERYTHING_ELSE,
     },

@@ -2,8 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from schemas.messages import ChargerNameplate, Phases, PhasesSwitched
+from schemas.messages import Ack, ChargerNameplate, Phases, PhasesSwitched, Setpoint
 from schemas.participant import Json
+from twin_devices.physics.converter import feasible_power_kw
 from twin_devices.setpoint_queue import Target
 
 
@@ -54,6 +55,23 @@ class PhaseSwitcher:
             return wanted, None
         return self.phases, f"phases are held until {until.isoformat()}: it stays on {self.phases}"
 
+    def possible_kw(self, power_kw: float, phases: Phases) -> float:
+        """The part of a charging power [kW] that these phases give."""
+        least_kw, most_kw = self._plate.range_kw(phases)
+        return feasible_power_kw(power_kw, most_kw, 0.0, least_kw)
+
+    def answered(self, ack: Ack, setpoint: Setpoint, at: datetime) -> Ack:
+        """The answer to an accepted set-point that came at ``at``, with its phases and what these give of its power."""
+        asked_kw = ack.applied_kw or 0.0
+        phases, why = self.foreseen(max(at, setpoint.valid_from), asked_kw, setpoint.phases)
+        applied_kw = self.possible_kw(asked_kw, phases)
+        if applied_kw != asked_kw and why is None:
+            least_kw, most_kw = self._plate.range_kw(phases)
+            why = f"on {phases} it gives {least_kw:g} to {most_kw:g} kW"
+        reasons = [text for text in (ack.reason, why) if text is not None]
+        reason = "; ".join(reasons) or None
+        return ack.model_copy(update={"applied_kw": applied_kw, "phases": phases, "reason": reason})
+
     def _wanted(self, power_kw: float, phases: Phases | None) -> Phases:
         if power_kw <= 0:
             return self.phases
@@ -62,6 +80,10 @@ class PhaseSwitcher:
     def is_paused(self, at: datetime) -> bool:
         """Whether charging is interrupted just after ``at``."""
         return self._resumes is not None and at < self._resumes
+
+    def is_settled(self, at: datetime) -> bool:
+        """Whether no switch was under way or begun after ``at``."""
+        return self._resumes is None or self._resumes <= at
 
     def held_until(self, at: datetime) -> datetime | None:
         """The end of the hold at ``at``; None: it may switch."""

@@ -340,9 +340,11 @@ class Charger(Device):
             raise ValueError(f"min_power_kw {self.min_power_kw} is above max_charge_kw {self.max_charge_kw}")
         if self.fallback_kw is not None and self.fallback_kw > self.max_charge_kw:
             raise ValueError(f"fallback_kw {self.fallback_kw} is above max_charge_kw {self.max_charge_kw}")
-        if self.fallback_kw is not None and 0 < self.fallback_kw < self.min_power_kw:
+        switch = self.stated_phase_switch
+        least_kw = self.min_power_kw if switch is None else switch.min_power_kw
+        if self.fallback_kw is not None and 0 < self.fallback_kw < least_kw:
             raise ValueError(
-                f"fallback_kw {self.fallback_kw} is below min_power_kw {self.min_power_kw}, and the charger would "
+                f"fallback_kw {self.fallback_kw} is below min_power_kw {least_kw}, and the charger would "
                 "pause; 0 is allowed, or at least that"
             )
         self._check_phases()
@@ -384,6 +386,7 @@ class Charger(Device):
             raise ValueError(
                 "phase_switch is given, but min_power_kw is 0: on three phases it is 4.14 at 6 A (IEC 61851-1)"
             )
+        self._check_driver_of_phases()
         assert self.stated_phase_switch is not None
         switch = self.stated_phase_switch
         for name, of_one, of_three in (
@@ -396,6 +399,16 @@ class Charger(Device):
             raise ValueError(
                 f"phase_switch: min_power_kw {switch.min_power_kw} is above max_charge_kw {switch.max_charge_kw}"
             )
+
+    def _check_driver_of_phases(self) -> None:
+        """Whoever commands the real charger has to be able to say on how many phases."""
+        driver = self.driver
+        if driver is None or driver.type == "ocpp":
+            return
+        if driver.type != "mqtt":
+            raise ValueError(f"phase_switch is given, but a driver of type {driver.type} commands no phases")
+        if driver.command is not None and "{phases}" not in driver.command.payload:
+            raise ValueError("phase_switch is given, but the payload of driver.command has no {phases}")
 
     @property
     def stated_phase_switch(self) -> PhaseSwitch | None:

@@ -52,7 +52,8 @@ class MqttCommand(SitePart):
 
     topic: NativeTopic
     payload: Annotated[str, Field(min_length=1, max_length=2000)] = "{value}"
-    """``{value}`` is replaced by the power in the device's unit and sign; JSON's braces stay as they are."""
+    """``{value}`` is replaced by the power in the device's unit and sign, ``{phases}`` by 1 or 3, of a charger that
+    switches its phases; JSON's braces stay as they are."""
     factor: Factor = 1.0
     """From kW to the device's unit and sign: 1000 to W."""
     decimals: Annotated[int, Field(ge=0, le=6)] = 3

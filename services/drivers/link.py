@@ -6,6 +6,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from schemas.messages import Phases
 from schemas.participant import Source
 
 LOG = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ class Measured(BaseModel):
     soc_frac: Annotated[float, Field(ge=0, le=1)] | None = None
     available_kw: Annotated[float, Field(ge=0, le=1e6)] | None = None
     plugged: bool | None = None
+    phases: Phases | None = None
+    """On how many phases current flows; of a charger, while it charges."""
     online: bool | None = None
     trouble: str | None = None
     """Why nothing is measured; empty: it is over."""
@@ -42,12 +45,13 @@ def what_is_possible(link: str, found: Mapping[str, Any], trouble: str) -> Measu
 class Link(Source, Protocol):
     """A connection to a device. Its values are `Measured`; opened and closed by the run loop as any source."""
 
-    def command(self, value_kw: float, for_s: float | None = None) -> None:
+    def command(self, value_kw: float, for_s: float | None = None, phases: Phases | None = None) -> None:
         """Asks the device for a power, or an inverter for a limit [kW, sign of the contract]. Returns at once; it may
         be called again and again with the same value.
 
         ``for_s``: it ends then, for a device that can hold that by itself [s of the machine]; None: it has no end. The
-        caller commands what comes after it all the same.
+        caller commands what comes after it all the same. ``phases``: on which a charger that switches them is to
+        charge; left out for all others.
         """
         ...
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from broker.transport import Transport
+from schemas.messages import Phases
 from schemas.site.drivers import MqttCommand, MqttDriver, MqttState, MqttValue
 from services.drivers.link import Measured
 from services.drivers.listening_link import PATIENCE_S, ListeningLink, UnreadableError
@@ -80,10 +81,11 @@ def measured(driver: MqttDriver, topic: str, payload: bytes) -> Measured | None:
         raise UnreadableError(f"{first['loc'][0]}: {first['input']}: {first['msg']}, topic {topic}") from None
 
 
-def payload_of(command: MqttCommand, value_kw: float) -> bytes:
+def payload_of(command: MqttCommand, value_kw: float, phases: Phases | None = None) -> bytes:
     value = round(value_kw * command.factor, command.decimals)
     text = str(int(value)) if command.decimals == 0 else f"{value:.{command.decimals}f}"
-    return command.payload.replace("{value}", text).encode()
+    payload = command.payload.replace("{value}", text)
+    return (payload if phases is None else payload.replace("{phases}", str(phases))).encode()
 
 
 class MqttLink(ListeningLink):
@@ -94,7 +96,7 @@ class MqttLink(ListeningLink):
         super().__init__(name, [each.topic for each in mapped if each is not None], connect)
         self._driver = driver
         self._lock = threading.Lock()
-        self._wanted_kw: float | None = None
+        self._wanted: tuple[float, Phases | None] | None = None
         self._sent: bytes | None = None
         self._again = float("inf")
         """When the command is sent again, by the monotonic clock."""
@@ -103,21 +105,21 @@ class MqttLink(ListeningLink):
     def commanded(self) -> bool:
         return self._driver.command is not None
 
-    def command(self, value_kw: float, for_s: float | None = None) -> None:
+    def command(self, value_kw: float, for_s: float | None = None, phases: Phases | None = None) -> None:
         del for_s
         with self._lock:
-            if value_kw == self._wanted_kw:
+            if (value_kw, phases) == self._wanted:
                 return
-            self._wanted_kw = value_kw
+            self._wanted = (value_kw, phases)
         self._wake()
 
     def _begin(self) -> None:
         self._sent, self._again = None, float("inf")
 
     def _say(self, transport: Transport) -> float:
-        command, value_kw = self._driver.command, self._wanted_kw
-        if command is not None and value_kw is not None:
-            payload = payload_of(command, value_kw)
+        command, wanted = self._driver.command, self._wanted
+        if command is not None and wanted is not None:
+            payload = payload_of(command, *wanted)
             if payload != self._sent or time.monotonic() >= self._again:
                 transport.publish(command.topic, payload, retain=command.retain)
                 self._sent = payload

@@ -7,6 +7,7 @@ from typing import Any
 
 from schemas.limits import Limits
 from schemas.messages import (
+    Ack,
     Alarm,
     BessTelemetry,
     Birth,
@@ -25,9 +26,10 @@ from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_top
 from schemas.site import Bess, Charger, Device, Pv, Site
 from schemas.topics import Channel, Kind, topic_filter
 from services.drivers.link import Link, Measured
-from services.drivers.obedience import Obedience
+from services.drivers.obedience import PATIENCE, Obedience
 from services.drivers.registers import Registers
 from twin_devices.discharge_caps import USED_UP, DischargeCaps
+from twin_devices.phase_switcher import PhaseSwitcher
 from twin_devices.setpoints import Clipped, SetpointHandler, clip_limit, clip_power
 
 DRIVEN = frozenset({Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER})
@@ -72,6 +74,10 @@ class Driver:
         self._measured = Measured()
         self._measured_at: datetime | None = None
         """When a power came last."""
+        switches = isinstance(spec, Charger) and spec.phase_switch is not None
+        self._switcher = PhaseSwitcher(spec.nameplate) if isinstance(spec, Charger) and switches else None
+        self._has_one_phase = False
+        """The vehicle at the plug was seen to charge on one phase where three were asked."""
         self._caps = DischargeCaps(site.zone)
         self._assumed = site.assumed_vehicle(device)
         self._vehicle: tuple[datetime | None, float, float] | None = None
@@ -116,7 +122,7 @@ class Driver:
             if isinstance(received.body, Limit):
                 self._outside.receive(received)
         setpoints = [received.body for received in inbox if isinstance(received.body, Setpoint)]
-        acks = [ack for setpoint in setpoints for ack in self._setpoints.receive(setpoint, turn.t)]
+        acks = [ack for setpoint in setpoints for ack in self._receive(setpoint, turn.t)]
         for given in turn.inputs:
             assert isinstance(given.value, Measured)
             self._take(given.value, given.at)
@@ -125,15 +131,22 @@ class Driver:
         was_silent = SILENT in self._raised
         sent += self._look(turn.t)
         if SILENT not in self._raised and (turn.phase is Phase.SENSE or was_silent):
-            sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry()))
+            sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry(turn.t)))
         return sent
 
     def wake_at(self, now: datetime) -> datetime | None:
         """At the end of a set-point or a limit, however rarely telemetry is sent."""
-        changes = (self._setpoints.next_change(), self._outside.next_change(now))
+        switch = None if self._switcher is None else self._switcher.next_change(now)
+        changes = (self._setpoints.next_change(), self._outside.next_change(now), switch)
         return min((change for change in changes if change is not None), default=None)
 
     # ---- set-points
+
+    def _receive(self, setpoint: Setpoint, at: datetime) -> list[Ack]:
+        ack, *given_up = self._setpoints.receive(setpoint, at)
+        if ack.accepted and self._switcher is not None:
+            ack = self._switcher.answered(ack, setpoint, at)
+        return [ack, *given_up]
 
     def _clip(self, setpoint: Setpoint) -> Clipped:
         spec = self._spec
@@ -153,7 +166,13 @@ class Driver:
         wanted_kw = self._wanted_kw(turn.t)
         # A fallback has no end; the end of a set-point is its last instant, or the next set-point's first.
         end = None if self._setpoints.target.fallback is not None else self._setpoints.next_change()
-        self._link.command(wanted_kw, None if end is None else (end - turn.t).total_seconds() / turn.pace)
+        for_s = None if end is None else (end - turn.t).total_seconds() / turn.pace
+        if self._switcher is None:
+            self._link.command(wanted_kw, for_s)
+        else:
+            self._switcher.follow(turn.t, wanted_kw, self._setpoints.target)
+            wanted_kw = self._switcher.possible_kw(wanted_kw, self._switcher.phases)
+            self._link.command(wanted_kw, for_s, self._switcher.phases)
         self._obedience.asked(wanted_kw, turn.t)
 
     def _wanted_kw(self, at: datetime) -> float:
@@ -204,12 +223,18 @@ class Driver:
             imported += begun.get("energy_import_kwh", 0.0)
             self._vehicle = (since, imported, exported + begun.get("energy_export_kwh", 0.0))
         if new.power_kw is not None:
+            if self._switcher is not None and new.phases is None:
+                self._measured = self._measured.model_copy(update={"phases": None})
             self._measured_at = at
             self._obedience.measured(new.power_kw, at, self._pace)
         given_kwh = self._registers.values["energy_export_kwh"]
         self._caps.settle(at, given_kwh)
+        if new.phases == 1 and self._switcher is not None and self._switcher.phases == 3:
+            self._has_one_phase = self._has_one_phase or not self._phases_settle_at(at)
         if new.plugged is False:
-            self._vehicle, self._seen_unplugged = None, True
+            self._vehicle, self._seen_unplugged, self._has_one_phase = None, True, False
+            if self._switcher is not None:
+                self._switcher.decide_again()
             self._caps.unplug(given_kwh, at)
         elif new.plugged and self._vehicle is None:
             registers = self._registers.values
@@ -220,7 +245,7 @@ class Driver:
     def _look(self, at: datetime) -> list[Outgoing]:
         """The alarms that begin or are over now: that the device is not heard, or that it does not do as it is told."""
         why = self._why_silent(at)
-        troubles = (self._measured.trouble, self._obedience.trouble) if why is None else ()
+        troubles = (self._measured.trouble, self._obedience.trouble, self._phase_trouble(at)) if why is None else ()
         found = {SILENT: why, TROUBLE: "; ".join(each for each in troubles if each)}
         now = {code: text for code, text in found.items() if text}
         because = {SILENT: self._measured.trouble or "", TROUBLE: now.get(TROUBLE, "")}
@@ -233,6 +258,18 @@ class Driver:
         self._reasons |= {code: (because[code], at) for code in changed}
         topic = own_topic(self, Channel.ALARM)
         return [Outgoing(topic, self._alarm(code, now.get(code))) for code in changed]
+
+    def _phase_trouble(self, at: datetime) -> str | None:
+        """That a charger is on three phases where one was asked; of fewer than three the vehicle may be the reason."""
+        switcher, measured = self._switcher, self._measured.phases
+        if switcher is None or measured != 3 or switcher.phases == 3 or self._phases_settle_at(at):
+            return None
+        return "one phase was asked, and three have current"
+
+    def _phases_settle_at(self, at: datetime) -> bool:
+        """Whether what is measured may still be of before a switch."""
+        switcher = self._switcher
+        return switcher is not None and not switcher.is_settled(at - PATIENCE * self._pace)
 
     def _says_more(self, code: str, because: str, at: datetime) -> bool:
         """Whether an alarm that stands is raised again, for another reason than it was: at once if it had none."""
@@ -262,7 +299,19 @@ class Driver:
     def _complete(self) -> bool:
         return self.kind is not Kind.BESS or self._measured.soc_frac is not None
 
-    def _telemetry(self) -> Telemetry:
+    def _phases_at(self, at: datetime) -> dict[str, Any]:
+        """Telemetry of a charger that switches its phases: those that have current, else those that were asked."""
+        switcher = self._switcher
+        if switcher is None:
+            return {}
+        settled = self._measured.phases is not None and not self._phases_settle_at(at)
+        return {
+            "phases": self._measured.phases if settled else switcher.phases,
+            "phases_held_until": switcher.held_until(at),
+            "phases_switched": switcher.take_switched() or None,
+        }
+
+    def _telemetry(self, at: datetime) -> Telemetry:
         measured, registers = self._measured, self._registers.values
         power_kw = measured.power_kw
         assert power_kw is not None
@@ -274,7 +323,7 @@ class Driver:
             available_kw = measured.available_kw
             return PvTelemetry(**common, available_kw=max(0.0, -power_kw) if available_kw is None else available_kw)
         if self.kind is Kind.CHARGER:
-            return ChargerTelemetry(**common, vehicle=self._plugged_vehicle())
+            return ChargerTelemetry(**common, vehicle=self._plugged_vehicle(), **self._phases_at(at))
         return MeterTelemetry(**common)
 
     def _plugged_vehicle(self) -> PluggedVehicle | None:
@@ -287,6 +336,7 @@ class Driver:
             soc_frac=self._measured.soc_frac,
             charged_kwh=registers["energy_import_kwh"] - imported,
             discharged_kwh=registers["energy_export_kwh"] - exported,
+            phases=1 if self._has_one_phase else None,
             discharged_day_kwh=self._caps.given_today_kwh(registers["energy_export_kwh"])
             if self._caps.capped_by_day
             else None,
@@ -299,6 +349,7 @@ class Driver:
             "registers": self._registers.snapshot(),
             "vehicle": None if vehicle is None else [vehicle[0] and vehicle[0].isoformat(), *vehicle[1:]],
             "caps": self._caps.snapshot(),
+            "phases": None if self._switcher is None else self._switcher.snapshot(),
             "outside": self._outside.snapshot(),
             "raised": sorted(self._raised),
         }
@@ -314,6 +365,8 @@ class Driver:
             self._vehicle = (None if since is None else datetime.fromisoformat(since), imported, exported)
         if "caps" in state:  # a checkpoint of an earlier version has none
             self._caps.restore(state["caps"])
+        if self._switcher is not None and state.get("phases") is not None:
+            self._switcher.restore(state["phases"])
         self._outside.restore(state["outside"])
         self._raised = set(state["raised"])
         self._measured, self._measured_at = Measured(), None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from schemas.messages import Phases
 from schemas.site.drivers import ModbusTcp
 from services.drivers.link import Measured
 
@@ -61,8 +62,8 @@ class PolledLink(ABC):
     def _begin(self, client: "ModbusTcpClient") -> None:  # noqa: B027 - a map of registers needs no beginning
         """Looks at a device that has just been reached."""
 
-    def command(self, value_kw: float, for_s: float | None = None) -> None:
-        del for_s  # what ends is commanded by the driver's own clock
+    def command(self, value_kw: float, for_s: float | None = None, phases: Phases | None = None) -> None:
+        del for_s, phases  # what ends is commanded by the driver's own clock; phases no such device is asked for
         if value_kw != self._wanted_kw:
             self._wanted_kw = value_kw
             self._wanted.set()

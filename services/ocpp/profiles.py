@@ -21,11 +21,19 @@ class ProfileError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Allowed:
+    """A limit, or a set-point of either sign [kW], and the number of phases; None: it does not say."""
+
+    power_kw: float
+    phases: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Period:
-    """From ``start`` after the schedule's begin on, ``power_kw`` holds: a limit, or a set-point of either sign."""
+    """From ``start`` after the schedule's begin on this holds."""
 
     start: timedelta
-    power_kw: float
+    allowed: Allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +72,9 @@ class Profile:
             value = period.get("setpoint", period.get("limit"))
             if value is None:
                 raise ProfileError("a period without limit or setpoint")
-            periods.append(
-                Period(
-                    timedelta(seconds=int(period["start_period"])),
-                    to_kw(float(value), unit, period.get("number_phases")),
-                )
-            )
+            phases = period.get("number_phases")
+            allowed = Allowed(to_kw(float(value), unit, phases), phases)
+            periods.append(Period(timedelta(seconds=int(period["start_period"])), allowed))
         duration = schedule.get("duration")
         transaction = said.get("transaction_id")
         return cls(
@@ -85,8 +90,8 @@ class Profile:
             valid_to=parse(said.get("valid_to")),
         )
 
-    def at(self, now: datetime, transaction_begin: datetime | None) -> float | None:
-        """The power [kW] that it has then; None: it does not hold."""
+    def at(self, now: datetime, transaction_begin: datetime | None) -> Allowed | None:
+        """What it allows then; None: it does not hold."""
         if (self.valid_from is not None and now < self.valid_from) or (
             self.valid_to is not None and now >= self.valid_to
         ):
@@ -94,7 +99,7 @@ class Profile:
         since = self._since(now, transaction_begin)
         if since < timedelta() or (self.duration is not None and since >= self.duration):
             return None
-        begun = [each.power_kw for each in self.periods if each.start <= since]
+        begun = [each.allowed for each in self.periods if each.start <= since]
         return begun[-1] if begun else None
 
     def changes(self, now: datetime, transaction_begin: datetime | None) -> Iterator[datetime]:
@@ -143,27 +148,28 @@ class Profiles:
         """Profiles of a transaction end with it."""
         self._drop(lambda each: each.purpose == TX and each.transaction in (None, transaction))
 
-    def power_kw(self, now: datetime, transaction: str | None, begin: datetime | None) -> float | None:
-        """What they allow then [kW]: the transaction's own, or the default, and no more than the station's most.
+    def allowed(self, now: datetime, transaction: str | None, begin: datetime | None) -> Allowed | None:
+        """What they allow then: the transaction's own, or the default, and no more than the station's most.
 
-        None: no profile holds.
+        None: no profile holds. Of the station's most no phases are taken.
         """
         own = self._of(TX, now, begin, transaction) if transaction is not None else None
         if own is None:
             own = self._of(TX_DEFAULT, now, begin, None)
         most = self._of(MOST, now, begin, None)
-        found = [each for each in (own, most) if each is not None]
-        return min(found) if found else None
+        if own is None or most is None:
+            return own or most
+        return Allowed(min(own.power_kw, most.power_kw), own.phases)
 
-    def _of(self, purpose: str, now: datetime, begin: datetime | None, transaction: str | None) -> float | None:
+    def _of(self, purpose: str, now: datetime, begin: datetime | None, transaction: str | None) -> Allowed | None:
         holding = [
-            (each.stack_level, power_kw)
+            (each.stack_level, allowed)
             for each in self._profiles
             if each.purpose == purpose
             and (purpose != TX or each.transaction in (None, transaction))
-            and (power_kw := each.at(now, begin)) is not None
+            and (allowed := each.at(now, begin)) is not None
         ]
-        return max(holding)[1] if holding else None
+        return max(holding, key=lambda each: (each[0], each[1].power_kw))[1] if holding else None
 
     def next_change(self, now: datetime, begin: datetime | None) -> datetime | None:
         found: Iterable[datetime] = (at for each in self._profiles for at in each.changes(now, begin))

@@ -15,6 +15,8 @@ _KIND = {ENERGY: "Wh", EXPORTED: "Wh", POWER: "W", POWER_OUT: "W", SOC: "Percent
 """Measurands that are read, with the unit where none is given."""
 _ELSEWHERE = {"Inlet", "Body"}
 """Locations that are not the outlet's: the station's own supply."""
+LEAST_A, LEAST_W = 2.0, 500.0
+"""Least current, and power, of a phase that says on how many a vehicle charges; below, it may be an idle one's."""
 _SLACK = 1.5
 """A power up to so many times the nameplate's is believed."""
 
@@ -29,6 +31,10 @@ class Rated:
     voltage_v: float
     power_unit: Literal["W", "kW"] | None = None
     energy_unit: Literal["Wh", "kWh"] | None = None
+    switches_phases: bool = False
+    """It charges on one phase or on ``phases``, as it is asked."""
+    alone: int | None = None
+    """Which phase (1 to 3) is to be used alone, where the site says so."""
 
     @property
     def most_kw(self) -> float:
@@ -43,6 +49,8 @@ class Reading:
     energy_import_kwh: float | None = None
     energy_export_kwh: float | None = None
     soc_frac: float | None = None
+    phases: Literal[1, 3] | None = None
+    """On which current flows, where it is measured for each and enough of it flows."""
     faults: tuple[str, ...] = ()
 
 
@@ -82,6 +90,7 @@ def read(sampled: Iterable[Mapping[str, Any]], rated: Rated) -> Reading:
         energy_import_kwh=_energy_kwh(found, ENERGY),
         energy_export_kwh=_energy_kwh(found, EXPORTED),
         soc_frac=_soc(found),
+        phases=_phases(found),
         faults=tuple(found.faults),
     )
 
@@ -139,6 +148,15 @@ def _power_kw(found: _Found, rated: Rated) -> float | None:
         return sum(ampere * volt(phase) for phase, ampere in phases.items()) / 1000
     if None in currents:
         return currents[None] * volt(None) * rated.phases / 1000
+    return None
+
+
+def _phases(found: _Found) -> Literal[1, 3] | None:
+    """One if a single phase has all but a tenth of the current, or of the power where no currents are said."""
+    for measurand, least in ((CURRENT, LEAST_A), (POWER, LEAST_W)):
+        by_phase = [value for phase, value in found.values.get(measurand, {}).items() if phase in ("L1", "L2", "L3")]
+        if len(by_phase) == 3 and max(by_phase) >= least:
+            return 1 if sorted(by_phase)[1] < 0.1 * max(by_phase) else 3
     return None
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.messages import Telemetry
+from schemas.messages import Phases, Telemetry
 from schemas.participant import Source
 
 
@@ -16,6 +16,8 @@ class Asked(BaseModel):
     number: Annotated[int, Field(ge=1)]
     value_kw: Annotated[float, Field(ge=-1e6, le=1e6)] | None
     """A power, or an inverter's limit [kW, sign of the contract]; None: it commands no longer."""
+    phases: Phases | None = None
+    """On which a charger is to charge that switches them; None: it is not asked."""
     for_s: Annotated[float, Field(ge=0, le=1e10)] = 0.0
     """So long, in seconds of the machine, as masters count them; 0: until it asks for something else."""
 

@@ -113,6 +113,7 @@ class Outward:
             valid_until=until,
             power_kw=None if is_limit else asked.value_kw,
             limit_kw=asked.value_kw if is_limit else None,
+            phases=asked.phases,
             fallback=self._twin.birth().fallback,
         )
         acks = self._twin.command(setpoint, at)

@@ -114,6 +114,18 @@ def test_a_cable_and_each_of_its_phases() -> None:
     (fault,) = fallback_faults(site(three | {"ac": single}, cable))
     assert "phase b of MB-EV allows 23.09 kW" in fault.what
     assert "up to 27.36 kW" in fault.what
+    switch = {
+        "current": "ac",
+        "max_charge_kw": 11.04,
+        "max_discharge_kw": 0.0,
+        "min_power_kw": 4.14,
+        "phase_switch": {},
+    }
+    wallbox = charger(**switch, fallback="uncontrolled", fallback_kw=3.5, phase="b", node="EV")
+    (fault,) = fallback_faults(site(three | {"ac": wallbox}, cable))
+    assert "phase b of MB-EV allows 23.09 kW" in fault.what
+    assert "up to 23.5 kW" in fault.what, "20 kW of three, and 3.5 kW on one phase alone"
+    assert fallback_faults(site(three | {"ac": wallbox | {"fallback_kw": 9.0}}, cable)) == [], "3 kW on each of three"
 
 
 def test_loads_above_the_limit_are_no_fault_of_fallbacks() -> None:

@@ -23,7 +23,7 @@ from twinswarm.deploy.outward import ocpp_twin
 RUN = "20261101T120000.000000Z-0001"
 
 
-def plugged_site(folder: Path, *, seconds: float, discharge_kw: float, fallback: str = "idle") -> Site:
+def plugged_site(folder: Path, *, seconds: float, discharge_kw: float, fallback: str = "idle", **charger: Any) -> Site:
     """The template's site; a vehicle is at ev1 for so long."""
     folder.mkdir()
     write_template(folder)
@@ -45,6 +45,7 @@ def plugged_site(folder: Path, *, seconds: float, discharge_kw: float, fallback:
         "dead_time_s": 0.0,
         "sessions": [session],
         "fallback": fallback,
+        **charger,
     }
     ev1.pop("daily", None)
     ev1.pop("ramp_kw_per_s", None)

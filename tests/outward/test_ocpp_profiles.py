@@ -39,7 +39,8 @@ def allowed(*set_: Profile, seconds: float = 0, transaction: str | None = "7", b
     found = Profiles()
     for each in set_:
         found.set(each)
-    return found.power_kw(at(seconds), transaction, at(begun))
+    holding = found.allowed(at(seconds), transaction, at(begun))
+    return None if holding is None else holding.power_kw
 
 
 DEFAULT = profile(1, "TxDefaultProfile", (0, 4000))

@@ -8,7 +8,7 @@ from broker.mqtt import MqttTransport
 from schemas.errors import Code, InputError
 from schemas.messages import Fallback
 from schemas.participant import Participant
-from schemas.site import Charger, Site
+from schemas.site import PHASES, Charger, Site
 from schemas.site.drivers import Driver as DriverSpec
 from schemas.site.drivers import ModbusDriver, MqttConnection, MqttDriver, OcppDriver, S2Driver, SunspecDriver
 from schemas.topics import Kind
@@ -85,6 +85,8 @@ def _ocpp_link(site: Site, device: str, driver: OcppDriver, csms: Csms) -> Link:
         driver.voltage_v,
         driver.power_unit,
         driver.energy_unit,
+        switches_phases=spec.phase_switch is not None,
+        alone=None if spec.phase is None or spec.phase_switch is None else PHASES.index(spec.phase) + 1,
     )
     safe_kw = 0.0 if spec.reverts_to is Fallback.IDLE else spec.nameplate.uncontrolled_kw
     return OcppLink(f"{site.site}/{device}", driver, rated, safe_kw, csms)

@@ -56,7 +56,8 @@ def ocpp_twin(
         what = f"with OCPP {version} a back end can only charge; {device} discharges, too: 2.1 is allowed"
         raise InputError.one("--ocpp-version", what, version, code=Code.CONFLICT)
     password = None if password_file is None else _password(password_file)
-    rated = Rated(spec.max_charge_kw, spec.max_discharge_kw, spec.phases, VOLT)
+    switches = spec.phase_switch is not None
+    rated = Rated(spec.max_charge_kw, spec.max_discharge_kw, spec.phases, VOLT, switches_phases=switches)
     return _with_face(site, device, lambda: OcppFace(device, url, version, rated, password=password))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from schemas.messages import Phases
 from schemas.site.drivers import OcppDriver
 from services.drivers.link import Measured
 from services.ocpp.readings import Rated, Reading
@@ -36,9 +37,13 @@ class Command:
 
     power_kw: float
     until: float | None
+    phases: Phases | None = None
+    """On which it is to charge; None: it does not switch them."""
 
     def same_as(self, other: "Command | None") -> bool:
-        if other is None or self.power_kw != other.power_kw or (self.until is None) != (other.until is None):
+        if other is None or (self.power_kw, self.phases) != (other.power_kw, other.phases):
+            return False
+        if (self.until is None) != (other.until is None):
             return False
         return self.until is None or other.until is None or abs(self.until - other.until) < 1.0
 
@@ -81,8 +86,8 @@ class OcppLink:
 
     # ---- the participant's side
 
-    def command(self, value_kw: float, for_s: float | None = None) -> None:
-        wanted = Command(value_kw, None if for_s is None else time.monotonic() + for_s)
+    def command(self, value_kw: float, for_s: float | None = None, phases: Phases | None = None) -> None:
+        wanted = Command(value_kw, None if for_s is None else time.monotonic() + for_s, phases)
         with self._lock:
             if wanted.same_as(self._wanted):
                 return
@@ -171,7 +176,7 @@ class OcppLink:
             return
         self.newest = measured
         registers = {"energy_import_kwh": reading.energy_import_kwh, "energy_export_kwh": reading.energy_export_kwh}
-        known = {name: kwh for name, kwh in registers.items() if kwh is not None}
+        known: dict[str, Any] = {name: kwh for name, kwh in registers.items() if kwh is not None}
         if not now:
             self._hold(known)
             return
@@ -179,6 +184,7 @@ class OcppLink:
         if reading.power_kw is not None:
             self.measured_at = time.monotonic()
             known["power_kw"] = reading.power_kw
+            known |= {} if reading.phases is None else {"phases": reading.phases}
         if reading.soc_frac is not None:
             known["soc_frac"] = reading.soc_frac
         self.say(**known)

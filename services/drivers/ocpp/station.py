@@ -238,6 +238,7 @@ class Station(ABC):
             outlet.wake.set()
         for link in list(self._outlets):
             await self._ask_state(link)
+            await self._look_whether_it_switches(link)
 
     async def _known_unit(self) -> str:
         wanted = {outlet.link.driver.rate_unit for outlet in self._outlets.values()} - {"auto"}
@@ -298,7 +299,7 @@ class Station(ABC):
             self._start("configure", self._configure())
         if asked_kw is not None:
             outlet.link.trouble("command", None)
-            await self._read_back(outlet, asked_kw)
+            await self._read_back(outlet, asked_kw, command.phases)
 
     def _is_done(self, outlet: Outlet, command: Command) -> bool:
         return command.same_as(outlet.done) and outlet.done_in == outlet.link.transaction
@@ -329,20 +330,40 @@ class Station(ABC):
 
     async def _set(self, link: OcppLink, purpose: str, command: Command, *, baseline: bool) -> float:
         assert self._unit is not None
-        limit = to_limit(command.power_kw, self._unit, link.rated)
+        limit = to_limit(command.power_kw, self._unit, link.rated, command.phases)
         for_s = None if command.until is None else max(1.0, command.until - time.monotonic())
-        await self._set_profile(link, self.PURPOSES[purpose], limit, self._unit, for_s, baseline=baseline)
-        return to_kw(limit, self._unit, link.rated.phases, link.rated.voltage_v)
+        purpose, unit, phases = self.PURPOSES[purpose], self._unit, command.phases
+        await self._set_profile(link, purpose, limit, unit, for_s, phases, baseline=baseline)
+        return to_kw(limit, unit, phases or link.rated.phases, link.rated.voltage_v)
 
-    async def _read_back(self, outlet: Outlet, asked_kw: float) -> None:
-        """Names a charger that has accepted a limit, and whose schedule says another."""
+    def _number_phases(self, link: OcppLink, phases: int | None) -> dict[str, int]:
+        """Fields of a schedule's period that say on how many phases it charges; left out, these are three."""
+        if phases is None:
+            return {"number_phases": 1} if link.rated.phases == 1 else {}
+        return {"number_phases": phases}
+
+    async def _look_whether_it_switches(self, link: OcppLink) -> None:
+        """Says so if a charger that is described with a phase switch says that it has none."""
+        if not link.rated.switches_phases:
+            return
+        try:
+            switches = await self._switches_phases()
+        except RefusedError:
+            switches = None  # it is asked for its phases all the same, and measured
+        link.trouble("phases", "it says that it cannot switch from three phases to one" if switches is False else None)
+
+    async def _read_back(self, outlet: Outlet, asked_kw: float, phases: int | None) -> None:
+        """Names a charger that has accepted a limit or a number of phases, and whose schedule says another."""
         if not outlet.reads_back:
             return
         link = outlet.link
         try:
-            found_kw = await self._composite_kw(link)
+            found_kw, found_phases = await self._composite(link, phases or link.rated.phases)
         except RefusedError:
             outlet.reads_back = False
+            return
+        if phases is not None and found_phases not in (None, phases):
+            link.trouble("schedule", f"it accepted {phases} phases, and its schedule says {found_phases}")
             return
         more = found_kw is not None and found_kw > asked_kw and not agree(asked_kw, found_kw)
         link.trouble(
@@ -392,18 +413,31 @@ class Station(ABC):
         """Whether its limits may be in W. Raises RefusedError."""
 
     @abstractmethod
+    async def _switches_phases(self) -> bool | None:
+        """Whether it can switch from three phases to one; None: it does not say. Raises RefusedError."""
+
+    @abstractmethod
     async def _configure(self) -> None:
         """How often it measures, and what."""
 
     @abstractmethod
     async def _set_profile(
-        self, link: OcppLink, purpose: str, limit: float, unit: str, for_s: float | None, *, baseline: bool
+        self,
+        link: OcppLink,
+        purpose: str,
+        limit: float,
+        unit: str,
+        for_s: float | None,
+        phases: int | None,
+        *,
+        baseline: bool,
     ) -> None:
         """Raises RefusedError."""
 
     @abstractmethod
-    async def _composite_kw(self, link: OcppLink) -> float | None:
-        """The limit that its schedule has now; None: it does not say. Raises RefusedError: it never will."""
+    async def _composite(self, link: OcppLink, phases: int) -> tuple[float | None, int | None]:
+        """The limit [kW] and the number of phases that its schedule has now; None: it does not say. ``phases``: of a
+        limit in A that says none. Raises RefusedError: it never will."""
 
     @abstractmethod
     async def _trigger(self, link: OcppLink, what: str) -> None:

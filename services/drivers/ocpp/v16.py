@@ -25,6 +25,8 @@ _MEASURANDS = (
 )
 """From the most to the least; a charge point takes a list as a whole or not at all."""
 _RATE_UNITS = "ChargingScheduleAllowedChargingRateUnit"
+_SWITCHES = "ConnectorSwitch3to1PhaseSupported"
+"""Whether it switches from three phases to one during a transaction."""
 
 
 class Station16(Station, ChargePoint):  # type: ignore[misc]
@@ -131,9 +133,15 @@ class Station16(Station, ChargePoint):  # type: ignore[misc]
     # ---- what is asked of it
 
     async def _knows_watts(self) -> bool:
-        answer = await self.ask(call.GetConfiguration(key=[_RATE_UNITS]))
-        known = {each.get("key"): each.get("value") for each in answer.configuration_key or []}
-        return "Power" in str(known.get(_RATE_UNITS, ""))
+        return "Power" in str(await self._configuration_of(_RATE_UNITS) or "")
+
+    async def _switches_phases(self) -> bool | None:
+        said = str(await self._configuration_of(_SWITCHES) or "").lower()
+        return said == "true" if said else None
+
+    async def _configuration_of(self, key: str) -> object:
+        answer = await self.ask(call.GetConfiguration(key=[key]))
+        return {each.get("key"): each.get("value") for each in answer.configuration_key or []}.get(key)
 
     async def _configure(self) -> None:
         drivers = [link.driver for link in self._outlets]
@@ -156,12 +164,18 @@ class Station16(Station, ChargePoint):  # type: ignore[misc]
         return answer.status in ("Accepted", "RebootRequired")
 
     async def _set_profile(
-        self, link: OcppLink, purpose: str, limit: float, unit: str, for_s: float | None, *, baseline: bool
+        self,
+        link: OcppLink,
+        purpose: str,
+        limit: float,
+        unit: str,
+        for_s: float | None,
+        phases: int | None,
+        *,
+        baseline: bool,
     ) -> None:
         connector = link.driver.connector
-        period: dict[str, Any] = {"start_period": 0, "limit": limit}
-        if link.rated.phases == 1:
-            period["number_phases"] = 1
+        period: dict[str, Any] = {"start_period": 0, "limit": limit, **self._number_phases(link, phases)}
         schedule: dict[str, Any] = {"charging_rate_unit": unit, "charging_schedule_period": [period]}
         profile: dict[str, Any] = {
             "charging_profile_id": (BASELINE_ID if baseline else SETPOINT_ID) + connector,
@@ -183,13 +197,15 @@ class Station16(Station, ChargePoint):  # type: ignore[misc]
         if answer.status != "Accepted":
             raise RefusedError(f"SetChargingProfile with a {purpose}: {answer.status}")
 
-    async def _composite_kw(self, link: OcppLink) -> float | None:
+    async def _composite(self, link: OcppLink, phases: int) -> tuple[float | None, int | None]:
         answer = await self.ask(call.GetCompositeSchedule(connector_id=link.driver.connector, duration=60))
         if answer.status != "Accepted" or not answer.charging_schedule:
-            return None
+            return None, None
         schedule = answer.charging_schedule
-        limit = schedule["charging_schedule_period"][0]["limit"]
-        return to_kw(float(limit), schedule["charging_rate_unit"], link.rated.phases, link.rated.voltage_v)
+        period = schedule["charging_schedule_period"][0]
+        found = period.get("number_phases")
+        unit, volts = schedule["charging_rate_unit"], link.rated.voltage_v
+        return to_kw(float(period["limit"]), unit, found or phases, volts), found
 
     async def _trigger(self, link: OcppLink, what: str) -> None:
         await self.ask(call.TriggerMessage(requested_message=what, connector_id=link.driver.connector))

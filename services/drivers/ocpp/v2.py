@@ -185,10 +185,17 @@ class Station2(Station):
         link.trouble("start", refused)
 
     async def _knows_watts(self) -> bool:
-        wanted = {"component": {"name": "SmartChargingCtrlr"}, "variable": {"name": "RateUnit"}}
+        return "W" in (await self._variable("RateUnit")).replace(" ", "").split(",")
+
+    async def _switches_phases(self) -> bool | None:
+        said = (await self._variable("Phases3to1")).lower()
+        return said == "true" if said else None
+
+    async def _variable(self, name: str) -> str:
+        """Of the smart charging controller; empty: it is not known there."""
+        wanted = {"component": {"name": "SmartChargingCtrlr"}, "variable": {"name": name}}
         answer = await self.ask(self.CALL.GetVariables(get_variable_data=[wanted]))
-        value = str(answer.get_variable_result[0].get("attribute_value", ""))
-        return "W" in value.replace(" ", "").split(",")
+        return str(answer.get_variable_result[0].get("attribute_value", ""))
 
     async def _configure(self) -> None:
         drivers = [link.driver for link in self._outlets]
@@ -199,7 +206,9 @@ class Station2(Station):
             await self._measure("AlignedDataCtrlr", "Measurands")
 
     async def _measure(self, component: str, variable: str) -> None:
-        for measurands in _MEASURANDS:
+        with_phases = f"{_MEASURANDS[0]},{readings.CURRENT}"
+        by_phase = any(link.rated.switches_phases for link in self._outlets)
+        for measurands in (with_phases, *_MEASURANDS) if by_phase else _MEASURANDS:
             if await self._change(component, variable, measurands):
                 return
 
@@ -211,21 +220,29 @@ class Station2(Station):
             return False
         return answer.set_variable_result[0].get("attribute_status") in ("Accepted", "RebootRequired")
 
-    def _period(self, link: OcppLink, limit: float, *, baseline: bool) -> dict[str, Any]:
+    def _period(self, link: OcppLink, limit: float, phases: int | None, *, baseline: bool) -> dict[str, Any]:
         del baseline
-        period: dict[str, Any] = {"start_period": 0, "limit": limit}
-        if link.rated.phases == 1:
-            period["number_phases"] = 1
+        period: dict[str, Any] = {"start_period": 0, "limit": limit, **self._number_phases(link, phases)}
+        if phases == 1 and link.rated.alone is not None:
+            period["phase_to_use"] = link.rated.alone
         return period
 
     async def _set_profile(
-        self, link: OcppLink, purpose: str, limit: float, unit: str, for_s: float | None, *, baseline: bool
+        self,
+        link: OcppLink,
+        purpose: str,
+        limit: float,
+        unit: str,
+        for_s: float | None,
+        phases: int | None,
+        *,
+        baseline: bool,
     ) -> None:
         evse = link.driver.connector
         schedule: dict[str, Any] = {
             "id": (BASELINE_ID if baseline else SETPOINT_ID) + evse,
             "charging_rate_unit": unit,
-            "charging_schedule_period": [self._period(link, limit, baseline=baseline)],
+            "charging_schedule_period": [self._period(link, limit, phases, baseline=baseline)],
         }
         profile: dict[str, Any] = {
             "id": schedule["id"],
@@ -246,16 +263,16 @@ class Station2(Station):
         if answer.status != "Accepted":
             raise RefusedError(f"SetChargingProfile with a {purpose}: {answer.status}")
 
-    async def _composite_kw(self, link: OcppLink) -> float | None:
+    async def _composite(self, link: OcppLink, phases: int) -> tuple[float | None, int | None]:
         answer = await self.ask(self.CALL.GetCompositeSchedule(duration=60, evse_id=link.driver.connector))
         if answer.status != "Accepted" or not answer.schedule:
-            return None
+            return None, None
         period = answer.schedule["charging_schedule_period"][0]
         limit = period.get("setpoint", period.get("limit"))
         if limit is None:
-            return None
-        unit = answer.schedule["charging_rate_unit"]
-        return to_kw(float(limit), unit, link.rated.phases, link.rated.voltage_v)
+            return None, None
+        unit, found = answer.schedule["charging_rate_unit"], period.get("number_phases")
+        return to_kw(float(limit), unit, found or phases, link.rated.voltage_v), found
 
     async def _trigger(self, link: OcppLink, what: str) -> None:
         evse: dict[str, int] = {"id": link.driver.connector}
@@ -290,7 +307,7 @@ class Station21(Station2, v21.ChargePoint):  # type: ignore[misc]
             refused = str(error)
         link.trouble("transfer", refused)
 
-    def _period(self, link: OcppLink, limit: float, *, baseline: bool) -> dict[str, Any]:
+    def _period(self, link: OcppLink, limit: float, phases: int | None, *, baseline: bool) -> dict[str, Any]:
         if baseline or link.rated.max_discharge_kw == 0:
-            return super()._period(link, limit, baseline=baseline)
+            return super()._period(link, limit, phases, baseline=baseline)
         return {"start_period": 0, "operation_mode": "CentralSetpoint", "setpoint": limit}

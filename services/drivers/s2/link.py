@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import Code, InputError
+from schemas.messages import Phases
 from schemas.site.drivers import S2Driver
 from services.drivers.link import Measured, what_is_possible
 from services.drivers.s2.battery import Battery
@@ -53,7 +54,8 @@ class S2Link:
         self.port: int | None = None
         """The one that is listened at."""
 
-    def command(self, value_kw: float, for_s: float | None = None) -> None:
+    def command(self, value_kw: float, for_s: float | None = None, phases: Phases | None = None) -> None:
+        del phases  # of chargers
         until = None if for_s is None else datetime.now(UTC) + timedelta(seconds=for_s)
         with self._lock:
             before, self._wanted = self._wanted, (value_kw, until)

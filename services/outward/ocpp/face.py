@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from schemas.messages import ChargerTelemetry, Telemetry
+from schemas.messages import ChargerTelemetry, Phases, Telemetry
 from services.ocpp.limits import in_unit, to_kw
-from services.ocpp.profiles import Profile, Profiles, utc_now
+from services.ocpp.profiles import Allowed, Profile, Profiles, utc_now
 from services.ocpp.readings import Rated
 from services.outward.face import Asked
 from services.outward.ocpp.session import Sample, Transaction
@@ -54,7 +54,7 @@ class OcppFace:
         """From outside, or the vehicle may not charge here: nothing flows until it has left."""
         self._number = 0
         self._asked_kw: float | None = None
-        self._asked_until: datetime | None = None
+        self._asked: tuple[float | None, Phases | None, datetime | None] = (None, None, None)
         self._queue: deque[Callable[[Point], Awaitable[None]]] = deque()
         self._point: Point | None = None
         self._status: str | None = None
@@ -313,30 +313,35 @@ class OcppFace:
 
     def composite(self, duration: int, unit: str | None) -> dict[str, Any]:
         """The composite schedule: what the profiles allow now, in a unit of OCPP."""
-        allowed_kw, _ = self.allowed_kw()
-        unit = unit or "W"
-        limit = in_unit(self.rated.max_charge_kw if allowed_kw is None else allowed_kw, unit, self.rated)
-        return {
-            "duration": duration,
-            "charging_rate_unit": unit,
-            "charging_schedule_period": [{"start_period": 0, "limit": limit}],
-        }
+        allowed, _ = self.allowed()
+        unit, phases = unit or "W", self._phases_of(allowed)
+        limit = in_unit(self.rated.max_charge_kw if allowed is None else allowed.power_kw, unit, self.rated, phases)
+        period = {"start_period": 0, "limit": limit, **({} if phases is None else {"number_phases": phases})}
+        return {"duration": duration, "charging_rate_unit": unit, "charging_schedule_period": [period]}
 
-    def allowed_kw(self) -> tuple[float | None, datetime | None]:
+    def _phases_of(self, allowed: Allowed | None) -> Phases | None:
+        """On how many phases the twin is asked to charge; None: it cannot switch them, or chooses by the power."""
+        if allowed is None or allowed.phases is None or not self.rated.switches_phases:
+            return None
+        return 1 if allowed.phases == 1 else 3
+
+    def allowed(self) -> tuple[Allowed | None, datetime | None]:
         """What the profiles allow now, None: no profile holds; and until when, None: until they are changed."""
         now, transaction = utc_now(), self.transaction
         number = None if transaction is None else transaction.number or transaction.own_number
         begin = None if transaction is None else transaction.begun
-        return self.profiles.power_kw(now, number, begin), self.profiles.next_change(now, begin)
+        return self.profiles.allowed(now, number, begin), self.profiles.next_change(now, begin)
 
     def ask(self) -> None:
         """Asks the twin for what the central system allows now, if that has changed."""
-        allowed_kw, until = (0.0, None) if self._stopped else self.allowed_kw()
+        allowed, until = (Allowed(0.0), None) if self._stopped else self.allowed()
+        allowed_kw, phases = None if allowed is None else allowed.power_kw, self._phases_of(allowed)
         if allowed_kw is not None:
             allowed_kw = min(max(allowed_kw, -self.rated.max_discharge_kw), self.rated.max_charge_kw)
-        if self._put is None or (allowed_kw == self._asked_kw and until == self._asked_until):
+        asked = (allowed_kw, phases, until)
+        if self._put is None or asked == self._asked:
             return
-        self._asked_kw, self._asked_until = allowed_kw, until
+        self._asked, self._asked_kw = asked, allowed_kw
         self._number += 1
-        self._put(Asked(number=self._number, value_kw=allowed_kw))  # its end is seen here: a profile is of our time
+        self._put(Asked(number=self._number, value_kw=allowed_kw, phases=phases))
         self.look()

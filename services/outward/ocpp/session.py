@@ -36,6 +36,8 @@ class Sample:
     import_kwh: float
     export_kwh: float
     soc_frac: float | None
+    phase_kw: tuple[float, ...] = ()
+    """Of each phase; empty: not measured."""
 
     @classmethod
     def of(cls, telemetry: ChargerTelemetry, at: datetime) -> "Sample":
@@ -46,6 +48,7 @@ class Sample:
             telemetry.energy_import_kwh or 0.0,
             telemetry.energy_export_kwh or 0.0,
             None if vehicle is None else vehicle.soc_frac,
+            telemetry.phase_power_kw or (),
         )
 
     @property
@@ -59,16 +62,27 @@ class Sample:
         ]
         return found if self.soc_frac is None else [*found, (readings.SOC, round(100 * self.soc_frac, 1), "Percent")]
 
+    @property
+    def by_phase(self) -> list[tuple[str, float]]:
+        """Of each phase its name and the power drawn [W]."""
+        return [(f"L{i}", round(max(kw, 0.0) * 1000, 1)) for i, kw in enumerate(self.phase_kw, start=1)]
+
     def of_16(self, context: str) -> list[dict[str, Any]]:
         sampled = [
             {"value": str(value), "measurand": name, "unit": unit, "context": context}
             for name, value, unit in self.values
         ]
+        sampled += [
+            {"value": str(watt), "measurand": readings.POWER, "unit": "W", "phase": phase, "context": context}
+            for phase, watt in self.by_phase
+        ]
         return [{"timestamp": stamp(self.at), "sampled_value": sampled}]
 
     def of_2(self, context: str) -> list[dict[str, Any]]:
-        sampled = [
+        sampled: list[dict[str, Any]] = [
             {"value": value, "measurand": name, "unit_of_measure": {"unit": unit}, "context": context}
             for name, value, unit in self.values
         ]
+        watts = {"measurand": readings.POWER, "unit_of_measure": {"unit": "W"}, "context": context}
+        sampled += [{**watts, "value": watt, "phase": phase} for phase, watt in self.by_phase]
         return [{"timestamp": stamp(self.at), "sampled_value": sampled}]

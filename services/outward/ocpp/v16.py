@@ -102,9 +102,10 @@ class Point16(ChargePoint):  # type: ignore[misc]
 
     @on(Action.get_configuration)
     def on_get(self, key: list[str] | None = None) -> Any:
-        values = {**_FIXED, **{name: str(self._face.configuration[own]) for name, own in _KEYS.items()}}
+        switches = {"ConnectorSwitch3to1PhaseSupported": str(self._face.rated.switches_phases).lower()}
+        values = {**_FIXED, **switches, **{name: str(self._face.configuration[own]) for name, own in _KEYS.items()}}
         known = [
-            {"key": name, "readonly": name in _FIXED, "value": value}
+            {"key": name, "readonly": name not in _KEYS, "value": value}
             for name, value in values.items()
             if not key or name in key
         ]

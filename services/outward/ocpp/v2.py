@@ -169,7 +169,8 @@ class Point2:
     def _got(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         place = (wanted["component"]["name"], wanted["variable"]["name"])
         own = _VARIABLES.get(place)
-        value = "W,A" if place == ("SmartChargingCtrlr", "RateUnit") else None
+        smart_charging = {"RateUnit": "W,A", "Phases3to1": str(self._face.rated.switches_phases).lower()}
+        value = smart_charging.get(place[1]) if place[0] == "SmartChargingCtrlr" else None
         if own is not None:
             value = str(self._face.configuration[own])
         answer = {"component": wanted["component"], "variable": wanted["variable"]}

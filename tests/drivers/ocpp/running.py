@@ -15,7 +15,7 @@ import yaml
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto
 from runtime.wall import WallLoop, drive
-from schemas.messages import Ack, Alarm, Body, ChargerTelemetry, Fallback, Run, Setpoint, Stamp, TimeMode
+from schemas.messages import Ack, Alarm, Body, ChargerTelemetry, Fallback, Phases, Run, Setpoint, Stamp, TimeMode
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic, everything
 from schemas.wire import decode, encode
@@ -87,10 +87,20 @@ class Swarm:
         stamp = Stamp(ts=datetime.now(UTC), run=RUN, boot="ems1", seq=self.seq)
         self.bus.publish(str(topic), encode(stamp, body), retain=retain)
 
-    def ask(self, name: str, power_kw: float, seconds: float, device: str = "ev1") -> None:
+    def ask(
+        self, name: str, power_kw: float, seconds: float, device: str = "ev1", phases: Phases | None = None
+    ) -> None:
         now = datetime.now(UTC)
         until = now + timedelta(seconds=seconds)
-        body = Setpoint(id=name, epoch=1, valid_from=now, valid_until=until, power_kw=power_kw, fallback=Fallback.IDLE)
+        body = Setpoint(
+            id=name,
+            epoch=1,
+            valid_from=now,
+            valid_until=until,
+            power_kw=power_kw,
+            phases=phases,
+            fallback=Fallback.IDLE,
+        )
         self.send(Topic(self.site.site, Kind.CHARGER, device, Channel.SETPOINT), body)
 
     def listen(self, seconds: float = 0.1) -> None:
