@@ -75,7 +75,9 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
     spent = (
         plan.objective_eur
         + plan.wear_eur
+        + (plan.calendar_wear_eur or 0.0)
         + plan.demand_eur
+        + (plan.ratchet_eur or 0.0)
         + plan.penalty_eur
         + plan.later_eur
         + plan.ramping_eur
@@ -84,6 +86,8 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
         + (plan.peak_weight_eur or 0.0)
     )
     spent += problem.prices.demand_eur_per_kw * max(problem.month_peak_kw, problem.free_peak_kw)
+    raised_kw = sum(max(problem.month_peak_kw - free_kw, 0.0) for free_kw in problem.ratchet_free_kw)
+    spent += problem.prices.ratchet_eur_per_kw * raised_kw
     batteries = [i for i, store in enumerate(solution.stores) if store.is_bess]
     assert spent == pytest.approx(solution.total_eur, abs=1e-5)
     charge, discharge, energy = solution.of("charge"), solution.of("discharge"), energy_kwh(solution)
