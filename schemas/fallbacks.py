@@ -14,6 +14,7 @@ from schemas.errors import Code, Fault
 from schemas.messages import Fallback, MeterRole, Nameplate
 from schemas.site import PHASES, Charger, Meter, Site, phases_of, switched_phases_of
 from schemas.site.ratings import elements_of
+from schemas.sums import sum_in_order
 
 ROUNDING_KW = 1e-6
 NAMED_MOST = 12
@@ -156,8 +157,10 @@ class FallbackLimits:
         draws = {name: share * self._draws_kw(name, behaviours) for name, share in counted.items()}
         gives = {name: share * behaviours[name].gives_kw for name, share in counted.items() if name in behaviours}
         for way, parts, limit_kw in (("import", draws, scope.import_kw), ("export", gives, scope.export_kw)):
-            kw = sum(parts.values())
-            fixed_kw = sum(kw for name, kw in parts.items() if name not in behaviours or not behaviours[name].commanded)
+            kw = sum_in_order(parts.values())
+            fixed_kw = sum_in_order(
+                kw for name, kw in parts.items() if name not in behaviours or not behaviours[name].commanded
+            )
             if kw > limit_kw + ROUNDING_KW:
                 nonzero = {name: part for name, part in parts.items() if part}
                 yield Excess(scope, way, kw, limit_kw, fixed_kw, nonzero)

@@ -16,6 +16,7 @@ from schemas.messages.series import Quantity, ValueSeries
 from schemas.messages.vehicle import ExpectedChargingSession
 from schemas.site import Site
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH
+from schemas.sums import sum_in_order
 
 RATING_FACTOR = 2.0
 """A device that is built for a power does not carry twice as much: PV inverters limit themselves to their rating, and
@@ -91,7 +92,7 @@ def bounds_of(plate: Nameplate | None, site: Site | None) -> PowerBounds | None:
 
 def meter_bounds(site: Site) -> PowerBounds:
     """Bounds of any meter of a site, its PCC meter included; in both directions the same."""
-    ratings = sum(
+    ratings = sum_in_order(
         device.nameplate.draws_kw + device.nameplate.gives_kw
         for device in site.devices.values()
         if not isinstance(device.nameplate, MeterNameplate)
@@ -99,7 +100,7 @@ def meter_bounds(site: Site) -> PowerBounds:
     limit = max(site.connection.import_limit_kw, site.connection.export_limit_kw)
     names = {name for _, name in site.profiles_used()}
     meters = [device for device in site.devices.values() if isinstance(device.nameplate, MeterNameplate)]
-    loads = sum(
+    loads = sum_in_order(
         max(map(abs, site.profiles[name].values))
         for meter in meters
         for _, name in meter.profiles_used

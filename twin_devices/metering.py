@@ -9,6 +9,7 @@ from schemas.messages import Telemetry
 from schemas.participant import Json, Received
 from schemas.plausibility import PowerBounds, plausible_power_kw
 from schemas.register_reading import RegisterReading
+from schemas.sums import sum_in_order
 from twin_devices.energy_meter import HOUR
 
 ROUNDING_KWH = 1e-9
@@ -76,7 +77,7 @@ class MeteredInterval(NamedTuple):
     @property
     def unexplained_kwh(self) -> float:
         """Energy [kWh] by the registers that is not in the spans: it flowed while no telemetry came."""
-        unexplained = self.net_kwh - sum(span.energy_kwh for span in self.spans)
+        unexplained = self.net_kwh - sum_in_order(span.energy_kwh for span in self.spans)
         return unexplained if abs(unexplained) > self.rounding_kwh else 0.0
 
 
@@ -114,12 +115,12 @@ class DeviceMetering:
         self._fresh = bool(reports)
         if not reports:
             self.power_kw = 0.0
-        net_kwh = sum(span.energy_kwh for span in spans) if by_register is None else by_register
+        net_kwh = sum_in_order(span.energy_kwh for span in spans) if by_register is None else by_register
         return MeteredInterval(spans, net_kwh, self._rounding_kwh, self._reset, tuple(self._doubts))
 
     @property
     def _rounding_kwh(self) -> float:
-        return max(ROUNDING_KWH, ROUNDING_FRAC * sum(self._registers or ()))
+        return max(ROUNDING_KWH, ROUNDING_FRAC * sum_in_order(self._registers or ()))
 
     def _take(self, reports: Sequence[Report], start: datetime, end: datetime) -> tuple[float | None, tuple[Span, ...]]:
         """The net energy by the registers (None: unknown), and the spans within [start, end)."""
@@ -140,7 +141,7 @@ class DeviceMetering:
                     difference = (imported - exported) - (imported_before - exported_before)
                     by_register = difference if by_register is None else by_register + difference
                 elif report.spans is not None:
-                    energy = sum(span.energy_kwh for span in within)
+                    energy = sum_in_order(span.energy_kwh for span in within)
                     by_register = energy if by_register is None else by_register + energy
             else:
                 self._reading = None

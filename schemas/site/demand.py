@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.site.base import SitePart
+from schemas.sums import sum_in_order
 from schemas.units import PositiveKw
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
@@ -43,7 +44,7 @@ class DemandBilling(SitePart):
     def billed_kw(self, month: str, peak_kw: float, peaks_kw: Mapping[str, float]) -> float:
         """The billed peak of ``month``, whose own is ``peak_kw``. ``peaks_kw``: by month, others are ignored."""
         averaged = _before(month, self.mean_months - 1, peaks_kw)
-        mean = sum((*averaged, peak_kw)) / (len(averaged) + 1)
+        mean = sum_in_order((*averaged, peak_kw)) / (len(averaged) + 1)
         return max(mean, self._least_kw(month, peaks_kw))
 
     def free_kw(self, month: str, peaks_kw: Mapping[str, float]) -> float:
@@ -53,7 +54,7 @@ class DemandBilling(SitePart):
         """
         averaged = _before(month, self.mean_months - 1, peaks_kw)
         least = self._least_kw(month, peaks_kw)
-        return max(least * (len(averaged) + 1) - sum(averaged), 0.0) if least > 0 else 0.0
+        return max(least * (len(averaged) + 1) - sum_in_order(averaged), 0.0) if least > 0 else 0.0
 
     def ratchet_free_kw(self, month: str, peaks_kw: Mapping[str, float]) -> tuple[float, ...]:
         """By each of the 11 months after ``month`` the import [kW] up to which a peak of ``month`` raises no bill.

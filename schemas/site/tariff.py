@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from schemas.site.base import SitePart
 from schemas.site.demand import DemandBilling, MonthPeak
 from schemas.site.devices import ProfileName
+from schemas.sums import sum_in_order
 from schemas.units import EurPerKwh
 
 MAX_PRICE_EUR_PER_KWH = 5.0
@@ -183,7 +184,7 @@ class PriceRule(SitePart):
 
     def price(self, market: float, local: datetime, *, holiday: bool) -> float:
         """[€/kWh]."""
-        return sum(self._parts(market, local, holiday=holiday).values())
+        return sum_in_order(self._parts(market, local, holiday=holiday).values())
 
     def _parts(self, market: float, local: datetime, *, holiday: bool) -> dict[str, float]:
         found = {MARKET: market} if self.market is not None else {}
@@ -191,8 +192,8 @@ class PriceRule(SitePart):
             if component.when.allow(local, holiday=holiday, market=market):
                 found[component.name] = found.get(component.name, 0.0) + component.amount(market)
         for tax in self.taxes:
-            found[tax.name] = found.get(tax.name, 0.0) + tax.frac * sum(found.values())
-        if self.least_eur_per_kwh is not None and (short := self.least_eur_per_kwh - sum(found.values())) > 0:
+            found[tax.name] = found.get(tax.name, 0.0) + tax.frac * sum_in_order(found.values())
+        if self.least_eur_per_kwh is not None and (short := self.least_eur_per_kwh - sum_in_order(found.values())) > 0:
             found[AT_LEAST] = short
         return found
 

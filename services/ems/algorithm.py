@@ -12,6 +12,7 @@ from typing import Any
 from schemas.errors import Code, Fault, InputError, RunFailedError, shorten
 from schemas.messages import DevicePlan, Plan, PlanStatus
 from schemas.site import Site
+from schemas.sums import sum_in_order
 from services.ems.dispatch import Decision
 from services.ems.participant import Ems
 from services.ems.problem import Problem
@@ -81,7 +82,7 @@ class AlgorithmEms(Ems):
             devices={device: DevicePlan(power_kw=(value,)) for device, value in devices.items()},
             load_kw=problem.load_kw[:1],
             losses_kw=problem.losses_kw[:1],
-            pcc_kw=(problem.load_kw[0] + problem.losses_kw[0] + sum(devices.values()),),
+            pcc_kw=(problem.load_kw[0] + problem.losses_kw[0] + sum_in_order(devices.values()),),
             purchase_price_eur_per_kwh=problem.purchase_eur_per_kwh[:1],
             sale_price_eur_per_kwh=problem.sale_eur_per_kwh[:1],
         )

@@ -8,6 +8,7 @@ pay. What is not proved here keeps its flags.
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.sums import sum_in_order
 from services.ems.problem import Problem
 from services.ems.stores import Array, Store
 
@@ -152,7 +153,7 @@ def largest_exchange(problem: Problem, stores: tuple[Store, ...]) -> Array:
             given = given + np.array(unit.available_kw)
     for store in stores:
         drawn, given = drawn + store.charge_max_kw, given + store.discharge_max_kw
-    drawn = drawn + sum(pump.max_power_kw for pump in problem.heat)
+    drawn = drawn + sum_in_order(pump.max_power_kw for pump in problem.heat)
     most: Array = np.stack([np.clip(drawn, 0.0, problem.import_limit_kw), np.clip(given, 0.0, problem.export_limit_kw)])
     return most
 

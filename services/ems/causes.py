@@ -9,6 +9,7 @@ power would be asked for. Where none is, the price is, or what the energy is for
 from dataclasses import dataclass
 
 from schemas.messages import SetpointCause
+from schemas.sums import sum_in_order
 from services.ems.marginal_prices import PEAK, MarginalPrices
 from services.ems.problem import HeatUnit, Problem
 from services.ems.shortfall_cause import TARGETS
@@ -207,8 +208,8 @@ def _of_heat_pump(solution: Solution, prices: MarginalPrices, index: int, unit: 
 def _is_surplus(solution: Solution) -> bool:
     """Whether the site has more PV than it needs without its stores, and imports nothing."""
     problem = solution.problem
-    needs = problem.load_kw[0] + problem.losses_kw[0] + sum(unit.power_kw[0] for unit in problem.fixed)
-    produced = sum(unit.available_kw[0] for unit in problem.pv)
+    needs = problem.load_kw[0] + problem.losses_kw[0] + sum_in_order(unit.power_kw[0] for unit in problem.fixed)
+    produced = sum_in_order(unit.available_kw[0] for unit in problem.pv)
     return produced > needs + SMALL_KW and float(IMPORT.total_kw(solution)[0]) <= SMALL_KW
 
 

@@ -17,6 +17,7 @@ from schemas.messages import (
     ShortfallKind,
 )
 from schemas.participant import Outgoing
+from schemas.sums import sum_in_order
 from schemas.topics import Channel, Topic
 from services.ems.causes import Why, causes_of
 from services.ems.marginal_prices import marginal_prices
@@ -98,7 +99,7 @@ def _with_cause(plan: DevicePlan, why: Why) -> DevicePlan:
 def penalty_eur(solution: Solution) -> float:
     """Price of the targets and limits that are missed [€]."""
     excesses = _merged(excess for term in TERMS for excess in term.excesses(solution))
-    return sum(term.penalty_eur(solution) for term in TERMS) + _price_eur(excesses, solution.problem)
+    return sum_in_order(term.penalty_eur(solution) for term in TERMS) + _price_eur(excesses, solution.problem)
 
 
 def powers_of(solution: Solution) -> dict[str, float]:
@@ -127,7 +128,7 @@ def _merged(excesses: Iterable[Excess]) -> list[Excess]:
 
 
 def _price_eur(excesses: Sequence[Excess], problem: Problem) -> float:
-    return sum((excess.eur(problem.step_h) for excess in excesses), 0.0)
+    return sum_in_order(excess.eur(problem.step_h) for excess in excesses)
 
 
 def _shortfall(excess: Excess, problem: Problem) -> Shortfall | None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from schemas.limits import PCC, Allowed, InForce, Limits
 from schemas.messages import Alarm, MeterRole, Severity
 from schemas.participant import Json, Turn
+from schemas.sums import sum_in_order
 from services.ems.system_state import DeviceState, meter_role
 
 TOLERANCE_KW, TOLERANCE_FRAC = 0.1, 0.01
@@ -94,7 +95,7 @@ class LimitWatch:
         flows = [self._flow(name, readings) for name in self._groups[group] if name in present]
         if not flows or any(flow is None for flow in flows):
             return None
-        total = sum(flow for flow in flows if flow is not None)
+        total = sum_in_order(flow for flow in flows if flow is not None)
         return max(total, 0.0), max(-total, 0.0)
 
     def _flow(self, name: str, readings: Mapping[str, Reading]) -> float | None:

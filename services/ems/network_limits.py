@@ -23,6 +23,7 @@ from schemas.capabilities import Capability, Group, group_of
 from schemas.messages import ChargerNameplate, MeterRole, Nameplate
 from schemas.site import PHASES, Meter, Network, Site, phases_of, switched_phases_of
 from schemas.site.ratings import TRANSFORMER, elements_of
+from schemas.sums import sum_in_order
 from services.ems.stores import Array
 from services.ems.system_state import DeviceState
 
@@ -125,12 +126,12 @@ class NetworkLimits:
                 meters = tuple(load_shares)
                 reactive = tuple(self._reactive(name) for name in meters)
                 perhaps = UNKNOWN_METER in meters and not self._nodes(UNKNOWN_METER) <= element.nodes
-                draws = sum(share * ratings[name].draws_kw for name, share in counted.items())
-                draws += sum(share * loads[name] for name, share in load_shares.items())
+                draws = sum_in_order(share * ratings[name].draws_kw for name, share in counted.items())
+                draws += sum_in_order(share * loads[name] for name, share in load_shares.items())
                 draws += losses_share * self._most_losses_kw if losses else 0.0
                 switched = tuple(name for name in counted if self._may_be_on(name, ratings[name], phase))
-                draws += sum(ratings[name].one_phase_kw * 2 * THIRD for name in switched)
-                gives = sum(share * ratings[name].gives_kw for name, share in counted.items())
+                draws += sum_in_order(ratings[name].one_phase_kw * 2 * THIRD for name in switched)
+                gives = sum_in_order(share * ratings[name].gives_kw for name, share in counted.items())
                 found = Bottleneck(
                     element.name,
                     limit,
@@ -145,7 +146,7 @@ class NetworkLimits:
                     phase is not None,
                     switched,
                 )
-                kvar = sum(
+                kvar = sum_in_order(
                     share * loads[name] * own for (name, share), own in zip(load_shares.items(), reactive, strict=True)
                 )
                 room = limit - float(found.reserved_kw(np.array(kvar)))
@@ -198,7 +199,7 @@ class NetworkLimits:
         """The highest values of the loads, of those that nobody tells by name together."""
         unknown_kw = self._site.connection.import_limit_kw
         if loads == {UNKNOWN_METER}:
-            return {UNKNOWN_METER: sum(self._described_loads_kw.values()) or unknown_kw}
+            return {UNKNOWN_METER: sum_in_order(self._described_loads_kw.values()) or unknown_kw}
         highest = dict(self._described_loads_kw)
         for name, plate in plates.items():
             if group_of(plate.capabilities) is Group.LOAD:
@@ -216,7 +217,7 @@ def _highest_kw(site: Site, meter: Meter) -> float:
 def _most_losses_kw(network: Network) -> float:
     """With every element at its limit."""
     transformer = network.transformer
-    cables = sum(3 * cable.ampacity_a**2 * cable.r_mohm / 1e6 for cable in network.cables)
+    cables = sum_in_order(3 * cable.ampacity_a**2 * cable.r_mohm / 1e6 for cable in network.cables)
     if transformer is None:
         return cables
     return transformer.iron_loss_kw + transformer.vkr_frac * transformer.rated_kva + cables

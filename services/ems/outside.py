@@ -7,6 +7,7 @@ from datetime import datetime
 from schemas.capabilities import Capability
 from schemas.limits import Allowed, Limits
 from schemas.messages import Plan
+from schemas.sums import sum_in_order
 from services.ems.dispatch import Decision
 from services.ems.system_state import DeviceState
 
@@ -35,7 +36,7 @@ class Bounds:
         if plan.pcc_kw is None:
             return not self.there_are
         powers = {None: plan.pcc_kw[0]} | {
-            group: sum(plan.devices[name].power_kw[0] for name in devices if name in plan.devices)
+            group: sum_in_order(plan.devices[name].power_kw[0] for name in devices if name in plan.devices)
             for group, devices in self.groups.items()
         }
         return all(_within(kw, *self._ways(group)) for group, kw in powers.items())

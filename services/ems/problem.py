@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.messages import Assumption, Phases, ShortfallKind
+from schemas.sums import sum_in_order
 
 Values = tuple[float, ...]
 """One value per step of the window."""
@@ -463,5 +464,5 @@ def flat_reference(load_kw: Values, pv: tuple[PvUnit, ...]) -> float:
     It is computed at the first problem of a local day and stays for that day, so that the secondary objective does
     not drift while the window shrinks.
     """
-    total = sum(load_kw) - sum(sum(unit.available_kw) for unit in pv)
+    total = sum_in_order(load_kw) - sum_in_order(sum_in_order(unit.available_kw) for unit in pv)
     return max(5.0, total / len(load_kw))

@@ -30,6 +30,7 @@ from schemas.messages import (
 )
 from schemas.participant import Turn
 from schemas.site import Horizon, Site, next_midnight, step_start
+from schemas.sums import sum_in_order
 from services.ems.ageing import ageing_price
 from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.lag import with_lag
@@ -267,8 +268,8 @@ def _prices(state: SystemState, site: Site, window: Window) -> tuple[Values, Val
 
 def _losses(present: dict[str, DeviceState]) -> float:
     """Losses of the site's network [kW]: what the PCC meter measured last persists over the window."""
-    return sum(
-        (known.telemetry.losses_kw for known in present.values() if isinstance(known.telemetry, NetworkTelemetry)), 0.0
+    return sum_in_order(
+        known.telemetry.losses_kw for known in present.values() if isinstance(known.telemetry, NetworkTelemetry)
     )
 
 
@@ -405,7 +406,7 @@ def _load_by_difference(present: dict[str, DeviceState], losses: float) -> float
     pcc = [k.telemetry for k in present.values() if meter_role(k) == MeterRole.PCC.value and k.telemetry is not None]
     if not pcc:
         return None
-    devices = sum(
+    devices = sum_in_order(
         known.telemetry.power_kw
         for known in present.values()
         if known.telemetry is not None and known.birth.capabilities and meter_role(known) is None

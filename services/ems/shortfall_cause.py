@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from schemas.messages import DevicePlan, Shortfall, ShortfallCause, ShortfallKind
+from schemas.sums import sum_in_order
 from services.ems.problem import Group, Problem
 from services.ems.solution import Solution
 from services.ems.stores import Store
@@ -117,7 +118,7 @@ def _binding(
         if pcc_kw[step] >= problem.import_limit_kw - BINDS_KW:
             return "connection"
         for limit in problem.outside_limits:
-            flow = sum(devices[name].power_kw[step] for name in limit.devices if name in devices)
+            flow = sum_in_order(devices[name].power_kw[step] for name in limit.devices if name in devices)
             flow = flow if limit.group else pcc_kw[step]
             if flow >= limit.import_kw[step] - BINDS_KW and (not limit.group or store.device in limit.devices):
                 return limit.group or "pcc"

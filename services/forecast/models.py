@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from schemas.participant import Json
+from schemas.sums import sum_in_order
 from services.forecast.correction import Correction
 
 QUARTER_S = 900
@@ -139,7 +140,7 @@ class LoadByWeekday:
             return expected
         alike = [kw for day in range(7) if (kw := self._slots.get(day * 96 + slot % 96)) is not None]
         if alike:
-            return sum(alike) / len(alike)
+            return sum_in_order(alike) / len(alike)
         return self._last_kw or 0.0
 
     def snapshot(self) -> Json:

@@ -8,6 +8,7 @@ from schemas.messages import Quantity
 from schemas.site import PricePart, PriceRule, Profile, Site, Stepwise
 from schemas.site.profile import next_quarter
 from schemas.site.tariff import MARKET
+from schemas.sums import sum_in_order
 from services.forecast.window import Window
 
 
@@ -76,11 +77,11 @@ class PricedQuarter:
 
     @property
     def purchase_eur_per_kwh(self) -> float:
-        return sum(part.eur_per_kwh for part in self.purchase)
+        return sum_in_order(part.eur_per_kwh for part in self.purchase)
 
     @property
     def sale_eur_per_kwh(self) -> float:
-        return sum(part.eur_per_kwh for part in self.sale)
+        return sum_in_order(part.eur_per_kwh for part in self.sale)
 
 
 def priced_quarters(site: Site, start: datetime, end: datetime) -> list[PricedQuarter]:

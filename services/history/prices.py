@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from schemas.messages import Quantity, ValueSeries
 from schemas.plausibility import co2_doubt, price_doubt
+from schemas.sums import sum_in_order
 
 _Covering = tuple[datetime, datetime, ValueSeries]
 
@@ -49,7 +50,7 @@ class Prices:
             return None
         if len({value for value, _ in pieces}) == 1:
             return pieces[0][0]
-        return sum(value * (length / (end - start)) for value, length in pieces)
+        return sum_in_order(value * (length / (end - start)) for value, length in pieces)
 
     def steps(self, quantity: Quantity, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime, float]]:
         """What was announced from ``start`` until the first gap before ``end``: steps with their price [€/kWh],

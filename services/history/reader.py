@@ -31,6 +31,7 @@ from schemas.participant import Received
 from schemas.plausibility import meter_bounds
 from schemas.presence import SKEW_S
 from schemas.site import Site, step_start
+from schemas.sums import sum_in_order
 from schemas.topics import Channel, Kind
 from services.history.prices import Prices, prices_of
 from services.history.sessions import RecordedChargingSession, sessions_of
@@ -364,7 +365,9 @@ class History(ABC):
             before = last.get(received.topic.device, (None, None))
             changed += any(_differ(old, new) for old, new in zip(before, value, strict=True))
             reversed_ += (before[0] or 0.0) * (setpoint.power_kw or 0.0) < 0
-            moved_kw += sum(abs(n - o) for o, n in zip(before, value, strict=True) if o is not None and n is not None)
+            moved_kw += sum_in_order(
+                abs(n - o) for o, n in zip(before, value, strict=True) if o is not None and n is not None
+            )
             last[received.topic.device] = value
         return Counts(
             tally.recorded, tally.missing, tally.dead_letters, tally.stray, sent, changed, reversed_, moved_kw

@@ -21,6 +21,7 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.plausibility import PowerBounds, bounds_of
 from schemas.site import NETWORK, Meter, Site
+from schemas.sums import sum_in_order
 from schemas.topics import Channel, Kind, topic_filter
 from schemas.units import MOST_KW
 from twin_devices.energy_meter import HOUR
@@ -251,7 +252,7 @@ class NetworkTwin:
             spans={device: _with_unexplained(interval, start, end) for device, interval in metered.items()},
             now_kw={device: 0.0 if device in missing else metering.power_kw for device, metering in devices},
             missing=missing,
-            devices_kwh=sum(interval.net_kwh for interval in metered.values()),
+            devices_kwh=sum_in_order(interval.net_kwh for interval in metered.values()),
             reset=tuple(device for device, interval in metered.items() if interval.reset),
             doubts={device: interval.doubts for device, interval in metered.items() if device in told},
         )
@@ -292,7 +293,7 @@ class NetworkTwin:
             spans,
             now_kw={name: device.power_kw(end) for name, device in devices},
             missing=missing,
-            devices_kwh=sum(span.energy_kwh for each in spans.values() for span in each),
+            devices_kwh=sum_in_order(span.energy_kwh for each in spans.values() for span in each),
             reset=tuple(name for name, device in devices if device.reset_between(self._at, end)),
             doubts={
                 name: device.doubts_between(self._at, end)

@@ -7,6 +7,8 @@ does not end within it is tried again with ten times as much, up to `LOOSEST_PU`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -57,8 +59,8 @@ class Injection:
 
     @property
     def total_kw(self) -> float:
-        """Active power of all devices together."""
-        return sum(self.active_kw) + sum(power for _, _, power in self.single_phase_kw)
+        """Active power of all devices together, added in their order in every version of Python."""
+        return reduce(add, self.active_kw, 0.0) + reduce(add, (power for _, _, power in self.single_phase_kw), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

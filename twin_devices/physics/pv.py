@@ -151,4 +151,5 @@ def ac_power_kw(
     cell = pvlib.temperature.faiman(plane_of_array, air, WIND_M_PER_S)
     dc_kw = pvlib.pvsystem.pvwatts_dc(plane_of_array, cell, peak_kw, GAMMA_PDC_PER_K) * (1.0 - system_losses_frac)
     ac_kw = pvlib.inverter.pvwatts(dc_kw.clip(lower=0.0), rated_kw / INVERTER_EFFICIENCY, INVERTER_EFFICIENCY)
-    return [float(value) for value in np.clip(ac_kw.fillna(0.0).to_numpy(), 0.0, rated_kw)]
+    # To a microwatt: sine and exponential differ in their last digit from processor to processor, and a day with them.
+    return [round(float(value), 9) for value in np.clip(ac_kw.fillna(0.0).to_numpy(), 0.0, rated_kw)]

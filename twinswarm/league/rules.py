@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 
 from schemas.site import Site
+from schemas.sums import sum_in_order
 from services.ems.problem import BessUnit, ChargerUnit, Problem, Stay
 
 _NOTHING_KWH = 1e-9
@@ -70,8 +71,8 @@ class PvSurplus:
 
     def __call__(self, problem: Problem) -> Mapping[str, float]:
         """Set-points [kW] for the problem's first step, by device."""
-        left_kw = sum(unit.available_kw[0] for unit in problem.pv) - problem.load_kw[0] - problem.losses_kw[0]
-        left_kw -= sum(unit.power_kw[0] for unit in problem.fixed)
+        left_kw = sum_in_order(unit.available_kw[0] for unit in problem.pv) - problem.load_kw[0] - problem.losses_kw[0]
+        left_kw -= sum_in_order(unit.power_kw[0] for unit in problem.fixed)
         wanted = {}
         for unit, stay in _plugged(problem):
             full_kw = _full_kw(problem, unit, stay)
@@ -140,16 +141,16 @@ def _within_limits(problem: Problem, wanted_kw: Mapping[str, float]) -> dict[str
     """Scales down what charges behind a limit that would be exceeded on import; below its least power it pauses."""
     least_kw = {unit.device: unit.min_power_kw for unit in problem.chargers}
     found = dict(wanted_kw)
-    pcc_kw = problem.load_kw[0] + problem.losses_kw[0] + sum(unit.power_kw[0] for unit in problem.fixed)
-    pcc_kw -= sum(unit.available_kw[0] for unit in problem.pv)
+    pcc_kw = problem.load_kw[0] + problem.losses_kw[0] + sum_in_order(unit.power_kw[0] for unit in problem.fixed)
+    pcc_kw -= sum_in_order(unit.available_kw[0] for unit in problem.pv)
     limits = [(problem.import_limit_kw - pcc_kw, dict.fromkeys(found, 1.0))]
     for group in problem.groups:
         load_kw = group.loads_kw(problem.steps)[0][0]
         limits.append((group.limit_kw - load_kw, {device: group.share(device) for device in found}))
     for room_kw, shares in limits:
         behind = {device: share for device, share in shares.items() if share and found[device] > 0}
-        charging_kw = sum(found[device] * share for device, share in behind.items())
-        given_kw = -sum(found[device] * share for device, share in shares.items() if found[device] < 0)
+        charging_kw = sum_in_order(found[device] * share for device, share in behind.items())
+        given_kw = -sum_in_order(found[device] * share for device, share in shares.items() if found[device] < 0)
         if charging_kw <= room_kw + given_kw or not charging_kw:
             continue
         part = max(0.0, (room_kw + given_kw) / charging_kw)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.messages import DevicePlan, Plan, Setpoint, SetpointCause
 from schemas.participant import Json
+from schemas.sums import sum_in_order
 from services.ems.certificate.proof import leaves_of, whole_values
 from services.ems.certificate.statement import Statement, statement_of
 from services.ems.compile import COST_SCALE
@@ -160,7 +161,7 @@ def _of_first_step(solution: Solution, device: str, program: Statement) -> _Made
 def _setpoint(setpoint: Setpoint, made_of: _MadeOf, values: Array, planned: DevicePlan | None) -> dict[str, Json]:
     if setpoint.power_kw is None:
         return {"limit_kw": setpoint.limit_kw}
-    kw = sum(
+    kw = sum_in_order(
         factor * values[int(column)] for column, factor in zip(made_of.pairs[::2], made_of.pairs[1::2], strict=True)
     )
     if abs(kw - setpoint.power_kw) <= SMALL_KW:

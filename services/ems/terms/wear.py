@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from schemas.sums import sum_in_order
 from services.ems.compile import Model
 from services.ems.instance import Instance
 from services.ems.problem import Problem
@@ -29,7 +30,7 @@ class Wear(Term[None]):
         eur = 0.0
         for i, store in enumerate(solution.stores):
             prices = self.prices_eur_per_kwh(solution.problem, store)
-            eur += sum(price * float(power[i].sum()) for price, power in zip(prices, powers, strict=True))
+            eur += sum_in_order(price * float(power[i].sum()) for price, power in zip(prices, powers, strict=True))
         return {"wear_eur": solution.problem.step_h * eur}
 
     def prices_eur_per_kwh(self, problem: Problem, store: Store) -> tuple[float, float]:
