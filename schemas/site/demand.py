@@ -68,7 +68,7 @@ class DemandBilling(SitePart):
             return ()
         found, this = [], _number(month)
         for later in range(this + 1, this + YEAR_MONTHS):
-            own = known.get(_named(later - YEAR_MONTHS), sum(lately) / len(lately))
+            own = known.get(_named(later - YEAR_MONTHS), sum_in_order(lately) / len(lately))
             others = _before(_named(later), YEAR_MONTHS - 1, known)
             billed = max(own, self.floor_kw, self.ratchet_frac * max(others, default=0.0))
             found.append(billed / self.ratchet_frac)

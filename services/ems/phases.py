@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from schemas.messages import ChargerNameplate, ChargerTelemetry, Nameplate, Phases
+from schemas.sums import sum_in_order
 from services.ems.dispatch import Decision
 from services.ems.network_limits import Bottleneck
 from services.ems.problem import Group, PhaseGap
@@ -56,10 +57,10 @@ def within_network(
             group = replace(group, shares=shares)
         groups.append(group)
         choosing = [name for name in bottleneck.switched if name in here and len(usable.get(name, ())) > 1]
-        draws_kw = sum(
+        draws_kw = sum_in_order(
             group.share(name) * present[name].birth.nameplate.draws_kw for name in group.devices if name in here
         )
-        extra_kw = sum(_one_phase_kw(present[name]) * 2 / 3 for name in choosing)
+        extra_kw = sum_in_order(_one_phase_kw(present[name]) * 2 / 3 for name in choosing)
         if choosing and draws_kw + extra_kw > group.limit_kw - (group.load_kw[0] if group.load_kw else 0.0):
             usable |= dict.fromkeys(choosing, (3,))
     return usable, groups
