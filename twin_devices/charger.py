@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.messages import Ack, ChargerTelemetry, DepartedVehicle, Phases, PluggedVehicle, Setpoint
+from schemas.messages import Ack, ChargerTelemetry, DepartedVehicle, Phases, PluggedVehicle, Setpoint, Telemetry
 from schemas.participant import Json
 from schemas.site import Charger as ChargerSpec
 from schemas.site import ChargingSession, Site, switched_phases_of
@@ -221,6 +221,15 @@ class Charger(StorageTwin):
         if not self._charger.controllable:
             return Clipped(None, "this charger is not controllable: it charges as soon as a vehicle is plugged")
         return super()._clip(setpoint)
+
+    def reading(self, at: datetime) -> Telemetry | None:
+        """As of any twin. What happened since the last telemetry is still to be published."""
+        departed, switched = self._departed, None if self._switcher is None else self._switcher.switched
+        told = super().reading(at)
+        self._departed = departed
+        if self._switcher is not None and switched is not None:
+            self._switcher.switched = switched
+        return told
 
     def _telemetry(self, at: datetime, reading: Reading) -> ChargerTelemetry:
         departed, self._departed = tuple(self._departed), []

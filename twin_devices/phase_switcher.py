@@ -27,7 +27,7 @@ class PhaseSwitcher:
         """The set-point for which the phases are decided."""
         self._waits = False
         """A fallback wants the other phases."""
-        self._switched: list[PhasesSwitched] = []
+        self.switched: list[PhasesSwitched] = []
         """Since the last telemetry."""
 
     def follow(self, at: datetime, power_kw: float, target: Target) -> None:
@@ -41,7 +41,7 @@ class PhaseSwitcher:
         if wanted != self.phases and not is_held:
             self.phases = wanted
             self._resumes, self._held_until = at + self._pause, at + self._hold
-            self._switched.append(PhasesSwitched(at, wanted))
+            self.switched.append(PhasesSwitched(at, wanted))
 
     def decide_again(self) -> None:
         """Another vehicle is there: the set-point that holds has not been decided for it."""
@@ -96,7 +96,7 @@ class PhaseSwitcher:
 
     def take_switched(self) -> tuple[PhasesSwitched, ...]:
         """Switches since this was called last."""
-        switched, self._switched = tuple(self._switched), []
+        switched, self.switched = tuple(self.switched), []
         return switched
 
     def snapshot(self) -> Json:
@@ -106,7 +106,7 @@ class PhaseSwitcher:
             "resumes": None if self._resumes is None else self._resumes.isoformat(),
             "decided": self._decided,
             "waits": self._waits,
-            "switched": [[each.at.isoformat(), each.phases] for each in self._switched],
+            "switched": [[each.at.isoformat(), each.phases] for each in self.switched],
         }
 
     def restore(self, state: Json) -> None:
@@ -115,4 +115,4 @@ class PhaseSwitcher:
         self._held_until = None if held is None else datetime.fromisoformat(held)
         self._resumes = None if resumes is None else datetime.fromisoformat(resumes)
         self._decided, self._waits = state["decided"], state["waits"]
-        self._switched = [PhasesSwitched(datetime.fromisoformat(at), phases) for at, phases in state["switched"]]
+        self.switched = [PhasesSwitched(datetime.fromisoformat(at), phases) for at, phases in state["switched"]]

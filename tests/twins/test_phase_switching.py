@@ -180,6 +180,21 @@ def test_wall_time_does_as_lockstep_does() -> None:
     assert told.energy_import_kwh == pytest.approx(2 * 870 / 3600, abs=1e-9)
 
 
+def test_who_asks_in_between_takes_nothing_out_of_the_next_telemetry() -> None:
+    """A second face looks at 09:01 and at 18:00:01: the switch and the departure are in the telemetry all the same."""
+    bench = plugged(TimeMode.WALL)
+    charging = bench.participant
+    assert isinstance(charging, Charger)
+    bench.apply(at("09:00"), setpoint(at("09:00"), 2.0))
+    bench.turn(Phase.APPLY, at("09:01"))
+    assert charging.reading(at("09:01")) is not None
+    assert bench.sense(at("09:02")).phases_switched == (PhasesSwitched(at("09:00"), 1),)
+    bench.turn(Phase.APPLY, at("18:00:01"))
+    assert charging.reading(at("18:00:01")) is not None
+    assert len(bench.sense(at("18:00:10")).departed) == 1
+    assert bench.sense(at("18:00:20")).departed is None
+
+
 def test_a_restored_twin_goes_on_within_pause_and_hold() -> None:
     bench = plugged()
     bench.apply(at("09:00"), setpoint(at("09:00"), 2.0))
