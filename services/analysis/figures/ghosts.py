@@ -25,7 +25,7 @@ def ghosts_figure(accounts: Sequence[Earnings], site: str, zone: ZoneInfo) -> Pi
     for axes in (power, money):
         axes.set_xlim(edges[0], edges[-1])
         axes.xaxis_date(str(zone))
-        axes.tick_params(axis="x", labelrotation=20)
+        axes.tick_params(axis="x", labelrotation=20, labelbottom=axes is money)
     text = (
         f"Highest import {last.total.real.peak_kw:.1f} kW as it was and {last.total.ghosts.peak_kw:.1f} kW with the "
         f"ghosts, which would have earned {last.total.earned_eur:.2f} €."
