@@ -1,12 +1,12 @@
 """What happened within a settlement period that the next plan does not wait for (`ems.replan_least_s`), in wall time.
 
 A vehicle came or left, its target or departure changed, a limit from outside or a request came, changed or ended, a
-device fell silent or came back, this EMS took the lead again: the EMS then plans anew along the same path, for what is
-left of the period. Found by comparing what is known now with what was known at the last plan, so that nothing is missed
-that two looks lie between, and what has gone back to as it was makes no plan.
+device fell silent or came back or left a set-point without an answer, this EMS took the lead again: the EMS then plans
+anew along the same path, for what is left of the period. Found by comparing what is known now with what was known at
+the last plan, so that nothing is missed that two looks lie between, and what has gone back to as it was makes no plan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from schemas.capabilities import Capability
@@ -62,8 +62,11 @@ class EventWatch:
         """When to look next; None: never. In a fast run a look takes as much of the machine as in a slow one."""
         return None if self._pace is None else now + timedelta(seconds=LOOK_S * max(self._pace, 1.0))
 
-    def look(self, state: SystemState, turn: Turn, start: datetime) -> bool:
-        """Whether a plan is due now; `trigger` then says why. ``start``: of the settlement period of ``turn.t``."""
+    def look(self, state: SystemState, turn: Turn, start: datetime, overdue: Sequence[str] = ()) -> bool:
+        """Whether a plan is due now; `trigger` then says why. ``start``: of the settlement period of ``turn.t``.
+
+        ``overdue``: answers that are missing, in words.
+        """
         self.trigger = None
         least_s = self._least_s(turn)
         self._pace = turn.pace if least_s else None
@@ -78,7 +81,7 @@ class EventWatch:
         if turn.t - made < least or end - turn.t < least or not self._has_listened(turn):
             return False
         events = ["this EMS was started again"] if self._takes_the_lead else []
-        events += _differences(self._known, situation_of(state, turn, end))
+        events += [*_differences(self._known, situation_of(state, turn, end)), *overdue]
         self.trigger = "; ".join(events)[:WORDS_MOST] or None
         return self.trigger is not None
 

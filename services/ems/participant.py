@@ -26,6 +26,7 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Site
 from schemas.topics import Channel, Kind, topic_filter
+from services.ems.answer_watch import AnswerWatch
 from services.ems.by_request import ByRequest, answered, with_requests
 from services.ems.calm import Calm
 from services.ems.decision_record import digest_of, record_of
@@ -91,6 +92,7 @@ class Ems:
         self._fallbacks = FallbackWatch(site, self._groups)
         self._devices = DeviceWatch()
         self._power = PowerWatch(options.power_watch)
+        self._answers = AnswerWatch()
         self._events = EventWatch(options.replan_least_s)
         self._epoch = 0
         """Of this decision."""
@@ -148,6 +150,7 @@ class Ems:
         admitted = self._door.admit(inbox)
         self._state.learn(turn, admitted)
         self._power.receive(admitted, self._state.devices, turn)
+        self._answers.receive(admitted)
         start = window_start(turn.t, turn.step_s, self._site.zone)
         if turn.phase is not Phase.DECIDE and not self._is_to_plan(turn, start):
             return self._look(turn)
@@ -164,7 +167,8 @@ class Ems:
 
     def _is_to_plan(self, turn: Turn, start: datetime) -> bool:
         """Whether something happened within the settlement period that the next plan must not wait for."""
-        return not self._leadership.has_stepped_back and self._events.look(self._state, turn, start)
+        overdue = self._answers.overdue(self._state.present(turn), turn)
+        return not self._leadership.has_stepped_back and self._events.look(self._state, turn, start, overdue)
 
     def wake_at(self, now: datetime) -> datetime | None:
         """When to look next whether something happened. Wall time only."""
@@ -200,6 +204,7 @@ class Ems:
         if trigger is None:  # a device is judged by what it did in the whole period
             doubts = [*doubts, *self._power.observe(self._state.present(turn), turn)]
         present = self._state.present(turn)
+        doubts = [*doubts, *self._answers.observe(present, turn)]
         decision = self._with_bounds(self._decide(turn))
         asked_kw = self._power.asked_for(decision.power_kw, present) | self._by_person(decision)
         decision = with_phases(replace(decision, power_kw=asked_kw), present, turn.t)
@@ -211,7 +216,9 @@ class Ems:
             start = decision.plan.start
             until = quarter_end(start, turn.step_s + (self._site.ems.grace_s if turn.mode is TimeMode.WALL else 0.0))
             valid_from = start if trigger is None else turn.t
-            messages += setpoints(decision, present, self.site, valid_from, until)
+            commands = setpoints(decision, present, self.site, valid_from, until)
+            self._answers.sent(commands, present, turn.t)
+            messages += commands
         plan = decision.plan.model_copy(update={"trigger": trigger})
         if self._door.doubts:
             plan = plan.model_copy(update={"doubts": self._door.doubts})
@@ -243,7 +250,7 @@ class Ems:
     def _with_bounds(self, decision: Decision) -> Decision:
         """The plan says which devices are planned with less than their rating."""
         plans = decision.plan.devices
-        words = {name: text for name in plans if (text := self._power.in_words(name)) is not None}
+        words = {name: text for name in plans if (text := self._answers.in_words(name) or self._power.in_words(name))}
         if not words:
             return decision
         devices = {n: p.model_copy(update={"bounded": words[n]}) if n in words else p for n, p in plans.items()}
@@ -271,7 +278,7 @@ class Ems:
         """The problem that would be solved at ``turn.t`` with what is known now. Changes nothing."""
         flat = self._flat[1] if self._flat is not None and self._flat[0] == self._day(turn) else None
         problem = problem_of(self._state, self._site, self._limits, turn, self._peak, flat, self._began_at(turn))
-        return problem if isinstance(problem, Unplannable) else self._power.within(problem)
+        return problem if isinstance(problem, Unplannable) else self._answers.within(self._power.within(problem))
 
     def _began_at(self, turn: Turn) -> dict[str, float]:
         """SOC of each BESS at the first decision of this local day at which it was there."""
@@ -418,6 +425,7 @@ class Ems:
             "fallbacks": self._fallbacks.snapshot(),
             "devices": self._devices.snapshot(),
             "power": self._power.snapshot(),
+            "answers": self._answers.snapshot(),
             "events": self._events.snapshot(),
             "flat": None if self._flat is None else list(self._flat),
             "began": [self._began[0], dict(self._began[1])],
@@ -443,6 +451,7 @@ class Ems:
         self._fallbacks.restore(state.get("fallbacks", {}))  # a checkpoint of an earlier version has none
         self._devices.restore(state.get("devices", {}))  # a checkpoint of an earlier version has none
         self._power.restore(state.get("power", {}))
+        self._answers.restore(state.get("answers", {}))  # a checkpoint of an earlier version has none
         self._events.restore(state.get("events", {}))  # a checkpoint of an earlier version has none
         self._flat = None if state["flat"] is None else (state["flat"][0], state["flat"][1])
         self._began = state["began"][0], dict(state["began"][1])
