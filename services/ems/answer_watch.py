@@ -2,10 +2,10 @@
 
 A device answers every set-point at once (contract, `ack`). One whose set-point of the decision before has no answer
 when the next decision is made may not hear the EMS although the EMS hears it, and may then be on its fallback. Until it
-answers, a plan counts on nothing that it would have to hear:
+answers, a plan that limits from outside bind counts on nothing that it would have to hear:
 
 - a battery does nothing, and a vehicle gives nothing back;
-- while a limit from outside holds for the export, a charger takes in nothing for it.
+- where the limit is one of export, a charger takes in nothing for it.
 
 An inverter stays in the plan: on its fallback it keeps to the limits from outside by itself. Each device is commanded
 what it is planned with, so that this is safe whether it hears or not, and its answer shows when it hears again. A
@@ -95,8 +95,9 @@ class AnswerWatch:
                 *(_alarm(name, active=True) for name in sorted(after - before))]  # fmt: skip
 
     def within(self, problem: Problem) -> Problem:
-        """The problem that counts on nothing that devices without answers would have to hear."""
-        if not self._unanswered:
+        """The problem that counts on nothing that devices without answers would have to hear, if a limit from outside
+        holds in it: money alone is worth the doubt."""
+        if not self._unanswered or not problem.outside_limits:
             return problem
         takes_in = not any(math.isfinite(kw) for limit in problem.outside_limits for kw in limit.export_kw)
         return replace(
@@ -123,7 +124,7 @@ class AnswerWatch:
         """Why the device has no part in the plan; None: it has, or it answers."""
         if device not in self._unanswered:
             return None
-        return "it has not answered its last set-point: nothing is counted on that it would have to hear"
+        return "it has not answered its last set-point: a plan within a limit from outside does not count on it"
 
     def snapshot(self) -> Json:
         return {
@@ -159,7 +160,7 @@ def _follows(known: DeviceState, waiting: Sent) -> bool:
 
 
 def _alarm(name: str, *, active: bool) -> Alarm:
-    text = f"{name} has not answered its last set-point: the plan counts on nothing that it would have to hear"
+    text = f"{name} has not answered its last set-point: a plan within a limit from outside does not count on it"
     return Alarm(
         code=UNANSWERED,
         severity=Severity.WARNING,

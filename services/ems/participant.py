@@ -167,7 +167,7 @@ class Ems:
 
     def _is_to_plan(self, turn: Turn, start: datetime) -> bool:
         """Whether something happened within the settlement period that the next plan must not wait for."""
-        overdue = self._answers.overdue(self._state.present(turn), turn)
+        overdue = self._answers.overdue(self._state.present(turn), turn) if self._state.limits else []
         return not self._leadership.has_stepped_back and self._events.look(self._state, turn, start, overdue)
 
     def wake_at(self, now: datetime) -> datetime | None:

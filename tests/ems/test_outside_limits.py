@@ -9,6 +9,7 @@ import pytest
 
 from schemas.limits import Limits
 from schemas.messages import (
+    Ack,
     Alarm,
     EmsMode,
     Limit,
@@ -47,6 +48,14 @@ def grouped(**options: Any) -> Site:
     )
 
 
+def answer(message: Outgoing) -> Received:
+    """To a set-point."""
+    assert isinstance(message.body, Setpoint)
+    topic, asked = message.topic, message.body
+    ack = Ack(id=asked.id, accepted=True, applied_kw=asked.power_kw, applied_limit_kw=asked.limit_kw)
+    return received(topic.kind, topic.device, Channel.ACK, ack, asked.valid_from)
+
+
 class Bench:
     """An EMS and its plant; ``send`` hands it limits with the next cycle."""
 
@@ -65,7 +74,9 @@ class Bench:
         first = [] if self.started or step == 0 else self.plant.series()
         self.started = True
         extra, self.waiting = [*first, *self.waiting], []
-        return cycle(self.ems, self.plant, step, extra)
+        sent = cycle(self.ems, self.plant, step, extra)
+        self.waiting = [answer(message) for message in sent if isinstance(message.body, Setpoint)]
+        return sent
 
     def plan(self, step: int) -> Plan:
         return plan_in(self.cycle(step))

@@ -53,9 +53,12 @@ def solved(problem: Problem, budget: Budget) -> Solution:
 
 
 def solved_once(solution: Solution) -> Solution:
-    """Nothing is bought and sold at once where that would pay."""
-    bought, sold = IMPORT.total_kw(solution), EXPORT.total_kw(solution)
-    pays = np.array(solution.problem.sale_eur_per_kwh) > np.array(solution.problem.purchase_eur_per_kwh)
+    """Nothing is bought and sold at once where that would pay, by the objective's weights."""
+    bought, sold, problem = IMPORT.total_kw(solution), EXPORT.total_kw(solution), solution.problem
+    co2 = problem.co2_g_per_kwh or (0.0,) * problem.steps
+    costs = map(problem.weights.of_import, problem.purchase_eur_per_kwh, co2)
+    worth = map(problem.weights.of_export, problem.sale_eur_per_kwh)
+    pays = np.array([*worth]) > np.array([*costs]) + 1e-9
     assert not (pays & (bought > 1e-6) & (sold > 1e-6)).any()
     return solution
 
@@ -114,7 +117,8 @@ def test_with_pv_and_a_heat_pump_it_is_the_best_of_all_choices_of_directions() -
     )
 
     def no_binaries(problem: Problem, stores: tuple[Store, ...]) -> RequiredBinaries:
-        return RequiredBinaries(np.zeros((len(stores), problem.steps), bool), np.zeros(problem.steps, bool))
+        by_store = np.zeros((len(stores), problem.steps), bool)
+        return RequiredBinaries(by_store, np.zeros(problem.steps, bool), by_store)
 
     costs = []
     for imports in itertools.product((True, False), repeat=steps):
