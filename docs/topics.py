@@ -112,6 +112,7 @@ answers by an alarm whose `element` is the `id`: `scripted_event`, active until 
 been away for so long that the oldest telemetry is thinned; its disk refuses to keep what it sends, which is sent all
 the same.
 
+`setpoint_unanswered` of the EMS: a device did not answer its last set-point by the next plan.
 In wall time (`ems.power_watch`): `setpoint_not_followed` of the EMS, for a device that does not do what it acknowledged
 ([model.md](model.md)).
 

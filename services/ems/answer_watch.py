@@ -49,6 +49,8 @@ class AnswerWatch:
         self._waiting: dict[str, Sent] = {}
         self._unanswered: dict[str, str] = {}
         """By device that did not answer, the life in which it did not."""
+        self._raised: set[str] = set()
+        """Devices whose alarm stands."""
 
     def sent(self, messages: Sequence[Outgoing], present: Mapping[str, DeviceState], at: datetime) -> None:
         """Takes in what this EMS sends now."""
@@ -75,7 +77,6 @@ class AnswerWatch:
 
     def observe(self, present: Mapping[str, DeviceState], turn: Turn) -> list[Alarm]:
         """Judges who has not answered by now. The alarms that begin or end with it."""
-        before = set(self._unanswered)
         for name, boot in list(self._unanswered.items()):
             if name in present and present[name].boot != boot:
                 del self._unanswered[name]
@@ -90,7 +91,8 @@ class AnswerWatch:
                 self._unanswered.pop(name, None)
             elif waiting.boot == known.boot and was_there:
                 self._unanswered[name] = known.boot
-        after = set(self._unanswered)
+        before, after = self._raised, set(self._unanswered)
+        self._raised = after
         return [*(_alarm(name, active=False) for name in sorted(before - after)),
                 *(_alarm(name, active=True) for name in sorted(after - before))]  # fmt: skip
 
@@ -133,6 +135,7 @@ class AnswerWatch:
                 for name, each in self._waiting.items()
             },
             "unanswered": dict(self._unanswered),
+            "raised": sorted(self._raised),
         }
 
     def restore(self, state: Json) -> None:
@@ -143,6 +146,7 @@ class AnswerWatch:
             for name, (key, boot, at, until, kw) in state.get("waiting", {}).items()
         }
         self._unanswered = dict(state.get("unanswered", {}))
+        self._raised = set(state.get("raised", ()))
 
 
 def _is_late(waiting: Sent, turn: Turn) -> bool:

@@ -143,6 +143,19 @@ def test_vehicle_target_limit_and_device_are_each_named() -> None:
     assert reasons[4:] == ["limit at pcc: import 20 kW", "bess is gone", "bess is heard", "bess is gone"]
 
 
+def test_while_a_limit_from_outside_holds_a_missing_answer_is_planned_for_within_a_minute_and_once() -> None:
+    day = Day()
+    day.send(Kind.LIMITER, "operator", Channel.LIMIT, limit(20.0))
+    day.until(800)
+    (_, first), (second, plan) = day.plans()
+    assert (first.trigger, plan.trigger) == (
+        None,
+        "bess has not answered its set-point; ev1 has not answered its set-point",
+    )
+    assert second <= 60
+    assert set(plan.devices["bess"].power_kw) == {0.0}
+
+
 def test_what_comes_and_goes_all_the_time_is_planned_for_no_more_often_than_stated() -> None:
     day = Day()
     here = day.car
