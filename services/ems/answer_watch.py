@@ -1,8 +1,8 @@
 """Devices that leave a set-point without an answer: an alarm, and a plan that does not count on them.
 
 A device answers every set-point at once (contract, `ack`). One whose set-point of the decision before has no answer
-when the next decision is made may not hear the EMS although the EMS hears it, and may then be on its fallback. Until it
-answers, a plan that limits from outside bind counts on nothing that it would have to hear:
+when the next decision is made may not hear the EMS although the EMS hears it, and may then be on its fallback; one that
+refused it is. Until it accepts one, a plan that limits from outside bind counts on nothing that it would have to hear:
 
 - a battery does nothing, and a vehicle gives nothing back;
 - where the limit is one of export, a charger takes in nothing for it.
@@ -60,10 +60,10 @@ class AnswerWatch:
                 self._waiting[name] = Sent(body.id, present[name].boot, at, body.valid_until, body.power_kw)
 
     def receive(self, inbox: Sequence[Received]) -> None:
-        """Takes in answers: that a set-point was refused is one, too."""
+        """Takes in answers, late ones too. One that refuses the set-point says that the device is on its fallback."""
         for received in inbox:
             name, body = received.topic.device, received.body
-            if isinstance(body, Ack) and name in self._waiting and self._waiting[name].id == body.id:
+            if isinstance(body, Ack) and body.accepted and name in self._waiting and self._waiting[name].id == body.id:
                 del self._waiting[name]
                 self._unanswered.pop(name, None)
 
@@ -84,12 +84,13 @@ class AnswerWatch:
             known = present.get(name)
             if known is None or not _is_late(waiting, turn):
                 continue
-            del self._waiting[name]
             # After its end by more than a period this EMS was away, and so may the answer be.
-            was_there = turn.t <= waiting.until + timedelta(seconds=turn.step_s)
+            void = waiting.boot != known.boot or turn.t > waiting.until + timedelta(seconds=turn.step_s)
+            if void or _follows(known, waiting):
+                del self._waiting[name]
             if _follows(known, waiting):
                 self._unanswered.pop(name, None)
-            elif waiting.boot == known.boot and was_there:
+            elif not void:
                 self._unanswered[name] = known.boot
         before, after = self._raised, set(self._unanswered)
         self._raised = after
@@ -126,7 +127,7 @@ class AnswerWatch:
         """Why the device has no part in the plan; None: it has, or it answers."""
         if device not in self._unanswered:
             return None
-        return "it has not answered its last set-point: a plan within a limit from outside does not count on it"
+        return "it has not accepted its last set-point: a plan within a limit from outside does not count on it"
 
     def snapshot(self) -> Json:
         return {
@@ -164,7 +165,7 @@ def _follows(known: DeviceState, waiting: Sent) -> bool:
 
 
 def _alarm(name: str, *, active: bool) -> Alarm:
-    text = f"{name} has not answered its last set-point: a plan within a limit from outside does not count on it"
+    text = f"{name} has not accepted its last set-point: a plan within a limit from outside does not count on it"
     return Alarm(
         code=UNANSWERED,
         severity=Severity.WARNING,

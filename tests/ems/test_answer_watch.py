@@ -77,7 +77,7 @@ def test_what_does_not_answer_is_not_counted_on_from_the_next_plan_until_it_answ
     assert (asked.power_kw, alarms) == (pytest.approx(LIMIT_KW - LOAD_KW), [])
     asked, (alarm,), messages = bench.quarter()
     assert (asked.power_kw, alarm.active, alarm.device) == (0.0, True, "bess")
-    assert "has not answered" in (plan_in(messages).devices["bess"].bounded or "")
+    assert "has not accepted" in (plan_in(messages).devices["bess"].bounded or "")
     bench.hears = True
     asked, alarms, _ = bench.quarter()
     assert (asked.power_kw, alarms) == (0.0, []), "asked on, so that it can answer"
@@ -100,6 +100,20 @@ def test_without_a_limit_from_outside_it_stays_in_the_plan_and_is_an_alarm() -> 
     found = [bench.quarter() for _ in range(3)]
     assert [[alarm.active for alarm in alarms] for _, alarms, _ in found] == [[], [True], []]
     assert all(plan_in(messages).devices["bess"].power_kw for _, _, messages in found)
+
+
+def test_a_late_answer_ends_it_and_a_refusal_does_not() -> None:
+    late, refusing = Bench(), Bench()
+    for bench in (late, refusing):
+        bench.hears = False
+        bench.quarter()
+        assert bench.quarter()[0].power_kw == 0.0
+        time = T0 + timedelta(seconds=STEP_S * bench.step - 60)
+        waits = f"{time - timedelta(seconds=STEP_S - 60):%Y%m%dT%H%M%SZ}.bess"
+        ack = Ack(id=waits, accepted=bench is late, applied_kw=0.0 if bench is late else None)
+        bench.inbox = [received(Kind.BESS, "bess", Channel.ACK, ack, time)]
+    assert late.quarter()[0].power_kw == pytest.approx(LIMIT_KW - LOAD_KW)
+    assert refusing.quarter()[0].power_kw == 0.0
 
 
 def test_a_restart_forgets_neither_who_was_asked_nor_who_did_not_answer() -> None:

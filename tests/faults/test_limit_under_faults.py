@@ -177,7 +177,8 @@ NAMES = ("bess", "ev1", "ev2", "load", "pv", "network", "ems", "forecast", "tari
 def above_by_period(fault: Fault | None, name: str, until: int, way: str = "import") -> dict[int, float]:
     """Energy above the limit [kWh] by the cycle at which its period ends; powers of all devices, without losses.
 
-    The reaction time is one period: the limit's first does not count.
+    The reaction time is one period: the limit's first does not count. Nor does the last before the fault: a dead device
+    has not measured it.
     """
     described, limit_kw = SITES[way](), LIMITS_KW[way]
     limiter = Limiter(
