@@ -26,7 +26,7 @@ from twinswarm.year.result import YearResult, year_result
 from twinswarm.year.store import YearStore
 
 FIRST = date(2018, 1, 8)
-YIELD_KWH_PER_KW = 1197.0
+YIELD_KWH_PER_KW = 1303.7
 """Of these days, from a run with 1 kW; sets the size of the PV plant, and the result says what it really was."""
 ANNUAL_KWH = 5000.0
 SIZES_KWH_PER_KW = (0.5, 1.0)

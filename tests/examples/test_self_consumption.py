@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from examples.self_consumption import building, lived
+from examples.self_consumption import YIELD_KWH_PER_KW, building, lived
 
 
 @pytest.mark.slow
@@ -19,6 +19,6 @@ def test_self_consumption_without_a_battery_is_that_of_the_two_series_and_a_batt
     assert used == sorted(used)
     assert half.total.pv_kwh == pytest.approx(none.total.pv_kwh)
     # A battery takes in a day at most what it holds, and what its losses take.
-    size = 5000 / 1197
+    size = 5000 / YIELD_KWH_PER_KW
     assert 0 < used[1] - used[0] <= 2 * 0.5 * size / 0.9
     assert 0 < whole.total.pv_used_kwh - used[0] <= 2 * 1.0 * size / 0.9
