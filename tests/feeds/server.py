@@ -1,10 +1,11 @@
 """A local HTTP server that gives the answers a test wants, as the public services form them."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.loopback import http_server
 
 
 @dataclass
@@ -62,12 +63,6 @@ def serving(*answers: Answer) -> Iterator[Service]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    service.url = f"http://127.0.0.1:{server.server_address[1]}/api"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as url:
+        service.url = f"{url}/api"
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()

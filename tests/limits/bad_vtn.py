@@ -1,11 +1,12 @@
 """A server on loopback that answers as a VTN, and as badly as a test wants."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.loopback import http_server
 
 SECRET = "the-secret"
 
@@ -72,13 +73,9 @@ def serving() -> Iterator[BadVtn]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    vtn.url = f"http://127.0.0.1:{server.server_address[1]}/api"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield vtn
-    finally:
-        vtn.gone = True
-        server.shutdown()
-        server.server_close()
+    with http_server(Handler) as url:
+        vtn.url = f"{url}/api"
+        try:
+            yield vtn
+        finally:
+            vtn.gone = True
