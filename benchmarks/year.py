@@ -10,18 +10,16 @@ up at any day, it is what a year needs. A machine that has other work gives less
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 from sites.loader import load_site
 from twinswarm.simulation.variants import Reference
 from twinswarm.year.engine import PIECE_DAYS, dask_workers, live_through_year, local_workers
 from twinswarm.year.order import YearOrder, year_order
-from twinswarm.year.store import YearStore
+from twinswarm.year.store import passing_store
 from twinswarm.year.stream import Piece, live
 
 SITE, VARIANTS, FIRST = "fit_g2v", "none,bess,v2g,both", date(2024, 1, 1)
@@ -51,12 +49,7 @@ def way(name: str, days: int) -> None:
 
 
 def timed(name: str, order: YearOrder, workers: AbstractContextManager[Executor]) -> None:
-    now = datetime.now(UTC)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        closing(YearStore(Path(folder), order, "20260101T000000.000000Z-0000", now)) as store,
-        workers as executor,
-    ):
+    with passing_store(order) as store, workers as executor:
         began = time.perf_counter()
         live_through_year(order, store, executor, lambda _name, _days: None)
         wall_s = time.perf_counter() - began

@@ -11,10 +11,7 @@ year what the building consumes. Nothing is fitted.
 """
 
 import argparse
-from contextlib import closing
-from datetime import UTC, date, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from datetime import date
 
 from schemas.site import Bess, Site, TimeProfile
 from sites.loader import load_site
@@ -23,7 +20,7 @@ from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 from twinswarm.year.engine import live_through_year, local_workers
 from twinswarm.year.order import order_over
 from twinswarm.year.result import YearResult, year_result
-from twinswarm.year.store import YearStore
+from twinswarm.year.store import passing_store
 
 FIRST = date(2018, 1, 8)
 YIELD_KWH_PER_KW = 1303.7
@@ -83,11 +80,7 @@ def lived(site: Site, days: int, first: date = FIRST) -> YearResult:
     variants = {"none": with_storage(site, StorageChoice.NONE, Reference.UNCONTROLLED)}
     variants |= {f"{size:g} kWh/kW": sized(site, size) for size in SIZES_KWH_PER_KW}
     order = order_over(site, Reference.UNCONTROLLED, first, days, variants)
-    with (
-        TemporaryDirectory() as folder,
-        closing(YearStore(Path(folder), order, "20180108T000000.000000Z-0000", datetime.now(UTC))) as store,
-        local_workers(None, order) as executor,
-    ):
+    with passing_store(order) as store, local_workers(None, order) as executor:
         live_through_year(order, store, executor, lambda _name, _days: None)
         return year_result(order, {name: store.days(name) for name in order.variants})
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from schemas.cycle import Course
@@ -25,7 +23,7 @@ from twinswarm.size.typical import TypicalDays
 from twinswarm.study.day import Day
 from twinswarm.year.engine import live_through_year
 from twinswarm.year.order import YearOrder
-from twinswarm.year.store import YearStore
+from twinswarm.year.store import passing_store
 from twinswarm.year.stream import Lived, Piece, live
 
 _YEAR_DAYS = 365
@@ -168,14 +166,9 @@ def by_all_days(
     """The same design and base by all days of the order, in one piece. Raises TwinswarmError."""
     sites = {"base": order.site, "design": site_of(site, best.design)}
     whole = replace(order, variants=sites)
-    now = datetime.now(UTC)
-    with TemporaryDirectory(prefix="twinswarm-") as folder:
-        store = YearStore(Path(folder), whole, new_run_id(now), now)
-        try:
-            live_through_year(whole, store, executor, lambda _, days: on_days(days))
-            base, year = (yearly(of, whole, list(store.days(name)), best.prices) for name, of in sites.items())
-        finally:
-            store.close()
+    with passing_store(whole) as store:
+        live_through_year(whole, store, executor, lambda _, days: on_days(days))
+        base, year = (yearly(of, whole, list(store.days(name)), best.prices) for name, of in sites.items())
     return Assessed(best.design, best.investment_eur, year, base, best.prices)
 
 

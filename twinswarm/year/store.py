@@ -5,11 +5,14 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from schemas.errors import Code, InputError
+from twinswarm.simulation.runs import new_run_id
 from twinswarm.study.day import Day
 from twinswarm.year.order import YearOrder
 
@@ -91,6 +94,17 @@ class _Transaction:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._database.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+@contextmanager
+def passing_store(order: YearOrder) -> Iterator[YearStore]:
+    """A store that is gone afterwards, for days with which nobody goes on."""
+    now = datetime.now(UTC)
+    with (
+        TemporaryDirectory(prefix="twinswarm-") as folder,
+        closing(YearStore(Path(folder), order, new_run_id(now), now)) as store,
+    ):
+        yield store
 
 
 def _packed(day: Day) -> bytes:
