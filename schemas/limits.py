@@ -113,13 +113,14 @@ class Limits:
         found = (self.at(group, instant) for group in groups)
         return kw == 0 or all((each.import_ if kw > 0 else each.export) is None for each in found)
 
+    @property
+    def held(self) -> dict[str, Held]:
+        """By sender its last limit."""
+        return {sender.partition("/")[2]: held for sender, held in sorted(self._held.items())}
+
     def stopped(self, now: datetime) -> dict[str, Held]:
         """By sender the valid limits whose heartbeat has stopped."""
-        return {
-            sender.partition("/")[2]: held
-            for sender, held in sorted(self._held.items())
-            if held.stopped(now) and held.within(now, now)
-        }
+        return {sender: held for sender, held in self.held.items() if held.stopped(now) and held.within(now, now)}
 
     def next_change(self, after: datetime) -> datetime | None:
         """The next instant at which something else may hold, unless a message comes."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from schemas.limits import Held
+from schemas.limits import Held, Limits
 from schemas.messages import (
     Alarm,
     Birth,
@@ -72,7 +72,7 @@ class Ghosts:
         self._unsaid: list[str] = []
         """... and whose words the ghosts have not heard yet."""
         self._priced: tuple[ValueSeries, ...] = ()
-        self._limits: dict[str, Held] = {}
+        self._limits = Limits()
         self._expected: ValueSeries | None = None
         self._planned: datetime | None = None
         """Beginning of the newest plan."""
@@ -127,7 +127,7 @@ class Ghosts:
         elif isinstance(body, Series):
             self._take_prices(sender, body, turn.t)
         elif isinstance(body, Limit):
-            self._limits[sender] = Held(received.stamp.ts, body)
+            self._limits.receive(received)
         elif isinstance(body, Plan):
             self._planned = body.start
             self._expected = expected_load(body, self._site) or self._expected
@@ -196,7 +196,7 @@ class Ghosts:
         self._unsaid = []
         if self._expected is not None:
             said.append((Kind.FORECAST, "plan", Series(series=(self._expected,))))
-        for sender, held in sorted(self._limits.items()):
+        for sender, held in self._limits.held.items():
             if held.limit.group is None:
                 said.append((Kind.LIMITER, sender, _as_it_stands(held, at)))
         return said
@@ -273,10 +273,7 @@ class Ghosts:
             "series": {sender: json.loads(each.model_dump_json()) for sender, each in self._series.items()},
             "unsaid": list(self._unsaid),
             "priced": [json.loads(each.model_dump_json()) for each in self._priced],
-            "limits": {
-                sender: [held.sent.isoformat(), json.loads(held.limit.model_dump_json())]
-                for sender, held in self._limits.items()
-            },
+            "limits": self._limits.snapshot(),
             "expected": None if self._expected is None else json.loads(self._expected.model_dump_json()),
             "planned": _text(self._planned),
             "said": None if self._said is None else json.loads(self._said.model_dump_json()),
@@ -303,10 +300,7 @@ class Ghosts:
         }
         self._unsaid = list(state["unsaid"])
         self._priced = tuple(ValueSeries.model_validate_json(json.dumps(each)) for each in state["priced"])
-        self._limits = {
-            sender: Held(datetime.fromisoformat(sent), Limit.model_validate_json(json.dumps(limit)))
-            for sender, (sent, limit) in state["limits"].items()
-        }
+        self._limits.restore(state["limits"])
         expected, said = state["expected"], state["said"]
         self._expected = None if expected is None else ValueSeries.model_validate_json(json.dumps(expected))
         self._planned = _time(state["planned"])
