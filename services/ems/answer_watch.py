@@ -86,11 +86,12 @@ class AnswerWatch:
                 continue
             # After its end by more than a period this EMS was away, and so may the answer be.
             void = waiting.boot != known.boot or turn.t > waiting.until + timedelta(seconds=turn.step_s)
-            if void or _follows(known, waiting):
-                del self._waiting[name]
             if _follows(known, waiting):
+                del self._waiting[name]
                 self._unanswered.pop(name, None)
-            elif not void:
+            elif void:
+                del self._waiting[name]
+            else:
                 self._unanswered[name] = known.boot
         before, after = self._raised, set(self._unanswered)
         self._raised = after
