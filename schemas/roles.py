@@ -137,9 +137,14 @@ HOME_STATUS = "homeassistant/status"
 """Where Home Assistant says that it comes and goes."""
 
 
+def home_branch(site: str) -> str:
+    """Below it stands what a person set at Home Assistant, and what became of it. No topic of the contract."""
+    return f"twinswarm/{site}"
+
+
 def home_settings(site: str) -> str:
-    """Where stands what a person set at Home Assistant, as an MQTT filter. No topic of the contract."""
-    return f"twinswarm/{site}/+/+"
+    """Where stands what a person set at Home Assistant, as an MQTT filter."""
+    return f"{home_branch(site)}/+/+"
 
 
 def home_commands(site: str) -> str:

@@ -10,11 +10,11 @@ from runtime.life import Life
 from schemas.errors import RemoteMessageError
 from schemas.messages import Birth, Plan, Run, RunId, TimeMode
 from schemas.participant import Outgoing
-from schemas.roles import HOME_ASSISTANT
+from schemas.roles import HOME_ASSISTANT, home_commands
 from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
 from services.homeassistant.discovery import PREFIX, config_topic, ems_payload, object_id, payload
-from services.homeassistant.panel import BRANCH, Panel, own_state
+from services.homeassistant.panel import Panel, own_state
 
 LOG = logging.getLogger(__name__)
 LISTEN_S = 2.0
@@ -115,7 +115,7 @@ class Announcer:
         filters += [
             topic_filter(self._site, Kind.CLOCK, channel=Channel.RUN),
             topic_filter(self._site, Kind.EMS, channel=Channel.PLAN),
-            f"{BRANCH}/{self._site}/+/+/set",
+            home_commands(self._site),
             f"{self._prefix}/status",
         ]
         self._transport.connect(filters, Will(own_state(self._site), b"offline"))

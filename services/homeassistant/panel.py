@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 from schemas.capabilities import Capability
 from schemas.errors import shorten
 from schemas.messages import LEASE_MOST, Birth, Plan, PlanStatus, Request, RequestedPower
+from schemas.roles import home_branch
 
 SOURCE = "Home Assistant"
-BRANCH = "twinswarm"
-"""First level of the topics of commands and their states, which are none of the contract's."""
 EMS, SETPOINT = "ems", "set-point"
 """Modes of a device."""
 ON, STANDBY = "on", "standby"
@@ -60,7 +59,7 @@ def range_of(birth: Birth) -> Range | None:
 
 def base(site: str, device: str) -> str:
     """Topic below which a device's commands and their states stand."""
-    return f"{BRANCH}/{site}/{device}"
+    return f"{home_branch(site)}/{device}"
 
 
 def own_state(site: str) -> str:
@@ -95,7 +94,7 @@ class Panel:
 
     def command(self, topic: str, content: bytes, now: datetime | None, *, retained: bool) -> None:
         """Takes a command. ``now``: the run's time; None: there is no run in wall time."""
-        device, _, what = topic.removeprefix(f"{BRANCH}/{self._site}/").partition("/")
+        device, _, what = topic.removeprefix(f"{home_branch(self._site)}/").partition("/")
         take = self._taker(device, what)
         if take is None:
             return
