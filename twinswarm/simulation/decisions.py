@@ -9,10 +9,10 @@ solve took is no part of a plan. Another version of the program or of its librar
 another processor in the last digits; then the comparison says so.
 """
 
-import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError, TwinswarmError
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from services.ems.certificate.participant import Keep
 
 EMS = "ems"
-_LEARNT = (Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES, Channel.LIMIT)
-"""Channels that a decision in lock-step follows from; all of a cycle's messages are sent before it."""
+_BEFORE = (Channel.BIRTH, Channel.STATE, Channel.TELEMETRY, Channel.SERIES, Channel.LIMIT, Channel.REQUEST)
+"""Channels that a decision in lock-step follows from, of which a cycle's messages are sent before its decision."""
+_AFTER = (Channel.SETPOINT, Channel.ACK)
+"""The others: what comes of a decision is known in the next."""
 ENDED_BY_TIME = "not repeatable: ended by time (ems.wall_budget_s)"
 _BY_ALGORITHM = "by the algorithm "
 
@@ -162,10 +164,13 @@ class Decisions:
     def _cycles(self, last: datetime) -> Iterator[tuple[Turn, list[Received]]]:
         """The turns in which the EMS decided, each with what it was handed before. Raises InputError for a gap."""
         info = self.info
-        found = [m for channel in _LEARNT for m in self._history.messages(info.run, channel) if m.stamp.ts <= last]
-        mine = sorted((m for m in found if m.topic.kind is not Kind.EMS), key=_order)
-        self._check_whole(mine)
-        inboxes = {t: list(inbox) for t, inbox in itertools.groupby(mine, key=lambda received: received.stamp.ts)}
+        inboxes: dict[datetime, list[Received]] = defaultdict(list)
+        for channels, delay in ((_BEFORE, timedelta()), (_AFTER, info.step)):
+            found = [m for channel in channels for m in self._history.messages(info.run, channel)]
+            mine = sorted((m for m in found if m.topic.kind is not Kind.EMS and m.stamp.ts + delay <= last), key=_order)
+            self._check_whole(mine)
+            for received in mine:
+                inboxes[received.stamp.ts + delay].append(received)
         for n in range(1, (last - info.t0) // info.step + 2):
             t = info.t0 + (n - 1) * info.step
             turn = Turn(Phase.DECIDE, t, info.t0, info.t_end, info.step_s, TimeMode.LOCKSTEP, n)
