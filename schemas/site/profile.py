@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal, Protocol, Self
 from zoneinfo import ZoneInfo
 
@@ -212,6 +212,7 @@ def day_start(time: datetime, zone: ZoneInfo) -> datetime:
     return time.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
 
 
+@lru_cache(maxsize=64)  # asked for in every phase of a step
 def step_start(time: datetime, step: timedelta, zone: ZoneInfo) -> datetime:
     """Start of the step that contains ``time``. Steps are counted from local midnight, in UTC.
 

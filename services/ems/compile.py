@@ -321,7 +321,8 @@ class CompiledModel:
         row_lower, row_upper = np.zeros((2, self.n_rows))
         whole = np.zeros(self.n_columns, dtype=np.bool_)
         for column in self.model.columns.values():
-            column.slice.to_come(lower, passed)[...] = _value(column.lower, instance)
+            if column.lower != 0.0:  # as all of it is
+                column.slice.to_come(lower, passed)[...] = _value(column.lower, instance)
             column.slice.to_come(upper, passed)[...] = _value(column.upper, instance)
             if column.whole is not None:
                 column.slice.to_come(whole, passed)[...] = column.whole(instance)
@@ -356,7 +357,7 @@ def _fill(equation: _Rows, instance: Instance, passed: int, row_lower: Array, ro
     steps = slice(first + begin - passed, first + count - passed)
     whole = (*where.shape[:-1], instance.problem.steps)
     mask = None if equation.mask is None else np.broadcast_to(equation.mask(instance), whole)[..., steps]
-    equality = equation.lower is equation.upper
+    equality, values = equation.lower is equation.upper, None
     for side, value, free in (
         (where.of(row_lower), equation.lower, -np.inf),
         (where.of(row_upper), equation.upper, np.inf),
@@ -368,7 +369,8 @@ def _fill(equation: _Rows, instance: Instance, passed: int, row_lower: Array, ro
             side[...] = value
             continue
         side[..., :begin] = 0.0 if equality else free
-        values = np.broadcast_to(value(instance), whole)[..., steps]
+        if values is None or not equality:
+            values = np.broadcast_to(value(instance), whole)[..., steps]
         side[..., active] = values if mask is None else np.where(mask, values, free)
 
 

@@ -26,7 +26,7 @@ from services.ems.shortfall_cause import with_causes
 from services.ems.solution import Solution
 from services.ems.system_state import DeviceState
 from services.ems.terms import TERMS
-from services.ems.terms.base import SMALL_KWH, Excess
+from services.ems.terms.base import SMALL_KWH, Commands, Excess
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,12 @@ class Decision:
 
 def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
     """Gathers the terms' parts of the plan and of the commands."""
-    problem, gap = solution.problem, solution.mip_gap
+    problem, commands = solution.problem, commands_of(solution)
     fields: dict[str, Any] = {}
     devices: dict[str, DevicePlan] = {}
-    power: dict[str, float] = {}
-    limit: dict[str, float] = {}
     for term in TERMS:
         fields |= term.plan_fields(solution)
         devices |= term.device_plans(solution)
-        commands = term.commands(solution)
-        power |= commands.power_kw
-        limit |= commands.limit_kw
     chargers: tuple[ChargerUnit | FixedUnit, ...] = (*problem.chargers, *problem.fixed)
     notes = {unit.device: unit for unit in chargers}
     excesses = _merged(excess for term in TERMS for excess in term.excesses(solution))
@@ -63,22 +58,41 @@ def decision_of(solution: Solution, epoch: int, mode: EmsMode) -> Decision:
         fields["energy_eur_per_kwh"] = tuple(prices.bus.tolist())
         devices |= {name: _with_cause(devices[name], why) for name, why in causes_of(solution, prices).items()}
     plan = Plan(
-        epoch=epoch,
-        mode=mode,
-        status=PlanStatus.OPTIMAL if solution.proven else PlanStatus.INCUMBENT,
-        reason=None if solution.proven else f"budget of branch and bound used up at a gap of {gap:.2e}",
-        start=problem.start,
-        step_s=problem.step_s,
+        **heading(solution, epoch, mode),
         penalty_eur=penalty_eur(solution),
-        mip_gap=gap,
-        calm_eur=solution.calm_eur,
-        binaries=solution.binaries,
-        iterations=solution.iterations,
         shortfalls=(*missed, *(shortfall for excess in excesses if (shortfall := _shortfall(excess, problem)))),
         devices={name: _explained(plan, notes.get(name)) for name, plan in sorted(devices.items())},
         **fields,
     )
-    return Decision(plan, power, limit, solution)
+    return Decision(plan, commands.power_kw, commands.limit_kw, solution)
+
+
+def heading(solution: Solution, epoch: int, mode: EmsMode) -> dict[str, Any]:
+    """Fields of a plan: who made it, for when, and how it was solved."""
+    gap = solution.mip_gap
+    return {
+        "epoch": epoch,
+        "mode": mode,
+        "status": PlanStatus.OPTIMAL if solution.proven else PlanStatus.INCUMBENT,
+        "reason": None if solution.proven else f"budget of branch and bound used up at a gap of {gap:.2e}",
+        "start": solution.problem.start,
+        "step_s": solution.problem.step_s,
+        "mip_gap": gap,
+        "calm_eur": solution.calm_eur,
+        "binaries": solution.binaries,
+        "iterations": solution.iterations,
+    }
+
+
+def commands_of(solution: Solution) -> Commands:
+    """The commands of all terms' devices for the first step."""
+    power: dict[str, float] = {}
+    limit: dict[str, float] = {}
+    for term in TERMS:
+        commands = term.commands(solution)
+        power |= commands.power_kw
+        limit |= commands.limit_kw
+    return Commands(power, limit)
 
 
 def with_cause(plan: Plan, devices: Container[str], cause: SetpointCause) -> Plan:
@@ -102,9 +116,9 @@ def penalty_eur(solution: Solution) -> float:
     return sum_in_order(term.penalty_eur(solution) for term in TERMS) + _price_eur(excesses, solution.problem)
 
 
-def powers_of(solution: Solution) -> dict[str, float]:
+def powers_of(solution: Solution) -> Mapping[str, float]:
     """The commands of the first step [kW], by device."""
-    return {device: kw for term in TERMS for device, kw in term.commands(solution).power_kw.items()}
+    return commands_of(solution).power_kw
 
 
 def _explained(plan: DevicePlan, unit: ChargerUnit | FixedUnit | None) -> DevicePlan:

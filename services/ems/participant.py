@@ -370,7 +370,7 @@ class Ems:
         calmed = self._calm.solve(problem, self._solve, powers_of, penalty_eur)
         if isinstance(calmed, NoSolution):
             return calmed
-        decision = decision_of(calmed.solution, self._epoch, self._site.ems.mode)
+        decision = self._gathered(calmed.solution)
         power = {**decision.power_kw, **calmed.kept_kw}
         self._calm.commanded(problem, power)
         if not calmed.kept_kw:
@@ -378,6 +378,9 @@ class Ems:
         plan = with_cause(decision.plan, calmed.kept_kw, SetpointCause.CALM)
         calm_eur = plan.calm_eur + calmed.cost_eur
         return replace(decision, plan=plan.model_copy(update={"calm_eur": calm_eur}), power_kw=power)
+
+    def _gathered(self, solution: Solution) -> Decision:
+        return decision_of(solution, self._epoch, self._site.ems.mode)
 
     def _solve(self, problem: Problem) -> Solution | NoSolution:
         budget_s = self._budget_s

@@ -63,7 +63,7 @@ def lived(site: Site, course: Course) -> Measured:
         if kept(received):
             messages.append(received)
 
-    run = run_in_memory(site, course, None, on_message=keep)
+    run = run_in_memory(site, course, None, on_message=keep, brief=True)
     info = lockstep_info(run, site, course.t0, course.t_end, course.step_s, course.t0)
     return _measured(MemoryHistory(info, site, messages), run, site, course)
 

@@ -54,11 +54,12 @@ def maker(
     recording: Recording | None = None,
     algorithm: "Algorithm | None" = None,
     certificates: "Keep | None" = None,
+    brief: bool = False,
 ) -> Callable[[], Participant]:
     """How to build one participant, fresh for every life. Imports only what this one needs.
 
     ``algorithm``: what the EMS plans with in the place of the optimiser. ``certificates`` is called with
-    each plan of the optimiser.
+    each plan of the optimiser. ``brief``: the optimiser's plans say what is commanded, and nothing else.
 
     Raises InputError for an identifier that the site does not have, and for a recorder without a recording.
     """
@@ -71,7 +72,7 @@ def maker(
     if device == "recorder":
         return _recorder(site, recording)
     if device == "ems":
-        return _ems(site, algorithm, certificates)
+        return _ems(site, algorithm, certificates, brief)
     if device == "forecast":
         from services.forecast.sources import forecast_of
         from twin_devices.pv_source import pv_power
@@ -110,7 +111,9 @@ def _ghosts(site: Site) -> Callable[[], Participant]:
     return lambda: Ghosts(site, lambda begin, step_s: ghost_worlds(site, begin, step_s))
 
 
-def _ems(site: Site, algorithm: "Algorithm | None", certificates: "Keep | None") -> Callable[[], Participant]:
+def _ems(
+    site: Site, algorithm: "Algorithm | None", certificates: "Keep | None", brief: bool
+) -> Callable[[], Participant]:
     if algorithm is not None:
         from services.ems.algorithm import AlgorithmEms
 
@@ -119,6 +122,10 @@ def _ems(site: Site, algorithm: "Algorithm | None", certificates: "Keep | None")
         from services.ems.certificate.participant import CertifyingEms
 
         return lambda: CertifyingEms(site, certificates)
+    if brief:
+        from services.ems.brief import BriefEms
+
+        return lambda: BriefEms(site)
     from services.ems.participant import Ems
 
     return lambda: Ems(site)

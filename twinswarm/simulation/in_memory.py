@@ -26,15 +26,18 @@ def run_in_memory(
     on_message: Callable[[Received], None] | None = None,
     algorithm: "Algorithm | None" = None,
     learned: Mapping[str, Json] | None = None,
+    brief: bool = False,
 ) -> str:
     """Runs a day and records it; without a recording nobody records, and ``on_message`` is all that is told of it.
 
     ``algorithm``: what the EMS plans with in the place of the optimiser. ``learned``: by participant, the state with
-    which it begins, such as that of a forecast that has learned before. Returns the run's identifier.
+    which it begins, such as that of a forecast that has learned before. ``brief``: the EMS' plans say what is
+    commanded, and nothing else, which is faster; powers and measurements are the same. Returns the run's identifier.
     """
     now = datetime.now(UTC)
     run = new_run_id(now)
-    composed(site, course, run, now, recording, on_phase, on_message, algorithm, learned).advance(course.last_cycle)
+    lived = composed(site, course, run, now, recording, on_phase, on_message, algorithm, learned, brief)
+    lived.advance(course.last_cycle)
     return run
 
 
@@ -48,10 +51,12 @@ def composed(
     on_message: Callable[[Received], None] | None = None,
     algorithm: "Algorithm | None" = None,
     learned: Mapping[str, Json] | None = None,
+    brief: bool = False,
 ) -> InMemoryRun:
-    """The site's participants before their roll call. ``began``: by the machine's clock, for the run's message."""
+    """The site's participants before their roll call. ``began``: by the machine's clock, for the run's message; the
+    others as of `run_in_memory`."""
     participants = {
-        device: maker(site, device, recording, algorithm)()
+        device: maker(site, device, recording, algorithm, brief=brief)()
         for device in members(site)
         if recording or device not in ("recorder", GHOSTS)  # nobody would read what the ghosts say
     }

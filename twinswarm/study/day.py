@@ -177,7 +177,7 @@ def day_of(history: History, run: str, course: Course) -> Day:
 def live_through(site: Site, course: Course, learned: Mapping[str, Json] | None = None) -> Day:
     """The site's day; ``learned`` as of `run_in_memory`. Raises TwinswarmError."""
     listener = Listener()
-    run = run_in_memory(site, course, None, on_message=listener, learned=learned)
+    run = run_in_memory(site, course, None, on_message=listener, learned=learned, brief=True)
     return listener.day(site, course, run)
 
 

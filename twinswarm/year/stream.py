@@ -51,7 +51,7 @@ def live(piece: Piece) -> Lived:
     """Raises TwinswarmError."""
     with _collecting_at_the_end():
         stream = _DayStream(piece.site, piece.course, piece.run)
-        run = composed(piece.site, piece.course, piece.run, piece.began, on_message=stream.receive)
+        run = composed(piece.site, piece.course, piece.run, piece.began, on_message=stream.receive, brief=True)
         if piece.seam is not None:
             state = json.loads(piece.seam)
             run.restore(state["run"])
@@ -105,12 +105,15 @@ def _goes_on(received: Received, end: datetime) -> bool:
 
 @contextmanager
 def _collecting_at_the_end() -> Iterator[None]:
-    """Messages and plans hold no cycles that would have to be looked for again and again meanwhile."""
+    """Messages and plans hold no cycles that would have to be looked for again and again meanwhile, nor does what was
+    there before."""
     was_on = gc.isenabled()
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:
         if was_on:
             gc.enable()
             gc.collect()
+        gc.unfreeze()
