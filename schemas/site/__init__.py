@@ -143,6 +143,15 @@ class Site(SitePart):
         described = self.devices.get(device)
         return described.calendar_wear if isinstance(described, Bess | Charger) else None
 
+    @property
+    def vehicle_wear_eur_per_kwh(self) -> float:
+        """Price of a kWh that vehicles give back: the one that the EMS plans with, else the one of ``economics``.
+
+        0 where neither has one.
+        """
+        stated = 0.0 if self.economics is None else self.economics.car_wear_eur_per_kwh
+        return self.ems.vehicle_wear_eur_per_kwh or stated
+
     def limited_groups(self, device: str) -> tuple[str | None, ...]:
         """What a limit from outside may be of that a device belongs to: the PCC, which is None, and named groups."""
         groups = {group.name for group in self.ems.cable_limits if group.name and device in group.devices}

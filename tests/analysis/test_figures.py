@@ -227,8 +227,7 @@ def test_year_stays_a_page_that_can_be_sent(day: RunResult) -> None:
     year = repeated(day, 365)
     of_year = pictures(year)
     labels = [text.get_text() for text in of_year[1].figure.axes[0].get_xticklabels()]
-    assert labels[0] == "15.05."
-    assert 8 <= len(labels) <= 14
+    assert labels == [f"01.{month:02}." for month in (*range(6, 13), *range(1, 6))], "months"
     assert all(len(picture.svg_uri()) < 1_000_000 for picture in of_year)
 
 

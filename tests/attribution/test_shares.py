@@ -22,6 +22,7 @@ from twinswarm.attribution.lived import lived
 from twinswarm.attribution.mechanisms import ENERGY, MECHANISMS, energy_saved
 from twinswarm.attribution.players import players_of
 from twinswarm.attribution.shapley import coalitions, shapley_values
+from twinswarm.attribution.tables import notes
 from twinswarm.cli import main
 from twinswarm.simulation.variants import Reference, StorageChoice, with_devices, with_storage
 from twinswarm.study.day import live_through
@@ -49,7 +50,7 @@ def office(**changes: Any) -> Site:
         "time": {"step_s": 3600},
         "ems": {"vehicle_wear_eur_per_kwh": 0.02, "bess_wear_eur_per_kwh": 0.01},
     }
-    return builders.site(devices, **(given | changes))
+    return builders.site(changes.pop("devices", devices), **(given | changes))
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,40 @@ def test_the_statement_of_a_car_is_its_chargers_and_the_rest_makes_up_the_share(
             assert rest is not None
             (car,) = (car for car in found.cars if car.charger == player.name)
             assert car.saved_eur + rest == pytest.approx(share.saved_eur)
+
+
+def test_calendar_wear_is_shared_by_battery_and_cars_beyond_the_baselines(found: Attribution) -> None:
+    """Together it is that of the settled runs; without a price it is nobody's."""
+    wear = {"cell": "nmc", "replacement_eur_per_kwh": 150}
+    devices = {
+        "bess": builders.bess(calendar_wear=wear),
+        "ev1": builders.charger(
+            calendar_wear=wear,
+            sessions=[
+                builders.stay(departure=builders.at("10:20"), target_soc_frac=0.6),
+                builders.stay(vehicle="van", arrival=builders.at("12:10")),
+            ],
+        ),
+        "load": {"kind": "meter", "profile": "base"},
+    }
+    site = office(devices=devices)
+    aged = attribute_savings(site, course_over(site, "day", None), Reference.UNCONTROLLED, players_of(site, 5), 1)
+    baseline, full = (
+        live_through(with_storage(site, storage, Reference.UNCONTROLLED), aged.course).calendar_wear_eur
+        for storage in (StorageChoice.NONE, StorageChoice.BOTH)
+    )
+    assert baseline is not None and full is not None and baseline > 0.01
+    assert aged.total.calendar_wear_eur == pytest.approx(full - baseline, abs=1e-9)
+    by_car = [car.calendar_wear_eur for car in aged.cars]
+    bess, ev1 = (share.calendar_wear_eur for share in aged.shares)
+    assert [car.vehicle for car in aged.cars] == ["car", "van"] and None not in by_car
+    assert bess is not None and bess > 0.01
+    assert ev1 == pytest.approx(math.fsum(wear or 0.0 for wear in by_car), abs=1e-12)
+    for car in aged.cars:
+        assert car.earned_eur == pytest.approx(car.saved_eur - car.wear_eur - (car.calendar_wear_eur or 0.0))
+    said = "\n".join(notes(aged))
+    assert "Calendar wear" in said and "Calendar wear" not in "\n".join(notes(found))
+    assert found.total.calendar_wear_eur is None and {car.calendar_wear_eur for car in found.cars} == {None}
 
 
 def test_a_device_that_changes_nothing_gets_nothing() -> None:

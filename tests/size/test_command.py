@@ -1,6 +1,8 @@
 """`twinswarm size`: designs, their order, what is refused."""
 
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,15 @@ import pytest
 
 from schemas.errors import Code
 from schemas.site import Bess, Charger, Pv, Site
+from sites.loader import load_site
 from tests.errors import raises
 from tests.twins import builders
 from tests.year.test_command import SITE, ends_with, written
+from twinswarm.simulation.variants import Reference
 from twinswarm.size.design import Design, base_of, designs, investment_eur, site_of
+from twinswarm.size.sweep import yearly
+from twinswarm.study.day import live_through
+from twinswarm.year.order import order_over
 
 ECONOMICS = {
     "lifetime_years": 10,
@@ -98,6 +105,24 @@ def test_from_a_site_to_the_design_that_pays(folder: Path) -> None:
     assert found["error_eur_per_year"] == bess["earned_eur_per_year"] - all_days["earned_eur_per_year"]
     assert abs(found["error_eur_per_year"]) < 0.05 * all_days["earned_eur_per_year"]
     assert {file.name for file in (folder / "runs" / "size-small").glob("*.png")} == {"pareto.png", "tornado.png"}
+
+
+def test_wear_is_by_throughput_and_by_calendar(folder: Path) -> None:
+    """A day stands for 365: the hours at their SOCs as settled, and 2 kWh out of vehicles at the price of the plan, or
+    without one at that of the economics."""
+    wear = {"cell": "lfp", "replacement_eur_per_kwh": 120}
+    devices = SITE["devices"] | {"bess": SITE["devices"]["bess"] | {"calendar_wear": wear}}
+    site = load_site(written(folder, devices=devices, economics=ECONOMICS | {"car_wear_eur_per_kwh": 0.03}))
+    assert site.economics is not None
+    order = order_over(site, Reference.UNCONTROLLED, date(2024, 5, 16), 1, {"base": site})
+    day = live_through(site, order.course)
+    aged_eur = day.calendar_wear_eur
+    assert aged_eur is not None and aged_eur > 0.05
+    assert yearly(site, order, [day], site.economics).wear_eur == pytest.approx(365 * aged_eur)
+    driven = replace(day, calendar_wear_eur=None, cars_discharged_kwh=2.0)
+    assert yearly(site, order, [driven], site.economics).wear_eur == pytest.approx(365 * 2 * 0.03)
+    planned = site.model_copy(update={"ems": site.ems.model_copy(update={"vehicle_wear_eur_per_kwh": 0.05})})
+    assert yearly(planned, order, [driven], site.economics).wear_eur == pytest.approx(365 * 2 * 0.05)
 
 
 @pytest.mark.parametrize(

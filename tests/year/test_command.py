@@ -81,6 +81,23 @@ def test_by_month_and_as_a_whole(folder: Path, capsys: pytest.CaptureFixture[str
     }
 
 
+def test_a_variant_that_the_connection_does_not_carry_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """24 kW in six hours on a connection of 22 kW: the BESS takes the 2 kW, without it nobody does."""
+    profiles = PROFILES | {"base": {"type": "day", "values": [20.0, 20.0, 24.0, 20.0]}}
+    site = written(folder, profiles=profiles, connection={"import_limit_kw": 22, "export_limit_kw": 100})
+    none, bess = year(site, "--days", "1", "--jobs", "1")["variants"]
+    assert (none["total"]["import_peak_kw"], none["total"]["import_above_limit_h"]) == (24.0, 6.0)
+    assert (bess["total"]["import_above_limit_h"], bess["total"]["export_above_limit_h"]) == (0.0, 0.0)
+    said = "More import than its 22 kW: none up to 24.0 kW, in 6 h."
+    text = " ".join(capsys.readouterr().out.split())
+    page = (folder / "runs" / "year-small" / "report.html").read_text(encoding="utf-8")
+    assert said in text and said in page and "above 22 kW" in page
+    year(written(folder), "--days", "1", "--jobs", "1")
+    assert "does not carry" not in capsys.readouterr().out
+
+
 def test_a_leap_year_has_366_days(folder: Path) -> None:
     from sites.loader import load_site
 

@@ -12,6 +12,7 @@ import pytest
 
 from schemas.site import Site
 from services.analysis.comparison import compare
+from services.analysis.outcome import outcome_of
 from services.history.sqlite import SqliteHistory
 from services.history.store import HistoryStore
 from tests.twins import builders
@@ -21,8 +22,10 @@ from twinswarm.simulation.variants import Reference
 from twinswarm.study.day import Day, live_through
 from twinswarm.year.engine import live_through_year, local_workers
 from twinswarm.year.order import YearOrder, year_order
+from twinswarm.year.result import year_result
 from twinswarm.year.store import YearStore
 from twinswarm.year.stream import Piece, live
+from twinswarm.year.tables import money_heads
 
 BEGAN = datetime(2026, 1, 2, tzinfo=UTC)
 RUN = "20260102T000000.000000Z-0000"
@@ -56,7 +59,7 @@ def house(**changes: Any) -> Site:
         "tariff": {"sale": "price", "spread_eur_per_kwh": 0.03, "demand_charge_eur_per_kw": 5.0},
         "connection": {"import_limit_kw": 120, "export_limit_kw": 60, "co2_profile": "grid"},
     }
-    return builders.site(devices, **(given | changes))
+    return builders.site(changes.pop("devices", devices), **(given | changes))
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,38 @@ def test_a_vehicle_that_leaves_just_before_midnight_counts_on_its_day_alone(orde
     lived = live(Piece(site, order.course, RUN, BEGAN, order.midnights, None))
     assert [day.cars_stored_kwh for day in lived.days] == pytest.approx([60.0, 40.0, 40.0, 40.0], abs=1e-6)
     assert [day.departure_shortfall_kwh for day in lived.days] == pytest.approx([0.0] * 4, abs=1e-9)
+
+
+def test_calendar_wear_of_a_year_is_that_of_its_days_and_of_the_recorded_run(tmp_path: Path) -> None:
+    """A BESS and a car that stays over midnight age; by day, by month, as a whole, and as `savings` has it."""
+    wear = {"cell": "lfp", "replacement_eur_per_kwh": 120}
+    devices = {
+        "bess": builders.bess(calendar_wear=wear),
+        "ev1": builders.charger(sessions=[], daily=[car("night", OVER_MIDNIGHT)], calendar_wear=wear),
+        "load": {"kind": "meter", "profile": "base"},
+    }
+    site = house(devices=devices, time={"step_s": 3600}, ems={"vehicle_wear_eur_per_kwh": 0.01})
+    order = year_order(site, Reference.UNCONTROLLED, date(2024, 5, 31), 2, "both")
+    lived = {
+        name: list(live(Piece(of, order.course, RUN, BEGAN, order.midnights, None)).days)
+        for name, of in order.variants.items()
+    }
+    result = year_result(order, lived)
+    for variant in result.variants:
+        by_day = [day.calendar_wear_eur or 0.0 for day in lived[variant.name]]
+        assert min(by_day) > 0, "vehicles age with none, too"
+        assert variant.total.calendar_wear_eur == math.fsum(by_day)
+        assert [totals.calendar_wear_eur for totals in variant.months.values()] == by_day, "a day of either month"
+        discharged = variant.total.cars_discharged_kwh
+        assert variant.total.vehicle_wear_eur == pytest.approx(0.01 * discharged)
+    assert {"vehicle wear\n€", "calendar wear\n€"} < set(money_heads(result)), "the cycles of the BESS have no price"
+    with closing(HistoryStore(tmp_path / "history.sqlite", durable=False)) as store:
+        run = run_in_memory(order.variants["BESS and V2G"], order.course, Recording(store))
+        with closing(SqliteHistory(tmp_path / "history.sqlite")) as history:
+            recorded = outcome_of(compare(history, run), site)
+    both = result.variants[-1].total
+    assert both.calendar_wear_eur == pytest.approx(recorded.calendar_wear_eur, abs=1e-9)
+    assert both.vehicle_wear_eur == pytest.approx(recorded.vehicle_wear_eur, abs=1e-9)
 
 
 def test_emissions_are_those_of_the_imports() -> None:

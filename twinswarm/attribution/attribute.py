@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from schemas.cycle import Course
 from schemas.site import Charger, Site
+from services.analysis.wear import sum_of_known
+from twinswarm.attribution.cars import Visit
 from twinswarm.attribution.interval import Interval, interval
 from twinswarm.attribution.lived import Measured, lived
 from twinswarm.attribution.mechanisms import ENERGY, PEAK, energy_saved, price_between
@@ -33,6 +35,8 @@ class Share:
     """Without the demand charge, which is not a sum over days."""
     energy_interval: Interval | None
     wear_eur: float
+    calendar_wear_eur: float | None
+    """More than in the baseline, where vehicles age, too; None where it has no price."""
 
     @property
     def saved_eur(self) -> float:
@@ -47,6 +51,7 @@ class Share:
             "energy_saved_by_day_eur": self.energy_by_day.tolist(),
             "energy_interval_eur": None if bounds is None else [bounds.low_eur, bounds.high_eur],
             "wear_eur": self.wear_eur,
+            "calendar_wear_eur": self.calendar_wear_eur,
         }
 
 
@@ -64,6 +69,8 @@ class CarStatement:
     """At `price_between`."""
     baseline_cost_eur: float
     wear_eur: float
+    calendar_wear_eur: float | None
+    """Of the hours at its SOCs while it was here, more than in the baseline; None where they have no price."""
 
     @property
     def saved_eur(self) -> float:
@@ -72,7 +79,7 @@ class CarStatement:
     @property
     def earned_eur(self) -> float:
         """What is left when the wear of the car is paid."""
-        return self.saved_eur - self.wear_eur
+        return self.saved_eur - self.wear_eur - (self.calendar_wear_eur or 0.0)
 
     def to_json(self) -> dict[str, Any]:
         named = {name: getattr(self, name) for name in CarStatement.__slots__}
@@ -167,34 +174,29 @@ def shared(
     first = course.t0.astimezone(site.zone).date()
     working = [(first + timedelta(days=day)).weekday() < 5 for day in range(days)]
 
-    def share(name: str, values: NDArray[np.float64], wear_eur: float) -> Share:
+    def share(name: str, values: NDArray[np.float64], wear_eur: float, aged_eur: float | None) -> Share:
         energy = values[:-1].reshape(len(ENERGY), days)
         found = {mechanism: math.fsum(energy[place]) for place, mechanism in enumerate(ENERGY)}
         by_day = energy.sum(axis=0)
         bounds = interval(by_day, working, seed)
-        return Share(name, found | {PEAK: float(values[-1])}, by_day, bounds, wear_eur)
+        return Share(name, found | {PEAK: float(values[-1])}, by_day, bounds, wear_eur, aged_eur)
 
     cars = tuple(_statements(site, full, baseline))
     wear = {player.name: _wear_eur(site, player, full, cars) for player in players}
+    aged = {player.name: _calendar_wear_eur(player, full, cars) for player in players}
     values = shapley_values(names, worth)
     return Attribution(
         site=site,
         course=course,
         reference=reference,
         players=players,
-        total=share("all", worth[frozenset(names)], math.fsum(wear.values())),
-        shares=tuple(share(name, values[name], wear[name]) for name in names),
+        total=share("all", worth[frozenset(names)], math.fsum(wear.values()), sum_of_known(*aged.values())),
+        shares=tuple(share(name, values[name], wear[name], aged[name]) for name in names),
         cars=cars,
         worth_eur={chosen: math.fsum(value) for chosen, value in worth.items()},
         baseline_cost_eur=baseline.cost_eur,
         shortfall_kwh=full.departure_shortfall_kwh - baseline.departure_shortfall_kwh,
     )
-
-
-def car_wear_eur_per_kwh(site: Site) -> float:
-    """What the EMS plans with, else what the site's economics state; 0 where neither has a price."""
-    stated = 0.0 if site.economics is None else site.economics.car_wear_eur_per_kwh
-    return site.ems.vehicle_wear_eur_per_kwh or stated
 
 
 def _with(site: Site, players: Iterable[Player], chosen: Coalition, reference: Reference) -> Site:
@@ -214,7 +216,7 @@ def _lived_all(
 
 
 def _statements(site: Site, full: Measured, baseline: Measured) -> Iterable[CarStatement]:
-    wear, price = car_wear_eur_per_kwh(site), price_between(full, baseline)
+    wear, price = site.vehicle_wear_eur_per_kwh, price_between(full, baseline)
     pairs = sorted({(visit.charger, visit.vehicle) for run in (full, baseline) for visit in run.visits})
     for charger, vehicle in pairs:
         here, there = (
@@ -232,7 +234,19 @@ def _statements(site: Site, full: Measured, baseline: Measured) -> Iterable[CarS
             cost_eur=math.fsum(visit.cost_eur(price) for visit in here),
             baseline_cost_eur=math.fsum(visit.cost_eur(price) for visit in there),
             wear_eur=wear * discharged,
+            calendar_wear_eur=_more_than(here, there),
         )
+
+
+def _more_than(here: Sequence[Visit], there: Sequence[Visit]) -> float | None:
+    """Calendar wear of visits beyond that of others; None where none has a price."""
+    wear, before = (sum_of_known(*(visit.calendar_wear_eur for visit in visits)) for visits in (here, there))
+    return None if wear is None and before is None else (wear or 0.0) - (before or 0.0)
+
+
+def _calendar_wear_eur(player: Player, full: Measured, cars: Sequence[CarStatement]) -> float | None:
+    bess = (full.bess_calendar_wear_eur.get(name) for name in player.devices)
+    return sum_of_known(*bess, *(car.calendar_wear_eur for car in cars if car.charger in player.devices))
 
 
 def _wear_eur(site: Site, player: Player, full: Measured, cars: Sequence[CarStatement]) -> float:

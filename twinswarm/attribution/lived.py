@@ -14,6 +14,7 @@ from schemas.cycle import Course
 from schemas.errors import RunFailedError
 from schemas.participant import Received
 from schemas.site import Site, next_midnight
+from services.analysis.calendar_wear import calendar_wear_eur
 from services.analysis.quarters import quarters_of
 from services.analysis.stored import departure_shortfall_kwh, stored_change
 from services.history.memory import MemoryHistory, lockstep_info
@@ -45,6 +46,8 @@ class Measured:
     """Demand charges of all months touched; 0 without such a tariff."""
     bess_throughput_kwh: dict[str, float]
     """By BESS, at its AC terminals, both ways."""
+    bess_calendar_wear_eur: dict[str, float]
+    """By BESS whose hours at a SOC have a price."""
     departure_shortfall_kwh: float
     visits: tuple[Visit, ...]
 
@@ -103,8 +106,13 @@ def _measured(history: MemoryHistory, run: str, site: Site, course: Course) -> M
             for name, track in tracks.items()
             if track.group is Group.BATTERY
         },
+        bess_calendar_wear_eur={
+            name: wear
+            for name, track in tracks.items()
+            if (wear := calendar_wear_eur({name: track}, course.t0, course.t_end, site, Group.BATTERY)) is not None
+        },
         departure_shortfall_kwh=departure_shortfall_kwh(tracks, course.t0),
-        visits=tuple(visits_of(tracks, times)),
+        visits=tuple(visits_of(tracks, times, site)),
     )
 
 

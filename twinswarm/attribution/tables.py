@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from services.analysis.summary import REFERENCES, local, number
-from twinswarm.attribution.attribute import Attribution, Share, car_wear_eur_per_kwh
+from twinswarm.attribution.attribute import Attribution, Share
 from twinswarm.attribution.interval import LEAST_DAYS, LEVEL, Interval
 from twinswarm.attribution.mechanisms import MECHANISMS, PEAK, STORED
 
@@ -35,12 +35,16 @@ def share_table(found: Attribution) -> "Table":
         table.add_column(f"{100 * LEVEL:.0f} %, without\npeak", justify="right", no_wrap=True)
     if has_wear:
         table.add_column("wear\n(beside)", justify="right", no_wrap=True)
+    has_aged = found.total.calendar_wear_eur is not None
+    if has_aged:
+        table.add_column("calendar wear\n(beside)", justify="right", no_wrap=True)
     for share in (*found.shares, found.total):
         if share is found.total:
             table.add_section()
         parts = [number(share.by_mechanism[name]) for name in mechanisms]
         bounds = [interval_text(share.energy_interval)] if has_interval else []
-        table.add_row(share.name, number(share.saved_eur), *parts, *bounds, *([number(share.wear_eur)] * has_wear))
+        wears = [number(share.wear_eur)] * has_wear + [number(share.calendar_wear_eur)] * has_aged
+        table.add_row(share.name, number(share.saved_eur), *parts, *bounds, *wears)
     return table
 
 
@@ -56,19 +60,21 @@ def car_table(found: Attribution) -> "Table | None":
     table = _table("Statement of each car")
     table.add_column("car", no_wrap=True)
     heads = ("visits", "in\nkWh", "out\nkWh", "baseline's\nin, kWh", "cost\n€", "baseline's\ncost, €", "saved\n€")
-    for head in (*heads, "wear\n€", "earned\n€"):
+    has_aged = any(car.calendar_wear_eur is not None for car in found.cars)
+    for head in (*heads, "wear\n€", *["calendar\nwear, €"] * has_aged, "earned\n€"):
         table.add_column(head, justify="right", no_wrap=True)
     by_earning = sorted(found.cars, key=lambda car: car.earned_eur, reverse=True)
     for car in [car for car in found.cars if car in by_earning[:_MOST_CARS]]:
         energies = (car.charged_kwh, car.discharged_kwh, car.baseline_charged_kwh)
-        money = (car.cost_eur, car.baseline_cost_eur, car.saved_eur, car.wear_eur, car.earned_eur)
+        wears = (car.wear_eur, *[car.calendar_wear_eur] * has_aged)
+        money = (car.cost_eur, car.baseline_cost_eur, car.saved_eur, *wears, car.earned_eur)
         numbers = (*(number(value, 1) for value in energies), *(number(value) for value in money))
         table.add_row(car.charger, car.vehicle, str(car.visits), *numbers)
     table.add_section()
     for player in found.players:
         rest = found.rest_eur(player)
         if rest is not None:
-            table.add_row(player.name, "the rest of its share", *[""] * 6, number(rest), "", "")
+            table.add_row(player.name, "the rest of its share", *[""] * 6, number(rest), "", "", *[""] * has_aged)
     return table
 
 
@@ -96,7 +102,7 @@ def notes(found: Attribution) -> list[str]:
             "and charging sessions; without the demand charge, which hangs on a single settlement period."
         )
     if found.cars:
-        price = car_wear_eur_per_kwh(found.site)
+        price = found.site.vehicle_wear_eur_per_kwh
         wear = f"{number(100 * price, 1)} ct per kWh out" if price else "without a price"
         said.append(
             "Cars: each kWh, here and in the baseline, at the price between the two of its time: the PCC's, on the way "
@@ -105,6 +111,10 @@ def notes(found: Attribution) -> list[str]:
         )
         if len(found.cars) > _MOST_CARS:
             said.append(f"The {_MOST_CARS} cars that earned most; all {len(found.cars)} are in --json.")
+    if found.total.calendar_wear_eur is not None:
+        said.append(
+            "Calendar wear: of BESS and plugged vehicles by SOC and time, less what vehicles have in the baseline."
+        )
     if abs(found.shortfall_kwh) >= 0.05:
         said.append(f"Leaving vehicles lacked {number(found.shortfall_kwh, 1)} kWh more than in the baseline.")
     return said

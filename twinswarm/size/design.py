@@ -1,6 +1,7 @@
 """A design: how much storage, PV and connection a site has, the site that it makes, and what it costs."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,7 +130,7 @@ def investment_eur(site: Site, design: Design, prices: Economics) -> float:
 
 
 def _rated_kw(site: Site) -> float:
-    return sum(device.rated_kw for device in site.devices.values() if isinstance(device, Pv))
+    return math.fsum(device.rated_kw for device in site.devices.values() if isinstance(device, Pv))
 
 
 def _scaled(inverter: Pv, ratio: float, profiles: dict[str, Profile]) -> Pv:

@@ -10,6 +10,7 @@ from typing import Any
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
 from schemas.site import Economics, Site
+from services.analysis.wear import sum_of_known
 from services.history.settlement import demand_charges_eur, month_peaks_kw
 from twinswarm.simulation.runs import new_run_id
 from twinswarm.size.design import Design, investment_eur, site_of
@@ -37,7 +38,7 @@ class Yearly:
     """At the PCC, less what is left in the batteries, at the mean purchase price."""
     demand_eur: float
     wear_eur: float
-    """Of the BESS and of vehicles, at the site's prices."""
+    """Of the BESS and of vehicles, by throughput and calendar, at the site's prices."""
     connection_eur: float
     peak_kw: float
     shortfall_kwh: float
@@ -149,7 +150,8 @@ def yearly(site: Site, order: YearOrder, days: Sequence[Day], prices: Economics)
     demand = demand_charges_eur(site.tariff, months) or {}
     thrown = math.fsum(day.bess_charged_kwh + day.bess_discharged_kwh for day in days)
     from_cars = math.fsum(day.cars_discharged_kwh for day in days)
-    wear = site.ems.bess_wear_eur_per_kwh * thrown + prices.car_wear_eur_per_kwh * from_cars
+    aged = sum_of_known(*(day.calendar_wear_eur for day in days)) or 0.0
+    wear = site.ems.bess_wear_eur_per_kwh * thrown + site.vehicle_wear_eur_per_kwh * from_cars + aged
     return Yearly(
         energy_eur=scale * (math.fsum(d.cost_eur for d in days) - price * math.fsum(d.stored_kwh for d in days)),
         demand_eur=math.fsum(demand.values()) * 12 / len(months),

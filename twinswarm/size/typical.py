@@ -7,6 +7,7 @@ distance to its medoid falls any more (k-medoids by Voronoi iteration). There is
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -72,8 +73,8 @@ def features_of(site: Site, midnights: tuple[datetime, ...]) -> tuple[NDArray[np
     for start, end in itertools.pairwise(midnights):
         # 24 hours of each day: of one with 25 the last is left out, of one with 23 the last counts twice.
         hours = [min(start + hour * _HOUR, end - _HOUR) for hour in range(24)]
-        load = [sum(profile_mean(profile, hour, hour + _HOUR, zone) for profile in loads) for hour in hours]
-        pv = [sum(roof(hour) for roof in roofs) for hour in hours]
+        load = [math.fsum(profile_mean(profile, hour, hour + _HOUR, zone) for profile in loads) for hour in hours]
+        pv = [math.fsum(roof(hour) for roof in roofs) for hour in hours]
         prices = [price.at(hour, zone) for hour in hours]
         cars = [0.0] * 24
         for charger in chargers:

@@ -1,5 +1,6 @@
 """The cloud of a site's cases in numbers: when, how deep, and how much of the day's energy it takes."""
 
+import math
 from dataclasses import dataclass
 
 from schemas.site import DayProfile, PowerProfile, Pv
@@ -69,6 +70,6 @@ def cloud_of(site: SiteDescription) -> Cloud | None:
         begins=tuple(f"{int(i * hours):02d}:{round(i * hours * 60) % 60:02d}" for i in under),
         step_min=clear.step_s / 60,
         depths_frac=tuple(1 - cloud.values[i] / clear.values[i] for i in under),
-        lost_kwh=sum(clear.values[i] - cloud.values[i] for i in under) * hours,
-        day_kwh=sum(clear.values) * hours,
+        lost_kwh=math.fsum(clear.values[i] - cloud.values[i] for i in under) * hours,
+        day_kwh=math.fsum(clear.values) * hours,
     )

@@ -1,5 +1,6 @@
 """What planning with learned departures costs and saves: the same days with announced, learned and known departures."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ class DeparturePlans:
         """Cost less the value of what is left in the batteries, at the mean purchase price of the time."""
         day = self.days[name]
         prices = day.purchase_eur_per_kwh
-        return day.cost_eur - day.stored_kwh * sum(prices) / len(prices)
+        return day.cost_eur - day.stored_kwh * math.fsum(prices) / len(prices)
 
     def above_known_frac(self, name: str) -> float:
         """Part by which it costs more than with known departures."""

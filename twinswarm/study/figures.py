@@ -4,6 +4,7 @@ Colours are those of `services.analysis.figures` and mean the same here.
 """
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,11 +157,11 @@ def _pv_and_load(result: StudyResult) -> Picture:
     axes.set_ylim(bottom=0)
     _clock(axes, day, site.location.time_zone)
     _legend(axes, 5)
-    energy = sum(day.load_kw) / 4
+    energy = math.fsum(day.load_kw) / 4
     return Picture(
         "Figure 3. PV and load",
         f"Load and PV of the site, fitted, as forecast and as measured by quarter-hours. The load takes "
-        f"{number(energy, 0)} kWh a day, the PV gives {number(sum(day.pv_kw) / 4, 0)} kWh.",
+        f"{number(energy, 0)} kWh a day, the PV gives {number(math.fsum(day.pv_kw) / 4, 0)} kWh.",
         figure,
     )
 

@@ -57,7 +57,7 @@ class ErrorSums:
         """Mean over the levels; None without quantiles."""
         if not self.pinball:
             return None
-        return sum(self.pinball.values()) / len(self.pinball) / self.count
+        return math.fsum(self.pinball.values()) / len(self.pinball) / self.count
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -4,6 +4,7 @@ Regret is telescoped: the causes are removed in the order of `CAUSES`, each on t
 part is the change that its removal makes. So the parts sum to the whole exactly; another order gives other parts.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -177,5 +178,5 @@ def regrets(
         }
     length = (course.t_end - course.t0).total_seconds() / 86_400
     prices = next(iter(days.values())).purchase_eur_per_kwh
-    price = sum(prices) / len(prices)
+    price = math.fsum(prices) / len(prices)
     return {kind: Regret(kind, length, tuple(days[name] for name in names), price) for kind, names in chains.items()}

@@ -4,6 +4,7 @@ Each is a variant of the site as `twinswarm.simulation.variants` makes them, run
 piece, so that states of charge and vehicles go on over midnight.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Row:
     def stored_more_eur(self) -> float:
         """The same at the mean purchase price of the time; beside the savings, never in them."""
         prices = self.day.purchase_eur_per_kwh
-        return self.stored_more_kwh * sum(prices) / len(prices)
+        return self.stored_more_kwh * math.fsum(prices) / len(prices)
 
     @property
     def psf(self) -> float | None:
@@ -157,7 +158,7 @@ def rows_of(site: Site, days: Mapping[str, Day]) -> tuple[Row, ...]:
 def demand_eur_of(site: Site, day: Day) -> float | None:
     """Demand charge of a time [€]: the sum over the local months; None without such a tariff."""
     charges = demand_charges_eur(site.tariff, month_peaks_kw(day.times, day.pcc_kw, site.zone))
-    return sum(charges.values()) if charges else None
+    return math.fsum(charges.values()) if charges else None
 
 
 def course_over(site: Site, text: str, first: date | None) -> Course:

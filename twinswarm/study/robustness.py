@@ -1,5 +1,6 @@
 """Robustness: the table with another measured load, without noise and with noise of the same size."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ class Robustness:
         if not noisy:
             return None
         return Spread(
-            name, number(self.own), number(self.tables[QUIET]), sum(noisy) / len(noisy), min(noisy), max(noisy)
+            name, number(self.own), number(self.tables[QUIET]), math.fsum(noisy) / len(noisy), min(noisy), max(noisy)
         )
 
     def to_json(self) -> dict[str, Any]:

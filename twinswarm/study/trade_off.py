@@ -1,6 +1,7 @@
 """The objectives of a site side by side: the same time, lived through with other weights of money, CO2, use of its own
 PV, and peak (`ems.objective`)."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,7 +80,7 @@ class Point:
     def produced_kwh(self) -> float:
         """PV energy."""
         hours = (self.day.times[1] - self.day.times[0]).total_seconds() / 3600 if len(self.day.times) > 1 else 0.25
-        return sum(self.day.pv_kw) * hours
+        return math.fsum(self.day.pv_kw) * hours
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -120,7 +121,7 @@ class TradeOff:
     def evened_cost_eur(self, point: Point) -> float:
         """The cost, less what is left in the batteries above cost alone, at the mean purchase price of the time."""
         prices = point.day.purchase_eur_per_kwh
-        return point.cost_eur - self.stored_more_kwh(point) * sum(prices) / len(prices)
+        return point.cost_eur - self.stored_more_kwh(point) * math.fsum(prices) / len(prices)
 
     def value(self, point: Point, aim: Aim) -> float:
         """The aim's own measure: kg, what is left in the batteries evened out at the mean of imports; kWh; kW."""

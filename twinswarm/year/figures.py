@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from services.analysis.figures import Picture
-from services.analysis.figures.canvas import Panel, canvas, legend, zero
+from services.analysis.figures.canvas import PURPLE, Panel, canvas, legend, zero
 from services.analysis.figures.hover import Column
 from services.analysis.figures.maps import clock_note, signed_maps
 from services.analysis.figures.time_axis import DayAxis
@@ -13,6 +13,7 @@ from services.analysis.summary import number
 from twinswarm.study.figures import Drawn
 from twinswarm.study.own_site_figure import COLOURS, Period
 from twinswarm.year.result import YearResult
+from twinswarm.year.tables import connection_notes
 
 _MAP_IN = 1.55
 _POINTS = 1000
@@ -34,6 +35,7 @@ def _by_month(result: YearResult) -> Picture:
         _bars(above, place, len(shown), values, variant.name)
     for place, variant in enumerate(result.variants):
         _bars(below, place, len(result.variants), [variant.months[m].import_peak_kw for m in months], variant.name)
+    _connection(below, result)
     for axes in (above, below):
         axes.set_xlim(-0.6, len(months) - 0.4)
         axes.set_xticks(range(len(months)), months if axes is below else [""] * len(months), fontsize=8)
@@ -53,6 +55,24 @@ def _bars(axes: Axes, place: int, count: int, values: list[float], name: str) ->
     axes.bar(places, values, width, color=COLOURS[name], label=name, zorder=2)
 
 
+def _connection(axes: Axes, result: YearResult) -> None:
+    """The import limit, where a variant exceeds it."""
+    if not any(variant.total.import_above_limit_h for variant in result.variants):
+        return
+    limit_kw = result.order.site.connection.import_limit_kw
+    axes.axhline(limit_kw, color=PURPLE, linestyle=":", linewidth=1.2, zorder=1.5)
+    axes.annotate(
+        f"connection, {limit_kw:g} kW",
+        (1.0, limit_kw),
+        (-2, 2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=PURPLE,
+    )
+
+
 def _duration(result: YearResult) -> Picture:
     figure, (axes,) = canvas([Panel("mean power at the PCC [kW]", 3.4)], None)
     for variant in result.variants:
@@ -65,6 +85,7 @@ def _duration(result: YearResult) -> Picture:
         )
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the time at least so high [%]")
+    _connection(axes, result)
     zero(axes)
     legend(axes, len(result.variants))
     said = [
@@ -72,7 +93,7 @@ def _duration(result: YearResult) -> Picture:
         f"{number(variant.total.export_peak_kw, 1)} kW of export."
         for variant in result.variants
     ]
-    return Picture("Duration curves of the power at the PCC", " ".join(said), figure)
+    return Picture("Duration curves of the power at the PCC", " ".join(said + connection_notes(result)), figure)
 
 
 def _maps(result: YearResult) -> Picture:

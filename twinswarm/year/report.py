@@ -37,8 +37,8 @@ def render_year(result: YearResult, figures: Sequence[Drawn]) -> str:
         site=result.order.site,
         period=period(result),
         days=result.order.days,
-        key=[(variant.name, number(variant.total.saved_eur(none), unit="€")) for variant in result.others],
-        none_eur=number(none.total_eur, unit="€"),
+        key=[(variant.name, number(variant.total.saved_eur(none), 0, "€")) for variant in result.others],
+        none_eur=number(none.total_eur, 0, "€"),
         tables=[
             ("Cost, savings and peaks", money_heads(result), money_rows(result)),
             ("Energy", energy_heads(result), energy_rows(result)),

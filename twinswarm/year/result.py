@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.site import Bess, Site
+from schemas.site import Bess, Charger, Site
 from services.analysis.shaving import peak_shaving_factor
+from services.analysis.wear import sum_of_known
 from services.history.settlement import demand_charges_eur, savings_eur
 from twinswarm.study.day import Day
+from twinswarm.year.connection import hours_above
 from twinswarm.year.order import YearOrder
 
 Powers = NDArray[np.float64]
@@ -46,6 +48,10 @@ class Totals:
     """PV that was not exported: in each settlement period the production less the export, at least 0."""
     import_peak_kw: float
     export_peak_kw: float
+    import_above_limit_h: float
+    """Time with more import than ``connection.import_limit_kw``, by more than 1 %."""
+    export_above_limit_h: float
+    """Likewise export."""
     psf: float | None
     """Peak-shaving factor, equation (22), against the variant without storage; None of that one."""
     bess_charged_kwh: float
@@ -55,6 +61,10 @@ class Totals:
     bess_wear_eur: float | None
     """Price of the throughput, beside the cost; None where wear has no price."""
     cars_discharged_kwh: float
+    vehicle_wear_eur: float | None
+    """Price of what vehicles gave back, beside the cost; None where it has none."""
+    calendar_wear_eur: float | None
+    """Price of the hours at their SOCs, of BESSs and of plugged vehicles, beside the cost; None where it has none."""
     stored_kwh: float
     """Change of the energy in all batteries."""
     departure_shortfall_kwh: float
@@ -161,6 +171,7 @@ class _Gathered:
 
     sums: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _SUMS})
     co2_kg: list[float | None] = field(default_factory=list)
+    calendar_wear_eur: list[float | None] = field(default_factory=list)
     statuses: list[dict[str, int]] = field(default_factory=list)
     bounds: list[int] = field(default_factory=lambda: [0])
     """By day the number of its first settlement period."""
@@ -171,6 +182,7 @@ class _Gathered:
         for name, values in self.sums.items():
             values.append(getattr(day, name))
         self.co2_kg.append(day.co2_import_kg)
+        self.calendar_wear_eur.append(day.calendar_wear_eur)
         self.statuses.append(day.statuses)
         self.bounds.append(self.bounds[-1] + len(day.times))
         self.seconds += [int(time.timestamp()) for time in day.times]
@@ -239,7 +251,8 @@ def _totals(
     hours = length.total_seconds() / 3600
     pcc, pv = part["pcc_kw"], part["pv_kw"]
     capacity = math.fsum(device.capacity_kwh for device in site.devices.values() if isinstance(device, Bess))
-    wear = site.ems.bess_wear_eur_per_kwh
+    wear, vehicle_wear = site.ems.bess_wear_eur_per_kwh, site.ems.vehicle_wear_eur_per_kwh
+    chargers = any(isinstance(device, Charger) for device in site.devices.values())
     co2 = [value for day in days if (value := gathered.co2_kg[day]) is not None]
     statuses: Counter[str] = Counter()
     for day in days:
@@ -260,12 +273,16 @@ def _totals(
         pv_used_kwh=math.fsum(np.maximum(pv - np.maximum(-pcc, 0.0), 0.0)) * hours,
         import_peak_kw=max(0.0, float(pcc.max())),
         export_peak_kw=max(0.0, float(-pcc.min())),
+        import_above_limit_h=hours_above(pcc, site.connection.import_limit_kw, hours),
+        export_above_limit_h=hours_above(-pcc, site.connection.export_limit_kw, hours),
         psf=psf,
         bess_charged_kwh=sums["bess_charged_kwh"],
         bess_discharged_kwh=sums["bess_discharged_kwh"],
         bess_cycles=sums["bess_cycled_kwh"] / capacity if capacity else None,
         bess_wear_eur=wear * (sums["bess_charged_kwh"] + sums["bess_discharged_kwh"]) if wear and capacity else None,
         cars_discharged_kwh=sums["cars_discharged_kwh"],
+        vehicle_wear_eur=vehicle_wear * sums["cars_discharged_kwh"] if vehicle_wear and chargers else None,
+        calendar_wear_eur=sum_of_known(*(gathered.calendar_wear_eur[day] for day in days)),
         stored_kwh=sums["bess_stored_kwh"] + sums["cars_stored_kwh"],
         departure_shortfall_kwh=sums["departure_shortfall_kwh"],
         co2_import_kg=math.fsum(co2) if len(co2) == len(days) else None,

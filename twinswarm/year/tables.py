@@ -16,9 +16,10 @@ Row = tuple[str, ...]
 def money_heads(result: YearResult) -> Row:
     """Of `money_rows`; a column stands there only where the site has what it says."""
     demand = ("energy\n€", "demand\n€") if result.none.total.demand_eur is not None else ()
-    wear = ("BESS wear\n€",) if _has_wear(result) else ()
+    wear = (f"{name}\n€" for name in _wears(result))
     left = ("left in batteries\nkWh", "the same\n€")
-    return ("cost\n€", *demand, "saved\n€", *wear, *left, "highest import\nkW", "PSF")
+    above = (f"above {limit_kw:g} kW\nh" for limit_kw in _exceeded_kw(result))
+    return ("cost\n€", *demand, "saved\n€", *wear, *left, "highest import\nkW", *above, "PSF")
 
 
 def money_rows(result: YearResult) -> list[Row]:
@@ -28,18 +29,19 @@ def money_rows(result: YearResult) -> list[Row]:
     for variant in result.variants:
         total, first = variant.total, variant is result.none
         demand = (number(total.cost_eur), number(total.demand_eur)) if none.demand_eur is not None else ()
-        wear = (_or_empty(total.bess_wear_eur, 2),) if _has_wear(result) else ()
+        wear = (_or_empty(getattr(total, field), 2) for field in _wears(result).values())
+        above = (number(total.import_above_limit_h, 0) for _ in _exceeded_kw(result))
         more = ("", "") if first else (number(total.stored_more_kwh(none), 1), number(total.stored_more_eur(none)))
         saved, psf = ("", "") if first else (number(total.saved_eur(none)), number(total.psf, 3))
         cost = number(total.total_eur)
-        found.append((variant.name, cost, *demand, saved, *wear, *more, number(total.import_peak_kw, 1), psf))
+        found.append((variant.name, cost, *demand, saved, *wear, *more, number(total.import_peak_kw, 1), *above, psf))
     return found
 
 
 def energy_heads(result: YearResult) -> Row:
     """Of `energy_rows`."""
     co2 = ("CO2 of imports\nt",) if result.none.total.co2_import_kg is not None else ()
-    energies = ("import\nkWh", "export\nkWh", "losses\nkWh", "PV used\nhere", "self-\nsufficient")
+    energies = ("import\nkWh", "export\nkWh", "network\nlosses, kWh", "PV used\nhere", "self-\nsufficient")
     return (*energies, "BESS\ncycles", "from cars\nkWh", "missing at\nleaving, kWh", *co2)
 
 
@@ -60,8 +62,24 @@ def _shares(total: Totals) -> tuple[float | None, float | None]:
     return total.self_consumption_frac, total.self_sufficiency_frac
 
 
-def _has_wear(result: YearResult) -> bool:
-    return any(variant.total.bess_wear_eur is not None for variant in result.variants)
+def _wears(result: YearResult) -> dict[str, str]:
+    """Those that have a price, and the fields of `Totals` that hold them."""
+    fields = {
+        "BESS wear": "bess_wear_eur",
+        "vehicle wear": "vehicle_wear_eur",
+        "calendar wear": "calendar_wear_eur",
+    }
+    return {
+        name: field
+        for name, field in fields.items()
+        if any(getattr(variant.total, field) is not None for variant in result.variants)
+    }
+
+
+def _exceeded_kw(result: YearResult) -> list[float]:
+    """The import limit, if any variant exceeds it."""
+    limit_kw = result.order.site.connection.import_limit_kw
+    return [limit_kw] if any(variant.total.import_above_limit_h for variant in result.variants) else []
 
 
 def _or_empty(value: float | None, digits: int) -> str:
@@ -79,7 +97,7 @@ def year_tables(result: YearResult) -> list["Table"]:
 
 def month_heads(result: YearResult) -> Row:
     """Of `month_rows`."""
-    return ("none\ncost, €", *(f"{variant.name}\nsaved, €" for variant in result.others))
+    return ("none: cost\n€", *(f"{variant.name}:\nsaved, €" for variant in result.others))
 
 
 def month_rows(result: YearResult) -> list[Row]:
@@ -121,6 +139,28 @@ def notes(result: YearResult) -> list[str]:
     if SMART in names:
         found.append("smart charging: one-way, when energy is cheap; what V2G saves beyond it is V2G's own.")
     found.append("Left in the batteries: more than with none, at the end; beside the savings.")
+    found.append(
+        "PSF: power at the PCC as a part of that with none, the mean over all settlement periods; not of the highest."
+    )
     if result.none.total.demand_eur is not None:
         found.append("Demand: of each month that the time touches, on its highest settlement period.")
-    return found + notes_on(result.order)
+    if "calendar_wear_eur" in _wears(result).values():
+        found.append("Calendar wear: of BESS and plugged vehicles, by SOC and time; beside the cost.")
+    return found + connection_notes(result) + notes_on(result.order)
+
+
+def connection_notes(result: YearResult) -> list[str]:
+    """Which variants the site's connection does not carry, each way."""
+    connection, found = result.order.site.connection, []
+    for way, limit_kw in (("import", connection.import_limit_kw), ("export", connection.export_limit_kw)):
+        said = [
+            f"{variant.name} up to {number(getattr(variant.total, f'{way}_peak_kw'), 1)} kW, in {number(hours, 0)} h"
+            for variant in result.variants
+            if (hours := getattr(variant.total, f"{way}_above_limit_h"))
+        ]
+        if said:
+            found.append(
+                f"The connection does not carry all variants. More {way} than its {limit_kw:g} kW: {'; '.join(said)}. "
+                "A larger connection would cost more; that is not in their cost."
+            )
+    return found

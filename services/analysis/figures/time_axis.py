@@ -108,8 +108,10 @@ class DayAxis:
             axes.set_xlabel(f"local day ({self.zone.key}), {_period(self.start, self.end, self.zone)}")
 
     def ticks(self, axes: Axes, most: int, *, labelled: bool) -> None:
-        """At most ``most`` days with a tick."""
-        days = range(0, self.days, ceil(self.days / most))
+        """At most ``most`` days with a tick; the first of months, where that gives half as many or more."""
+        firsts = [day for day in range(self.days) if (self.first + timedelta(days=day)).day == 1]
+        marked = firsts if 2 * len(firsts) >= most else range(self.days)
+        days = marked[:: ceil(len(marked) / most)]
         labels = [f"{self.first + timedelta(days=day):%d.%m.}" if labelled else "" for day in days]
         axes.set_xticks([day + 0.5 for day in days], labels)
 
