@@ -30,7 +30,7 @@ def access_list(site: str, clients: Mapping[str, Kind | None]) -> str:
         reads = read_filters(site, kind, name)
         if kind is Kind.OPERATOR:
             writes = (*writes, home_settings(site), *write_filters(site, kind, name))
-            reads = (*reads, DISCOVERY, HOME_STATUS, home_commands(site))
+            reads = (*reads, DISCOVERY, HOME_STATUS, home_settings(site), home_commands(site))
         elif kind is not None:
             writes = write_filters(site, kind, name)
         elif name == HOME and commands:

@@ -13,12 +13,11 @@ from schemas.participant import Outgoing
 from schemas.roles import HOME_ASSISTANT, home_commands
 from schemas.topics import Channel, Kind, Topic, topic_filter
 from schemas.wire import decode
-from services.homeassistant.discovery import PREFIX, config_topic, ems_payload, object_id, payload
+from services.homeassistant.discovery import PREFIX, config_topic, discovered, ems_payload, is_of_site, payload
 from services.homeassistant.panel import Panel, own_state
+from services.homeassistant.removal import LISTEN_S
 
 LOG = logging.getLogger(__name__)
-LISTEN_S = 2.0
-"""What is retained has come by then."""
 RENEWED = 4
 """A request is repeated so often while it holds."""
 
@@ -108,7 +107,7 @@ class Announcer:
 
     def connect(self) -> None:
         """Raises BrokerUnreachableError."""
-        filters = [topic_filter(self._site, channel=Channel.BIRTH), f"{self._prefix}/device/+/config"]
+        filters = [topic_filter(self._site, channel=Channel.BIRTH), discovered(self._prefix)]
         if self._asking is None:
             self._transport.connect(filters)
             return
@@ -138,16 +137,6 @@ class Announcer:
             self._transport.publish(own_state(self._site), b"offline", retain=True)
             self._transport.flush(10.0)
 
-    def remove_all(self, monotonic: Callable[[], float]) -> int:
-        """Takes every device of this site away; returns how many there were."""
-        begun = monotonic()
-        while monotonic() - begun < LISTEN_S:
-            self._receive(0.2)
-        topics = sorted(self._announced)
-        self._remove(topics)
-        self._transport.flush(10.0)
-        return len(topics)
-
     def _show(self) -> None:
         """Repeats what is asked in time, and shows what is set."""
         if self._asking is None or self._now is None:
@@ -164,8 +153,7 @@ class Announcer:
             return
         self._transport.acknowledge(delivery)
         if delivery.topic.startswith(f"{self._prefix}/device/"):
-            own = delivery.topic.startswith(f"{self._prefix}/device/{object_id(self._site, '')}")
-            if delivery.payload and own:
+            if delivery.payload and is_of_site(delivery.topic, self._prefix, self._site):
                 self._announced[delivery.topic] = delivery.payload
             else:
                 self._announced.pop(delivery.topic, None)

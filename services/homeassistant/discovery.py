@@ -33,6 +33,16 @@ def config_topic(prefix: str, site: str, device: str) -> str:
     return f"{prefix}/device/{object_id(site, device)}/config"
 
 
+def discovered(prefix: str) -> str:
+    """Where devices of every site are announced, as an MQTT filter."""
+    return f"{prefix}/device/+/config"
+
+
+def is_of_site(topic: str, prefix: str, site: str) -> bool:
+    """Whether a device of this site is announced there."""
+    return topic.startswith(f"{prefix}/device/{object_id(site, '')}")
+
+
 def payload(topic: Topic, birth: Birth, *, commands: bool = False) -> Payload | None:
     """The payload of the device with this birth; None for a participant that measures no power.
 

@@ -33,9 +33,34 @@ class Home(Live):
         self.serve()
 
     def serve(self) -> None:
-        command = [sys.executable, "-m", "twinswarm.cli", "homeassistant", str(self.folder / "site.json")]
-        command += ["--commands", "--broker", str(self.address)]
-        self.processes["homeassistant"] = subprocess.Popen(command)
+        self.processes["homeassistant"] = subprocess.Popen(self._command("--commands"))
+
+    def remove(self) -> str:
+        """Takes the site away; returns what the command said."""
+        return subprocess.run(self._command("--remove"), stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    def _command(self, option: str) -> list[str]:
+        words = ["homeassistant", str(self.folder / "site.json"), option, "--broker", str(self.address)]
+        return [sys.executable, "-m", "twinswarm.cli", *words]
+
+    def retained(self) -> set[str]:
+        """Topics of discovery and of what persons set at which something stands."""
+        ear = MqttTransport(self.address, "retained-ear")
+        ear.connect(["homeassistant/#", "twinswarm/#", "marker"])
+        try:
+            # The broker sends what it keeps before it handles what comes later.
+            ear.publish("marker", b"all")
+            found = set()
+            while True:
+                delivery = ear.receive(PATIENCE_S)
+                assert delivery is not None, "the marker has not come"
+                ear.acknowledge(delivery)
+                if delivery.topic == "marker":
+                    return found
+                if delivery.payload:
+                    found.add(delivery.topic)
+        finally:
+            ear.close()
 
     def say(self, what: str, text: str) -> None:
         self.mouth.publish(f"twinswarm/{self.site.site}/{what}/set", text.encode())

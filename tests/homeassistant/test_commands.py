@@ -4,14 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
+from broker.mqtt import MqttTransport
 from broker.provision.acl import access_list
 from broker.provision.workspace import add_client
 from broker.servers.mosquitto import find_mosquitto
 from schemas.messages import ChargerTelemetry, Plan, Request, Setpoint
 from schemas.topics import Channel, Kind
+from services.homeassistant.removal import Removed, remove_site
 from tests.homeassistant.home import ASKED_KW, Home, by_ems, by_hand
 from tests.parts import skip_without
 from tests.provision.secured import ALL, NOW, SITE, Secured, message, send_marker, topic, until
@@ -50,6 +53,13 @@ def test_a_set_point_by_hand_is_obeyed_and_ends_with_home_assistant_and_with_the
     home.until("standby", Plan, lambda plan: (plan.reason or "").startswith("standby, asked for by Home Assistant"))
     home.say("ems/mode", "on")
     home.until("control", Setpoint, by_ems)
+
+    # What is taken away is gone, the states of what was set included.
+    assert any(topic.startswith("twinswarm/") for topic in home.retained())
+    home.processes["homeassistant"].terminate()
+    home.processes["homeassistant"].wait(30)
+    assert home.remove().startswith("3 devices of faulty taken away, and 6 states")
+    assert home.retained() == set()
 
 
 def test_a_site_that_takes_no_requests_is_refused() -> None:
@@ -108,6 +118,13 @@ def test_only_the_operator_asks_and_only_home_assistant_commands_it(tmp_path: Pa
         came = ems.receive(10.0)
         assert came is not None
         assert came.payload == message(asked)
+
+        # And it may take away what stands there.
+        remover = MqttTransport(secured.address, "remover", secured.folder.credentials("homeassistant"))
+        assert remove_site(SITE, remover, "homeassistant", time.monotonic) == Removed(devices=0, states=1)
+        remover.close()
+        gone = home.receive(10.0)
+        assert (gone and gone.topic, gone and gone.payload) == (state, b"")
 
 
 def test_without_an_operator_home_assistant_commands_nobody() -> None:

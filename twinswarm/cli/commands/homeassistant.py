@@ -24,7 +24,10 @@ def homeassistant(
         typer.Option("--prefix", metavar="TOPIC", help="Home Assistant's discovery prefix.", rich_help_panel="Broker"),
     ] = "homeassistant",
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take every device of the site away from Home Assistant, and end.")
+        bool,
+        typer.Option(
+            "--remove", help="Take the site away from Home Assistant, with what persons set there, and end."
+        ),
     ] = False,
     commands: Annotated[
         bool,
@@ -54,22 +57,24 @@ def homeassistant(
     from broker.mqtt import MqttTransport
     from services.homeassistant.announcer import Announcer
     from services.homeassistant.panel import Panel
+    from services.homeassistant.removal import remove_site
     from twinswarm.deploy.process import Life, stop_event, utc_now
 
     if not prefix or any(sign in prefix for sign in "+#") or prefix.startswith(("/", "$", "twin/")):
         raise InputError.one("--prefix", "a topic without + and #, outside twin/, is allowed", prefix, code=Code.FORMAT)
     named = site_id(site)
-    panel = Panel(named, _most_h(site)) if commands else None
+    panel = Panel(named, _most_h(site)) if commands and not remove else None
     connection = options.connection(broker, cafile, cert, key, username, password_file, named)
     transport = MqttTransport(connection.address, client_id(named, IDENTITY), connection.credentials)
     boot = secrets.token_hex(6)
     lives = (f"{boot}-{number}" for number in itertools.count(1))
-    announcer = Announcer(named, transport, prefix, panel=panel, now=utc_now, new_boot=lambda: next(lives))
     try:
-        announcer.connect()
         if remove:
-            typer.echo(f"{announcer.remove_all(time.monotonic)} devices of {named} taken away")
+            gone = remove_site(named, transport, prefix, time.monotonic)
+            typer.echo(f"{gone.devices} devices of {named} taken away, and {gone.states} states of what was set")
             return
+        announcer = Announcer(named, transport, prefix, panel=panel, now=utc_now, new_boot=lambda: next(lives))
+        announcer.connect()
         announcer.serve(stop_event(Life()).is_set, time.monotonic)
     finally:
         transport.close()
