@@ -11,6 +11,8 @@ from schemas.presence import WATCHES
 from schemas.topics import (
     BROKER_DROPPED,
     FORWARDED,
+    HOME,
+    HOME_ASSISTANT,
     OBSERVER,
     Channel,
     Kind,
@@ -22,7 +24,17 @@ from schemas.topics import (
     topic_filter,
 )
 
-__all__ = ["OBSERVER", "READS", "WRITES", "Right", "read_filters", "write_filters", "writer_of"]
+__all__ = [
+    "HOME",
+    "HOME_ASSISTANT",
+    "OBSERVER",
+    "READS",
+    "WRITES",
+    "Right",
+    "read_filters",
+    "write_filters",
+    "writer_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +139,8 @@ READS: dict[Kind, tuple[Right, ...]] = {
 }
 
 
-HOME_ASSISTANT = "homeassistant"
-"""The observer that announces a site's devices to Home Assistant: it may write their discovery, and nothing else."""
 DISCOVERY = "homeassistant/device/+/config"
 """Where devices are announced to Home Assistant, as an MQTT filter."""
-HOME = "home"
-"""Home Assistant itself, an observer. At a site with an operator it may write what that one reads."""
 HOME_STATUS = "homeassistant/status"
 """Where Home Assistant says that it comes and goes."""
 

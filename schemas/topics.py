@@ -15,6 +15,11 @@ FORMER_PREFIX = "twin/v1"
 """Topic prefix of the contract before this one. Messages there are only answered with a reject."""
 OBSERVER = "observer"
 """Identity of those who only look: a dashboard, a notebook, ``twinswarm up`` as it shows the day."""
+HOME_ASSISTANT = "homeassistant"
+"""Who announces a site's devices to Home Assistant. As an observer it may write their discovery, and nothing else; as
+an operator also what a person set there, and requests of it."""
+HOME = "home"
+"""Home Assistant itself, an observer. At a site with an operator it may write what that one reads."""
 SITE_PATTERN = r"[a-z0-9-]{1,32}"
 DEVICE_PATTERN = r"[a-z0-9-]{1,31}"
 

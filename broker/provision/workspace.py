@@ -27,7 +27,7 @@ from broker.provision.lock import locked
 from broker.provision.mosquitto_conf import BrokerPlace, configuration
 from broker.provision.register import Register, load_register
 from schemas.errors import Code, Fault, InputError
-from schemas.roles import OBSERVER
+from schemas.roles import HOME, HOME_ASSISTANT, OBSERVER
 from schemas.site import GHOSTS, NETWORK, SERVICES, Site
 from schemas.topics import Kind, client_id
 
@@ -49,7 +49,9 @@ def clients_of(site: Site) -> dict[str, Kind | None]:
     """Everybody who may connect at this site, and as what; None: an observer."""
     devices = {name: Kind(device.kind) for name, device in site.devices.items()}
     beside = dict.fromkeys(site.shadows, Kind.SHADOW) | ({GHOSTS: Kind.GHOSTS} if site.ghosts else {})
-    return {**devices, NETWORK: Kind.NETWORK, **SERVICES, **beside, OBSERVER: None}
+    limiters = dict.fromkeys(site.limits, Kind.LIMITER)
+    persons = {} if site.ems.requests is None else {HOME_ASSISTANT: Kind.OPERATOR, HOME: None}
+    return {**devices, NETWORK: Kind.NETWORK, **SERVICES, **beside, **limiters, **persons, OBSERVER: None}
 
 
 def provision_site(site: Site, root: Path, place: BrokerPlace, now: datetime) -> Changes:

@@ -40,7 +40,7 @@ from schemas.site.devices import (
 from schemas.site.economics import Economics
 from schemas.site.feeds import Feed
 from schemas.site.forecasting import ForecastKind, ForecastOptions
-from schemas.site.ghosts import GHOSTS, REAL_SITE, AnyGhost, ghost_faults
+from schemas.site.ghosts import REAL_SITE, AnyGhost, ghost_faults
 from schemas.site.limits import AnyLimitSource
 from schemas.site.network import Cable, Network, Transformer
 from schemas.site.ocpp import OcppServer
@@ -71,6 +71,7 @@ from schemas.site.profile import (
     step_start,
 )
 from schemas.site.references import (
+    GHOSTS,
     NETWORK,
     SERVICES,
     ReferenceFault,
@@ -85,6 +86,7 @@ from schemas.site.references import (
     profiles_of_connection,
     profiles_of_device,
     profiles_of_tariff,
+    request_faults,
     shadow_of,
     sources_of,
     weather_faults,
@@ -175,6 +177,7 @@ class Site(SitePart):
             *group_faults(self.ems, self.devices),
             *objective_faults(self.ems, self.connection),
             *limit_faults(self.limits, self.ems, self.devices),
+            *request_faults(self.ems, self.devices, self.limits),
         ]
 
     def _tariffs(self) -> dict[str, Tariff]:

@@ -8,10 +8,8 @@ from pydantic import Field
 
 from schemas.errors import Code
 from schemas.site.devices import Bess, Charger, Device
-from schemas.site.references import ReferenceFault, device_faults
+from schemas.site.references import GHOSTS, ReferenceFault, device_faults
 
-GHOSTS = "ghosts"
-"""Identifier of the one participant that has all of them."""
 REAL_SITE = "real-site"
 """Among the ghosts, what the real meter measures is the load of this name."""
 

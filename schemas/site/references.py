@@ -27,7 +27,7 @@ from schemas.site.limits import LimitSource
 from schemas.site.options import Connection, EmsOptions
 from schemas.site.profile import IntervalLabel, Profile, TimeProfile
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH, Tariff
-from schemas.topics import DEVICE_PATTERN, OBSERVER, Kind
+from schemas.topics import DEVICE_PATTERN, HOME, HOME_ASSISTANT, OBSERVER, Kind
 
 NETWORK = "network"
 SERVICES: dict[str, Kind] = {
@@ -50,6 +50,8 @@ MAX_IRRADIANCE_STEP_S = 3600
 """The sun moves by 15 degrees an hour."""
 
 
+GHOSTS = "ghosts"
+"""Identifier of the one participant that has all devices which do not exist."""
 SHADOW_PREFIX = "shadow-"
 
 
@@ -208,6 +210,9 @@ def limit_faults(
         if name in RESERVED:
             what = f"this identifier is reserved for the {RESERVED[name]}"
             yield ReferenceFault(where, what, name, Code.RESERVED)
+        if name == GHOSTS or name.startswith(SHADOW_PREFIX):
+            what = f"{GHOSTS} and {SHADOW_PREFIX}… are identifiers of who runs beside a site"
+            yield ReferenceFault(where, what, name, Code.RESERVED)
         if name in devices:
             yield ReferenceFault(where, "a device has this identifier", name, Code.DUPLICATE)
         if ems is None or source.group is None:
@@ -216,6 +221,16 @@ def limit_faults(
         if source.group not in named:
             what = f"is no group of ems.cable_limits; named are {', '.join(named) or 'none'}"
             yield ReferenceFault(f"{where}.group", what, source.group, Code.UNKNOWN)
+
+
+def request_faults(ems: EmsOptions, devices: Collection[str], limits: Collection[str]) -> Iterator[ReferenceFault]:
+    """Identifiers that Home Assistant has where the EMS takes requests of persons."""
+    if ems.requests is None:
+        return
+    for section, names in (("devices", devices), ("limits", limits)):
+        for name in sorted({HOME, HOME_ASSISTANT} & set(names)):
+            what = "ems.requests gives this identifier to Home Assistant"
+            yield ReferenceFault(f"{section}.{name}", what, name, Code.RESERVED)
 
 
 def group_faults(ems: EmsOptions, devices: Collection[str]) -> Iterator[ReferenceFault]:

@@ -21,6 +21,7 @@ from schemas.site.references import (
     profiles_of_device,
     profiles_of_source,
     profiles_of_tariff,
+    request_faults,
     sources_of,
     weather_faults,
 )
@@ -122,6 +123,7 @@ def _references(parts: Parts, nodes: tuple[str, ...] | None) -> Iterator[Referen
     yield from weather_faults(sources, used, parts.members("profiles"))
     if "ems" in parts.fields:
         yield from group_faults(parts.fields["ems"], written)
+        yield from request_faults(parts.fields["ems"], written, parts.names("limits"))
         if "connection" in parts.fields:
             yield from objective_faults(parts.fields["ems"], parts.fields["connection"])
     yield from limit_faults(parts.members("limits"), parts.fields.get("ems"), written)

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
+from broker.provision.workspace import clients_of
+from schemas.topics import Kind
 from sites.loader import load_site
 from tests.cli.calling import call
 from tests.parts import skip_without
 from tests.stack.stack import ROOT, has_compose
 from twinswarm.deploy.stack.compose_file import StackOrder, compose_file
+from twinswarm.deploy.stack.secrets import participants
 
 DEFAULT = ROOT / "compose.yaml"
 TWINS = {"ev1", "ev2", "ev3", "ev4", "bess", "pv", "building", "network"}
@@ -140,7 +143,10 @@ def test_a_site_with_feeds_has_them_in_live_alone_with_a_way_outside_and_their_t
     assert live["profiles"] == ["live"]
     assert "tariff --feeds /var/lib/twinswarm/feeds --site" in " ".join(live["command"].split())
     assert live["networks"] == ["field", "outside"]
-    assert live["environment"] == {"TIBBER_TOKEN": "${TIBBER_TOKEN:?the access token of a feed}"}
+    assert live["environment"] == {
+        "TWINSWARM_LOG_FORMAT": "${TWINSWARM_LOG_FORMAT:-text}",
+        "TIBBER_TOKEN": "${TIBBER_TOKEN:?a secret of tariff}",
+    }
     assert "profiles" not in made["forecast"]
     assert "forecast-live" not in made
 
@@ -257,3 +263,65 @@ def test_a_name_that_the_machine_does_not_take_is_told(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: yyy")
     assert "File name too long" in done.stderr
+
+
+MEMBERS = """
+limits:
+  control-box:
+    type: modbus_relay
+    host: 192.0.2.50
+    inputs: {dimmed: {address: 0}}
+    rules: [{when: {dimmed: true}, import_kw: 4.2}, {when: {dimmed: false}}]
+  utility:
+    type: openadr
+    url: https://vtn.example.org/openadr3/3.1.0
+    client_id: my-site
+    client_secret_env: VTN_SECRET
+ghosts:
+  newbess: {kind: bess, capacity_kwh: 20, max_charge_kw: 10, max_discharge_kw: 10}
+"""
+
+
+def test_every_process_of_a_live_site_is_a_service_with_a_certificate_of_its_own(folder_site: Path) -> None:
+    file = folder_site / "mysite" / "site.yaml"
+    text = file.read_text().replace("\nems:\n", "\nems:\n  requests: {most_h: 2}\n") + MEMBERS
+    text = text.replace(
+        "  bess:\n    kind: bess\n",
+        "  bess:\n    kind: bess\n    shadow: true\n    driver: {type: sunspec, host: 192.0.2.20}\n",
+    )
+    file.write_text(text)
+    assert call("compose", "mysite", cwd=folder_site).returncode == 0
+    made = services(folder_site / "compose.yaml")
+    expected = {
+        "bess-live": ("bess", "drive bess", True),
+        "control-box": ("control-box", "limiter control-box", True),
+        "utility": ("utility", "limiter utility", True),
+        "shadow-bess-live": ("shadow-bess", "twin shadow-bess", False),
+        "ghosts-live": ("ghosts", "twin ghosts", False),
+    }
+    assert in_profile(folder_site / "compose.yaml", "live") == {*expected, "ems-live", "clock-live"}
+    (folder,) = folder_site.glob("*.site.json")
+    site = load_site(folder)
+    rights = clients_of(site)
+    for name, (identity, command, outside) in expected.items():
+        service = made[name]
+        assert " ".join(service["command"].split()).startswith(f"{command} --site /etc/twinswarm/site.json --broker")
+        assert f"secrets-{identity}:/run/secrets/twinswarm:ro" in service["volumes"]
+        assert f"secrets-{identity}:/secrets/{identity}" in made["provision"]["volumes"]
+        assert service["networks"] == (["field", "outside"] if outside else ["field"])
+        assert identity in participants(site), "its volume is filled"
+    assert (rights["control-box"], rights["utility"]) == (Kind.LIMITER, Kind.LIMITER)
+    assert made["utility"]["environment"]["VTN_SECRET"] == "${VTN_SECRET:?a secret of utility}"
+    assert "VTN_SECRET" not in made["control-box"]["environment"]
+    home = made["homeassistant"]
+    assert "profiles" not in home
+    assert " ".join(home["command"].split()).startswith("homeassistant /etc/twinswarm/site.json --commands --broker")
+    assert (rights["homeassistant"], rights["home"]) == (Kind.OPERATOR, None)
+
+
+def test_names_of_the_stack_are_no_names_of_limits(folder_site: Path) -> None:
+    file = folder_site / "mysite" / "site.yaml"
+    file.write_text(file.read_text() + MEMBERS.replace("control-box", "grafana"))
+    done = call("compose", "mysite", cwd=folder_site)
+    assert done.returncode == 2
+    assert "limits.grafana: the stack has a service of this name (received grafana)" in done.stderr

@@ -8,11 +8,9 @@ from typing import Annotated
 import typer
 
 from schemas.errors import Code, InputError
-from schemas.topics import client_id
+from schemas.topics import HOME_ASSISTANT, client_id
 from twinswarm.cli import options
 from twinswarm.cli.observing import site_id
-
-IDENTITY = "homeassistant"
 
 
 def homeassistant(
@@ -25,9 +23,7 @@ def homeassistant(
     ] = "homeassistant",
     remove: Annotated[
         bool,
-        typer.Option(
-            "--remove", help="Take the site away from Home Assistant, with what persons set there, and end."
-        ),
+        typer.Option("--remove", help="Take the site away from Home Assistant, with what persons set there, and end."),
     ] = False,
     commands: Annotated[
         bool,
@@ -42,6 +38,7 @@ def homeassistant(
     key: options.KeyOption = None,
     username: options.UsernameOption = None,
     password_file: options.PasswordFileOption = None,
+    heartbeat: options.HeartbeatOption = None,
 ) -> None:
     """Announce the devices of a site to **Home Assistant**, on the same broker, until it is stopped.
 
@@ -54,6 +51,7 @@ def homeassistant(
         twinswarm homeassistant mysite --commands
         twinswarm homeassistant fit-g2v --remove
     """
+    from broker.heartbeat import Heartbeat
     from broker.mqtt import MqttTransport
     from services.homeassistant.announcer import Announcer
     from services.homeassistant.panel import Panel
@@ -65,7 +63,9 @@ def homeassistant(
     named = site_id(site)
     panel = Panel(named, _most_h(site)) if commands and not remove else None
     connection = options.connection(broker, cafile, cert, key, username, password_file, named)
-    transport = MqttTransport(connection.address, client_id(named, IDENTITY), connection.credentials)
+    transport = MqttTransport(
+        connection.address, client_id(named, HOME_ASSISTANT), connection.credentials, heartbeat=Heartbeat(heartbeat)
+    )
     boot = secrets.token_hex(6)
     lives = (f"{boot}-{number}" for number in itertools.count(1))
     try:

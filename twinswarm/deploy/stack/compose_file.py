@@ -6,9 +6,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from schemas.errors import Code, Fault, InputError
 from schemas.site import NETWORK, SERVICES, Site
-from schemas.site.feeds import token_variable
-from twinswarm.deploy.feeds import FED, feeds_of
+from schemas.topics import HOME_ASSISTANT
 from twinswarm.deploy.stack import accounts
+from twinswarm.deploy.stack.live import live_services
 from twinswarm.deploy.stack.secrets import volumes
 from twinswarm.simulation.compose import members
 
@@ -48,21 +48,27 @@ class StackOrder:
 def compose_file(order: StackOrder) -> str:
     """The text of compose.yaml.
 
-    Raises InputError for a device that is called as a service of the stack is or as none may be.
+    Raises InputError for a device or a source of limits that is called as a service of the stack is or as none may be.
     """
+    live = live_services(order.site)
+    reserved = _OTHER_SERVICES | {one.name for one in live if one.name not in order.site.limits}
+    named = [
+        *((f"devices.{name}", name) for name in order.site.devices),
+        *((f"limits.{name}", name) for name in order.site.limits),
+    ]
     faults = [
-        Fault(f"devices.{name}", "the stack has a service of this name", name, code=Code.RESERVED)
-        for name in sorted(_OTHER_SERVICES & set(order.site.devices))
+        Fault(where, "the stack has a service of this name", name, code=Code.RESERVED)
+        for where, name in sorted(named)
+        if name in reserved
     ]
     faults += [
-        Fault(f"devices.{name}", "a service of Compose begins with a letter or a digit", name, code=Code.FORMAT)
-        for name in order.site.devices
+        Fault(where, "a service of Compose begins with a letter or a digit", name, code=Code.FORMAT)
+        for where, name in named
         if name.startswith("-")
     ]
     if faults:
         raise InputError(faults)
     everybody = members(order.site)
-    feeds = {service: feeds_of(order.site, service) for service in FED}
     environment = Environment(
         loader=PackageLoader("twinswarm.deploy.stack", "templates"),
         autoescape=False,  # noqa: S701  it is YAML; what is filled in are identifiers of a-z 0-9 - and words of ours
@@ -80,8 +86,10 @@ def compose_file(order: StackOrder) -> str:
         twins=[name for name in everybody if name not in SERVICES],
         members=everybody,
         consumers=sorted(volumes(order.site)),
-        feeds=feeds,
-        tokens={service: sorted(filter(None, map(token_variable, found.values()))) for service, found in feeds.items()},
+        live=live,
+        in_live={one.identity for one in live},
+        persons=order.site.ems.requests is not None,
+        home_assistant=HOME_ASSISTANT,
         accounts=accounts,
         network_twin=NETWORK,
     )

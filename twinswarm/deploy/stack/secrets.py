@@ -18,8 +18,10 @@ from broker.provision.register import load_register
 from broker.provision.workspace import Changes, provision_site
 from schemas.errors import Code, Fault, InputError
 from schemas.site import Site
+from schemas.topics import HOME_ASSISTANT
 from services.clock.lockstep import CLOCK
 from twinswarm.deploy.stack.accounts import GRAFANA, INFLUXDB, MOSQUITTO, ROOT, TWINSWARM, Account
+from twinswarm.deploy.stack.live import live_services
 from twinswarm.deploy.stack.volume import Volume, give
 from twinswarm.simulation.compose import members
 
@@ -52,7 +54,9 @@ class StackChanges:
 
 def participants(site: Site) -> tuple[str, ...]:
     """Everybody in the stack who meets the broker, and gets a certificate for that."""
-    return (*members(site), CLOCK)
+    live = (one.identity for one in live_services(site))
+    persons = (HOME_ASSISTANT,) if site.ems.requests else ()
+    return tuple(dict.fromkeys((*members(site), CLOCK, *live, *persons)))
 
 
 def volumes(site: Site) -> dict[str, Account]:
