@@ -1,6 +1,7 @@
 """Who of a site is in the stack's profile ``live`` beside EMS and clock.
 
-These are feeds, drivers, sources of limits, shadows and ghosts; each is a process of its own, with the certificate of its own name.
+These are feeds, drivers, sources of limits, shadows and ghosts. Each is a process of its own, with the certificate of
+its own name.
 """
 
 from dataclasses import dataclass
