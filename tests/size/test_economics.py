@@ -14,6 +14,7 @@ from twinswarm.size.economics import (
     net_present_value_eur,
     payback_years,
 )
+from twinswarm.size.output import break_even_notes, connection_note
 from twinswarm.size.sweep import Assessed, Yearly, best_of, pareto, v2g_break_even_eur
 from twinswarm.size.typical import typical_days
 
@@ -60,9 +61,37 @@ def test_a_design_is_worth_what_its_savings_are() -> None:
 
 def test_break_even_of_v2g_is_against_the_same_design_without() -> None:
     without, with_ = assessed(0, 950), assessed(400, 850, v2g=4)
-    assert v2g_break_even_eur([without, with_], with_) == pytest.approx(100 * 2.486852 / 4, abs=1e-4)
-    assert v2g_break_even_eur([without], without) is None
+    assert v2g_break_even_eur([without, with_], with_, smart=False) == pytest.approx(100 * 2.486852 / 4, abs=1e-4)
+    assert v2g_break_even_eur([without], without, smart=False) is None
     assert best_of([without, with_]) is without, "50 a year for nothing is more than 150 a year for 400"
+
+
+def test_against_smart_chargers_v2g_breaks_even_at_what_it_adds_to_them() -> None:
+    """Two smart chargers of 50 € save 180 of the 200 € a year; 20 a year are worth 49.74, so 74.87 each."""
+    smart = assessed(100, 820, smart_charger_eur=50)
+    smart = replace(smart, design=replace(smart.design, smart=2))
+    with_ = assessed(400, 800, v2g=2, smart_charger_eur=50)
+    price = v2g_break_even_eur([smart, with_], with_, smart=True)
+    assert price == pytest.approx(74.8685, abs=1e-4)
+    assert replace(with_, investment_eur=2 * price).npv_eur == pytest.approx(smart.npv_eur)
+    assert v2g_break_even_eur([smart, with_], with_, smart=False) is None
+    (said,) = break_even_notes([smart, with_])
+    assert "an unknown price against ones that charge at once (none)" in said
+    assert "75 € against smart ones (2 smart)" in said
+
+
+def test_a_design_that_its_connection_does_not_carry_is_not_proposed() -> None:
+    """50 kW are more than 40 kW of connection, and 40.3 are not, by less than 1 %."""
+    base, dear, cheap = assessed(0, 1000), assessed(100, 700), assessed(10, 700)
+    small = replace(cheap, design=replace(cheap.design, connection_kw=40.0))
+    just = replace(small, yearly=replace(small.yearly, peak_kw=40.3))
+    assert (small.fits, just.fits) == (False, True)
+    assert best_of([base, dear, small]) is dear and pareto([base, dear, small]) == [base, dear]
+    assert best_of([base, dear, just]) is just
+    assert best_of([small]) is small, "none fits"
+    assert connection_note([base, dear]) is None
+    assert "1 of 3 designs" in (connection_note([base, dear, small]) or "")
+    assert "The base is one of them, with 50.0 kW at 40 kW" in (connection_note([small]) or "")
 
 
 def test_the_front_leaves_out_what_costs_more_and_saves_less() -> None:

@@ -1,12 +1,15 @@
 """The sizes of a site as a table and two figures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
 
 from services.analysis.figures import BLUE, GREY, VERMILION, Picture
 from services.analysis.figures.canvas import Panel, canvas, legend, zero
 from services.analysis.summary import number
-from twinswarm.size.sweep import Assessed, best_of, pareto, what_it_hangs_on
+from twinswarm.size.sweep import Assessed, best_of, pareto, v2g_break_even_eur, what_it_hangs_on
 from twinswarm.study.figures import Drawn
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from schemas.site import Site
 
 SHOWN = 15
+_LINE_IN = 0.2
 
 
 def size_table(found: Sequence[Assessed]) -> "Table":
@@ -28,17 +32,59 @@ def size_table(found: Sequence[Assessed]) -> "Table":
         table.add_column(head, justify="right")
     best = sorted(found, key=lambda each: each.npv_eur, reverse=True)[:SHOWN]
     for one in best if found[0] in best else [*best, found[0]]:
-        design, back = one.design, one.payback_years
+        design = one.design
         table.add_row(
             design.name,
             *(number(value, 0) for value in (one.investment_eur, one.paid_eur, one.earned_eur, one.npv_eur)),
-            "never" if back is None else number(back, 1),
-            number(one.yearly.peak_kw, 1),
+            _payback(one),
+            number(one.yearly.peak_kw, 1, "" if one.fits else "!"),
             f"{design.pv_kw:g}",
             f"{design.connection_kw:g}",
             number(one.yearly.shortfall_kwh, 0),
         )
     return table
+
+
+def _payback(one: Assessed) -> str:
+    if not one.investment_eur:
+        return ""
+    return "never" if one.payback_years is None else number(one.payback_years, 1)
+
+
+def break_even_notes(found: Sequence[Assessed]) -> list[str]:
+    """At which price a V2G charger pays, against one that charges at once and against a smart one."""
+    with_v2g = [one for one in found if one.design.v2g]
+    if not with_v2g:
+        return []
+    best = best_of(with_v2g)
+    design = best.design
+    others = (
+        ("ones that charge at once", replace(design, v2g=0), False),
+        ("smart ones", replace(design, v2g=0, smart=design.smart + design.v2g), True),
+    )
+    said, missing = [], False
+    for kind, other, smart in others:
+        even = v2g_break_even_eur(found, best, smart=smart)
+        missing |= even is None
+        said.append(f"{'an unknown price' if even is None else number(even, 0, '€')} against {kind} ({other.name})")
+    text = f"A V2G charger of the design {design.name} breaks even at {' and at '.join(said)}, before subsidies."
+    return [f"{text} Unknown: that design was not assessed." if missing else text]
+
+
+def connection_note(found: Sequence[Assessed]) -> str | None:
+    """Which designs import more than their connection carries; None: none does."""
+    above = [one for one in found if not one.fits]
+    if not above:
+        return None
+    base = found[0]
+    highest = number(base.yearly.peak_kw, 1)
+    text = f"! {len(above)} of {len(found)} designs import more than their connection carries; they are not proposed."
+    if base.fits:
+        return text
+    return (
+        f"{text} The base is one of them, with {highest} kW at {base.design.connection_kw:g} kW: "
+        "it would need a larger connection, whose price is not in the savings."
+    )
 
 
 def figures_of(found: Sequence[Assessed], site: "Site") -> list[Drawn]:
@@ -51,11 +97,21 @@ def figures_of(found: Sequence[Assessed], site: "Site") -> list[Drawn]:
 
 
 def _pareto(found: Sequence[Assessed], best: Assessed) -> Picture:
-    figure, (axes,) = canvas([Panel("saved after upkeep [€/year]", 3.6)], None)
     front = pareto(found)
-    axes.scatter(
-        [o.paid_eur for o in found], [o.earned_eur for o in found], s=22, color=GREY, label="designs", zorder=2
-    )
+    panels = [Panel("saved after upkeep [€/year]", 3.6), Panel("", _LINE_IN * len(front), 0.6)]
+    figure, (axes, key) = canvas(panels, None)
+    for fits, name, faces in ((True, "designs", GREY), (False, "exceed their connection", "none")):
+        shown = [one for one in found if one.fits is fits]
+        if shown:
+            axes.scatter(
+                [one.paid_eur for one in shown],
+                [one.earned_eur for one in shown],
+                s=22,
+                facecolors=faces,
+                edgecolors=GREY,
+                label=name,
+                zorder=2,
+            )
     axes.plot(
         [o.paid_eur for o in front],
         [o.earned_eur for o in front],
@@ -65,12 +121,26 @@ def _pareto(found: Sequence[Assessed], best: Assessed) -> Picture:
         zorder=3,
     )
     axes.scatter([best.paid_eur], [best.earned_eur], marker="*", s=160, color=VERMILION, label="highest NPV", zorder=4)
-    axes.annotate(best.design.name, (best.paid_eur, best.earned_eur), (8, -12), textcoords="offset points", fontsize=9)
+    _number(axes, key, front)
     axes.set_xlabel("investment after subsidies [€]")
     zero(axes)
-    legend(axes, 3)
+    legend(axes, 4)
     text = f"{len(found)} designs. Highest net present value: {best.design.name}, {number(best.npv_eur, 0)} €."
     return Picture("Investment and savings", text, figure)
+
+
+def _number(axes: Axes, key: Axes, front: Sequence[Assessed]) -> None:
+    """A number at each point, and below what it is."""
+    for place, one in enumerate(front, 1):
+        where = (one.paid_eur, one.earned_eur)
+        axes.annotate(f"{place}", where, (0, 8), textcoords="offset points", ha="center", fontsize=8, zorder=5)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.05 * (high - low))
+    key.set_axis_off()
+    key.set_ylim(len(front), 0)
+    for place, one in enumerate(front, 1):
+        money = f"{number(one.paid_eur, 0)} €, {number(one.earned_eur, 0)} €/year, NPV {number(one.npv_eur, 0)} €"
+        key.text(0.0, place - 0.5, f"{place}  {one.design.name}: {money}", fontsize=8, va="center")
 
 
 def _tornado(best: Assessed, site: "Site") -> Picture:
@@ -89,12 +159,23 @@ def _tornado(best: Assessed, site: "Site") -> Picture:
             textcoords="offset points",
             va="center",
             fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )
     axes.invert_yaxis()
     shown = [best.npv_eur, *(value for _, *both in spans for value in both)]
     width = (max(shown) - min(shown)) or 1.0
     axes.set_xlim(min(shown) - 0.45 * width, max(shown) + 0.05 * width)
     axes.axvline(best.npv_eur, color=GREY, linewidth=1.0)
+    axes.grid(visible=False, axis="y")
+    axes.annotate(
+        f"{best.design.name}: {number(best.npv_eur, 0)} €",
+        (best.npv_eur, 1.0),
+        (0, 4),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="center",
+        fontsize=9,
+    )
     axes.set_xlabel("net present value [€]; blue: 20 % less of it, red: 20 % more")
     said = [f"{name}: {number(low, 0)} to {number(high, 0)} €." for name, low, high in spans]
     return Picture(f"What {best.design.name} hangs on", " ".join(said), figure)

@@ -22,6 +22,7 @@ from twinswarm.size.economics import (
 )
 from twinswarm.size.typical import TypicalDays
 from twinswarm.study.day import Day
+from twinswarm.year.connection import exceeds
 from twinswarm.year.engine import live_through_year
 from twinswarm.year.order import YearOrder
 from twinswarm.year.store import passing_store
@@ -80,6 +81,11 @@ class Assessed:
         return self.saved_eur - self.upkeep_eur
 
     @property
+    def fits(self) -> bool:
+        """Whether its connection carries it: a base or BESS beside vehicles that charge at once may import more."""
+        return not exceeds(self.yearly.peak_kw, self.design.connection_kw)
+
+    @property
     def npv_eur(self) -> float:
         prices = self.prices
         return net_present_value_eur(self.paid_eur, self.earned_eur, prices.discount_rate_frac, prices.lifetime_years)
@@ -100,6 +106,7 @@ class Assessed:
             "npv_eur": self.npv_eur,
             "payback_years": self.payback_years,
             "discounted_payback_years": discounted,
+            "fits_connection": self.fits,
             **{name: getattr(self.yearly, name) for name in Yearly.__slots__},
         }
 
@@ -175,22 +182,27 @@ def by_all_days(
 
 
 def best_of(found: Sequence[Assessed]) -> Assessed:
-    """The highest net present value; of equal ones the smaller investment."""
-    return max(found, key=lambda one: (one.npv_eur, -one.investment_eur))
+    """The highest net present value of those that their connection carries, or of all where it carries none; of equal
+    ones the smaller investment."""
+    return max([one for one in found if one.fits] or found, key=lambda one: (one.npv_eur, -one.investment_eur))
 
 
-def v2g_break_even_eur(found: Sequence[Assessed], one: Assessed) -> float | None:
-    """Price of a V2G charger at which those of this design, against the same design without them, are worth nothing.
+def v2g_break_even_eur(found: Sequence[Assessed], one: Assessed, *, smart: bool) -> float | None:
+    """Price of a V2G charger at which those of this design are worth as much as the same design without them.
 
-    None where it has none, or the same without them was not assessed.
+    ``smart``: with smart one-way chargers, at their price, in their place; else with ones that charge at once. None
+    where the design has no V2G, or the other was not assessed.
     """
-    without = {each.design: each for each in found}.get(replace(one.design, v2g=0))
-    if without is None or not one.design.v2g:
+    count = one.design.v2g
+    instead = replace(one.design, v2g=0, smart=one.design.smart + count * smart)
+    without = {each.design: each for each in found}.get(instead)
+    if without is None or not count:
         return None
     prices = one.prices
-    return break_even_eur(
+    spared_eur = prices.smart_charger_eur or 0.0 if smart else 0.0
+    return spared_eur + break_even_eur(
         one.saved_eur - without.saved_eur,
-        one.design.v2g,
+        count,
         prices.discount_rate_frac,
         prices.lifetime_years,
         prices.subsidy_frac,
@@ -199,9 +211,12 @@ def v2g_break_even_eur(found: Sequence[Assessed], one: Assessed) -> float | None
 
 
 def pareto(found: Sequence[Assessed]) -> list[Assessed]:
-    """Designs than which none costs less and saves as much: by investment, each saving more than all before."""
+    """Designs than which none costs less and saves as much: by investment, each saving more than all before.
+
+    Only those that their connection carries.
+    """
     front: list[Assessed] = []
-    for one in sorted(found, key=lambda each: (each.paid_eur, -each.earned_eur)):
+    for one in sorted((one for one in found if one.fits), key=lambda each: (each.paid_eur, -each.earned_eur)):
         if not front or one.earned_eur > front[-1].earned_eur:
             front.append(one)
     return front
@@ -237,6 +252,7 @@ def what_it_hangs_on(one: Assessed, site: Site, share: float = 0.2) -> list[tupl
         "savings of energy": spent("energy_eur"),
         "savings of the demand charge": spent("demand_eur"),
         "wear": spent("wear_eur"),
+        "yearly price of the connection": spent("connection_eur"),
         "lifetime": priced("lifetime_years"),
         "discount rate": priced("discount_rate_frac"),
         "subsidies": priced("subsidy_frac"),
@@ -244,11 +260,13 @@ def what_it_hangs_on(one: Assessed, site: Site, share: float = 0.2) -> list[tupl
         **{
             name: priced(field)
             for name, field in (
+                ("price of the BESS, whatever its size", "bess_eur"),
                 ("price of the BESS's energy", "bess_eur_per_kwh"),
                 ("price of the BESS's power", "bess_eur_per_kw"),
                 ("price of a V2G charger", "v2g_charger_eur"),
                 ("price of a smart charger", "smart_charger_eur"),
                 ("price of PV", "pv_eur_per_kw"),
+                ("price of a larger connection", "connection_eur_per_kw"),
             )
             if getattr(prices, field)
         },

@@ -92,7 +92,7 @@ def size(
     from twinswarm.cli.numbers import counts_of, numbers_of
     from twinswarm.simulation.runs import parse_date
     from twinswarm.size.design import base_of, designs, site_of
-    from twinswarm.size.output import figures_of, size_table
+    from twinswarm.size.output import break_even_notes, connection_note, figures_of, size_table
     from twinswarm.size.sweep import assess, best_of, by_all_days, economics_of, v2g_break_even_eur
     from twinswarm.size.typical import features_of, typical_days
     from twinswarm.study.figures import write_figures
@@ -132,7 +132,10 @@ def size(
             task = progress.add_task("all days", total=2 * order.days)
             whole = by_all_days(order, best, chosen, executor, lambda count: progress.advance(task, count))
     with_v2g = [one for one in results if one.design.v2g]
-    even = v2g_break_even_eur(results, best_of(with_v2g)) if with_v2g else None
+    even, over_smart = (
+        v2g_break_even_eur(results, best_of(with_v2g), smart=smart_instead) if with_v2g else None
+        for smart_instead in (False, True)
+    )
     error = None if whole is None else best.earned_eur - whole.earned_eur
     output.write(
         {
@@ -145,17 +148,19 @@ def size(
             "designs": [one.to_json() for one in results],
             "best": best.to_json(),
             "v2g_break_even_eur": even,
+            "v2g_break_even_against_smart_eur": over_smart,
             "best_by_all_days": None if whole is None else whole.to_json(),
             "error_eur_per_year": error,
         }
     )
     console.print(size_table(results))
+    if (note := connection_note(results)) is not None:
+        console.print(note, markup=False)
     console.print(
         f"{len(few.days)} typical days stand for {order.days}. Highest NPV: {best.design.name}.", markup=False
     )
-    if even is not None:
-        name = best_of(with_v2g).design.name
-        console.print(f"A V2G charger breaks even at {even:.0f} €, before subsidies, in: {name}.", markup=False)
+    for note in break_even_notes(results):
+        console.print(note, markup=False)
     if whole is not None:
         text = f"By all {order.days} days it saves {whole.earned_eur:.0f} €/year, NPV {whole.npv_eur:.0f} €"
         console.print(f"{text}; the typical days say {error:+.0f} €/year.", markup=False)
