@@ -93,7 +93,7 @@ def test_a_variant_that_the_connection_does_not_carry_is_named(
     said = "More import than its 22 kW: none up to 24.0 kW, in 6 h."
     text = " ".join(capsys.readouterr().out.split())
     page = (folder / "runs" / "year-small" / "report.html").read_text(encoding="utf-8")
-    assert said in text and said in page and "above 22 kW" in page
+    assert said in text and said in page and "above\n22 kW\nh" in page
     year(written(folder), "--days", "1", "--jobs", "1")
     assert "does not carry" not in capsys.readouterr().out
 

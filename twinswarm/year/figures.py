@@ -13,7 +13,6 @@ from services.analysis.summary import number
 from twinswarm.study.figures import Drawn
 from twinswarm.study.own_site_figure import COLOURS, Period
 from twinswarm.year.result import YearResult
-from twinswarm.year.tables import connection_notes
 
 _MAP_IN = 1.55
 _POINTS = 1000
@@ -35,14 +34,14 @@ def _by_month(result: YearResult) -> Picture:
         _bars(above, place, len(shown), values, variant.name)
     for place, variant in enumerate(result.variants):
         _bars(below, place, len(result.variants), [variant.months[m].import_peak_kw for m in months], variant.name)
-    _connection(below, result)
+    lines = _connection(below, result)
     for axes in (above, below):
         axes.set_xlim(-0.6, len(months) - 0.4)
         axes.set_xticks(range(len(months)), months if axes is below else [""] * len(months), fontsize=8)
         axes.yaxis.set_major_locator(MaxNLocator(6))
     zero(above)
     legend(above, len(shown))
-    legend(below, len(result.variants))
+    legend(below, len(result.variants) + lines)
     said = [
         f"{variant.name}: {number(variant.total.saved_eur(result.none.total))} € saved." for variant in result.others
     ]
@@ -55,22 +54,13 @@ def _bars(axes: Axes, place: int, count: int, values: list[float], name: str) ->
     axes.bar(places, values, width, color=COLOURS[name], label=name, zorder=2)
 
 
-def _connection(axes: Axes, result: YearResult) -> None:
-    """The import limit, where a variant exceeds it."""
+def _connection(axes: Axes, result: YearResult) -> int:
+    """Draws the import limit where a variant exceeds it; the number of its entries in a legend."""
     if not any(variant.total.import_above_limit_h for variant in result.variants):
-        return
+        return 0
     limit_kw = result.order.site.connection.import_limit_kw
-    axes.axhline(limit_kw, color=PURPLE, linestyle=":", linewidth=1.2, zorder=1.5)
-    axes.annotate(
-        f"connection, {limit_kw:g} kW",
-        (1.0, limit_kw),
-        (-2, 2),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-        color=PURPLE,
-    )
+    axes.axhline(limit_kw, color=PURPLE, linestyle=":", linewidth=1.6, label=f"connection, {limit_kw:g} kW", zorder=3)
+    return 1
 
 
 def _duration(result: YearResult) -> Picture:
@@ -85,15 +75,15 @@ def _duration(result: YearResult) -> Picture:
         )
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the time at least so high [%]")
-    _connection(axes, result)
+    lines = _connection(axes, result)
     zero(axes)
-    legend(axes, len(result.variants))
+    legend(axes, len(result.variants) + lines)
     said = [
         f"{variant.name}: from {number(variant.total.import_peak_kw, 1)} kW of import to "
         f"{number(variant.total.export_peak_kw, 1)} kW of export."
         for variant in result.variants
     ]
-    return Picture("Duration curves of the power at the PCC", " ".join(said + connection_notes(result)), figure)
+    return Picture("Duration curves of the power at the PCC", " ".join(said), figure)
 
 
 def _maps(result: YearResult) -> Picture:

@@ -10,6 +10,7 @@ from services.analysis.summary import number
 from twinswarm.study.figures import Drawn
 from twinswarm.year.result import YearResult
 from twinswarm.year.tables import (
+    connection_notes,
     energy_heads,
     energy_rows,
     money_heads,
@@ -45,7 +46,8 @@ def render_year(result: YearResult, figures: Sequence[Drawn]) -> str:
             ("By month", month_heads(result), month_rows(result)),
         ],
         pictures=[one.picture for one in figures],
-        notes=notes(result),
+        warnings=connection_notes(result),
+        notes=[note for note in notes(result) if note not in connection_notes(result)],
     )
 
 

@@ -17,9 +17,9 @@ def money_heads(result: YearResult) -> Row:
     """Of `money_rows`; a column stands there only where the site has what it says."""
     demand = ("energy\n€", "demand\n€") if result.none.total.demand_eur is not None else ()
     wear = (f"{name}\n€" for name in _wears(result))
-    left = ("left in batteries\nkWh", "the same\n€")
-    above = (f"above {limit_kw:g} kW\nh" for limit_kw in _exceeded_kw(result))
-    return ("cost\n€", *demand, "saved\n€", *wear, *left, "highest import\nkW", *above, "PSF")
+    left = ("left in\nbatteries\nkWh", "the same\n€")
+    above = (f"above\n{limit_kw:g} kW\nh" for limit_kw in _exceeded_kw(result))
+    return ("cost\n€", *demand, "saved\n€", *wear, *left, "highest\nimport\nkW", *above, "PSF")
 
 
 def money_rows(result: YearResult) -> list[Row]:
