@@ -1,20 +1,21 @@
 """A tariff or forecast at a live site, whose profiles are renewed by feeds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.messages import Alarm, Birth, Phase, Severity, TimeMode
-from schemas.participant import Cadence, Json, Outgoing, Received, Source, Turn, own_topic
+from schemas.messages import Alarm, Birth, Severity, TimeMode
+from schemas.participant import Json, Outgoing, Received, Source, Turn, own_topic
 from schemas.plausibility import MAX_CO2_G_PER_KWH, co2_doubt
 from schemas.site import Site, TimeProfile
 from schemas.site.tariff import MAX_PRICE_EUR_PER_KWH
-from schemas.topics import Channel, Kind
+from schemas.topics import Channel
+from schemas.wrapped import Wrapped
 from services.feeds.source import PROFILE, FeedAnswer
 from services.forecast.daily import DailySeries
 
 
-class Fed:
+class Fed(Wrapped[DailySeries]):
     """The participant that ``make`` builds for a site, for a site whose profiles are those of the latest answers.
 
     A feed that fails is named by the alarm ``feed_failed`` while its last answer still holds; ``feed_stale`` says that
@@ -23,6 +24,7 @@ class Fed:
     """
 
     def __init__(self, make: Callable[[Site], DailySeries], site: Site, sources: Sequence[Source]) -> None:
+        super().__init__(make(site))
         self._make = make
         self._described = site
         self.sources = tuple(sources)
@@ -31,30 +33,9 @@ class Fed:
         self._troubles: dict[str, str] = {}
         self._used: dict[str, TimeProfile] = {}
         self._raised: dict[tuple[str, str], str] = {}
-        self._inner = make(site)
-
-    @property
-    def site(self) -> str:
-        return self._inner.site
-
-    @property
-    def kind(self) -> Kind:
-        return self._inner.kind
-
-    @property
-    def device(self) -> str:
-        return self._inner.device
-
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        return self._inner.subscriptions
-
-    @property
-    def cadence(self) -> Mapping[Phase, Cadence]:
-        return self._inner.cadence
 
     def birth(self) -> Birth:
-        return self._inner.birth().model_copy(update={"time_modes": (TimeMode.WALL,)})
+        return self.inner.birth().model_copy(update={"time_modes": (TimeMode.WALL,)})
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         for given in turn.inputs:
@@ -64,10 +45,10 @@ class Fed:
             # One that was just made publishes its series at the next SENSE.
             self._used = used
             profiles = {**self._described.profiles, **used}
-            before = self._inner
-            self._inner = self._make(self._described.model_copy(update={"profiles": profiles}))
-            self._inner.continue_from(before)
-        return [*alarms, *self._inner.act(turn, inbox)]
+            before = self.inner
+            self.inner = self._make(self._described.model_copy(update={"profiles": profiles}))
+            self.inner.continue_from(before)
+        return [*alarms, *self.inner.act(turn, inbox)]
 
     def _take(self, name: str, answer: Any) -> None:
         assert isinstance(answer, FeedAnswer)
@@ -124,7 +105,7 @@ class Fed:
 
     def _alarms(self, texts: dict[tuple[str, str], str]) -> list[Outgoing]:
         """Those that are new, and the end of those that are over."""
-        topic = own_topic(self._inner, Channel.ALARM)
+        topic = own_topic(self.inner, Channel.ALARM)
         found = []
         for (code, name), text in texts.items():
             if (code, name) not in self._raised:
@@ -137,7 +118,7 @@ class Fed:
 
     def snapshot(self) -> Json:
         return {
-            "inner": self._inner.snapshot(),
+            "inner": self.inner.snapshot(),
             "answers": {name: answer.model_dump(mode="json") for name, answer in sorted(self._answers.items())},
             "troubles": dict(sorted(self._troubles.items())),
             "raised": sorted([code, name, text] for (code, name), text in self._raised.items()),
@@ -148,8 +129,8 @@ class Fed:
         self._troubles = dict(state["troubles"])
         self._raised = {(code, name): text for code, name, text in state["raised"]}
         self._used = {}
-        self._inner = self._make(self._described)
-        self._inner.restore(state["inner"])
+        self.inner = self._make(self._described)
+        self.inner.restore(state["inner"])
 
 
 def _alarm(code: str, name: str, text: str, *, active: bool = True) -> Alarm:

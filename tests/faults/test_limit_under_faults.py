@@ -8,7 +8,7 @@ dead or silent to all is missing at the simulated PCC, too, which is the sum of 
 there, which is the load that the EMS alone does not hear. A dead twin does not integrate, so it is dead for good.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -17,9 +17,10 @@ import pytest
 from runtime.in_memory import run_direct
 from schemas.cycle import Course
 from schemas.messages import Phase
-from schemas.participant import Json, Outgoing, Participant, Received, Turn
+from schemas.participant import Outgoing, Participant, Received, Turn
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
+from schemas.wrapped import Wrapped
 from services.clock.lockstep import lockstep_run
 from services.limiter.limiter import Demand, Limiter
 from twinswarm.simulation.compose import maker
@@ -90,43 +91,18 @@ SITES = {"import": site, "export": sunny}
 LIMITS_KW = {"import": LIMIT_KW, "export": EXPORT_LIMIT_KW}
 
 
-class Faulty:
+class Faulty(Wrapped[Participant]):
     """A participant behind a fault: what it sends and hears may be lost, and it may do nothing at all."""
 
     def __init__(self, inner: Participant) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.hears: Callable[[int, Received], bool] = lambda n, message: True
         self.sends: Callable[[int, Outgoing], bool] = lambda n, message: True
         self.lives: Callable[[int], bool] = lambda n: True
         self.registers: list[tuple[int, float]] = []
         """By cycle, energy imported less exported [kWh], by the participant itself."""
 
-    @property
-    def site(self) -> str:
-        return self.inner.site
-
-    @property
-    def device(self) -> str:
-        return self.inner.device
-
-    @property
-    def kind(self) -> Any:
-        return self.inner.kind
-
-    @property
-    def subscriptions(self) -> Any:
-        return self.inner.subscriptions
-
-    def birth(self) -> Any:
-        return self.inner.birth()
-
-    def snapshot(self) -> Json:
-        return self.inner.snapshot()
-
-    def restore(self, state: Json) -> None:
-        self.inner.restore(state)
-
-    def act(self, turn: Turn, inbox: Any) -> list[Outgoing]:
+    def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         if not self.lives(turn.n):
             return []
         sent = list(self.inner.act(turn, [message for message in inbox if self.hears(turn.n, message)]))

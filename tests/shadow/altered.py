@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from runtime.in_memory import InMemoryRun
-from schemas.messages import Alarm, Birth, Phase, PluggedVehicle, Prediction, Telemetry
-from schemas.participant import Cadence, Json, Outgoing, Participant, Received, Turn
+from schemas.messages import Alarm, Birth, PluggedVehicle, Prediction, Telemetry
+from schemas.participant import Json, Outgoing, Participant, Received, Turn
 from schemas.site import Charger, Device, Network, Site
 from schemas.topics import Channel, Kind, Topic
+from schemas.wrapped import Wrapped
 from services.clock.lockstep import lockstep_run
 from services.history.memory import MemoryHistory, lockstep_info
 from services.shadow.participant import PARTED
@@ -58,41 +59,22 @@ class Fault:
     parameter: str
 
 
-class AsBought:
+class AsBought(Wrapped[Participant]):
     """A twin whose nameplate is ``described``'s, seen through its meter and its gauge."""
 
     def __init__(self, real: Site, described: Site, device: str, seed: int) -> None:
-        self._inner, self._described = build_twin(real, device), build_twin(described, device)
+        super().__init__(build_twin(real, device))
+        self._described = build_twin(described, device)
         spec = described.devices[device]
         self._stated_kwh = spec.daily[0].capacity_kwh if isinstance(spec, Charger) else None
         self._random = random.Random(seed)
         self._gain = 1.0 + self._random.uniform(-GAIN, GAIN)
 
-    @property
-    def site(self) -> str:
-        return self._inner.site
-
-    @property
-    def kind(self) -> Kind:
-        return self._inner.kind
-
-    @property
-    def device(self) -> str:
-        return self._inner.device
-
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        return self._inner.subscriptions
-
-    @property
-    def cadence(self) -> Mapping[Phase, Cadence]:
-        return self._inner.cadence
-
     def birth(self) -> Birth:
         return self._described.birth()
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
-        return [self._seen(each) for each in self._inner.act(turn, inbox)]
+        return [self._seen(each) for each in self.inner.act(turn, inbox)]
 
     def snapshot(self) -> Json:
         raise AssertionError("it lives once")
