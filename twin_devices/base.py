@@ -157,7 +157,10 @@ class Twin(ABC):
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         wall, sense = turn.mode is TimeMode.WALL, turn.phase is Phase.SENSE
         if not wall and not sense and turn.t == self._now:
-            at = turn.t  # Everything that happens at this instant has happened.
+            # Everything that happens at this instant has happened, but for what came.
+            if not inbox:
+                return []
+            at = turn.t
         else:
             at = self._advance(turn.t, away=turn.gap and sense)
             self._settle(at, expire=wall)

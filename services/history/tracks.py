@@ -4,7 +4,7 @@ import bisect
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from schemas.capabilities import Capabilities, Group, group_of
@@ -54,6 +54,10 @@ class Track:
     lockstep: bool
     meter_bounds: PowerBounds | None = None
     """Of a meter, which has no rating: by its site. None: not known."""
+    _flows: dict[tuple[datetime, ...], tuple[Flow, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What `flows` found, by its times: settlement, quarters and wear ask for the same."""
 
     @property
     def bounds(self) -> PowerBounds | None:
@@ -104,7 +108,7 @@ class Track:
     def _piece(self, first: int, last: int) -> "Track":
         return dataclasses.replace(self, samples=self.samples[first:last])
 
-    def flows(self, times: Sequence[datetime]) -> list[Flow]:
+    def flows(self, times: Sequence[datetime]) -> tuple[Flow, ...]:
         """Energies of the intervals between consecutive ``times``.
 
         Differences of the registers where telemetry lies on the grid; between two samples that do not, the energy is
@@ -113,6 +117,12 @@ class Track:
         or grew by more than can flow (`schemas.register_reading`): then, too, the power counts. Registers of two lives
         in lock-step are not compared: that energy counts as 0 and says so.
         """
+        grid = tuple(times)
+        if grid not in self._flows:
+            self._flows[grid] = self._flows_between(grid)
+        return self._flows[grid]
+
+    def _flows_between(self, times: tuple[datetime, ...]) -> tuple[Flow, ...]:
         sums = [_Sum() for _ in times[1:]]
         place = 0
         bounds = self.bounds
@@ -125,10 +135,10 @@ class Track:
                 if times[index] >= after.ts:
                     break
                 sums[index].add(flow, before.ts, after.ts, times[index], times[index + 1])
-        return [
+        return tuple(
             total.flow(self.device, end - start)
             for total, (start, end) in zip(sums, itertools.pairwise(times), strict=True)
-        ]
+        )
 
     def register_steps(self) -> Iterator["RegisterStep"]:
         """From each sample to the next one, with what their registers are judged by."""

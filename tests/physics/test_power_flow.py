@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from twin_devices.physics.power_flow import Cable, Injection, PowerFlow, Solution, Source, Transformer
+from twin_devices.physics.power_flow import (
+    MOST_ONE_BY_ONE,
+    Cable,
+    Injection,
+    PowerFlow,
+    Solution,
+    Source,
+    Transformer,
+)
 
 
 def transformer(**changes: float) -> Transformer:
@@ -192,3 +200,15 @@ def test_arrays_give_what_single_injections_give() -> None:
     assert flows.losses_kw.tolist() == [solution.losses_kw for solution in alone if solution is not None]
     assert flows.voltages_pu.shape == (20, 3, 1)
     assert flows.branch_losses_kw.shape == flows.loadings_frac.shape == (20, 2)
+
+
+@pytest.mark.parametrize("network", [TWO_NODES, BY_PHASE])
+def test_injections_one_by_one_are_those_of_a_batch_to_the_last_bit(network: PowerFlow) -> None:
+    """Also after one that nothing carries, and when reactive power was there before."""
+    injections = [Injection((0.0, 2.0, 3.7 * i - 20), (0.0, 0.3 * i, 1.0)) for i in range(20)]
+    whole = network.solve(injections)
+    assert len(injections) > MOST_ONE_BY_ONE and None not in whole
+    assert network.solve([at_a(1e6)]) == [None]
+    assert [network.solve([injection])[0] for injection in injections] == whole
+    assert network.solve(injections[:MOST_ONE_BY_ONE]) == whole[:MOST_ONE_BY_ONE]
+    assert network.solve([injections[3], at_a(1e6), injections[5]]) == [whole[3], None, whole[5]]

@@ -17,6 +17,7 @@ from power_grid_model import ComponentType, PowerGridModel, initialize_array
 from power_grid_model.errors import PowerGridError  # type: ignore[attr-defined]
 
 from twin_devices.physics.network_elements import Cable, Source, Transformer, condition, load_table, network_tables
+from twin_devices.physics.prepared_flow import PreparedFlow
 
 __all__ = ["PHASES", "Array", "Cable", "Flows", "Injection", "PowerFlow", "Solution", "Source", "Transformer"]
 
@@ -37,6 +38,9 @@ PROBES = (1 / 64, 1 / 4096)
 cannot be carried either."""
 
 MAX_ITERATIONS = 50
+
+MOST_ONE_BY_ONE = 8
+"""More injections than this are a batch of power-grid-model's, which takes longer to set up than these to solve."""
 
 PHASES = 3
 
@@ -146,6 +150,14 @@ class PowerFlow:
             self._model = PowerGridModel({**tables, self._load_kind: loads})
         except PowerGridError as error:
             raise ValueError(f"is no network that can be solved: {' '.join(str(error).split())}") from None
+        self._one_by_one = PreparedFlow(
+            self._model,
+            self._load_kind,
+            self._load_ids,
+            _OUTPUT,
+            symmetric=not unbalanced,
+            max_iterations=MAX_ITERATIONS,
+        )
 
     def solve(self, injections: Sequence[Injection]) -> list[Solution | None]:
         """The flow for each injection; None where no voltages exist that carry it.
@@ -209,10 +221,7 @@ class PowerFlow:
         if not (finite := np.isfinite(power)).all():
             _, row, node, *_ = np.argwhere(~finite)[0].tolist()
             raise ValueError(f"power that is no finite number, at node {self.nodes[node]} of injection {row}")
-        update = initialize_array("update", self._load_kind, power.shape[1:3])
-        update["id"] = self._load_ids
-        update["p_specified"], update["q_specified"] = _watts(power)
-        flow = self._calculated(update, tolerance_pu)
+        flow = self._calculated(_watts(power), tolerance_pu)
         branches = [(kind, flow[kind]) for kind in (ComponentType.line, ComponentType.transformer) if kind in flow]
         # Without any branch, all devices are at the PCC.
         lost = [_by_phase(table["p_from"] + table["p_to"]).sum(axis=2) for _, table in branches]
@@ -232,21 +241,21 @@ class PowerFlow:
             ),
         )
 
-    def _calculated(self, update: Any, tolerance_pu: float) -> dict[Any, Any]:
-        """power-grid-model's tables of nodes, branches and source, a row for each of the update's."""
-        how: dict[str, Any] = {
-            "symmetric": not self.unbalanced,
-            "error_tolerance": tolerance_pu,
-            "max_iterations": MAX_ITERATIONS,
-            "output_component_types": _OUTPUT,
-        }
-        if len(update) > 1:
-            flow: dict[Any, Any] = self._model.calculate_power_flow(update_data={self._load_kind: update}, **how)
-            return flow
-        # To set up a batch of one takes longer than to solve it. An update sets every load, so that nothing is left of
-        # the one before; the result is the same to the last bit.
-        self._model.update(update_data={self._load_kind: update[0]})
-        return {kind: table[None] for kind, table in self._model.calculate_power_flow(**how).items()}
+    def _calculated(self, power_w: Array, tolerance_pu: float) -> dict[Any, Any]:
+        """power-grid-model's tables of nodes, branches and source, a row for each of the T injections."""
+        if power_w.shape[1] <= MOST_ONE_BY_ONE:
+            return self._one_by_one.calculate(*power_w, tolerance_pu)
+        update = initialize_array("update", self._load_kind, power_w.shape[1:3])
+        update["id"] = self._load_ids
+        update["p_specified"], update["q_specified"] = power_w
+        flow: dict[Any, Any] = self._model.calculate_power_flow(
+            update_data={self._load_kind: update},
+            symmetric=not self.unbalanced,
+            error_tolerance=tolerance_pu,
+            max_iterations=MAX_ITERATIONS,
+            output_component_types=_OUTPUT,
+        )
+        return flow
 
     def _loading(self, kind: Any, branch: Any) -> Array:
         loading: Array = branch["loading"]
