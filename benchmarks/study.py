@@ -22,7 +22,7 @@ PARTS = {
     "  of it the problem, from what was told": ("services/ems/problem_builder.py", "problem_of"),
     "  of it HiGHS itself": ("~", "<method 'run' of 'highspy._core._Highs' objects>"),
     "network twin": ("twin_devices/network/twin.py", "act"),
-    "  of it power flows": ("power_grid_model.py", "calculate_power_flow"),
+    "  of it power flows": ("twin_devices/physics/prepared_flow.py", "calculate"),
     "twins of devices": ("twin_devices/base.py", "act"),
     "forecast and tariff": ("services/forecast/daily.py", "act"),
     "settlement": ("twinswarm/study/day.py", "day"),

@@ -244,7 +244,7 @@ class PowerFlow:
     def _calculated(self, power_w: Array, tolerance_pu: float) -> dict[Any, Any]:
         """power-grid-model's tables of nodes, branches and source, a row for each of the T injections."""
         if power_w.shape[1] <= MOST_ONE_BY_ONE:
-            return self._one_by_one.calculate(*power_w, tolerance_pu)
+            return self._one_by_one.calculate(power_w[0], power_w[1], tolerance_pu)
         update = initialize_array("update", self._load_kind, power_w.shape[1:3])
         update["id"] = self._load_ids
         update["p_specified"], update["q_specified"] = power_w

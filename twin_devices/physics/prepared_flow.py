@@ -50,7 +50,7 @@ class PreparedFlow:
         # Both point into the tables above, which live as long.
         self._given = CConstDataset({load_kind: self._loads}, DatasetType.update)
         self._found = CMutableDataset(self._results, kind)
-        self._options = Options()
+        self._options = Options()  # type: ignore[no-untyped-call]
         self._options.calculation_type = CalculationType.power_flow.value
         self._options.calculation_method = CalculationMethod.newton_raphson.value
         self._options.symmetric = symmetric
