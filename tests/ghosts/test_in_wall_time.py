@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.messages import Alarm, Earnings, NetworkTelemetry, Phase, Quantity, Series, Stamp, TimeMode, ValueSeries
+from schemas.messages import (
+    Alarm,
+    Earnings,
+    Limit,
+    NetworkTelemetry,
+    Phase,
+    Quantity,
+    Series,
+    Stamp,
+    TimeMode,
+    ValueSeries,
+)
 from schemas.participant import Outgoing, Received, Turn
 from schemas.topics import Channel, Kind, Topic
 from services.ghosts.participant import DEGRADED, Ghosts
@@ -27,7 +38,7 @@ def fresh() -> Ghosts:
     return made
 
 
-def of(kind: Kind, channel: Channel, body: Series | NetworkTelemetry, at: datetime, boot: str) -> Received:
+def of(kind: Kind, channel: Channel, body: Limit | Series | NetworkTelemetry, at: datetime, boot: str) -> Received:
     return Received(Topic("hall", kind, str(kind), channel), Stamp(ts=at, boot=boot, seq=1), body, arrived=at)
 
 
