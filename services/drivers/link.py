@@ -1,15 +1,13 @@
 """The side of the hardware: what a link to a device delivers, and how it is commanded."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.messages import Phases
 from schemas.participant import Source
-
-LOG = logging.getLogger(__name__)
+from services.drivers.complaints import Complaints
 
 
 class Measured(BaseModel):
@@ -28,18 +26,30 @@ class Measured(BaseModel):
     online: bool | None = None
     trouble: str | None = None
     """Why nothing is measured; empty: it is over."""
+    unread: frozenset[str] = Field(default=frozenset(), exclude=True)
+    """Values that should have been measured now and were not, or were such as no device has."""
 
 
-def what_is_possible(link: str, found: Mapping[str, Any], trouble: str) -> Measured:
-    """The measurements without the values that no device has; these are named beside the trouble, and in the log."""
+def what_is_possible(
+    complaints: Complaints, found: Mapping[str, Any], trouble: str, *, wanted: Iterable[str] = ()
+) -> Measured:
+    """The measurements without the values that no device has; these are named beside the trouble, and in the log.
+
+    ``wanted``: the values that should be there. A power that is not, without a reason, is a trouble of its own.
+    """
+    wrong: dict[str, str] = {}
     try:
-        return Measured(**found, trouble=trouble)
+        Measured(**found)
     except ValidationError as error:
         wrong = {str(each["loc"][0]): f"{each['loc'][0]}: {each['input']}: {each['msg']}" for each in error.errors()}
     good = {name: value for name, value in found.items() if name not in wrong}
-    unread = "; ".join([*([trouble] if trouble else []), *(f"{name}: {why}" for name, why in wrong.items())])[:300]
-    LOG.warning("%s: %s", link, unread)
-    return Measured(**good, trouble=unread)
+    unread = (wrong.keys() | set(wanted)) - good.keys()
+    if "power_kw" in unread and not wrong and not trouble:
+        trouble = "power_kw: the device has none now"
+    said = "; ".join([*([trouble] if trouble else []), *wrong.values()])[:300]
+    if wrong:
+        complaints.write(said)
+    return Measured(**good, trouble=said, unread=frozenset(unread))
 
 
 class Link(Source, Protocol):

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from broker.transport import Delivery, Transport
 from schemas.errors import BrokerUnreachableError, MessageRefusedError
+from services.drivers.complaints import Complaints
 from services.drivers.link import Measured
 
 LOG = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class ListeningLink(ABC):
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._wake: Callable[[], None] = lambda: None
-        self.unreadable = 0
+        self._complaints = Complaints(name)
 
     @abstractmethod
     def _heard(self, topic: str, payload: bytes) -> BaseModel | None:
@@ -89,10 +90,11 @@ class ListeningLink(ABC):
     def _take(self, delivery: Delivery, put: Callable[[object], bool]) -> None:
         try:
             found = self._heard(delivery.topic, delivery.payload)
-        except UnreadableError as error:
-            self.unreadable += 1
-            LOG.warning("%s: %s", self.name, error)
-            put(self._troubled(str(error)))
+        except Exception as error:  # one message must not cost the connection
+            known = isinstance(error, UnreadableError)
+            why = str(error) if known else f"topic {delivery.topic}: {type(error).__name__}: {error}"
+            self._complaints.write(why, traced=not known)
+            put(self._troubled(why))
             return
         if found is not None:
             put(found)

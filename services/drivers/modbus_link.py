@@ -39,7 +39,8 @@ class ModbusLink(PolledLink):
             mapped = getattr(self._driver, name)
             if mapped is not None and (value := self._value(client, name, mapped)) is not None:
                 found[name] = value
-        return what_is_possible(self.name, found, self._trouble or "")
+        wanted = [name for name in VALUES if getattr(self._driver, name) is not None]
+        return what_is_possible(self._complaints, found, self._trouble or "", wanted=wanted)
 
     def _value(self, client: "ModbusTcpClient", name: str, mapped: ModbusRegister) -> float | bool | None:
         """None: the device has none now."""

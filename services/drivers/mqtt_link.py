@@ -30,7 +30,10 @@ def read_value(mapped: MqttValue, payload: bytes) -> float | None:
             raise UnreadableError(f"{found[:60]!r} is no number") from None
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise UnreadableError(f"{str(found)[:60]} is no number")
-    return found * mapped.factor
+    try:
+        return found * mapped.factor
+    except OverflowError:  # JSON has integers of any length
+        raise UnreadableError("an integer of more than 308 digits is no number of a device") from None
 
 
 def read_state(mapped: MqttState, payload: bytes) -> bool | None:
@@ -62,23 +65,28 @@ def _found(path: str | None, payload: bytes) -> Any:
 
 
 def measured(driver: MqttDriver, topic: str, payload: bytes) -> Measured | None:
-    """What a message says of the device; None: nothing. Raises UnreadableError, naming the field."""
+    """What a message says of the device; None: nothing. What cannot be read of it is in ``trouble`` and ``unread``,
+    with field, topic and value."""
     found: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
     for name in (*VALUES, *STATES):
         mapped = getattr(driver, name)
         if mapped is None or mapped.topic != topic:
             continue
         try:
             value = read_value(mapped, payload) if name in VALUES else read_state(mapped, payload)
+            if value is not None:
+                Measured.model_validate({name: value})
         except UnreadableError as error:
-            raise UnreadableError(f"{name}, topic {topic}: {error}") from None
-        if value is not None:
-            found[name] = value
-    try:
-        return Measured(**found) if found else None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UnreadableError(f"{first['loc'][0]}: {first['input']}: {first['msg']}, topic {topic}") from None
+            wrong[name] = f"{name}, topic {topic}: {error}"
+        except ValidationError as error:
+            wrong[name] = f"{name}: {value}: {error.errors()[0]['msg']}, topic {topic}"
+        else:
+            if value is not None:
+                found[name] = value
+    if not found and not wrong:
+        return None
+    return Measured(**found, trouble="; ".join(wrong.values())[:300] or None, unread=frozenset(wrong))
 
 
 def payload_of(command: MqttCommand, value_kw: float, phases: Phases | None = None) -> bytes:
@@ -100,6 +108,8 @@ class MqttLink(ListeningLink):
         self._sent: bytes | None = None
         self._again = float("inf")
         """When the command is sent again, by the monotonic clock."""
+        self._troubles: dict[str, str] = {}
+        """What the newest message of each topic could not be read for."""
 
     @property
     def commanded(self) -> bool:
@@ -115,6 +125,7 @@ class MqttLink(ListeningLink):
 
     def _begin(self) -> None:
         self._sent, self._again = None, float("inf")
+        self._troubles.clear()
 
     def _say(self, transport: Transport) -> float:
         command, wanted = self._driver.command, self._wanted
@@ -128,4 +139,10 @@ class MqttLink(ListeningLink):
 
     def _heard(self, topic: str, payload: bytes) -> BaseModel | None:
         found = measured(self._driver, topic, payload)
-        return None if found is None else found.model_copy(update={"trouble": ""})
+        if found is None:
+            return None
+        self._troubles[topic] = found.trouble or ""
+        if found.trouble:
+            self._complaints.write(found.trouble)
+        standing = "; ".join(each for each in self._troubles.values() if each)
+        return found.model_copy(update={"trouble": standing[:300]})

@@ -25,9 +25,11 @@ from schemas.messages import (
 from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic, software
 from schemas.site import Bess, Charger, Device, Pv, Site
 from schemas.topics import Channel, Kind, topic_filter
+from services.drivers.doubts import Doubts
 from services.drivers.link import Link, Measured
 from services.drivers.obedience import PATIENCE, Obedience
 from services.drivers.registers import Registers
+from services.drivers.standing_alarms import StandingAlarms
 from twin_devices.discharge_caps import USED_UP, DischargeCaps
 from twin_devices.phase_switcher import PhaseSwitcher
 from twin_devices.setpoints import Clipped, SetpointHandler, clip_limit, clip_power
@@ -36,8 +38,8 @@ DRIVEN = frozenset({Kind.CHARGER, Kind.BESS, Kind.PV, Kind.METER})
 """The kinds that a driver can be for."""
 SILENT, TROUBLE = "hardware_silent", "hardware_trouble"
 """Codes of alarms: nothing is measured; something is, and the device is not as it was told to be, or cannot be read."""
-SAID_AGAIN = timedelta(seconds=5)
-"""An alarm that stands is raised again for another reason, so often at most; time of the machine."""
+MAY_BE_OLD = ("soc_frac", "available_kw")
+"""Values that are believed beside a newer power, for ``max_age_s`` after they can be read no more."""
 
 
 def most_kw(spec: Device) -> float | None:
@@ -69,11 +71,16 @@ class Driver:
         self._pace = 1.0
         self.sources = (link,)
         self._setpoints = SetpointHandler(spec.reverts_to, self._clip)
-        self._registers = Registers(most_kw=most_kw(spec))
+        self._doubts = Doubts(site, device)
+        self._registers = Registers(most_kw=most_kw(spec) or self._doubts.most_kw)
         self._obedience = Obedience(limit=isinstance(spec, Pv), most_kw=most_kw(spec) or 0.0)
         self._measured = Measured()
         self._measured_at: datetime | None = None
         """When a power came last."""
+        self._read_at: dict[str, datetime] = {}
+        """When the values of ``MAY_BE_OLD`` came last."""
+        self._unread: set[str] = set()
+        """Those that should have come with the newest measurement, and did not."""
         switches = isinstance(spec, Charger) and spec.phase_switch is not None
         self._switcher = PhaseSwitcher(spec.nameplate) if isinstance(spec, Charger) and switches else None
         self._has_one_phase = False
@@ -83,10 +90,9 @@ class Driver:
         self._vehicle: tuple[datetime | None, float, float] | None = None
         """Of the vehicle at the plug: since when, if that was seen, and the registers when it was seen first."""
         self._seen_unplugged = False
-        self._raised: set[str] = set()
-        """Codes of the alarms that stand."""
-        self._reasons: dict[str, tuple[str, datetime]] = {}
-        """Why they were raised, and when that was said."""
+        self._alarms = StandingAlarms()
+        self._silent = False
+        """Whether nothing is measured now; the alarm of that may stand for longer."""
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -125,12 +131,12 @@ class Driver:
         acks = [ack for setpoint in setpoints for ack in self._receive(setpoint, turn.t)]
         for given in turn.inputs:
             assert isinstance(given.value, Measured)
-            self._take(given.value, given.at)
+            self._take(self._doubts.without(given.value, given.at, turn.boot), given.at)
         self._command(turn)
         sent = [Outgoing(own_topic(self, Channel.ACK), ack) for ack in acks]
-        was_silent = SILENT in self._raised
+        was_silent = self._silent
         sent += self._look(turn.t)
-        if SILENT not in self._raised and (turn.phase is Phase.SENSE or was_silent):
+        if not self._silent and (turn.phase is Phase.SENSE or was_silent):
             sent.append(Outgoing(own_topic(self, Channel.TELEMETRY), self._telemetry(turn.t)))
         return sent
 
@@ -217,6 +223,8 @@ class Driver:
     def _take(self, new: Measured, at: datetime) -> None:
         given = {name: value for name, value in new if value is not None}
         self._measured = self._measured.model_copy(update=given)
+        self._unread = (self._unread | new.unread) - given.keys()
+        self._read_at |= dict.fromkeys(given.keys() & set(MAY_BE_OLD), at)
         begun = self._registers.take(new, at)
         if self._vehicle is not None:
             since, imported, exported = self._vehicle
@@ -244,20 +252,26 @@ class Driver:
 
     def _look(self, at: datetime) -> list[Outgoing]:
         """The alarms that begin or are over now: that the device is not heard, or that it does not do as it is told."""
-        why = self._why_silent(at)
-        troubles = (self._measured.trouble, self._obedience.trouble, self._phase_trouble(at)) if why is None else ()
+        self._drop_what_is_old(at)
+        why, read = self._why_silent(at), self._reading_trouble
+        troubles = (read, self._obedience.trouble, self._phase_trouble(at)) if why is None else ()
+        self._silent = why is not None
         found = {SILENT: why, TROUBLE: "; ".join(each for each in troubles if each)}
         now = {code: text for code, text in found.items() if text}
-        because = {SILENT: self._measured.trouble or "", TROUBLE: now.get(TROUBLE, "")}
-        changed = [
-            code
-            for code in found
-            if (code in now) != (code in self._raised) or (code in now and self._says_more(code, because[code], at))
-        ]
-        self._raised = set(now)
-        self._reasons |= {code: (because[code], at) for code in changed}
+        because = {SILENT: read, TROUBLE: now.get(TROUBLE, "")}
         topic = own_topic(self, Channel.ALARM)
-        return [Outgoing(topic, self._alarm(code, now.get(code))) for code in changed]
+        changed = self._alarms.change(now, because, at, self._pace)
+        return [Outgoing(topic, self._alarm(code, text)) for code, text in changed.items()]
+
+    @property
+    def _reading_trouble(self) -> str:
+        return "; ".join(each for each in (self._measured.trouble, self._doubts.trouble) if each)
+
+    def _drop_what_is_old(self, at: datetime) -> None:
+        """A value that can be read no more is not that of a device that is measured on for ever."""
+        for name in self._unread & self._read_at.keys():
+            if at - self._read_at[name] > self._max_age:
+                self._measured = self._measured.model_copy(update={name: None})
 
     def _phase_trouble(self, at: datetime) -> str | None:
         """That a charger is on three phases where one was asked; of fewer than three the vehicle may be the reason."""
@@ -271,11 +285,6 @@ class Driver:
         switcher = self._switcher
         return switcher is not None and not switcher.is_settled(at - PATIENCE * self._pace)
 
-    def _says_more(self, code: str, because: str, at: datetime) -> bool:
-        """Whether an alarm that stands is raised again, for another reason than it was: at once if it had none."""
-        before, said = self._reasons.get(code, ("", None))
-        return because not in ("", before) and (not before or said is None or at - said >= SAID_AGAIN * self._pace)
-
     def _alarm(self, code: str, text: str | None) -> Alarm:
         said = text or f"over: {self.device} {'is heard again' if code == SILENT else 'has no trouble any more'}"
         active = text is not None
@@ -287,10 +296,12 @@ class Driver:
             return f"{self.device} says that it is offline"
         if self._measured_at is not None and at - self._measured_at <= self._max_age and self._complete:
             return None
-        because = f": {measured.trouble}" if measured.trouble else ""
+        because = f": {trouble}" if (trouble := self._reading_trouble) else ""
         if self._measured_at is None:
             return f"{self.device} has not been heard yet{because}"
         if not self._complete:
+            if "soc_frac" in self._read_at:
+                return f"{self.device} has said no soc_frac for more than {self._max_age_s:g} s{because}"
             return f"{self.device} has not said its soc_frac yet{because}"
         age_s = (at - self._measured_at).total_seconds() / self._pace
         return f"the power of {self.device} is {age_s:.0f} s old, and {self._max_age_s:g} are allowed{because}"
@@ -351,7 +362,7 @@ class Driver:
             "caps": self._caps.snapshot(),
             "phases": None if self._switcher is None else self._switcher.snapshot(),
             "outside": self._outside.snapshot(),
-            "raised": sorted(self._raised),
+            "raised": sorted(self._alarms.raised),
         }
 
     def restore(self, state: Json) -> None:
@@ -368,5 +379,6 @@ class Driver:
         if self._switcher is not None and state.get("phases") is not None:
             self._switcher.restore(state["phases"])
         self._outside.restore(state["outside"])
-        self._raised = set(state["raised"])
+        self._alarms.restore(state["raised"])
+        self._silent = SILENT in self._alarms.raised
         self._measured, self._measured_at = Measured(), None

@@ -1,6 +1,5 @@
 """Any device with Modbus TCP: a thread that polls and commands it, and begins anew when it does not answer."""
 
-import logging
 import math
 import threading
 import time
@@ -12,15 +11,22 @@ from pydantic import BaseModel
 
 from schemas.messages import Phases
 from schemas.site.drivers import ModbusTcp
+from services.drivers.complaints import Complaints
 from services.drivers.link import Measured
 
 if TYPE_CHECKING:
     from pymodbus.client import ModbusTcpClient
 
-LOG = logging.getLogger(__name__)
-
 RETRY_S, MOST_RETRY_S = 1.0, 10.0
 """After a device that did not answer; twice as long each further time."""
+FUNCTIONS = {
+    "read_coils": 1,
+    "read_discrete_inputs": 2,
+    "read_holding_registers": 3,
+    "read_input_registers": 4,
+    "write_registers": 16,
+}
+"""Of the client's requests, by name: it takes an answer with its transaction for its own, whatever function it has."""
 
 
 class NoAnswerError(Exception):
@@ -38,6 +44,7 @@ class PolledLink(ABC):
         self._stop, self._wanted = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._wanted_kw: float | None = None
+        self._complaints = Complaints(name)
 
     @property
     @abstractmethod
@@ -90,7 +97,7 @@ class PolledLink(ABC):
                     wait_s = RETRY_S
             except Exception as error:  # a thread that ended would leave a device that nobody hears, and say nothing
                 known = isinstance(error, NoAnswerError)
-                LOG.warning("%s: %s", self.name, error, exc_info=not known)
+                self._complaints.write(str(error), traced=not known)
                 put(self._troubled(str(error) if known else f"{type(error).__name__}: {error}"))
                 self._stop.wait(wait_s)
                 wait_s = min(2 * wait_s, MOST_RETRY_S)
@@ -124,6 +131,12 @@ class PolledLink(ABC):
         answer = self._answered(what, ask, *given, **more)
         if answer.isError():
             raise NoAnswerError(f"{what}: refused, {answer}"[:300])
+        if answer.function_code != (function := FUNCTIONS[ask.__name__]):
+            raise NoAnswerError(f"{what}: function {function} was asked for, and {answer.function_code} came")
+        count = more.get("count")
+        came = len(answer.registers) or min(len(answer.bits), count or 0)  # bits are filled up to whole bytes
+        if count is not None and came != count:
+            raise NoAnswerError(f"{what}: {count} were asked for, and {came} came")
         return answer
 
     def _answered(self, what: str, ask: Callable[..., Any], *given: Any, **more: Any) -> Any:

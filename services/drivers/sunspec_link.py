@@ -130,9 +130,8 @@ class SunspecLink(PolledLink):
         if "power_kw" in found and self._driver.invert_power:
             found["power_kw"] = -found["power_kw"]
         self._compare()
-        return what_is_possible(
-            self.name, found, "; ".join([*([self._trouble] if self._trouble else []), *troubles])[:300]
-        )
+        said = "; ".join([*([self._trouble] if self._trouble else []), *troubles])[:300]
+        return what_is_possible(self._complaints, found, said, wanted=MEASUREMENTS[self._kind])
 
     # ---- commands
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from schemas.errors import Code, InputError
 from schemas.messages import Phases
 from schemas.site.drivers import S2Driver
+from services.drivers.complaints import Complaints
 from services.drivers.link import Measured, what_is_possible
 from services.drivers.s2.battery import Battery
 
@@ -41,6 +42,7 @@ class S2Link:
 
     def __init__(self, name: str, driver: S2Driver, safe_kw: float) -> None:
         self.name = name
+        self._complaints = Complaints(name)
         self._driver, self._safe_kw = driver, safe_kw
         self._tls = _tls(driver)
         self._token = _token(driver)
@@ -154,7 +156,7 @@ class S2Link:
         if trouble is None:
             self._put(Measured(**found))  # that it is there, or not
         else:
-            self._put(what_is_possible(self.name, found, trouble))
+            self._put(what_is_possible(self._complaints, found, trouble))
 
 
 def _tls(driver: S2Driver) -> ssl.SSLContext | None:

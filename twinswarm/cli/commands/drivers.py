@@ -90,7 +90,7 @@ def map_(
     def put(value: object) -> bool:
         nonlocal count
         count += 1
-        found.update({name: each for name, each in _of(value) if each is not None})
+        found.update(_of(value).model_dump(exclude_none=True))
         return True
 
     link.open(put)
