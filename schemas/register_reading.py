@@ -6,8 +6,9 @@ two `RegisterReading` of a chain, so that all of them doubt the same steps; see 
 """
 
 from collections.abc import Collection
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from schemas.participant import Json
 from schemas.plausibility import BOOKED_LATE, PowerBounds, plausible_power_kw, standing_since, step_doubt
@@ -29,8 +30,7 @@ class Fall:
     readings: int
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterReading:
+class RegisterReading(NamedTuple):
     """Power [kW] and registers [kWh] of a meter at ``ts``; None: it has no register."""
 
     ts: datetime
@@ -86,12 +86,11 @@ class RegisterReading:
         if boot != self.boot or (self.fall is None and not self.fell_until(plain)):
             return plain
         fall, came_back = self._fall_until(plain)
-        return replace(plain, fall=fall, came_back=came_back)
+        return plain._replace(fall=fall, came_back=came_back)
 
     def fell_until(self, later: "RegisterReading") -> bool:
         """Whether a register is lower in a later reading."""
-        pairs = ((self.import_kwh, later.import_kwh), (self.export_kwh, later.export_kwh))
-        return any(a is not None and b is not None and b < a for a, b in pairs)
+        return _fell(self.import_kwh, later.import_kwh) or _fell(self.export_kwh, later.export_kwh)
 
     def grown_until(self, later: "RegisterReading") -> tuple[float, float] | None:
         """Growth of the import and the export register [kWh]; None where one of them is not known."""
@@ -175,3 +174,7 @@ class RegisterReading:
         off_onward = abs(import_kwh - self.import_kwh - drawn_kwh) + abs(export_kwh - self.export_kwh - given_kwh)
         came_back = off_unfallen < off_onward
         return (None if came_back or unfallen.readings <= 0 else unfallen), came_back
+
+
+def _fell(before_kwh: float | None, after_kwh: float | None) -> bool:
+    return before_kwh is not None and after_kwh is not None and after_kwh < before_kwh

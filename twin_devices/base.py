@@ -5,8 +5,8 @@ The simplest twin, and the one to copy for a new kind of device, is `twin_device
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from schemas.kinds import COMMANDED_KINDS
 from schemas.limits import Limits
@@ -19,8 +19,7 @@ from twin_devices.scenario import Script
 from twin_devices.setpoints import Clipped, SetpointHandler
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """The part of telemetry that is alike in all devices. Pass its fields on by name."""
 
     power_kw: float
@@ -168,10 +167,11 @@ class Twin(ABC):
         if events:
             self._script_changed(at)
             self._settle(at, expire=wall)
-        if not self._script.is_offline(at):
+        offline = self._script.is_offline(at)
+        if not offline:
             events += self._script.over(at)
         sent = [Outgoing(self._alarm_topic, alarm) for alarm in events]
-        if self._script.is_offline(at):
+        if offline:
             return sent
         if limits := [received for received in inbox if isinstance(received.body, Limit)]:
             for received in limits:

@@ -186,6 +186,8 @@ class Charger(StorageTwin):
         phases, why = self._foreseen_phases(setpoint, at)
         if phases is None and setpoint.phases not in (None, self._charger.phases):
             why = f"it charges on {self._charger.phases} phases and cannot switch them"
+        if phases is None and why is None:
+            return answer
         reasons = [text for text in (answer.reason, why) if text is not None]
         return answer.model_copy(update={"phases": phases, "reason": "; ".join(reasons) or None})
 

@@ -101,7 +101,7 @@ class Script:
 
     def is_offline(self, at: datetime) -> bool:
         """Whether the device is without power and connection."""
-        return any(event.start <= at < event.end for event in self._offline)
+        return bool(self._offline) and any(event.start <= at < event.end for event in self._offline)
 
     def available_frac(self, at: datetime) -> float:
         """Fraction of a PV plant's available power; of several clouds the darkest counts."""

@@ -221,6 +221,8 @@ class StorageTwin(Twin):
         """The power that will flow once dead time and ramp are over, as far as can be said now."""
         assert ack.applied_kw is not None
         applied_kw, reason = self._foreseen(ack.applied_kw, setpoint, at)
+        if applied_kw == ack.applied_kw and reason is None:
+            return ack
         reasons = [text for text in (ack.reason, reason) if text is not None]
         return Ack(id=ack.id, accepted=True, applied_kw=applied_kw, reason="; ".join(reasons) or None)
 

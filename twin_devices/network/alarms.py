@@ -93,7 +93,7 @@ class Watch:
             text="no voltages carry the devices' power: its losses are estimated, as its currents have them at nominal "
             f"voltage, up to {worst_kw:.3g} kW",
         )
-        if not solved:
+        if not solved or (not self._active and self._is_calm(solved)):
             return alarms
         minimum, maximum = self._voltage_min_pu, self._voltage_max_pu
         for node, voltages in zip(nodes, _by_node(solved), strict=True):
@@ -106,6 +106,16 @@ class Watch:
             loaded = worst >= OVERLOAD_ENDS_FRAC if self._is("overload", name) else worst > 1
             alarms += self._change("overload", name, loaded, Severity.WARNING, worst, 1.0)
         return alarms
+
+    def _is_calm(self, solved: Sequence[Solution]) -> bool:
+        """Whether every voltage is within its bounds and nothing is overloaded, as nearly always."""
+        voltages_pu = list(chain.from_iterable(_by_node(solved)))
+        loadings_frac = chain.from_iterable(solution.loadings_frac for solution in solved)
+        return (
+            self._voltage_min_pu <= min(voltages_pu)
+            and max(voltages_pu) <= self._voltage_max_pu
+            and max(loadings_frac, default=0.0) <= 1
+        )
 
     def _is(self, code: str, element: str) -> bool:
         return (code, element) in self._active

@@ -14,7 +14,7 @@ device whose telemetries are all late by more than the bound counts as so much l
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -223,7 +223,7 @@ def _restored(saved: Json) -> RegisterReading:
     if isinstance(saved, list):  # of an earlier version, which may have no time since when the registers have stood
         ts, boot, power_kw, import_kwh, export_kwh, *since = saved
         first = RegisterReading.first(datetime.fromisoformat(ts), boot, power_kw, import_kwh, export_kwh)
-        return replace(first, since=datetime.fromisoformat((*since, ts)[0]))
+        return first._replace(since=datetime.fromisoformat((*since, ts)[0]))
     return RegisterReading.restored(saved)
 
 
