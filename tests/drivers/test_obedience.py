@@ -82,3 +82,33 @@ def test_a_counter_that_leaps_beyond_what_can_flow_is_doubted() -> None:
     assert counts(650, 5.0) == pytest.approx(102.2)
     assert counts(660, 5.1) == pytest.approx(102.3)  # it is another counter now
     assert counts(24 * 3600, 100.0) == pytest.approx(102.3 + 94.9)  # silent for a day, at 4 kW
+
+
+def at_six_kw(registers: Registers, *counts: float) -> float:
+    """The register after readings of a counter, one a minute at 6 kW."""
+    for minute, kwh in enumerate(counts):
+        registers.take(Measured(power_kw=6.0, energy_import_kwh=kwh), at(60 * minute))
+    return registers.values["energy_import_kwh"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "kwh"),
+    [
+        ((100.0, 100.1, 0.02, 0.12), 100.3),  # it began anew: 0.1 kWh that no reading has are the power's
+        ((429_496.7, 0.03, 0.13), 429_496.9),  # it went round its end
+        ((100.0, 100.1, 99.9, 100.0, 100.4), 100.4),  # older readings, of energy that was counted
+        ((100.0, 100.1, 0.0, 0.0, 0.0, 100.5), 100.5),  # nothing for a while, and what it is afterwards
+        ((100.0, 100.1, 4e5, 4e5, 100.4, 100.5), 100.5),  # all ones for a while
+    ],
+)
+def test_energy_is_counted_once_whatever_a_counter_does(counts: tuple[float, ...], kwh: float) -> None:
+    assert at_six_kw(Registers(most_kw=11.0), *counts) == pytest.approx(kwh, abs=1e-6)
+
+
+def test_a_counter_that_leaps_over_a_restart_of_the_driver_is_doubted() -> None:
+    before, after = Registers(most_kw=11.0), Registers(most_kw=11.0)
+    at_six_kw(before, 100.0, 100.1)
+    after.restore(before.snapshot())
+    after.take(Measured(energy_import_kwh=4e5), at(120))
+    after.take(Measured(energy_import_kwh=100.3), at(180))
+    assert after.values["energy_import_kwh"] == pytest.approx(100.3)
