@@ -41,6 +41,11 @@ class ListeningLink(ABC):
     def _heard(self, topic: str, payload: bytes) -> BaseModel | None:
         """What a message says; None: nothing. Raises UnreadableError."""
 
+    def _kept(self, found: BaseModel) -> BaseModel:
+        """What is still true of a message that the broker has kept from before the connection, for how long nobody
+        knows."""
+        return found
+
     def _begin(self) -> None:  # noqa: B027 - who says nothing has nothing to begin
         """The connection stands, for the first time or anew."""
 
@@ -97,4 +102,4 @@ class ListeningLink(ABC):
             put(self._troubled(why))
             return
         if found is not None:
-            put(found)
+            put(self._kept(found) if delivery.retained else found)

@@ -137,6 +137,10 @@ class MqttLink(ListeningLink):
                 self._again = time.monotonic() + (command.repeat_s or float("inf"))
         return min(PATIENCE_S, max(0.0, self._again - time.monotonic()))
 
+    def _kept(self, found: BaseModel) -> BaseModel:
+        """States and counters; a power of then is none of now."""
+        return found.model_copy(update={"power_kw": None})
+
     def _heard(self, topic: str, payload: bytes) -> BaseModel | None:
         found = measured(self._driver, topic, payload)
         if found is None:

@@ -13,7 +13,10 @@ import pytest
 from broker.address import BrokerAddress
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
+from schemas.messages import Alarm, BessTelemetry
+from schemas.topics import Kind
 from services.drivers import complaints, polled_link, standing_alarms
+from services.drivers.link import Measured
 from services.drivers.participant import SILENT, TROUBLE
 from tests.broker.half_open import HalfOpenProxy
 from tests.drivers import raw_modbus as raw
@@ -21,7 +24,9 @@ from tests.drivers import sunspec_device as lab
 from tests.drivers.modbus_device import Device
 from tests.drivers.raw_modbus import RawModbus
 from tests.drivers.sunspec_device import SunspecDevice
+from tests.drivers.test_modbus import Bench, of
 from tests.drivers.turned import TELEMETRY_S, Turned, described, turned
+from tests.ems.test_presence import BESS, Bus, plan_of
 from tests.parts import skip_without
 
 POWER, IMPORTED, SOC, COMMAND = 0, 2, 4, 20
@@ -293,8 +298,8 @@ class Box:
         state = {"power": 7400, "wh": self.wh, "iec": "C", **changes}
         self._bus.publish("box/state", json.dumps(state).encode())
 
-    def raw(self, topic: str, payload: bytes) -> None:
-        self._bus.publish(topic, payload)
+    def raw(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self._bus.publish(topic, payload, retain=retain)
 
     def saying(self, condition: Callable[[], Any], what: str, say: Callable[[], None] | None = None) -> None:
         """Says the same again and again, until it is so."""
@@ -444,6 +449,29 @@ def test_a_wrong_clock_in_a_payload_moves_nothing(tmp_path: Path, home: LocalMos
         assert times == sorted(times)
 
 
+def test_a_power_that_the_broker_has_kept_is_none_of_now(tmp_path: Path) -> None:
+    skip_without("Mosquitto", present=find_mosquitto() is not None)
+    with LocalMosquitto() as home:
+        site = described(tmp_path, "ev1", {**WALLBOX, "broker": f"mqtt://{home.address.host}:{home.address.port}"})
+        with turned(site, "ev1") as driver:
+            box = Box(home, driver)
+            box.raw("box/state", b'{"power": 9000, "wh": 900, "iec": "C"}', retain=True)
+            box.raw("box/soc", b"44", retain=True)
+            box.saying(lambda: driver.last is not None, "telemetry", lambda: box.raw("box/state", b'{"power": 7400}'))
+            box.close()
+        with turned(site, "ev1") as again:
+            again.until(lambda: again.polls >= 2 and again.stands(SILENT), "what was kept")
+            again.turn()
+            assert again.last is None
+            assert again.stands(SILENT) == "ev1 has not been heard yet"
+            box = Box(home, again)
+            box.saying(lambda: again.last is not None, "telemetry", lambda: box.raw("box/state", b'{"power": 7400}'))
+            box.close()
+        assert {told.power_kw for told in again.bodies(type(again.last))} == {7.4}
+        assert again.last.energy_import_kwh == 0.9
+        assert again.last.vehicle.soc_frac == 0.44
+
+
 def test_a_vehicle_whose_wallbox_is_gone_in_mid_session_is_the_same_one_when_it_is_back(
     tmp_path: Path, home: LocalMosquitto
 ) -> None:
@@ -498,3 +526,25 @@ def test_an_mqtt_device_behind_a_dead_connection_is_said_and_comes_back(
         asked: list[float] = []
         box.saying(lambda: asked.extend(box.asked()) or 6000.0 in asked, "the newest command")
         driver.is_sound()
+
+
+# ---- the EMS meanwhile
+
+
+def test_the_ems_plans_without_a_device_of_nonsense_says_so_and_has_it_back(tmp_path: Path) -> None:
+    """A quarter-hour each of 3 kW, of 3000 kW, which are W given as kW, and of 3 kW again."""
+    bench, bus = Bench(described(tmp_path, "bess", {**MAPPED, "port": 502})), Bus()
+    bus.meet(BESS)
+    knowledge, alarms = [], []
+    for period, power_kw in enumerate((3.0, 3000.0, 3.0)):
+        for second in range(900 * period + 10, 900 * (period + 1), 20):
+            sent = bench.act(second, Measured(power_kw=power_kw, soc_frac=0.6, trouble=""))
+            alarms += of(sent, Alarm)
+            for telemetry in of(sent, BessTelemetry):
+                bus.send(Kind.BESS, "bess", telemetry, second)
+        knowledge.append((plan_of(bus.turn(900 * (period + 1))).knowledge or {})["bess"])
+    assert [each.in_plan for each in knowledge] == [True, False, True]
+    assert knowledge[1].why_not == "no telemetry of bess for 890 s, allowed are 60 s"
+    silences = [each for each in alarms if each.code == SILENT]
+    assert [each.active for each in silences] == [True, False]
+    assert "power_kw: 3000 kW is beyond -41 to 41 kW, 2 times its rating; is W given as kW?" in silences[0].text
