@@ -48,9 +48,9 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     power has flags of its own, see `required_for_smallest_power`. A cap of what a vehicle gives back is only ever
     freed. Calendar wear depends on the stored energy alone.
     """
-    both, harmless = np.zeros((2, len(stores), problem.steps), dtype=np.bool_)
-    for i, store in enumerate(stores):
-        both[i] = (store.charge_max_kw > 0) & (store.discharge_max_kw > 0)
+    shape = len(stores), problem.steps
+    charge, discharge = ([getattr(store, name) for store in stores] for name in ("charge_max_kw", "discharge_max_kw"))
+    both = (np.reshape(charge, shape) > 0) & (np.reshape(discharge, shape) > 0)
     if not both.any():
         return both
     firm = firm_surplus(problem, stores)
@@ -64,11 +64,13 @@ def required_for_stores(problem: Problem, stores: tuple[Store, ...]) -> Flags:
     for limit in problem.outside_limits:
         if not limit.group:
             room &= firm <= np.array(limit.export_kw)
-    for i, store in enumerate(stores):
-        efficiency = store.charge_efficiency * store.discharge_efficiency
-        weight = problem.prices.tie_throughput_eur_per_kwh
-        weight += problem.weights.cost * problem.prices.bess_wear_eur_per_kwh if store.is_bess else 0.0
-        harmless[i] = (weight * (1 + efficiency) + slope * (1 - efficiency) >= 0) & room
+    tie, wear = (
+        problem.prices.tie_throughput_eur_per_kwh,
+        problem.weights.cost * problem.prices.bess_wear_eur_per_kwh,
+    )
+    efficiency = np.array([[store.charge_efficiency * store.discharge_efficiency] for store in stores])
+    weight = np.array([[tie + (wear if store.is_bess else 0.0)] for store in stores])
+    harmless = (weight * (1 + efficiency) + slope * (1 - efficiency) >= 0) & room
     for group in problem.groups:
         behind = [i for i, store in enumerate(stores) if store.device in group.devices]
         if behind:
