@@ -66,3 +66,20 @@ def test_a_part_of_a_site_on_a_page_is_taken(page: str, part: str, tmp_path: Pat
     found = load_site(path)
     # As every process of `up` is given it.
     assert Site.model_validate_json(found.model_dump_json()) == found
+
+
+COMMAND = re.compile(
+    r"^(?: {4})?(?:\.venv/bin/)?twinswarm (?:twin|up|drive)\b.*--site (carpark|fit_g2v)\b.*$", re.MULTILINE
+)
+NAMED = re.compile(r"twinswarm (?:twin|drive) ([a-z0-9-]+)|--attach ([a-z0-9-]+)")
+
+
+def test_commands_on_the_pages_name_devices_that_the_site_in_the_box_has() -> None:
+    seen = 0
+    for page in sorted(DOCS.glob("*.md")):
+        for command in COMMAND.finditer(page.read_text(encoding="utf-8")):
+            has = {*load_site(command[1]).devices, "ems"}
+            for names in NAMED.findall(command[0]):
+                assert set(names) & has, f"{page.name}: {command[0].strip()}"
+                seen += 1
+    assert seen >= 6
