@@ -410,7 +410,7 @@ def test_a_hundred_messages_a_second_and_nonsense_between_them(
         assert len(driver.bodies(type(driver.last))) - told <= lasted_s / TELEMETRY_S + 2, (
             "telemetry keeps its own pace"
         )
-        assert asked == [5000.0]
+        assert (asked[-1], asked.count(5000.0)) == (5000.0, 1)
         box.saying(lambda: driver.last.energy_import_kwh == pytest.approx(box.wh / 1000), "every message is counted")
         written = [each for each in caplog.records if each.name == complaints.__name__]
         assert 1 <= len(written) <= complaints.BURST, "150 of the same are no 150 lines"
