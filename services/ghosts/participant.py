@@ -110,7 +110,7 @@ class Ghosts:
         sent: list[Outgoing] = []
         most = STEPS_A_TURN if turn.mode is TimeMode.WALL else None
         while self._is_ready(turn) and (most is None or len(sent) < most):
-            sent += self._step()
+            sent += self._step(turn)
         self._is_behind = self._is_ready(turn)
         return [*sent, *self._look(turn)]
 
@@ -159,7 +159,7 @@ class Ghosts:
             return True
         return newest >= self._next + timedelta(seconds=min(PLAN_WAIT_S, self._step_s / 4))
 
-    def _step(self) -> list[Outgoing]:
+    def _step(self, turn: Turn) -> list[Outgoing]:
         assert self._next is not None and self._begin is not None
         at, step = self._next, timedelta(seconds=self._step_s)
         pieces = self._meter.take(at)
@@ -176,7 +176,7 @@ class Ghosts:
         if self._worlds.unmanaged is not None:
             unmanaged = self._worlds.unmanaged.step(pieces, expected_kw, [])
         self._next = at + step
-        self._lacks = self._lacking(ghosts)
+        self._lacks = self._lacking(ghosts, at, is_end=at == turn.t_end)
         if at == self._begin:
             self._states.add(ghosts.devices, 0.0)
             return []
@@ -201,10 +201,13 @@ class Ghosts:
                 said.append((Kind.LIMITER, sender, _as_it_stands(held, at)))
         return said
 
-    def _lacking(self, ghosts: StepResult) -> tuple[str, ...]:
+    def _lacking(self, ghosts: StepResult, at: datetime, *, is_end: bool) -> tuple[str, ...]:
+        """``is_end``: the run ends ``at``, and no plan begins."""
         lacks = []
         if self._expected is None:
             lacks.append("no plan of the EMS: the real site is expected to go on as it is")
+        elif self._planned is not None and self._planned < at and not is_end:
+            lacks.append(f"the EMS' newest plan is that of {self._planned.isoformat(timespec='seconds')}")
         if ghosts.status in (PlanStatus.PREVIOUS, PlanStatus.SAFE_RULE):
             lacks.append(f"the ghosts' EMS had no plan of its own: {ghosts.reason}"[:500])
         return tuple(lacks)

@@ -223,7 +223,9 @@ class InfluxHistory(TableHistory):
         span = ALL_TIME if set(channels) & set(STANDING) else self._range()
         lockstep = self._row(run)["mode"] == TimeMode.LOCKSTEP
         if lockstep:
-            self._connection.execute("CREATE TEMP TABLE told (topic TEXT, point TEXT, cycle INTEGER)")
+            # It stays: SQLite drops no table while the messages of another channel are being read.
+            self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS told (topic TEXT, point TEXT, cycle INTEGER)")
+            self._connection.execute("CREATE INDEX IF NOT EXISTS temp.told_of ON told (topic, point)")
             for row in self._query(f'{of_run} and r._field == "cycle"', span):
                 if row["_measurement"] in _CHANNELS:
                     self._connection.execute(
@@ -234,13 +236,12 @@ class InfluxHistory(TableHistory):
                 self._insert(_topic(row), row["_value"], run, row["_time"])
         if lockstep:
             # point_ns holds the server's text of the time here; all it is for is to find the cycle.
-            self._connection.execute("CREATE INDEX temp.told_of ON told (topic, point)")
             self._connection.execute(
                 "UPDATE message SET cycle = (SELECT cycle FROM told WHERE told.topic = message.topic "
                 "AND told.point = message.point_ns) WHERE run = ? AND cycle IS NULL",
                 (run,),
             )
-            self._connection.execute("DROP TABLE told")
+            self._connection.execute("DELETE FROM told")
         if Channel.BIRTH in channels:
             for topic, payload, mine in self._row(run).get("births", ()):
                 self._insert(Topic.parse(topic), payload, run if mine else None, None)

@@ -10,9 +10,12 @@ import pytest
 from schemas.messages import (
     Alarm,
     Earnings,
+    EmsMode,
     Limit,
     NetworkTelemetry,
     Phase,
+    Plan,
+    PlanStatus,
     Quantity,
     Series,
     Stamp,
@@ -38,7 +41,9 @@ def fresh() -> Ghosts:
     return made
 
 
-def of(kind: Kind, channel: Channel, body: Limit | Series | NetworkTelemetry, at: datetime, boot: str) -> Received:
+def of(
+    kind: Kind, channel: Channel, body: Limit | Plan | Series | NetworkTelemetry, at: datetime, boot: str
+) -> Received:
     return Received(Topic("hall", kind, str(kind), channel), Stamp(ts=at, boot=boot, seq=1), body, arrived=at)
 
 
@@ -182,3 +187,27 @@ def test_a_register_of_an_hour_keeps_import_and_export() -> None:
     last = accounts(beside(ghosts, [prices(), *readings, meter(T0 + 3 * HOUR + MINUTES, 9.0, 0.0)]))[-1]
     assert last.day.real.import_kwh == pytest.approx(3 * last.day.hours)
     assert last.day.real.export_kwh == pytest.approx(3 * last.day.hours)
+
+
+def test_an_ems_that_is_gone_is_named_with_its_last_plan_until_it_plans_again() -> None:
+    def plan(at: datetime) -> Received:
+        body = Plan(
+            start=at,
+            step_s=3600,
+            epoch=1,
+            objective_eur=0.0,
+            status=PlanStatus.OPTIMAL,
+            mode=EmsMode.CONTROL,
+            pcc_kw=(10.0,) * 24,
+            devices={},
+        )
+        return of(Kind.EMS, Channel.PLAN, body, at, "e1")
+
+    ghosts = fresh()
+    sent = beside(ghosts, [prices(), *flat(0, 0), plan(T0), *flat(1, 6), plan(T0 + HOUR), *flat(7, 12)])
+    assert alarms(sent) == []
+    gone = beside(ghosts, flat(13, 25))
+    assert alarms(gone) == [(True, "the EMS' newest plan is that of 2024-05-16T23:00:00+00:00")]  # once for two steps
+    assert accounts(gone)[-1].day.hours == 4.0
+    back = beside(ghosts, [*flat(26, 30), plan(T0 + 5 * HOUR), *flat(30, 31)])
+    assert alarms(back) == [(False, "over: all is known again")]

@@ -1,11 +1,12 @@
 """``ghosts``: what devices that do not exist would have earned over a recorded time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import BaseModel
 
 from schemas.errors import Code, InputError, RunFailedError
 from twinswarm.cli import options
@@ -15,12 +16,20 @@ from twinswarm.cli.output import Output, busy
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from schemas.messages import Earnings
+    from twinswarm.simulation.ghosts_over_runs import Sums
 
 
 def ghosts(
     history: options.RecordedOption = options.HISTORY,
-    run: options.RunOption = "latest",
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            metavar="ID|latest|all",
+            help="Identifier of a run, as printed at its end; latest: the newest run that is no baseline; all: all "
+            "those of its site, added up, with what lies between them named.",
+        ),
+    ] = "latest",
     site: Annotated[
         str | None,
         typer.Option(
@@ -43,47 +52,62 @@ def ghosts(
 
     Examples:
         twinswarm ghosts --site mysite --history sqlite:live.sqlite
+        twinswarm ghosts --site mysite --history sqlite:live.sqlite --run all
         twinswarm ghosts --site mysite --history sqlite:live.sqlite --json earned.json --plot ghosts.png
     """
     from twinswarm.extras import require
 
     require("highspy", "numpy", *(["matplotlib"] if plot is not None else []))
     from twinswarm.simulation.ghosts_over_history import ghosts_over
+    from twinswarm.simulation.ghosts_over_runs import Beside, Sums, runs_of_the_site
     from twinswarm.simulation.histories import open_history
 
     described = None if site is None else options.resolved_site(site)
     output = Output.to(json)
     with closing(open_history(checked(history))) as opened, busy(output.console, "living beside the record …"):
-        found_run = opened.latest().run if run == "latest" else opened.info(run).run
-        recorded = opened.site(found_run)
-        accounts = list(ghosts_over(opened, found_run, described or recorded))
-    if not accounts:
-        raise RunFailedError(f"run {found_run}: not one settlement step of the PCC meter was recorded")
-    days = list({each.date: each for each in accounts}.values())
-    last = accounts[-1]
+        if run == "all":
+            infos, older = runs_of_the_site(opened)
+        else:
+            infos, older = [opened.latest() if run == "latest" else opened.info(run)], []
+        recorded = opened.site(infos[-1].run)
+        lived = [Beside(info.run, tuple(ghosts_over(opened, info.run, described or recorded))) for info in infos]
+    parts = [part for part in lived if part.accounts]
+    if not parts:
+        names = ", ".join(part.run for part in lived)
+        raise RunFailedError(f"run {names}: not one settlement step of the PCC meter was recorded")
+    sums = Sums(parts, recorded.tariff)
     output.write(
         {
-            "run": found_run,
-            "days": [{"date": each.date, **each.day.model_dump(mode="json", exclude_none=True)} for each in days],
-            "total": last.total.model_dump(mode="json", exclude_none=True),
-            "devices": {name: each.model_dump(mode="json", exclude_none=True) for name, each in last.devices.items()},
-            "stored_kwh": last.stored_kwh,
-            "degraded": list(last.degraded),
+            "run": parts[-1].run,
+            "runs": [part.run for part in parts],
+            "left_out": [info.run for info in older],
+            "days": [{"date": date, **_plain(bill)} for date, bill in sums.days.items()],
+            "months": [{"month": month, **_plain(bill)} for month, bill in sums.months.items()],
+            "total": _plain(sums.total),
+            "gaps": [{"start": start.isoformat(), "end": end.isoformat()} for start, end in sums.gaps],
+            "gap_hours": sums.gap_hours,
+            "devices": {name: _plain(each) for name, each in sums.devices.items()},
+            "stored_kwh": sums.stored_kwh,
+            "degraded": sums.degraded,
         }
     )
-    output.console.print(_table(days, last))
-    for name, ghost in last.devices.items():
+    output.console.print(_table(sums))
+    for line in _not_accounted_for(sums):
+        output.console.print(line, markup=False, soft_wrap=True)
+    for info in older:
+        output.console.print(f"left out: run {info.run}, a newer one is of the same time", markup=False, soft_wrap=True)
+    for name, ghost in sums.devices.items():
         cycles = "" if ghost.cycles is None else f", {ghost.cycles:.2f} full cycles"
         missing = f", {ghost.missing_kwh:.1f} kWh missing at leaving" if ghost.missing_kwh else ""
         moved = f"{ghost.energy_import_kwh:.1f} kWh drawn, {ghost.energy_export_kwh:.1f} kWh given"
         output.console.print(f"{name}: {moved}{cycles}{missing}", markup=False)
-    output.console.print(f"left in the batteries: {last.stored_kwh:+.1f} kWh, in no cost", markup=False)
-    for reason in last.degraded:
+    output.console.print(f"left in the batteries: {sums.stored_kwh:+.1f} kWh, in no cost", markup=False)
+    for reason in sums.degraded:
         output.console.print(f"less sure: {reason}", markup=False, soft_wrap=True)
     if plot is not None:
         from services.analysis.figures.ghosts import ghosts_figure
 
-        picture = ghosts_figure(accounts, recorded.site, recorded.zone)
+        picture = ghosts_figure([part.accounts for part in parts], recorded.site, recorded.zone)
         try:
             plot.write_bytes(picture.png())
         except OSError as error:
@@ -92,7 +116,25 @@ def ghosts(
         output.console.print(f"Figure {plot}", markup=False, soft_wrap=True)
 
 
-def _table(days: "Sequence[Earnings]", last: "Earnings") -> "Table":
+def _plain(of: BaseModel) -> dict[str, object]:
+    return of.model_dump(mode="json", exclude_none=True)
+
+
+def _not_accounted_for(sums: "Sums") -> Iterator[str]:
+    """Time between the runs, estimated and without prices, each with its share."""
+    for start, end in sums.gaps:
+        yield f"gap: {start.isoformat(timespec='seconds')} to {end.isoformat(timespec='seconds')}, between two runs"
+    shares = [
+        (sums.gap_hours, sums.hours, "between the runs, in no sum"),
+        (sums.total.estimated_hours, sums.total.hours, "with the real meter's energy estimated"),
+        (sums.total.unpriced_hours, sums.total.hours, "without prices, in no cost"),
+    ]
+    for hours, whole, what in shares:
+        if hours:
+            yield f"{hours:.2f} h of {whole:.2f} h ({hours / whole:.1%}) {what}"
+
+
+def _table(sums: "Sums") -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -100,7 +142,8 @@ def _table(days: "Sequence[Earnings]", last: "Earnings") -> "Table":
     heads = ["hours", "real\n€", "on arrival\n€", "ghosts\n€", "earned\n€", "peak\nkW", "ghosts\nkW", "estimated\nh"]
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    for name, bill in (*((each.date, each.day) for each in days), ("all", last.total)):
+    months = sums.months if len(sums.months) > 1 else {}
+    for name, bill in (*sums.days.items(), *months.items(), ("all", sums.total)):
         table.add_row(
             name,
             f"{bill.hours:.2f}",
