@@ -33,6 +33,7 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.long
 def test_killed_and_without_a_broker_they_count_every_step_once(tmp_path: Path) -> None:
     """A quarter-hour takes a second. They are killed for some of them, and later the broker is away for some."""
     skip_without("Mosquitto", present=find_mosquitto() is not None)
