@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
+from twin_devices.physics import power_flow
 from twin_devices.physics.power_flow import (
     MOST_ONE_BY_ONE,
     Cable,
@@ -212,3 +213,13 @@ def test_injections_one_by_one_are_those_of_a_batch_to_the_last_bit(network: Pow
     assert [network.solve([injection])[0] for injection in injections] == whole
     assert network.solve(injections[:MOST_ONE_BY_ONE]) == whole[:MOST_ONE_BY_ONE]
     assert network.solve([injections[3], at_a(1e6), injections[5]]) == [whole[3], None, whole[5]]
+
+
+@pytest.mark.parametrize("missing", [None, "another signature"])
+def test_a_release_that_is_another_one_below_its_interface_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch, missing: str | None
+) -> None:
+    injections = [at_a(2.0), at_a(-30.0), at_a(1e6)]
+    monkeypatch.setattr(power_flow, "PreparedFlow", None if missing is None else lambda model: model)
+    other = PowerFlow(transformer(), [Cable("LV-A", "LV", "A", 0.05, 0.0, 250.0, 0.2, 0.0)])
+    assert [other.solve([each]) for each in injections] == [TWO_NODES.solve([each]) for each in injections]

@@ -17,7 +17,11 @@ from power_grid_model import ComponentType, PowerGridModel, initialize_array
 from power_grid_model.errors import PowerGridError  # type: ignore[attr-defined]
 
 from twin_devices.physics.network_elements import Cable, Source, Transformer, condition, load_table, network_tables
-from twin_devices.physics.prepared_flow import PreparedFlow
+
+try:
+    from twin_devices.physics.prepared_flow import PreparedFlow
+except (ImportError, AttributeError):  # a release of power-grid-model that is another one below its interface
+    PreparedFlow = None  # type: ignore[assignment, misc]
 
 __all__ = ["PHASES", "Array", "Cable", "Flows", "Injection", "PowerFlow", "Solution", "Source", "Transformer"]
 
@@ -150,14 +154,7 @@ class PowerFlow:
             self._model = PowerGridModel({**tables, self._load_kind: loads})
         except PowerGridError as error:
             raise ValueError(f"is no network that can be solved: {' '.join(str(error).split())}") from None
-        self._one_by_one = PreparedFlow(
-            self._model,
-            self._load_kind,
-            self._load_ids,
-            _OUTPUT,
-            symmetric=not unbalanced,
-            max_iterations=MAX_ITERATIONS,
-        )
+        self._one_by_one = self._prepared()
 
     def solve(self, injections: Sequence[Injection]) -> list[Solution | None]:
         """The flow for each injection; None where no voltages exist that carry it.
@@ -243,7 +240,7 @@ class PowerFlow:
 
     def _calculated(self, power_w: Array, tolerance_pu: float) -> dict[Any, Any]:
         """power-grid-model's tables of nodes, branches and source, a row for each of the T injections."""
-        if power_w.shape[1] <= MOST_ONE_BY_ONE:
+        if self._one_by_one is not None and power_w.shape[1] <= MOST_ONE_BY_ONE:
             return self._one_by_one.calculate(power_w[0], power_w[1], tolerance_pu)
         update = initialize_array("update", self._load_kind, power_w.shape[1:3])
         update["id"] = self._load_ids
@@ -256,6 +253,21 @@ class PowerFlow:
             output_component_types=_OUTPUT,
         )
         return flow
+
+    def _prepared(self) -> "PreparedFlow | None":
+        if PreparedFlow is None:
+            return None
+        try:
+            return PreparedFlow(
+                self._model,
+                self._load_kind,
+                self._load_ids,
+                _OUTPUT,
+                symmetric=not self.unbalanced,
+                max_iterations=MAX_ITERATIONS,
+            )
+        except (AttributeError, TypeError):  # likewise
+            return None
 
     def _loading(self, kind: Any, branch: Any) -> Array:
         loading: Array = branch["loading"]

@@ -1,8 +1,8 @@
 """Power flows of one network, one at a time: the data sets of power-grid-model are prepared once and filled anew.
 
 Its Python interface builds them for each calculation, which takes several times as long as to solve a building's
-network. So the calls go to the layer below, which is no public interface: the dependency is bounded for it
-(``pyproject.toml``).
+network. So the calls go to the layer below. That is no public interface: where a release has another one, the import
+fails, and `PowerFlow` takes the long way, to the same numbers.
 """
 
 from typing import Any
