@@ -111,7 +111,7 @@ def test_provider_points_to_where_the_dashboards_are() -> None:
     folder = provider["options"]["path"]
     assert folder == "/run/secrets/twinswarm/provisioning/dashboards/twinswarm"
     below = folder.removeprefix("/run/secrets/twinswarm/provisioning/")
-    assert sum(path.startswith(f"{below}/") for path in found) == 6
+    assert sum(path.startswith(f"{below}/") for path in found) == 7
 
 
 def test_command_writes_them_for_a_grafana_of_ones_own(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_command_writes_them_for_a_grafana_of_ones_own(tmp_path: Path) -> None:
     assert source["secureJsonData"] == {"token": "$__file{/etc/token}"}
     (provider,) = yaml.safe_load((out / "dashboards/twinswarm.yaml").read_text())["providers"]
     assert provider["options"]["path"] == "/etc/grafana/provisioning/dashboards/twinswarm"
-    assert len(list((out / "dashboards/twinswarm").glob("*.json"))) == 6
+    assert len(list((out / "dashboards/twinswarm").glob("*.json"))) == 7
 
 
 def test_command_names_a_folder_that_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

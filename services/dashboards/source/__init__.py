@@ -8,7 +8,7 @@ from types import ModuleType
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from services.dashboards.source import device, network, operations, overview, runs, savings
+from services.dashboards.source import device, ghosts, network, operations, overview, runs, savings
 
 DASHBOARDS: dict[str, ModuleType] = {
     "runs": runs,
@@ -17,6 +17,7 @@ DASHBOARDS: dict[str, ModuleType] = {
     "device": device,
     "network": network,
     "operations": operations,
+    "ghosts": ghosts,
 }
 
 
