@@ -14,9 +14,11 @@ from ocpp.v16 import call
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from broker.address import BrokerAddress
 from broker.servers.mosquitto import find_mosquitto
 from schemas.messages import Alarm, ChargerTelemetry
 from services.drivers.link import Measured
+from tests.broker.half_open import HalfOpenProxy
 from tests.drivers.ocpp.evse import Evse16, iso
 from tests.drivers.ocpp.running import Swarm, described, running
 from tests.parts import skip_without
@@ -93,6 +95,31 @@ def test_it_reconnects_in_a_transaction_and_is_given_the_set_point_that_came_mea
     swarm.until(lambda: swarm.power_is(4.0), "telemetry again")
     assert swarm.last_profile(evse)["transaction_id"] == before
     assert swarm.telemetry().vehicle is not None
+
+
+def test_behind_a_half_open_connection_it_is_silent_at_once_and_is_commanded_when_it_is_back(swarm: Swarm) -> None:
+    """Nothing passes any more, neither FIN nor RST: the age of its values says it, not the connection."""
+    with HalfOpenProxy(BrokerAddress("127.0.0.1", swarm.site.ocpp.port)) as cable:
+        evse = swarm.evse().connect()  # which waits until somebody listens
+        evse.drop()
+        evse.url = f"ws://127.0.0.1:{cable.address.port}/CP1"
+        evse.connect().begin()
+        swarm.ask("one", 5.0, seconds=300.0)
+        swarm.until(lambda: swarm.power_is(5.0), "the power")
+        cable.fall_silent()
+        swarm.until(lambda: swarm.alarm("hardware_silent").active, "the alarm")
+        swarm.ask("two", 3.0, seconds=300.0)
+        swarm.until(
+            lambda: swarm.has("hardware_silent", "charge point CP1 is not connected"), "no answer to pings", 60.0
+        )
+        before = len(evse.told)
+        assert 3000.0 not in evse.limits("TxProfile")
+        evse.drop()
+        cable.pass_on()
+        evse.connect()
+        swarm.until(lambda: 3000.0 in evse.limits("TxProfile"), "the newest set-point")
+        swarm.until(lambda: swarm.power_is(3.0), "telemetry again")
+        assert len(evse.told) > before
 
 
 def test_a_transaction_of_two_hours_ago_is_handed_in_and_no_energy_is_lost(swarm: Swarm) -> None:
