@@ -3,6 +3,7 @@
 import logging
 import re
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,7 @@ ObservedSiteOption = Annotated[
     typer.Option(
         "--site",
         metavar="ID|FILE",
-        help="A site by its identifier, such as fit-g2v, or by its description.",
+        help="A site by its identifier, such as fit-g2v, or by its description: a file, or a folder with site.yaml.",
         show_default="all sites",
         rich_help_panel="Site",
     ),
@@ -26,10 +27,11 @@ ObservedSiteOption = Annotated[
 
 
 def site_id(text: str) -> str:
-    """The identifier of ``--site``: as it is, or of a description. Raises InputError."""
+    """The identifier of ``--site``: as it is, or of a description, also of a folder named alike. Raises InputError."""
     from sites.loader import builtin_sites, load_site
 
-    if re.fullmatch(SITE_PATTERN, text) and text not in builtin_sites():
+    described = text in builtin_sites() or (Path(text) / "site.yaml").is_file()
+    if re.fullmatch(SITE_PATTERN, text) and not described:
         return text
     return load_site(text).site
 

@@ -241,7 +241,7 @@ SiteWithDeviceOption = Annotated[
     typer.Option(
         "--site",
         metavar="ID|FILE",
-        help="A site by its identifier, such as fit-g2v, or by its description.",
+        help="A site by its identifier, such as fit-g2v, or by its description: a file, or a folder with site.yaml.",
         show_default="the one that has the device",
         rich_help_panel="Site",
     ),
