@@ -6,18 +6,19 @@ and the one that was restored hold the same, attribute by attribute. What may di
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from runtime.in_memory import run_direct
 from schemas.cycle import Course
-from schemas.messages import Birth, Phase
-from schemas.participant import Cadence, Json, Outgoing, Participant, Received, Turn
+from schemas.messages import Phase
+from schemas.participant import Json, Outgoing, Participant, Received, Turn
 from schemas.site import ForecastKind, ForecastOptions, LearnedDepartures, Site
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import encode
+from schemas.wrapped import Wrapped
 from services.clock.lockstep import lockstep_run
 from sites.loader import load_site
 from tests.runtime.state_of import differences, state_of
@@ -42,61 +43,36 @@ FOLLOWS = frozenset(
         "_stays",  # of past charging sessions like one that was looked up
         "_solved",  # power flows that were solved already
         "_model",  # the power-flow solver, which remembers the last batch
+        "_one_by_one",  # its tables, which each power flow fills anew
         "telemetry",  # of the EMS' devices: its segments are no part of the state, and its snapshot has the rest
     }
 )
 """Attributes that follow from others, or may differ."""
 
 
-class Reborn:
+class Reborn(Wrapped[Participant]):
     """A participant that is restored from its snapshot before every turn in ``often``."""
 
     def __init__(self, make: Callable[[], Participant], often: Callable[[Turn], bool]) -> None:
+        super().__init__(make())
         self._make, self._often = make, often
-        self._living = make()
         self.restored = 0
         self.forgotten: set[str] = set()
-
-    @property
-    def site(self) -> str:
-        return self._living.site
-
-    @property
-    def kind(self) -> Kind:
-        return self._living.kind
-
-    @property
-    def device(self) -> str:
-        return self._living.device
-
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        return self._living.subscriptions
-
-    @property
-    def cadence(self) -> Mapping[Phase, Cadence]:
-        return self._living.cadence
-
-    def birth(self) -> Birth:
-        return self._living.birth()
-
-    def snapshot(self) -> Json:
-        return self._living.snapshot()
 
     def restore(self, state: Json) -> None:
         raise AssertionError("nobody restores it")
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         if not self._often(turn):
-            return self._living.act(turn, inbox)
+            return self.inner.act(turn, inbox)
         fresh = self._make()
-        fresh.restore(json.loads(json.dumps(self._living.snapshot())))
-        expected = self._living.act(turn, inbox)
+        fresh.restore(json.loads(json.dumps(self.inner.snapshot())))
+        expected = self.inner.act(turn, inbox)
         sent = fresh.act(turn, inbox)
         assert sent == expected
-        assert json.dumps(fresh.snapshot()) == json.dumps(self._living.snapshot())
-        self.forgotten |= set(differences(state_of(self._living, FOLLOWS), state_of(fresh, FOLLOWS)))
-        self._living = fresh
+        assert json.dumps(fresh.snapshot()) == json.dumps(self.inner.snapshot())
+        self.forgotten |= set(differences(state_of(self.inner, FOLLOWS), state_of(fresh, FOLLOWS)))
+        self.inner = fresh
         self.restored += 1
         return sent
 
