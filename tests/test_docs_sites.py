@@ -57,9 +57,6 @@ def test_a_part_of_a_site_on_a_page_is_taken(page: str, part: str, tmp_path: Pat
         devices[name] = spec if "kind" in spec and LEFT_OUT not in part else merged(devices.get(name, {}), spec)
     for key in given.keys() - {"devices"}:
         site[key] = merged(site.get(key, {}), given[key])
-    names = {spec["group"] for spec in (site.get("limits") or {}).values() if "group" in spec}
-    if names:
-        site["ems"] = {"cable_limits": [{"name": name, "devices": ["ev1", "ev2"], "limit_kw": 22} for name in names]}
     (tmp_path / "passwords").write_text("CP1:0123456789abcdef\n", encoding="utf-8")
     with path.open("w", encoding="utf-8") as file:
         YAML().dump(site, file)
