@@ -13,7 +13,7 @@ import websockets
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 VOLT = 230.0
 
@@ -114,7 +114,8 @@ class Evse16:
         while True:
             try:
                 self.do(self._connect())
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, InvalidMessage):
+                # Before anybody listens, a connection from that very port meets itself and is answered its own request.
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             else:
