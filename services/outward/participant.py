@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from schemas.messages import VALIDITY_MOST, Ack, Birth, Phase, Setpoint, TimeMode
-from schemas.participant import Cadence, Json, Outgoing, Received, Turn, own_topic
+from schemas.messages import VALIDITY_MOST, Ack, Birth, Setpoint, TimeMode
+from schemas.participant import Json, Outgoing, Received, Turn, own_topic
 from schemas.topics import Channel, Kind
+from schemas.wrapped import Wrapped
 from services.outward.face import Asked, Face
 from twin_devices.base import Twin
 
@@ -17,7 +18,7 @@ RENEWED = VALIDITY_MOST / 4
 """What lasts longer than a set-point may is asked again when so little of its validity is left."""
 
 
-class Outward:
+class Outward(Wrapped[Twin]):
     """Hands a master's commands to the twin as set-points: accepted, clipped, expired as those of the EMS.
 
     Who commands: the master, as long as it asks for something; meanwhile set-points from MQTT are refused with that
@@ -27,8 +28,8 @@ class Outward:
     """
 
     def __init__(self, twin: Twin, face: Face) -> None:
-        self._twin, self._face = twin, face
-        self.site, self.kind, self.device = twin.site, Kind(twin.kind), twin.device
+        super().__init__(twin)
+        self._face = face
         self.sources = (face,)
         self._asked: Asked | None = None
         """What the twin follows of it."""
@@ -42,23 +43,15 @@ class Outward:
         """A master commanded before the restart."""
         self._pace = 1.0
 
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        return self._twin.subscriptions
-
-    @property
-    def cadence(self) -> Mapping[Phase, Cadence]:
-        return self._twin.cadence
-
     def birth(self) -> Birth:
-        return self._twin.birth().model_copy(update={"time_modes": (TimeMode.WALL,)})
+        return self.inner.birth().model_copy(update={"time_modes": (TimeMode.WALL,)})
 
     @property
     def registers(self) -> dict[str, float]:
-        return self._twin.registers
+        return self.inner.registers
 
     def continue_registers(self, registers: Mapping[str, float]) -> None:
-        self._twin.continue_registers(registers)
+        self.inner.continue_registers(registers)
 
     def wake_at(self, now: datetime) -> datetime:
         """Once a second, so that the face shows what is, and at the end of what was asked."""
@@ -72,10 +65,10 @@ class Outward:
         if self._asked is not None:
             mine = [received for received in inbox if not isinstance(received.body, Setpoint)]
             acks = [_refused(each.body) for each in inbox if isinstance(each.body, Setpoint)]
-        sent = self._twin.act(replace(turn, inputs=()), mine)
+        sent = self.inner.act(replace(turn, inputs=()), mine)
         if self._lost:
             self._lost = False
-            acks += self._twin.withdraw(at, "the twin was started again, and what its master asked is gone")
+            acks += self.inner.withdraw(at, "the twin was started again, and what its master asked is gone")
         if self._ends is not None and self._ends <= at:
             self._end()
         for given in turn.inputs:
@@ -83,14 +76,14 @@ class Outward:
             acks += self._take(given.value, at)
         acks += self._renew(at)
         self._show(at)
-        return sent + [Outgoing(own_topic(self._twin, Channel.ACK), ack) for ack in acks]
+        return sent + [Outgoing(own_topic(self.inner, Channel.ACK), ack) for ack in acks]
 
     def _take(self, asked: Asked, at: datetime) -> list[Ack]:
         if asked.value_kw is None:
             over = self._asked is not None
             self._asked = self._ends = self._until = None
-            return self._twin.withdraw(at, "the master at this device commands no longer") if over else []
-        withdrawn = [] if self._asked is not None else self._twin.withdraw(at, COMMANDED)
+            return self.inner.withdraw(at, "the master at this device commands no longer") if over else []
+        withdrawn = [] if self._asked is not None else self.inner.withdraw(at, COMMANDED)
         self._ends = at + timedelta(seconds=asked.for_s * self._pace) if asked.for_s else None
         return withdrawn + self._follow(asked, at)
 
@@ -108,15 +101,15 @@ class Outward:
         is_limit = self.kind is Kind.PV
         setpoint = Setpoint(
             id=f"master-{self._count}",
-            epoch=self._twin.epoch,
+            epoch=self.inner.epoch,
             valid_from=at,
             valid_until=until,
             power_kw=None if is_limit else asked.value_kw,
             limit_kw=asked.value_kw if is_limit else None,
             phases=asked.phases,
-            fallback=self._twin.birth().fallback,
+            fallback=self.inner.birth().fallback,
         )
-        acks = self._twin.command(setpoint, at)
+        acks = self.inner.command(setpoint, at)
         self._asked, self._until = asked, until
         if not acks[0].accepted:
             self._end()
@@ -130,13 +123,13 @@ class Outward:
 
     def _show(self, at: datetime) -> None:
         remaining_s = None if self._ends is None else (self._ends - at).total_seconds() / self._pace
-        self._face.show(self._twin.reading(at), remaining_s)
+        self._face.show(self.inner.reading(at), remaining_s)
 
     def snapshot(self) -> Json:
-        return {**self._twin.snapshot(), "master": {"count": self._count, "commands": self._asked is not None}}
+        return {**self.inner.snapshot(), "master": {"count": self._count, "commands": self._asked is not None}}
 
     def restore(self, state: Json) -> None:
-        self._twin.restore(state)
+        self.inner.restore(state)
         master = state.get("master", {"count": 0, "commands": False})  # a checkpoint of the twin without a face
         self._count, self._lost = master["count"], master["commands"]
 

@@ -15,10 +15,11 @@ from datetime import UTC, datetime, timedelta
 from runtime.in_memory import run_direct
 from schemas.cycle import Course
 from schemas.messages import Birth, EmsMode, Phase, TimeMode
-from schemas.participant import Cadence, Json, Outgoing, Participant, Received, Turn
+from schemas.participant import Outgoing, Participant, Received, Turn
 from schemas.presence import STALE_PERIODS
 from schemas.site import REPORTED_LIMITS, Bess, Charger, ChargingSession, MonthPeak, Offline, Site, VehicleReport
 from schemas.topics import Channel, Kind, Topic
+from schemas.wrapped import Wrapped
 from services.clock.lockstep import lockstep_run
 from services.history.memory import MemoryHistory, lockstep_info
 from services.history.reader import History
@@ -127,44 +128,24 @@ def _live(plant: RecordedPlant, ems: Participant, plan_s: list[float]) -> Lived:
     return Lived(MemoryHistory(info, site, messages), run, tuple(plan_s))
 
 
-class _TimedEms:
+class _TimedEms(Wrapped[Participant]):
     """An EMS that decides at given times, and how long each decision took."""
 
-    kind = Kind.EMS
-
     def __init__(self, ems: Participant, planned_at: frozenset[datetime]) -> None:
-        self._ems = ems
+        super().__init__(ems)
         self._planned_at = planned_at
-        self.site, self.device = ems.site, ems.device
         self.plan_s: list[float] = []
-
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        return self._ems.subscriptions
-
-    @property
-    def cadence(self) -> Mapping[Phase, Cadence]:
-        return self._ems.cadence
-
-    def birth(self) -> Birth:
-        return self._ems.birth()
 
     def act(self, turn: Turn, inbox: Sequence[Received]) -> list[Outgoing]:
         if turn.phase is not Phase.DECIDE:
-            return self._ems.act(turn, inbox)
+            return self.inner.act(turn, inbox)
         if turn.t not in self._planned_at:
-            self._ems.act(replace(turn, phase=Phase.MEASURE), inbox)
+            self.inner.act(replace(turn, phase=Phase.MEASURE), inbox)
             return []
         began = time.perf_counter()
-        sent = self._ems.act(turn, inbox)
+        sent = self.inner.act(turn, inbox)
         self.plan_s.append(time.perf_counter() - began)
         return sent
-
-    def snapshot(self) -> Json:
-        return self._ems.snapshot()
-
-    def restore(self, state: Json) -> None:
-        self._ems.restore(state)
 
 
 def _with_vehicles_as_found(
