@@ -1,7 +1,6 @@
 """The sizes of a site as a table and two figures."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from services.analysis.figures import BLUE, GREY, VERMILION, Picture
 from services.analysis.figures.canvas import Panel, canvas, legend, zero
 from services.analysis.summary import number
-from twinswarm.size.sweep import Assessed, best_of, pareto, v2g_break_even_eur, what_it_hangs_on
+from twinswarm.size.sweep import Assessed, best_of, pareto, v2g_break_even_eur, what_it_hangs_on, without_v2g
 from twinswarm.study.figures import Drawn
 
 if TYPE_CHECKING:
@@ -57,17 +56,13 @@ def break_even_notes(found: Sequence[Assessed]) -> list[str]:
     if not with_v2g:
         return []
     best = best_of(with_v2g)
-    design = best.design
-    others = (
-        ("ones that charge at once", replace(design, v2g=0), False),
-        ("smart ones", replace(design, v2g=0, smart=design.smart + design.v2g), True),
-    )
     said, missing = [], False
-    for kind, other, smart in others:
+    for kind, smart in (("ones that charge at once", False), ("smart ones", True)):
         even = v2g_break_even_eur(found, best, smart=smart)
         missing |= even is None
-        said.append(f"{'an unknown price' if even is None else number(even, 0, '€')} against {kind} ({other.name})")
-    text = f"A V2G charger of the design {design.name} breaks even at {' and at '.join(said)}, before subsidies."
+        name = without_v2g(best.design, smart=smart).name
+        said.append(f"{'an unknown price' if even is None else number(even, 0, '€')} against {kind} ({name})")
+    text = f"A V2G charger of the design {best.design.name} breaks even at {' and at '.join(said)}, before subsidies."
     return [f"{text} Unknown: that design was not assessed." if missing else text]
 
 

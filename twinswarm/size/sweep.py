@@ -187,6 +187,11 @@ def best_of(found: Sequence[Assessed]) -> Assessed:
     return max([one for one in found if one.fits] or found, key=lambda one: (one.npv_eur, -one.investment_eur))
 
 
+def without_v2g(design: Design, *, smart: bool) -> Design:
+    """The design without V2G chargers. ``smart``: with smart one-way chargers in their place."""
+    return replace(design, v2g=0, smart=design.smart + (design.v2g if smart else 0))
+
+
 def v2g_break_even_eur(found: Sequence[Assessed], one: Assessed, *, smart: bool) -> float | None:
     """Price of a V2G charger at which those of this design are worth as much as the same design without them.
 
@@ -194,8 +199,7 @@ def v2g_break_even_eur(found: Sequence[Assessed], one: Assessed, *, smart: bool)
     where the design has no V2G, or the other was not assessed.
     """
     count = one.design.v2g
-    instead = replace(one.design, v2g=0, smart=one.design.smart + count * smart)
-    without = {each.design: each for each in found}.get(instead)
+    without = {each.design: each for each in found}.get(without_v2g(one.design, smart=smart))
     if without is None or not count:
         return None
     prices = one.prices

@@ -88,6 +88,11 @@ class Day:
         """Change of the energy in all batteries over the day."""
         return self.bess_stored_kwh + self.cars_stored_kwh
 
+    def worth_eur(self, kwh: float) -> float:
+        """Value of energy at the mean purchase price."""
+        prices = self.purchase_eur_per_kwh
+        return kwh * math.fsum(prices) / len(prices)
+
     @property
     def peak_import_kw(self) -> float:
         """Highest mean import of a quarter-hour at the PCC; 0 for a day without import."""

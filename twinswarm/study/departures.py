@@ -1,6 +1,5 @@
 """What planning with learned departures costs and saves: the same days with announced, learned and known departures."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,8 +31,7 @@ class DeparturePlans:
     def value_eur(self, name: str) -> float:
         """Cost less the value of what is left in the batteries, at the mean purchase price of the time."""
         day = self.days[name]
-        prices = day.purchase_eur_per_kwh
-        return day.cost_eur - day.stored_kwh * math.fsum(prices) / len(prices)
+        return day.cost_eur - day.worth_eur(day.stored_kwh)
 
     def above_known_frac(self, name: str) -> float:
         """Part by which it costs more than with known departures."""

@@ -4,7 +4,6 @@ Regret is telescoped: the causes are removed in the order of `CAUSES`, each on t
 part is the change that its removal makes. So the parts sum to the whole exactly; another order gives other parts.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -177,6 +176,5 @@ def regrets(
             name: timed.day for name, timed in pool.run(sites, lambda _: on_day() if on_day else None, states).items()
         }
     length = (course.t_end - course.t0).total_seconds() / 86_400
-    prices = next(iter(days.values())).purchase_eur_per_kwh
-    price = math.fsum(prices) / len(prices)
+    price = next(iter(days.values())).worth_eur(1.0)
     return {kind: Regret(kind, length, tuple(days[name] for name in names), price) for kind, names in chains.items()}

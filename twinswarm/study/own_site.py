@@ -83,8 +83,7 @@ class Row:
     @property
     def stored_more_eur(self) -> float:
         """The same at the mean purchase price of the time; beside the savings, never in them."""
-        prices = self.day.purchase_eur_per_kwh
-        return self.stored_more_kwh * math.fsum(prices) / len(prices)
+        return self.day.worth_eur(self.stored_more_kwh)
 
     @property
     def psf(self) -> float | None:

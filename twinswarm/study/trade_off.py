@@ -120,8 +120,7 @@ class TradeOff:
 
     def evened_cost_eur(self, point: Point) -> float:
         """The cost, less what is left in the batteries above cost alone, at the mean purchase price of the time."""
-        prices = point.day.purchase_eur_per_kwh
-        return point.cost_eur - self.stored_more_kwh(point) * math.fsum(prices) / len(prices)
+        return point.cost_eur - point.day.worth_eur(self.stored_more_kwh(point))
 
     def value(self, point: Point, aim: Aim) -> float:
         """The aim's own measure: kg, what is left in the batteries evened out at the mean of imports; kWh; kW."""

@@ -47,7 +47,7 @@ def render_year(result: YearResult, figures: Sequence[Drawn]) -> str:
         ],
         pictures=[one.picture for one in figures],
         warnings=connection_notes(result),
-        notes=[note for note in notes(result) if note not in connection_notes(result)],
+        notes=notes(result, warnings=False),
     )
 
 

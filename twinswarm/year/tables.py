@@ -130,7 +130,7 @@ def period(result: YearResult) -> str:
     return f"{local(order.course.t0, zone, '%Y-%m-%d')} to {local(order.midnights[-2], zone, '%Y-%m-%d')}"
 
 
-def notes(result: YearResult) -> list[str]:
+def notes(result: YearResult, *, warnings: bool = True) -> list[str]:
     """What the numbers rest on."""
     names = [variant.name for variant in result.variants]
     found = [f"none: {REFERENCES[result.order.reference.value]}. Savings are against it, the demand charge included."]
@@ -146,7 +146,7 @@ def notes(result: YearResult) -> list[str]:
         found.append("Demand: of each month that the time touches, on its highest settlement period.")
     if "calendar_wear_eur" in _wears(result).values():
         found.append("Calendar wear: of BESS and plugged vehicles, by SOC and time; beside the cost.")
-    return found + connection_notes(result) + notes_on(result.order)
+    return found + (connection_notes(result) if warnings else []) + notes_on(result.order)
 
 
 def connection_notes(result: YearResult) -> list[str]:
