@@ -114,8 +114,10 @@ class Evse16:
         while True:
             try:
                 self.do(self._connect())
-            except (ConnectionRefusedError, InvalidMessage):
-                # Before anybody listens, a connection from that very port meets itself and is answered its own request.
+            except (ConnectionRefusedError, InvalidMessage) as refused:
+                # Before anybody listens, a connection from that very port meets itself: its own request is the answer.
+                if isinstance(refused, InvalidMessage) and ": GET " not in str(refused.__cause__):
+                    raise
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             else:
