@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from schemas.messages.plan import EmsMode
 from schemas.messages.stamp import DeviceId
 from schemas.site.base import SitePart
-from schemas.site.devices import ProfileName
+from schemas.site.profile import ProfileName
 from schemas.units import PositiveKw, SocFrac
 
 

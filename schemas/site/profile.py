@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from schemas.site.base import SitePart
 from schemas.units import UtcTime
 
+ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 ProfileValues = Annotated[
     tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...], Field(min_length=1, max_length=400_000, strict=False)
 ]

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.site.base import SitePart
 from schemas.site.demand import DemandBilling, MonthPeak
-from schemas.site.devices import ProfileName
+from schemas.site.profile import ProfileName
 from schemas.sums import sum_in_order
 from schemas.units import EurPerKwh
 
