@@ -19,7 +19,7 @@ from twinswarm.study.study import SITES, StudyOrder, conduct_study, pool_of
 
 PARTS = {
     "EMS": ("services/ems/participant.py", "act"),
-    "  of it the problem, from what was told": ("services/ems/problem_builder.py", "problem_of"),
+    "  of it the problem, from what was told": ("services/ems/problem_builder/__init__.py", "problem_of"),
     "  of it HiGHS itself": ("~", "<method 'run' of 'highspy._core._Highs' objects>"),
     "network twin": ("twin_devices/network/twin.py", "act"),
     "  of it power flows": ("twin_devices/physics/prepared_flow.py", "calculate"),

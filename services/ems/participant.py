@@ -55,7 +55,8 @@ from services.ems.outside import Bounds
 from services.ems.phases import with_phases
 from services.ems.power_watch import PowerWatch
 from services.ems.problem import Problem
-from services.ems.problem_builder import Unplannable, named_groups, problem_of, window_start
+from services.ems.problem_builder import Unplannable, problem_of, window_start
+from services.ems.problem_builder.limits import named_groups
 from services.ems.requests import Wanted
 from services.ems.resting import UNMETERED, held, resting, resting_fallback
 from services.ems.solution import NoSolution, Solution

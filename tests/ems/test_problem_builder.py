@@ -30,7 +30,8 @@ from schemas.topics import Channel, Kind
 from services.ems.charging_sessions import PlannedTime, Policy, sessions_of
 from services.ems.participant import Ems
 from services.ems.problem import Problem, Stay
-from services.ems.problem_builder import Unplannable, Window, uncontrolled_power
+from services.ems.problem_builder import Unplannable, Window
+from services.ems.problem_builder.charger import uncontrolled_power
 from services.ems.series_alignment import extended, on_steps
 from services.ems.stores import places_of, stores_of
 from tests.ems.small_site import (

@@ -28,7 +28,7 @@ class OutsideShape(NamedTuple):
 class OutsideLimits(Term[tuple[OutsideShape, ...]]):
     """Soft, at a price above that of every missing energy and below that of the limits of connection and network.
 
-    `services.ems.problem_builder` sets the prices so.
+    `services.ems.problem_builder.objective` sets the prices so.
     """
 
     name = "outside_limits"
