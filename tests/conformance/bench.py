@@ -8,9 +8,9 @@ from broker.address import BrokerAddress, Credentials
 from broker.mqtt import MqttTransport
 from runtime.wall import WallLoop, drive
 from schemas.participant import Participant
-from services.conformance.examination import Wishes
 from services.conformance.proxy import CuttableWay
 from services.conformance.verdicts import Outcome, Verdicts
+from services.conformance.wishes import Wishes
 from twinswarm.deploy.examining import Moment, examine
 from twinswarm.deploy.process import Connection
 

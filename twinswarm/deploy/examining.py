@@ -14,9 +14,10 @@ from schemas.messages import Run, Stamp, TimeMode
 from schemas.topics import OBSERVER, Channel, Kind, Topic, client_id, topic_filter
 from schemas.wire import encode
 from services.conformance.bench import Bench, filters
-from services.conformance.examination import Examination, Wishes
+from services.conformance.examination import conduct
 from services.conformance.proxy import CuttableWay
 from services.conformance.verdicts import Verdicts
+from services.conformance.wishes import Wishes
 from services.monitor.live_site import LiveSite, look_around
 from twinswarm.deploy.process import Connection
 from twinswarm.simulation.runs import new_run_id
@@ -70,8 +71,7 @@ def examine(
             stack.callback(_end, clock, site, run, time_base)
         hand = client("ems") if connection.certificates else ear
         bench = Bench(site, kind, device, run, time_base, hand, ear, time.monotonic)
-        verdicts = Examination(bench, wishes, way, say).run()
-        return kind, verdicts
+        return kind, conduct(bench, wishes, way, say)
 
 
 def _client(connection: Connection, site: str, name: str) -> MqttTransport:

@@ -123,8 +123,8 @@ def conform(
         twinswarm conform fit-g2v --device pv --at 2024-05-17T10:00Z    a twin
     """
     from broker.address import Credentials
-    from services.conformance.examination import Wishes
     from services.conformance.proxy import CuttableWay
+    from services.conformance.wishes import Wishes
     from twinswarm.deploy.examining import Moment, examine
 
     output = Output.to(json)
