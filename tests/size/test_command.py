@@ -101,10 +101,37 @@ def test_from_a_site_to_the_design_that_pays(folder: Path) -> None:
     assert bess["investment_eur"] == 50 + 200 + 10
     assert bess["npv_eur"] == pytest.approx(bess["earned_eur_per_year"] * 7.721735 - 260, abs=0.01)
     assert found["best"]["name"] == "BESS 20 kWh/10 kW"
-    all_days = found["best_by_all_days"]
+    all_days = found["by_all_days"]["best"]
     assert found["error_eur_per_year"] == bess["earned_eur_per_year"] - all_days["earned_eur_per_year"]
     assert abs(found["error_eur_per_year"]) < 0.05 * all_days["earned_eur_per_year"]
     assert {file.name for file in (folder / "runs" / "size-small").glob("*.png")} == {"pareto.png", "tornado.png"}
+
+
+def test_what_is_decided_on_is_checked_by_all_days_and_these_are_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Base, best, best with V2G and the same with smart chargers and with ones that charge at once; of the others none.
+    The same command again lives through the typical days only."""
+    cars = {f"ev{n}": builders.charger(sessions=[builders.stay(vehicle=f"car{n}")]) for n in (1, 2)}
+    site = written(folder, devices=SITE["devices"] | cars, economics=ECONOMICS)
+    designs = ("--bess-kwh", "0,20", "--bess-kw", "10", "--v2g", "0,1", "--smart", "0,1,2")
+    options = ("--from", "2024-05-16", "--days", "2", "--typical", "1", "--jobs", "1", "--check", "--json", "size.json")
+    ends_with(0, "size", site, *designs, *options)
+    first = json.loads((folder / "size.json").read_text(encoding="utf-8"))
+    names = [one["name"] for one in first["by_all_days"]["designs"]]
+    bests = {first["designs"][0]["name"], first["best"]["name"]}
+    assert bests < set(names) and len(names) == len(set(names)) < len(first["designs"])
+    with_v2g = next(one for one in first["by_all_days"]["designs"] if one["v2g"])
+    others = [(one["v2g"], one["smart"]) for one in first["by_all_days"]["designs"]]
+    assert (0, with_v2g["smart"] + 1) in others
+    assert first["by_all_days"]["v2g_break_even_against_smart_eur"] is not None
+
+    def never(*_: object) -> None:
+        raise AssertionError("days that are there were lived through again")
+
+    monkeypatch.setattr("twinswarm.year.engine.live", never)
+    ends_with(0, "size", site, *designs, *options)
+    assert json.loads((folder / "size.json").read_text(encoding="utf-8")) == first
 
 
 def test_wear_is_by_throughput_and_by_calendar(folder: Path) -> None:

@@ -32,7 +32,7 @@ SITE: dict[str, Any] = {
 def written(folder: Path, **changes: Any) -> str:
     """JSON is YAML."""
     file = folder / "site.yaml"
-    file.write_text(json.dumps(SITE | changes), encoding="utf-8")
+    file.write_text(json.dumps(SITE | changes, default=str), encoding="utf-8")
     return str(file)
 
 

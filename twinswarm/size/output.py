@@ -1,7 +1,7 @@
 """The sizes of a site as a table and two figures."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 
@@ -20,11 +20,11 @@ SHOWN = 15
 _LINE_IN = 0.2
 
 
-def size_table(found: Sequence[Assessed]) -> "Table":
+def size_table(found: Sequence[Assessed], title: str = "Designs by net present value") -> "Table":
     """The designs of the highest net present value, and the base."""
     from rich.table import Table
 
-    table = Table(title="Designs by net present value", title_style="bold", title_justify="left")
+    table = Table(title=title, title_style="bold", title_justify="left")
     table.add_column("")
     heads = ("investment\n€", "of it paid\n€", "saved\n€/year", "NPV\n€", "payback\nyears", "highest\nimport, kW")
     for head in (*heads, "PV\nkW", "connection\nkW", "missing at\nleaving\nkWh/year"):
@@ -48,6 +48,29 @@ def _payback(one: Assessed) -> str:
     if not one.investment_eur:
         return ""
     return "never" if one.payback_years is None else number(one.payback_years, 1)
+
+
+def size_json(found: Sequence[Assessed]) -> dict[str, Any]:
+    """Every design, the best of them, and the prices at which V2G breaks even."""
+    with_v2g = [one for one in found if one.design.v2g]
+    even, over_smart = (
+        v2g_break_even_eur(found, best_of(with_v2g), smart=smart_instead) if with_v2g else None
+        for smart_instead in (False, True)
+    )
+    return {
+        "designs": [one.to_json() for one in found],
+        "best": best_of(found).to_json(),
+        "v2g_break_even_eur": even,
+        "v2g_break_even_against_smart_eur": over_smart,
+    }
+
+
+def size_notes(found: Sequence[Assessed]) -> list[str]:
+    """Which design is proposed, which ones cannot be, and at which price V2G breaks even."""
+    best = best_of(found)
+    above = connection_note(found)
+    proposed = f"Highest NPV: {best.design.name}."
+    return [*([] if above is None else [above]), proposed, *break_even_notes(found)]
 
 
 def break_even_notes(found: Sequence[Assessed]) -> list[str]:

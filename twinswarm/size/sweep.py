@@ -23,9 +23,7 @@ from twinswarm.size.economics import (
 from twinswarm.size.typical import TypicalDays
 from twinswarm.study.day import Day
 from twinswarm.year.connection import exceeds
-from twinswarm.year.engine import live_through_year
 from twinswarm.year.order import YearOrder
-from twinswarm.year.store import passing_store
 from twinswarm.year.stream import Lived, Piece, live
 
 _YEAR_DAYS = 365
@@ -167,18 +165,6 @@ def yearly(site: Site, order: YearOrder, days: Sequence[Day], prices: Economics)
         peak_kw=max(day.peak_import_kw for day in days),
         shortfall_kwh=scale * math.fsum(day.departure_shortfall_kwh for day in days),
     )
-
-
-def by_all_days(
-    order: YearOrder, best: Assessed, site: Site, executor: Executor, on_days: Callable[[int], None]
-) -> Assessed:
-    """The same design and base by all days of the order, in one piece. Raises TwinswarmError."""
-    sites = {"base": order.site, "design": site_of(site, best.design)}
-    whole = replace(order, variants=sites)
-    with passing_store(whole) as store:
-        live_through_year(whole, store, executor, lambda _, days: on_days(days))
-        base, year = (yearly(of, whole, list(store.days(name)), best.prices) for name, of in sites.items())
-    return Assessed(best.design, best.investment_eur, year, base, best.prices)
 
 
 def best_of(found: Sequence[Assessed]) -> Assessed:

@@ -36,9 +36,9 @@ class _Here(Executor):
 
 
 @contextmanager
-def local_workers(jobs: int | None, order: YearOrder) -> Iterator[Executor]:
-    """``jobs`` None: a process for each core, and no more than there are variants; 1: this one."""
-    count = min(jobs or cores(), len(order.variants))
+def local_workers(jobs: int | None, order: YearOrder, at_once: int | None = None) -> Iterator[Executor]:
+    """``jobs`` None: a process for each core, and no more than ``at_once``, the number of variants; 1: this one."""
+    count = min(jobs or cores(), at_once or len(order.variants))
     if count == 1:
         yield _Here()
         return

@@ -1,13 +1,18 @@
 """``size``: which storage, chargers, PV and connection pay at a site."""
 
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, on_terminal
 from twinswarm.simulation.variants import Reference, StorageChoice
+
+if TYPE_CHECKING:
+    from twinswarm.size.sweep import Assessed
 
 _DESIGN = "What is varied"
 
@@ -60,7 +65,9 @@ def size(
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Run the best design and the base through all days; says the error.", rich_help_panel="Time"
+            "--check",
+            help="Run the base, the best design, the best with V2G and the same without it through all days.",
+            rich_help_panel="Time",
         ),
     ] = False,
     jobs: options.JobsOption = None,
@@ -90,14 +97,16 @@ def size(
     from rich.progress import Progress
 
     from twinswarm.cli.numbers import counts_of, numbers_of
-    from twinswarm.simulation.runs import parse_date
+    from twinswarm.simulation.runs import new_run_id, parse_date
+    from twinswarm.size.all_days import by_all_days, decisive, order_of_all_days
     from twinswarm.size.design import base_of, designs, site_of
-    from twinswarm.size.output import break_even_notes, connection_note, figures_of, size_table
-    from twinswarm.size.sweep import assess, best_of, by_all_days, economics_of, v2g_break_even_eur
+    from twinswarm.size.output import figures_of, size_json, size_notes, size_table
+    from twinswarm.size.sweep import assess, best_of, economics_of
     from twinswarm.size.typical import features_of, typical_days
     from twinswarm.study.figures import write_figures
     from twinswarm.year.engine import local_workers
     from twinswarm.year.order import order_over
+    from twinswarm.year.store import YearStore
 
     output = Output.to(json)
     console = output.console
@@ -120,23 +129,23 @@ def size(
     features, peak = features_of(chosen, order.midnights)
     few = typical_days(features, typical, peak)
     folder = options.folder(out or options.RUNS / f"size-{chosen.site}")
+    whole: list[Assessed] = []
     with (
         Progress(console=console, transient=True, disable=not on_terminal(console)) as progress,
-        local_workers(jobs, order) as executor,
+        local_workers(jobs, order, len(found)) as executor,
     ):
         task = progress.add_task("designs", total=len(found))
         results = assess(chosen, prices, order, few, found, executor, lambda: progress.advance(task))
-        best = best_of(results)
-        whole = None
         if check:
-            task = progress.add_task("all days", total=2 * order.days)
-            whole = by_all_days(order, best, chosen, executor, lambda count: progress.advance(task, count))
-    with_v2g = [one for one in results if one.design.v2g]
-    even, over_smart = (
-        v2g_break_even_eur(results, best_of(with_v2g), smart=smart_instead) if with_v2g else None
-        for smart_instead in (False, True)
-    )
-    error = None if whole is None else best.earned_eur - whole.earned_eur
+            decided = decisive(results)
+            all_days = order_of_all_days(order, chosen, decided)
+            task = progress.add_task("all days", total=len(decided) * order.days)
+            now = datetime.now(UTC)
+            with closing(YearStore(folder, all_days, new_run_id(now), now)) as store:
+                whole = by_all_days(all_days, decided, store, executor, lambda count: progress.advance(task, count))
+    best = best_of(results)
+    same = next((one for one in whole if one.design == best.design), None)
+    error = None if same is None else best.earned_eur - same.earned_eur
     output.write(
         {
             "site": chosen.site,
@@ -145,25 +154,19 @@ def size(
                 {"date": f"{order.midnights[day].astimezone(chosen.zone):%Y-%m-%d}", "weight": few.weight(place)}
                 for place, day in enumerate(few.days)
             ],
-            "designs": [one.to_json() for one in results],
-            "best": best.to_json(),
-            "v2g_break_even_eur": even,
-            "v2g_break_even_against_smart_eur": over_smart,
-            "best_by_all_days": None if whole is None else whole.to_json(),
+            **size_json(results),
+            "by_all_days": size_json(whole) if whole else None,
             "error_eur_per_year": error,
         }
     )
-    console.print(size_table(results))
-    if (note := connection_note(results)) is not None:
+    console.print(size_table(results, f"By {len(few.days)} typical days"))
+    for note in size_notes(results):
         console.print(note, markup=False)
-    console.print(
-        f"{len(few.days)} typical days stand for {order.days}. Highest NPV: {best.design.name}.", markup=False
-    )
-    for note in break_even_notes(results):
-        console.print(note, markup=False)
-    if whole is not None:
-        text = f"By all {order.days} days it saves {whole.earned_eur:.0f} €/year, NPV {whole.npv_eur:.0f} €"
-        console.print(f"{text}; the typical days say {error:+.0f} €/year.", markup=False)
+    if whole:
+        console.print(size_table(whole, f"By all {order.days} days"))
+        for note in size_notes(whole):
+            console.print(note, markup=False)
+        console.print(f"Of {best.design.name} the typical days say {error:+.0f} €/year.", markup=False)
     for file in write_figures(figures_of(results, chosen), folder):
         if file.suffix == ".png":
             console.print(f"Figure   {file}", markup=False, soft_wrap=True)
