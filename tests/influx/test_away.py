@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import psutil
 import pytest
 
 from broker.servers.mosquitto import find_mosquitto
+from services.history.reader import RunInfo
 from tests.influx.lab import ORG, TOKEN, Influx
 from tests.influx.test_forward import identities, messages_of_runs, same_history
 from tests.parts import skip_without
 from tests.recorder.plant import Plant
+from twinswarm.simulation.histories import open_history
 
 BUCKET = "tw"
 PATIENCE_S = 120.0
@@ -37,6 +39,11 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
         yield plant
     finally:
         plant.close()
+
+
+def runs(address: str) -> Sequence[RunInfo]:
+    with closing(open_history(address)) as history:
+        return history.runs()
 
 
 def count(plant: Plant, question: str) -> int:
