@@ -104,6 +104,7 @@ def test_from_a_site_to_the_design_that_pays(folder: Path) -> None:
     all_days = found["by_all_days"]["best"]
     assert found["error_eur_per_year"] == bess["earned_eur_per_year"] - all_days["earned_eur_per_year"]
     assert abs(found["error_eur_per_year"]) < 0.05 * all_days["earned_eur_per_year"]
+    assert (folder / "runs" / "size-small" / "all-days" / "year.sqlite").is_file()
     assert {file.name for file in (folder / "runs" / "size-small").glob("*.png")} == {"pareto.png", "tornado.png"}
 
 

@@ -12,7 +12,14 @@ from twinswarm.cli.output import Output, on_terminal
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from schemas.site import Site
     from twinswarm.size.sweep import Assessed
+    from twinswarm.year.order import YearOrder
 
 _DESIGN = "What is varied"
 
@@ -97,16 +104,14 @@ def size(
     from rich.progress import Progress
 
     from twinswarm.cli.numbers import counts_of, numbers_of
-    from twinswarm.simulation.runs import new_run_id, parse_date
-    from twinswarm.size.all_days import by_all_days, decisive, order_of_all_days
+    from twinswarm.simulation.runs import parse_date
     from twinswarm.size.design import base_of, designs, site_of
-    from twinswarm.size.output import figures_of, size_json, size_notes, size_table
+    from twinswarm.size.output import figures_of, size_json
     from twinswarm.size.sweep import assess, best_of, economics_of
     from twinswarm.size.typical import features_of, typical_days
     from twinswarm.study.figures import write_figures
     from twinswarm.year.engine import local_workers
     from twinswarm.year.order import order_over
-    from twinswarm.year.store import YearStore
 
     output = Output.to(json)
     console = output.console
@@ -137,12 +142,7 @@ def size(
         task = progress.add_task("designs", total=len(found))
         results = assess(chosen, prices, order, few, found, executor, lambda: progress.advance(task))
         if check:
-            decided = decisive(results)
-            all_days = order_of_all_days(order, chosen, decided)
-            task = progress.add_task("all days", total=len(decided) * order.days)
-            now = datetime.now(UTC)
-            with closing(YearStore(folder, all_days, new_run_id(now), now)) as store:
-                whole = by_all_days(all_days, decided, store, executor, lambda count: progress.advance(task, count))
+            whole = _by_all_days(order, chosen, results, folder, executor, progress)
     best = best_of(results)
     same = next((one for one in whole if one.design == best.design), None)
     error = None if same is None else best.earned_eur - same.earned_eur
@@ -159,14 +159,41 @@ def size(
             "error_eur_per_year": error,
         }
     )
-    console.print(size_table(results, f"By {len(few.days)} typical days"))
-    for note in size_notes(results):
-        console.print(note, markup=False)
+    _print(console, results, f"By {len(few.days)} typical days")
     if whole:
-        console.print(size_table(whole, f"By all {order.days} days"))
-        for note in size_notes(whole):
-            console.print(note, markup=False)
+        _print(console, whole, f"By all {order.days} days")
         console.print(f"Of {best.design.name} the typical days say {error:+.0f} €/year.", markup=False)
     for file in write_figures(figures_of(results, chosen), folder):
         if file.suffix == ".png":
             console.print(f"Figure   {file}", markup=False, soft_wrap=True)
+
+
+def _by_all_days(
+    order: "YearOrder",
+    site: "Site",
+    results: "list[Assessed]",
+    folder: Path,
+    executor: "Executor",
+    progress: "Progress",
+) -> "list[Assessed]":
+    from twinswarm.simulation.runs import new_run_id
+    from twinswarm.size.all_days import by_all_days, decisive, order_of_all_days
+    from twinswarm.year.store import YearStore
+
+    decided = decisive(results)
+    all_days = order_of_all_days(order, site, decided)
+    task = progress.add_task("all days", total=len(decided) * order.days)
+    now = datetime.now(UTC)
+    with closing(YearStore(options.folder(folder / "all-days"), all_days, new_run_id(now), now)) as store:
+        if store.replaced:
+            what = "held days of other designs, site, time or program; they were deleted"
+            progress.console.print(f"{store.path} {what}.", markup=False)
+        return by_all_days(all_days, decided, store, executor, lambda count: progress.advance(task, count))
+
+
+def _print(console: "Console", found: "list[Assessed]", title: str) -> None:
+    from twinswarm.size.output import size_notes, size_table
+
+    console.print(size_table(found, title))
+    for note in size_notes(found):
+        console.print(note, markup=False)
