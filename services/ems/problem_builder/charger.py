@@ -13,6 +13,7 @@ from services.ems.lag import with_lag
 from services.ems.phases import Usable, gap_of, range_now_kw
 from services.ems.problem import ChargerUnit, FixedUnit, Stay, TaperCurve, Values
 from services.ems.problem_builder.window import Window, values_of
+from services.ems.stores import Array
 from services.ems.system_state import Counted, DeviceState, SystemState
 
 
@@ -83,9 +84,8 @@ def unknown_power(
     elif fallback is Fallback.IDLE:
         flowing = 0.0
     until = window.end if leaves is None else leaves
-    edges = window.step_s * np.arange(window.steps + 1)
-    inside = np.clip(edges, 0.0, max((until - window.start).total_seconds(), 0.0))
-    return values_of(flowing * np.diff(inside) / window.step_s)
+    stays_s = max((until - window.start).total_seconds(), 0.0)
+    return values_of(flowing * _seconds_of_steps(window, 0.0, stays_s) / window.step_s)
 
 
 def uncontrolled_power(plate: ChargerNameplate, stays: tuple[Stay, ...], window: Window) -> Values:
@@ -99,7 +99,11 @@ def uncontrolled_power(plate: ChargerNameplate, stays: tuple[Stay, ...], window:
         seconds = missing / (rate * plate.charge_efficiency) * 3600
         stop = min((stay.departure - stay.arrival).total_seconds(), seconds)
         begin = (stay.arrival - window.start).total_seconds()
-        edges = window.step_s * np.arange(window.steps + 1)
-        inside = np.clip(edges, begin, begin + stop)
-        power = power + rate * np.diff(inside) / window.step_s
+        power = power + rate * _seconds_of_steps(window, begin, begin + stop) / window.step_s
     return values_of(power)
+
+
+def _seconds_of_steps(window: Window, begin_s: float, end_s: float) -> Array:
+    """Of each step, how much lies between two times, in seconds after the window's start."""
+    edges = window.step_s * np.arange(window.steps + 1)
+    return np.diff(np.clip(edges, begin_s, end_s))

@@ -23,11 +23,19 @@ class Unplannable:
     reason: str
 
 
+def known_series(
+    state: SystemState, quantity: Quantity, window: Window, device: str | None = None
+) -> ValueSeries | None:
+    """The latest series that has begun when the window does; ``device``: of this one alone."""
+    told = (series for series in state.values(quantity) if device is None or series.device == device)
+    return latest([series for series in told if series.start <= window.start])
+
+
 def known_prices(state: SystemState, site: Site, window: Window) -> tuple[Values, Values] | Unplannable:
     """Purchase and sale price, as far as they are known or may be assumed (`EmsOptions.price_extension_h`)."""
     found = []
     for quantity in (PURCHASE, SALE):
-        series = latest([s for s in state.values(quantity) if s.start <= window.start])
+        series = known_series(state, quantity, window)
         if series is None:
             return Unplannable(f"no {quantity.value} is known at {window.start.isoformat()}")
         values = extended(series, window.start, window.step_s, window.steps, site.zone)
@@ -39,23 +47,25 @@ def known_prices(state: SystemState, site: Site, window: Window) -> tuple[Values
     steps = min(count for _, count in found)
     if steps == 0:
         return Unplannable(f"prices end before {window.at(1).isoformat()} and may not be extended further")
-    purchase, sale = (tuple(values[:steps].tolist()) for values, _ in found)
+    purchase, sale = (values_of(values[:steps]) for values, _ in found)
     return purchase, sale
 
 
 def expected_price(state: SystemState, quantity: Quantity, site: Site, after: Window) -> Values:
     """As `known_prices`, without an end to what may be assumed: it is an expectation, and nothing is bought at it."""
-    series = latest([s for s in state.values(quantity) if s.start <= after.start])
+    series = known_series(state, quantity, after)
     assert series is not None, "the window has prices"
-    values = extended(series, after.start, after.step_s, after.steps, site.zone)
-    return values_of(np.where(np.isnan(values), float(np.mean(series.values)), values))
+    return _mean_beyond(series, site, after)
 
 
 def co2_intensity(state: SystemState, site: Site, window: Window) -> Values:
     """Intensity of imported energy [g/kWh] as far as it is known, and its mean beyond; empty: it is not known."""
-    series = latest([s for s in state.values(Quantity.CO2_INTENSITY) if s.start <= window.start])
-    if series is None:
-        return ()
+    series = known_series(state, Quantity.CO2_INTENSITY, window)
+    return () if series is None else _mean_beyond(series, site, window)
+
+
+def _mean_beyond(series: ValueSeries, site: Site, window: Window) -> Values:
+    """The series on the window's steps, and its mean where it says nothing of them."""
     values = extended(series, window.start, window.step_s, window.steps, site.zone)
     return values_of(np.where(np.isnan(values), float(np.mean(series.values)), values))
 

@@ -5,9 +5,8 @@ import numpy as np
 from schemas.messages import HeatPumpNameplate, HeatPumpTelemetry, Quantity
 from schemas.site import Site
 from services.ems.problem import FixedUnit, HeatUnit
-from services.ems.problem_builder.expectation import measured_then_forecast
+from services.ems.problem_builder.expectation import known_series, measured_then_forecast
 from services.ems.problem_builder.window import Window, values_of
-from services.ems.series_alignment import latest
 from services.ems.stores import Array
 from services.ems.system_state import DeviceState, SystemState
 
@@ -25,8 +24,7 @@ def heat_unit(
         return None
 
     def expected(quantity: Quantity, measured: float | None) -> Array:
-        found = [s for s in state.values(quantity) if s.device == name and s.start <= window.start]
-        return measured_then_forecast(latest(found), measured, site, window)
+        return measured_then_forecast(known_series(state, quantity, window, name), measured, site, window)
 
     cop = [plate.cop(temp) for temp in expected(Quantity.TEMP_OUTDOOR, told.temp_outdoor_c).tolist()]
     if told.cop:

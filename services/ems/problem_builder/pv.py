@@ -5,9 +5,8 @@ import numpy as np
 from schemas.messages import PvNameplate, PvTelemetry, Quantity
 from schemas.site import Site
 from services.ems.problem import PvUnit
-from services.ems.problem_builder.expectation import measured_then_forecast
+from services.ems.problem_builder.expectation import known_series, measured_then_forecast
 from services.ems.problem_builder.window import Window, values_of
-from services.ems.series_alignment import latest
 from services.ems.system_state import DeviceState, SystemState
 
 
@@ -17,8 +16,7 @@ def pv_unit(
     plate = known.birth.nameplate
     if not (isinstance(plate, PvNameplate) and isinstance(known.telemetry, PvTelemetry)):
         return None
-    told = state.values(Quantity.PV)
-    series = latest([s for s in told if s.device == name and s.start <= window.start])
+    series = known_series(state, Quantity.PV, window, name)
     available = np.maximum(
         measured_then_forecast(series, known.telemetry.available_kw, site, window, measured_now=measured_now), 0.0
     )
