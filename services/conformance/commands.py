@@ -141,6 +141,10 @@ def asked_kw(setpoint: Setpoint) -> float:
     return value
 
 
+def value_field(setpoint: Setpoint) -> str:
+    """The field that has its value."""
+    return "power_kw" if setpoint.limit_kw is None else "limit_kw"
+
+
 def words(setpoint: Setpoint) -> str:
-    name = "power_kw" if setpoint.limit_kw is None else "limit_kw"
-    return f"{name} {asked_kw(setpoint):g}"
+    return f"{value_field(setpoint)} {asked_kw(setpoint):g}"

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from schemas.messages import Setpoint
 from services.conformance.bench import Bench
-from services.conformance.commands import asked_kw
+from services.conformance.commands import asked_kw, value_field
 
 MALFORMED = (
     "that is no JSON",
@@ -18,8 +18,8 @@ MALFORMED = (
 )
 
 
-def malformed(name: str, bench: Bench, setpoint: Setpoint, field: str) -> bytes:
-    """``field``: the one that has the set-point's value."""
+def malformed(name: str, bench: Bench, setpoint: Setpoint) -> bytes:
+    field = value_field(setpoint)
     if name == "that is no JSON":
         return bench.stamped(setpoint)[:-1]
     if name == "with NaN":

@@ -72,10 +72,9 @@ def without_effect(device: Examined, commands: Commands) -> None:
     reached = None if order is None else followed(device, order)
     other = device.telling_kw(1)
     wrong = {name: commands.setpoint(other) for name in MALFORMED}
-    field = "limit_kw" if isinstance(device.plate, PvNameplate) else "power_kw"
     begun = bench.run_time
     for name, setpoint in wrong.items():
-        bench.publish(malformed(name, bench, setpoint, field))
+        bench.publish(malformed(name, bench, setpoint))
     foreign = commands.setpoint(other)
     bench.publish(bench.stamped(foreign, run=OLD_RUN))
     # What came before this one's answer had its time.
