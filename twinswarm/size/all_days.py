@@ -6,19 +6,16 @@ from dataclasses import replace
 
 from schemas.site import Site
 from twinswarm.size.design import site_of
-from twinswarm.size.sweep import Assessed, best_of, without_v2g, yearly
+from twinswarm.size.sweep import Assessed, best_of, best_with_v2g, without_v2g, yearly
 from twinswarm.year.engine import live_through_year
 from twinswarm.year.order import YearOrder
 from twinswarm.year.store import YearStore
-
-_BASE = "base"
 
 
 def decisive(found: Sequence[Assessed]) -> list[Assessed]:
     """The base, the best, and the best with V2G beside the same without V2G, as far as that was assessed; each once."""
     chosen = [found[0], best_of(found)]
-    if with_v2g := [one for one in found if one.design.v2g]:
-        best = best_of(with_v2g)
+    if (best := best_with_v2g(found)) is not None:
         others = [without_v2g(best.design, smart=smart) for smart in (False, True)]
         chosen += [best, *(one for one in found if one.design in others)]
     return [*{one.design: one for one in chosen}.values()]
@@ -26,8 +23,7 @@ def decisive(found: Sequence[Assessed]) -> list[Assessed]:
 
 def order_of_all_days(order: YearOrder, site: Site, chosen: Sequence[Assessed]) -> YearOrder:
     """The same days for these designs, the base first."""
-    sites = {_BASE: order.site, **{_named(one): site_of(site, one.design) for one in chosen[1:]}}
-    return replace(order, variants=sites)
+    return replace(order, variants={str(place): site_of(site, one.design) for place, one in enumerate(chosen)})
 
 
 def by_all_days(
@@ -38,7 +34,3 @@ def by_all_days(
     prices = chosen[0].prices
     years = [yearly(site, order, list(store.days(name)), prices) for name, site in order.variants.items()]
     return [replace(one, yearly=year, base=years[0]) for one, year in zip(chosen, years, strict=True)]
-
-
-def _named(one: Assessed) -> str:
-    return f"{one.design.name}, PV {one.design.pv_kw:g} kW, connection {one.design.connection_kw:g} kW"

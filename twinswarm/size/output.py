@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from services.analysis.figures import BLUE, GREY, VERMILION, Picture
 from services.analysis.figures.canvas import Panel, canvas, legend, zero
 from services.analysis.summary import number
-from twinswarm.size.sweep import Assessed, best_of, pareto, v2g_break_even_eur, what_it_hangs_on, without_v2g
+from twinswarm.size.sweep import (
+    Assessed,
+    best_of,
+    best_with_v2g,
+    pareto,
+    v2g_break_even_eur,
+    what_it_hangs_on,
+    without_v2g,
+)
 from twinswarm.study.figures import Drawn
 
 if TYPE_CHECKING:
@@ -20,7 +28,7 @@ SHOWN = 15
 _LINE_IN = 0.2
 
 
-def size_table(found: Sequence[Assessed], title: str = "Designs by net present value") -> "Table":
+def size_table(found: Sequence[Assessed], title: str) -> "Table":
     """The designs of the highest net present value, and the base."""
     from rich.table import Table
 
@@ -52,10 +60,9 @@ def _payback(one: Assessed) -> str:
 
 def size_json(found: Sequence[Assessed]) -> dict[str, Any]:
     """Every design, the best of them, and the prices at which V2G breaks even."""
-    with_v2g = [one for one in found if one.design.v2g]
+    with_v2g = best_with_v2g(found)
     even, over_smart = (
-        v2g_break_even_eur(found, best_of(with_v2g), smart=smart_instead) if with_v2g else None
-        for smart_instead in (False, True)
+        None if with_v2g is None else v2g_break_even_eur(found, with_v2g, smart=smart) for smart in (False, True)
     )
     return {
         "designs": [one.to_json() for one in found],
@@ -75,10 +82,9 @@ def size_notes(found: Sequence[Assessed]) -> list[str]:
 
 def break_even_notes(found: Sequence[Assessed]) -> list[str]:
     """At which price a V2G charger pays, against one that charges at once and against a smart one."""
-    with_v2g = [one for one in found if one.design.v2g]
-    if not with_v2g:
+    best = best_with_v2g(found)
+    if best is None:
         return []
-    best = best_of(with_v2g)
     said, missing = [], False
     for kind, smart in (("ones that charge at once", False), ("smart ones", True)):
         even = v2g_break_even_eur(found, best, smart=smart)

@@ -173,6 +173,12 @@ def best_of(found: Sequence[Assessed]) -> Assessed:
     return max([one for one in found if one.fits] or found, key=lambda one: (one.npv_eur, -one.investment_eur))
 
 
+def best_with_v2g(found: Sequence[Assessed]) -> Assessed | None:
+    """As `best_of`, of those with V2G; None: none has it."""
+    with_v2g = [one for one in found if one.design.v2g]
+    return best_of(with_v2g) if with_v2g else None
+
+
 def without_v2g(design: Design, *, smart: bool) -> Design:
     """The design without V2G chargers. ``smart``: with smart one-way chargers in their place."""
     return replace(design, v2g=0, smart=design.smart + (design.v2g if smart else 0))

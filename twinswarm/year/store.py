@@ -97,13 +97,17 @@ class _Transaction:
 
 
 @contextmanager
+def kept_store(folder: Path, order: YearOrder, *, fresh: bool = False) -> Iterator[YearStore]:
+    """The store of a year that begins now, or goes on with what the folder has of it."""
+    now = datetime.now(UTC)
+    with closing(YearStore(folder, order, new_run_id(now), now, fresh=fresh)) as store:
+        yield store
+
+
+@contextmanager
 def passing_store(order: YearOrder) -> Iterator[YearStore]:
     """A store that is gone afterwards, for days with which nobody goes on."""
-    now = datetime.now(UTC)
-    with (
-        TemporaryDirectory(prefix="twinswarm-") as folder,
-        closing(YearStore(Path(folder), order, new_run_id(now), now)) as store,
-    ):
+    with TemporaryDirectory(prefix="twinswarm-") as folder, kept_store(Path(folder), order) as store:
         yield store
 
 

@@ -1,7 +1,5 @@
 """``size``: which storage, chargers, PV and connection pay at a site."""
 
-from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -176,15 +174,13 @@ def _by_all_days(
     executor: "Executor",
     progress: "Progress",
 ) -> "list[Assessed]":
-    from twinswarm.simulation.runs import new_run_id
     from twinswarm.size.all_days import by_all_days, decisive, order_of_all_days
-    from twinswarm.year.store import YearStore
+    from twinswarm.year.store import kept_store
 
     decided = decisive(results)
     all_days = order_of_all_days(order, site, decided)
     task = progress.add_task("all days", total=len(decided) * order.days)
-    now = datetime.now(UTC)
-    with closing(YearStore(options.folder(folder / "all-days"), all_days, new_run_id(now), now)) as store:
+    with kept_store(options.folder(folder / "all-days"), all_days) as store:
         if store.replaced:
             what = "held days of other designs, site, time or program; they were deleted"
             progress.console.print(f"{store.path} {what}.", markup=False)

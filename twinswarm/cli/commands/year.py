@@ -1,6 +1,5 @@
 """``year``: a year of one's own site, with each storage that it can have."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -79,14 +78,14 @@ def year(
     require("highspy", "power_grid_model", "matplotlib", "jinja2", *(["distributed"] if dask is not None else []))
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from twinswarm.simulation.runs import new_run_id, parse_date
+    from twinswarm.simulation.runs import parse_date
     from twinswarm.study.figures import write_figures
     from twinswarm.year.engine import dask_workers, live_through_year, local_workers
     from twinswarm.year.figures import figures_of
     from twinswarm.year.order import year_order
     from twinswarm.year.report import write_year
     from twinswarm.year.result import year_result
-    from twinswarm.year.store import YearStore
+    from twinswarm.year.store import kept_store
     from twinswarm.year.tables import notes, year_tables
 
     output = Output.to(json)
@@ -94,9 +93,7 @@ def year(
     chosen = options.variant(site, case, StorageChoice.BOTH, reference).site
     order = year_order(chosen, reference, None if first is None else parse_date(first, "--from"), days, variants)
     folder = options.folder(out or options.RUNS / f"year-{chosen.site}")
-    now = datetime.now(UTC)
-    store = YearStore(folder, order, new_run_id(now), now, fresh=fresh)
-    try:
+    with kept_store(folder, order, fresh=fresh) as store:
         if store.replaced:
             console.print(f"{store.path} held days of another site, time or program; they were deleted.", markup=False)
         with (
@@ -115,8 +112,6 @@ def year(
             tasks = {name: progress.add_task(name, total=order.days) for name in order.variants}
             live_through_year(order, store, executor, lambda name, count: progress.advance(tasks[name], count))
         result = year_result(order, {name: store.days(name) for name in order.variants})
-    finally:
-        store.close()
     output.write(result.to_json())
     for table in year_tables(result):
         console.print(table)
