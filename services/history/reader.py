@@ -102,9 +102,9 @@ class Counts:
     dead_letters: int
     """Different ones."""
     stray: int
-    """Of this run on disk, but never announced: last wills, processes outside the roster, a cycle that was cut off.
+    """Of this run on disk, numbered, and never announced: of processes outside the roster or a cycle that was cut off.
 
-    The clock's word that the session has ended comes after the last commit, and is not counted.
+    Last wills, goodbyes and the clock's word that the run has ended are not counted: every run has them.
     """
     setpoints_sent: int
     setpoints_changed: int

@@ -110,6 +110,9 @@ RUN_COLUMNS = (
     *("t0_us", "t_end_us", "cycle", "up_to_us", "started_us", "ended_us"),
 )
 """The spool's part of a run; the rest is the forwarder's."""
+UNANNOUNCED = "run IS NULL AND seq > 0 AND channel != 'run'"
+"""What a lock-step run's members numbered and no cycle announced. Last wills and goodbyes carry no number, and the
+clock's word that the run has ended comes after the last commit: they belong to every run that goes as it should."""
 ALL_PRUNED = 2**62
 """``pruned`` of a run of which any message may have been deleted."""
 _STEPS = (_TABLES, _FORWARDING)

@@ -15,7 +15,7 @@ from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import decode
 from services.history.reader import NEIGHBOUR, STANDING, DeadLetter, History, RunInfo, Tally
-from services.history.store import from_us, to_us
+from services.history.store import UNANNOUNCED, from_us, to_us
 
 _HISTORY = "run = :run AND (:up_to IS NULL OR cycle <= :up_to)"
 """Lock-step: whole cycles. Wall time: all."""
@@ -154,7 +154,7 @@ class TableHistory(History):
 
     def _stray(self, info: RunInfo) -> int:
         ((stray,),) = self._rows(
-            "SELECT count(*) FROM message WHERE (run IS NULL AND stamped_run = :run AND channel != 'run') "
+            f"SELECT count(*) FROM message WHERE ({UNANNOUNCED} AND stamped_run = :run) "  # noqa: S608
             "OR (run = :run AND :up_to IS NOT NULL AND cycle > :up_to)",
             **self._scope(info),
         )

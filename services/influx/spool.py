@@ -19,18 +19,17 @@ from schemas.messages import TimeMode
 from schemas.participant import Received
 from schemas.topics import Channel, Topic
 from schemas.wire import decode
-from services.history.store import ALL_PRUNED, RUN_COLUMNS, HistoryStore, to_us
+from services.history.store import ALL_PRUNED, RUN_COLUMNS, UNANNOUNCED, HistoryStore, to_us
 from services.influx.points import RUN_FIELDS, dead_letter_point, message_points, run_point
 
 _DAY_US = 86_400_000_000
 _BIRTHS = 1000
 _IN_INFLUX, _QUARANTINED = 1, 2
 
-_RUNS = """SELECT r.run, r.site, r.site_json, r.label, r.mode, r.step_s, r.t0_us, r.t_end_us, r.cycle, r.up_to_us,
+_RUNS = f"""SELECT r.run, r.site, r.site_json, r.label, r.mode, r.step_s, r.t0_us, r.t_end_us, r.cycle, r.up_to_us,
                   r.started_us, r.ended_us, r.pruned, r.forwarded,
-                  (SELECT count(*) FROM message m
-                   WHERE m.run IS NULL AND m.stamped_run = r.run AND m.channel != 'run')
-           FROM run r ORDER BY r.started_us, r.run"""
+                  (SELECT count(*) FROM message WHERE {UNANNOUNCED} AND stamped_run = r.run)
+           FROM run r ORDER BY r.started_us, r.run"""  # noqa: S608
 _PENDING = """SELECT id, run, topic, boot, ts_us, cycle, payload FROM message
               WHERE run IS NOT NULL AND forwarded = 0 AND id <= ? ORDER BY id LIMIT ?"""
 _SESSION = """SELECT payload FROM message WHERE run = ? AND channel = 'run'
