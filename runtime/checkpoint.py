@@ -87,8 +87,7 @@ class FileCheckpoint:
     def save(self, value: Json) -> None:
         """Raises DiskFullError when the disk takes no more; then the old value is there."""
         try:
-            with self._new.open("w", encoding="utf-8") as file:
-                json.dump(value, file)
+            self._new.write_text(json.dumps(value), encoding="utf-8")  # json.dump encodes in Python, ten times slower
             self._new.replace(self._path)
         except OSError as error:
             if error.errno not in FULL:
