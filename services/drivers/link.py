@@ -3,11 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.messages import Phases
 from schemas.participant import Source
 from services.drivers.complaints import Complaints
+
+
+def _no_negative_zero(kw: float) -> float:
+    """0 times a negative factor is -0.0, which a person reads as a fault."""
+    return kw + 0.0
 
 
 class Measured(BaseModel):
@@ -15,7 +20,7 @@ class Measured(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    power_kw: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
+    power_kw: Annotated[float, Field(ge=-1e6, le=1e6), AfterValidator(_no_negative_zero)] | None = None
     energy_import_kwh: Annotated[float, Field(ge=0, le=1e12)] | None = None
     energy_export_kwh: Annotated[float, Field(ge=0, le=1e12)] | None = None
     soc_frac: Annotated[float, Field(ge=0, le=1)] | None = None

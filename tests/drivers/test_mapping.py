@@ -113,6 +113,12 @@ def test_nothing_there_is_nothing_and_a_number_may_be_a_text(payload: bytes) -> 
     assert (None if found is None else found.power_kw) == (0.25 if b"250" in payload else None)
 
 
+def test_nothing_by_a_negative_factor_has_no_sign() -> None:
+    found = measured(driver(power_kw={**POWER, "factor": -0.001}), "d/power", b'{"w": 0}')
+    assert found is not None
+    assert str(found.power_kw) == "0.0"
+
+
 @pytest.mark.parametrize(
     ("command", "kw", "payload"),
     [

@@ -8,9 +8,8 @@ import typer
 from broker.address import Credentials
 from schemas.errors import Code, InputError
 from twinswarm.cli import options
-from twinswarm.cli.commands.members import CheckpointsOption, OnceOption
+from twinswarm.cli.commands.members import CheckpointsOption, OnceOption, log_start
 from twinswarm.cli.output import Output
-from twinswarm.deploy.logs import log_to_stderr
 from twinswarm.deploy.process import Life, stop_event
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def drive(
     if len(makers) > 1 and cert is not None:
         what = "is one client's, and each device is a client of its own; use --certificates"
         raise InputError.one("--cert", what, str(cert), code=Code.CONFLICT)
-    log_to_stderr()
+    log_start(", ".join(makers), chosen, connection)
     life = Life(once=once, heartbeat=heartbeat)
     host(makers, chosen, connection, checkpoints, life, stop_event(life))
 

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from twinswarm.cli import options
-from twinswarm.cli.commands.members import CheckpointsOption, OnceOption
-from twinswarm.deploy.logs import log_to_stderr
+from twinswarm.cli.commands.members import CheckpointsOption, OnceOption, log_start
 from twinswarm.deploy.process import Life, serve, stop_event
 
 
@@ -37,6 +36,6 @@ def limiter(
     chosen = options.resolved_site(site)
     make = sourced(chosen, name)
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    log_to_stderr()
+    log_start(name, chosen, connection)
     life = Life(once=once, heartbeat=heartbeat)
     serve(make, chosen, name, connection, checkpoints, life, stop_event(life))

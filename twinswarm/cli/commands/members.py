@@ -133,7 +133,7 @@ def twin(
     else:
         _serve(chosen, device, connection, checkpoints, life)
         return
-    _log(device, chosen, connection)
+    log_start(device, chosen, connection)
     serve_participant(make, chosen, device, connection, checkpoints, life, stop_event(life))
 
 
@@ -185,7 +185,7 @@ def _fed_service(device: str, summary: str, example: str) -> Callable[..., None]
         from twinswarm.deploy.feeds import fed
 
         make = fed(chosen, device, feeds)
-        _log(device, chosen, connection)
+        log_start(device, chosen, connection)
         serve_participant(make, chosen, device, connection, checkpoints, life, stop_event(life))
 
     serve.__doc__ = (
@@ -243,7 +243,7 @@ def ems(
         from twinswarm.deploy.algorithm_file import load_algorithm
 
         own = load_algorithm(algorithm)
-    _log("ems", chosen, connection)
+    log_start("ems", chosen, connection)
     run_members(chosen, ["ems"], connection, checkpoints, None, Life(once=once, heartbeat=heartbeat), algorithm=own)
 
 
@@ -297,7 +297,7 @@ def recorder(
     if not 0 <= disk_low <= 1e6:
         raise InputError.one("--disk-low", "0 (never) to 1000000 GiB", disk_low, code=Code.RANGE)
     life, file = Life(once=once, heartbeat=heartbeat), options.history_file(history)
-    _log("recorder", chosen, connection)
+    log_start("recorder", chosen, connection)
     run_members(chosen, ["recorder"], connection, checkpoints, file, life, round(disk_low * 2**30))
 
 
@@ -399,15 +399,16 @@ def clock(
         stay=stay,
     )
     connection = options.connection(broker, cafile, cert, key, username, password_file)
-    _log("clock", chosen, connection)
+    log_start("clock", chosen, connection)
     run_clock(chosen, order, connection, checkpoints, Life(heartbeat=heartbeat))
 
 
 def _serve(site: Site, device: str, connection: Connection, checkpoints: Path | None, life: Life) -> None:
-    _log(device, site, connection)
+    log_start(device, site, connection)
     run_members(site, [device], connection, checkpoints, None, life)
 
 
-def _log(device: str, site: Site, connection: Connection) -> None:
+def log_start(device: str, site: Site, connection: Connection) -> None:
+    """Sets the log up, and says who is here: a participant that waits for a run says nothing else."""
     log_to_stderr(logging.INFO)
     logging.getLogger("twinswarm").info("%s of site %s, on %s; Ctrl-C ends it", device, site.site, connection.address)
