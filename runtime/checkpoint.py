@@ -87,7 +87,7 @@ class FileCheckpoint:
     def save(self, value: Json) -> None:
         """Raises DiskFullError when the disk takes no more; then the old value is there."""
         try:
-            self._new.write_text(json.dumps(value), encoding="utf-8")  # json.dump encodes in Python, ten times slower
+            self._new.write_text(json.dumps(value), encoding="utf-8")  # json.dump takes twice as long
             self._new.replace(self._path)
         except OSError as error:
             if error.errno not in FULL:
