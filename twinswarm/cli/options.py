@@ -221,6 +221,16 @@ ReportOption = Annotated[
         rich_help_panel=_OUT,
     ),
 ]
+FigureFolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder for the figures.",
+        show_default=f"{RUNS}/COMMAND-SITE",
+        rich_help_panel=_OUT,
+    ),
+]
 NoReportOption = Annotated[
     bool, typer.Option("--no-report", help="Write no report, only the history.", rich_help_panel=_OUT)
 ]

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +83,17 @@ def busy(console: "Console", text: str) -> Iterator[None]:
         return
     with console.status(text):
         yield
+
+
+@contextmanager
+def counted(console: "Console", what: str, total: int) -> Iterator[Callable[..., None]]:
+    """While this lasts a terminal shows how many of ``total`` are done. Gives what is called after each, whatever it is
+    called with."""
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda *_: progress.advance(task)
 
 
 def complain(error: TwinswarmError) -> int:

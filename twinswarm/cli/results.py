@@ -1,12 +1,16 @@
-"""Tells of a run's result: tables, the report, the JSON, and where everything is."""
+"""Tells of results: tables, notes, the report or figure, the JSON, and where everything is."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twinswarm.cli.output import Output
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from services.analysis.run_result import RunResult
+    from twinswarm.study.figures import Drawn
 
 
 def tell_result(result: "RunResult", history: str, report: Path | None, output: Output) -> None:
@@ -27,3 +31,22 @@ def tell_result(result: "RunResult", history: str, report: Path | None, output: 
 
         console.print(f"Report   {write_report(result, report)}", markup=False, soft_wrap=True)
     console.print(f"History  {history.partition('?')[0]}, run {result.run}", markup=False, soft_wrap=True)
+
+
+def tell(output: Output, value: Any, tables: "Iterable[Table | None]", notes: Iterable[str]) -> None:
+    """``value``: the result as JSON. Raises InputError when that cannot be written."""
+    output.write(value)
+    for table in tables:
+        if table is not None:
+            output.console.print(table)
+    for note in notes:
+        output.console.print(note, markup=False)
+
+
+def draw(output: Output, figures: "Iterable[Drawn]", folder: Path) -> None:
+    """Writes figures into a folder and says where they are. Raises InputError when one cannot be written."""
+    from twinswarm.study.figures import write_figures
+
+    for file in write_figures(list(figures), folder):
+        if file.suffix == ".png":
+            output.console.print(f"Figure   {file}", markup=False, soft_wrap=True)

@@ -1,12 +1,12 @@
 """``attribute``: who saved what at one's own site."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from twinswarm.cli import options
-from twinswarm.cli.output import Output, on_terminal
+from twinswarm.cli.output import Output, counted
+from twinswarm.cli.results import draw, tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 _MOST = 10
@@ -29,16 +29,7 @@ def attribute(
         ),
     ] = 5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the days that are drawn for the interval.")] = 1,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Folder for the figure.",
-            show_default=f"{options.RUNS}/attribute-SITE",
-            rich_help_panel="Results",
-        ),
-    ] = None,
+    out: options.FigureFolderOption = None,
     json: options.JsonOption = None,
     processes: options.RunsInParallelOption = None,
 ) -> None:
@@ -56,30 +47,20 @@ def attribute(
     from twinswarm.extras import require
 
     require("highspy", "power_grid_model", "matplotlib", "scipy")  # workers load them
-    from rich.progress import Progress
-
     from twinswarm.attribution.attribute import attribute_savings
     from twinswarm.attribution.figure import figure_of
     from twinswarm.attribution.players import players_of
     from twinswarm.attribution.tables import car_table, notes, share_table
     from twinswarm.simulation.runs import parse_date
-    from twinswarm.study.figures import Drawn, write_figures
+    from twinswarm.study.figures import Drawn
     from twinswarm.study.own_site import course_over
 
     output = Output.to(json)
-    console = output.console
     chosen = options.variant(site, case, StorageChoice.BOTH, reference).site
     players = players_of(chosen, most_players)
     course = course_over(chosen, length, None if date is None else parse_date(date))
     folder = options.folder(out or options.RUNS / f"attribute-{chosen.site}")
-    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
-        task = progress.add_task("combinations", total=2 ** len(players))
-        found = attribute_savings(chosen, course, reference, players, processes, seed, lambda: progress.advance(task))
-    output.write(found.to_json())
-    console.print(share_table(found))
-    if (cars := car_table(found)) is not None:
-        console.print(cars)
-    for note in notes(found):
-        console.print(note, markup=False)
-    (png, _) = write_figures([Drawn("attribution", figure_of(found))], folder)
-    console.print(f"Figure   {png}", markup=False, soft_wrap=True)
+    with counted(output.console, "combinations", 2 ** len(players)) as one_more:
+        found = attribute_savings(chosen, course, reference, players, processes, seed, one_more)
+    tell(output, found.to_json(), [share_table(found), car_table(found)], notes(found))
+    draw(output, [Drawn("attribution", figure_of(found))], folder)

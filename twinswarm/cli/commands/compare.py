@@ -1,12 +1,12 @@
 """``compare``: one's own site without storage, with BESS, with V2G and with both."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from twinswarm.cli import options
-from twinswarm.cli.output import Output, on_terminal
+from twinswarm.cli.output import Output, counted
+from twinswarm.cli.results import draw, tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 
@@ -16,16 +16,7 @@ def compare(
     reference: options.ReferenceOption = Reference.UNCONTROLLED,
     date: options.DateOption = None,
     length: options.WholeDaysOption = "day",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Folder for the figure.",
-            show_default=f"{options.RUNS}/compare-SITE",
-            rich_help_panel="Results",
-        ),
-    ] = None,
+    out: options.FigureFolderOption = None,
     json: options.JsonOption = None,
     processes: Annotated[
         int | None,
@@ -44,25 +35,17 @@ def compare(
     from twinswarm.extras import require
 
     require("highspy", "power_grid_model", "matplotlib")  # workers load them
-    from rich.progress import Progress
-
     from twinswarm.simulation.runs import parse_date
-    from twinswarm.study.figures import Drawn, write_figures
+    from twinswarm.study.figures import Drawn
     from twinswarm.study.own_site import compare_variants, course_over, variants_of
     from twinswarm.study.own_site_figure import figure_of
     from twinswarm.study.own_site_table import comparison_table, notes
 
     output = Output.to(json)
-    console = output.console
     chosen = options.variant(site, case, StorageChoice.BOTH, reference).site
     course = course_over(chosen, length, None if date is None else parse_date(date))
     folder = options.folder(out or options.RUNS / f"compare-{chosen.site}")
-    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
-        task = progress.add_task("variants", total=len(variants_of(chosen, reference)))
-        found = compare_variants(chosen, course, reference, processes, lambda _: progress.advance(task))
-    output.write(found.to_json())
-    console.print(comparison_table(found))
-    for note in notes(found):
-        console.print(note, markup=False)
-    (png, _) = write_figures([Drawn("comparison", figure_of(found))], folder)
-    console.print(f"Figure   {png}", markup=False, soft_wrap=True)
+    with counted(output.console, "variants", len(variants_of(chosen, reference))) as one_more:
+        found = compare_variants(chosen, course, reference, processes, one_more)
+    tell(output, found.to_json(), [comparison_table(found)], notes(found))
+    draw(output, [Drawn("comparison", figure_of(found))], folder)

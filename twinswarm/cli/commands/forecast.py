@@ -6,7 +6,8 @@ import typer
 from typer.core import TyperGroup
 
 from twinswarm.cli import options
-from twinswarm.cli.output import Output, on_terminal
+from twinswarm.cli.output import Output, counted
+from twinswarm.cli.results import tell
 
 
 class ServedByDefault(TyperGroup):
@@ -57,8 +58,6 @@ def evaluate(
     from twinswarm.extras import require
 
     require("highspy", "power_grid_model", "pvlib")
-    from rich.progress import Progress
-
     from twinswarm.simulation.runs import parse_date
     from twinswarm.simulation.variants import Reference, StorageChoice
     from twinswarm.study.forecast_evaluation import evaluate as measured
@@ -70,27 +69,14 @@ def evaluate(
     except ValueError:
         raise InputError.one("--kinds", f"{KINDS} are allowed", kinds, code=Code.UNKNOWN) from None
     output = Output.to(json)
-    console = output.console
     chosen = options.variant(site, case, StorageChoice.BOTH, Reference.SMART).site
     lived = None if length == "none" else length
-    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
-        runs = 0 if lived is None else len(chosen_kinds) * 2 + len(CAUSES) - 1
-        task = progress.add_task("walks and runs", total=len(chosen_kinds) + runs)
-        found = measured(
-            chosen,
-            chosen_kinds,
-            None if date is None else parse_date(date),
-            lived,
-            processes,
-            lambda: progress.advance(task),
-            lambda: progress.advance(task),
-        )
-    output.write(found.to_json())
-    console.print(error_table(found))
-    if found.course is not None:
-        console.print(regret_table(found))
-    for note in notes(found):
-        console.print(note, markup=False)
+    runs = 0 if lived is None else len(chosen_kinds) * 2 + len(CAUSES) - 1
+    begin = None if date is None else parse_date(date)
+    with counted(output.console, "walks and runs", len(chosen_kinds) + runs) as one_more:
+        found = measured(chosen, chosen_kinds, begin, lived, processes, one_more, one_more)
+    tables = [error_table(found), None if found.course is None else regret_table(found)]
+    tell(output, found.to_json(), tables, notes(found))
 
 
 def departures(
@@ -127,8 +113,6 @@ def departures(
     from twinswarm.extras import require
 
     require("highspy", "power_grid_model", "pvlib")
-    from rich.progress import Progress
-
     from twinswarm.simulation.runs import parse_date
     from twinswarm.simulation.variants import Reference, StorageChoice
     from twinswarm.study.departures import compare_departures, departure_table
@@ -136,19 +120,15 @@ def departures(
 
     levels = _chances(chances)
     output = Output.to(json)
-    console = output.console
     chosen = options.variant(site, case, StorageChoice.BOTH, Reference.SMART).site
     course = course_over(chosen, length, None if date is None else parse_date(date))
-    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
-        task = progress.add_task("runs", total=len(levels) + 2)
-        found = compare_departures(chosen, course, levels, processes, lambda: progress.advance(task))
-    output.write(found.to_json())
-    console.print(departure_table(found))
-    console.print(
+    with counted(output.console, "runs", len(levels) + 2) as one_more:
+        found = compare_departures(chosen, course, levels, processes, one_more)
+    note = (
         "Known: drivers leave when they announce. Stored: change of the energy in all batteries, cars from arrival to "
-        "departure, at the mean purchase price of the time.",
-        markup=False,
+        "departure, at the mean purchase price of the time."
     )
+    tell(output, found.to_json(), [departure_table(found)], [note])
 
 
 def _chances(text: str) -> list[float]:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from twinswarm.cli import options
-from twinswarm.cli.output import Output, on_terminal
+from twinswarm.cli.output import Output, counted
+from twinswarm.cli.results import draw, tell
 from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 
 
@@ -46,8 +47,6 @@ def league(
     from twinswarm.extras import require
 
     require("highspy", "power_grid_model", "scipy", *(["matplotlib"] if figure else []))
-    from rich.progress import Progress
-
     from sites.loader import load_site
     from twinswarm.league.contestants import NAMES
     from twinswarm.league.output import NOTES, figure_of, league_table
@@ -56,21 +55,14 @@ def league(
     from twinswarm.study.own_site import course_over
 
     output = Output.to(json)
-    console = output.console
     chosen = with_storage(load_site(site, case), storage, Reference.UNCONTROLLED)
     course = course_over(chosen, length, None if date is None else parse_date(date))
     names = list(ems or NAMES)
     folder = None if figure is None else options.folder(figure)
-    with Progress(console=console, transient=True, disable=not on_terminal(console)) as progress:
-        task = progress.add_task("contestants", total=len({*names, "uncontrolled"}))
-        found = play_league(chosen, course, names, processes, lambda _: progress.advance(task))
-    output.write(found.to_json())
-    console.print(league_table(found))
-    for note in NOTES:
-        console.print(note, markup=False)
-    console.print(f"SHA-256  {found.to_json()['sha256']}", markup=False, soft_wrap=True)
+    with counted(output.console, "contestants", len({*names, "uncontrolled"})) as one_more:
+        found = play_league(chosen, course, names, processes, one_more)
+    value = found.to_json()
+    tell(output, value, [league_table(found)], NOTES)
+    output.console.print(f"SHA-256  {value['sha256']}", markup=False, soft_wrap=True)
     if folder is not None:
-        from twinswarm.study.figures import write_figures
-
-        (png, _) = write_figures([figure_of(found)], folder)
-        console.print(f"Figure   {png}", markup=False, soft_wrap=True)
+        draw(output, [figure_of(found)], folder)

@@ -7,6 +7,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, on_terminal
+from twinswarm.cli.results import draw
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 if TYPE_CHECKING:
@@ -76,16 +77,7 @@ def size(
         ),
     ] = False,
     jobs: options.JobsOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Folder for the figures.",
-            show_default=f"{options.RUNS}/size-SITE",
-            rich_help_panel="Results",
-        ),
-    ] = None,
+    out: options.FigureFolderOption = None,
     json: options.JsonOption = None,
 ) -> None:
     """Which **size** pays: BESS, V2G and smart chargers, PV and connection, by net present value.
@@ -107,7 +99,6 @@ def size(
     from twinswarm.size.output import figures_of, size_json
     from twinswarm.size.sweep import assess, best_of, economics_of
     from twinswarm.size.typical import features_of, typical_days
-    from twinswarm.study.figures import write_figures
     from twinswarm.year.engine import local_workers
     from twinswarm.year.order import order_over
 
@@ -161,9 +152,7 @@ def size(
     if whole:
         _print(console, whole, f"By all {order.days} days")
         console.print(f"Of {best.design.name} the typical days say {error:+.0f} €/year.", markup=False)
-    for file in write_figures(figures_of(results, chosen), folder):
-        if file.suffix == ".png":
-            console.print(f"Figure   {file}", markup=False, soft_wrap=True)
+    draw(output, figures_of(results, chosen), folder)
 
 
 def _by_all_days(

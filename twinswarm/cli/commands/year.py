@@ -7,6 +7,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, on_terminal
+from twinswarm.cli.results import tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 
@@ -112,11 +113,7 @@ def year(
             tasks = {name: progress.add_task(name, total=order.days) for name in order.variants}
             live_through_year(order, store, executor, lambda name, count: progress.advance(tasks[name], count))
         result = year_result(order, {name: store.days(name) for name in order.variants})
-    output.write(result.to_json())
-    for table in year_tables(result):
-        console.print(table)
-    for note in notes(result):
-        console.print(note, markup=False)
+    tell(output, result.to_json(), year_tables(result), notes(result))
     drawn = figures_of(result)
     write_figures(drawn, folder)
     console.print(f"Report   {write_year(result, drawn, folder)}", markup=False, soft_wrap=True)
