@@ -10,6 +10,7 @@ from datetime import datetime, tzinfo
 
 from broker.transport import Transport, Will
 from runtime.checkpoint import CheckpointStore
+from runtime.drive import drive, last_words
 from runtime.keep import Kept, NothingKept
 from runtime.life import Life
 from runtime.lockstep import Member
@@ -17,7 +18,7 @@ from runtime.log_context import RUN
 from runtime.patience import StandBy, connected, room
 from runtime.pump import Pump
 from runtime.steady_clock import SteadyClock, elapsed_s
-from runtime.wall import GOODBYE_S, WallLoop, drive, last_words
+from runtime.wall import GOODBYE_S, WallLoop
 from schemas.errors import BrokerAwayError, DiskFullError, IdentityTakenError, TwinswarmError
 from schemas.messages import Presence, Run, RunId, State
 from schemas.participant import Outgoing, Participant, greatest_registers, own_inbox, own_topic

@@ -1,8 +1,8 @@
 """The wall-time run loop: drives any participant along the machine's clock, times a factor, over any transport.
 
 There is no barrier here. Everyone derives the time from the retained run and its own clock, so that planning, expiry
-and fallback go on when the clock service dies. `WallLoop.handle` and `WallLoop.run_due` are handed the time; `drive`
-is the thin loop around them that waits.
+and fallback go on when the clock service dies. `WallLoop.handle` and `WallLoop.run_due` are handed the time;
+`runtime.drive` is the thin loop around them that waits.
 
 A delay of the machine is a longer one in the run, by its factor: what is late by 1 s at 600 times the speed takes its
 set-point ten minutes late, and energy moves to the next quarter. None is lost, for who was late integrates over all of
@@ -14,11 +14,9 @@ The states of a participant and what leads from one to the next are in `runtime.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Protocol
 
 from broker.transport import Delivery, Transport, Will
 from runtime.admission import Entry, entry_into, is_newer, modes_of
@@ -33,7 +31,7 @@ from runtime.sources import Inlets
 from runtime.steady_clock import STEP_S, SteadyClock, machine_now, stepped
 from runtime.wall_inbox import Ignored, WallInbox
 from runtime.wall_states import WallEvent, WallProgress, WallState
-from schemas.errors import BrokerUnreachableError, Code, IdentityTakenError, RemoteMessageError
+from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
 from schemas.messages import BootId, Phase, Presence, Receipt, Run, RunId, Stamp, State, TimeMode
 from schemas.participant import (
     Input,
@@ -61,76 +59,16 @@ PUNCTUAL_S = 5.0
 """Who joins within so much machine time of a run's start takes part from t0 on; later ones from now on."""
 SAVE_PERIOD_S = 1.0
 """Least machine time between checkpoints of turns that sent nothing. What sends is saved before it is sent."""
-BURST = 512
-"""Messages handled before the phases that are due are looked at again."""
 CLOSE_S = 1.0
 """A participant that measures what others send closes its account after so much quiet machine time after the end,
 while recorders still listen."""
 LINGER_S = 2.0
 """A participant that records or measures what others send listens for so much quiet machine time after the end."""
-PATIENCE_S = 0.5
-"""Longest wait, so that a request to stop is noticed."""
 REST_S = 0.05
 """Least machine time between turns of a participant with its own inbox: each is a transaction on disk."""
 WAKE_LEAST_S = 0.01
 """Least machine time between turns that a participant asked for, so that a wrong answer cannot occupy the machine."""
 GOODBYE_S = 2.0
-
-
-class Loop(Protocol):
-    """The loops that `drive` drives: `WallLoop` and the wall clock."""
-
-    @property
-    def finished(self) -> bool: ...
-
-    def start(self, now: datetime) -> None: ...
-
-    def handle(self, delivery: Delivery, now: datetime) -> None: ...
-
-    def run_due(self, now: datetime) -> datetime | None: ...
-
-    def finish(self, now: datetime) -> None: ...
-
-    def fail(self, reason: str, now: datetime) -> None: ...
-
-    def step_aside(self) -> None: ...
-
-
-def drive(loop: Loop, transport: Transport, stop: threading.Event, now: Callable[[], datetime] | None = None) -> None:
-    """Runs until the loop has finished or ``stop`` is set, then says goodbye.
-
-    ``now``: a clock that does not step, such as that of the `SteadyClock` that the loop has; by default one of its
-    own. An error ends it, too: the state it leaves says ``fault`` and why, and the error is raised. Of two processes of
-    one name one gives way (IdentityTakenError), and leaves the state of the other.
-    """
-    now = now or SteadyClock().now
-    try:
-        loop.start(now())
-        while not (stop.is_set() or loop.finished):
-            due = loop.run_due(now())
-            wait_s = PATIENCE_S if due is None else (due - now()).total_seconds()
-            delivery = transport.receive(min(max(wait_s, 0.0), PATIENCE_S))
-            for _ in range(BURST):
-                if delivery is None:
-                    break
-                loop.handle(delivery, now())
-                delivery = transport.receive(0.0)
-            if delivery is not None:
-                loop.handle(delivery, now())
-        loop.finish(now())
-    except IdentityTakenError:
-        loop.step_aside()
-        raise
-    except Exception as error:
-        loop.fail(last_words(error), now())
-        raise
-    finally:
-        transport.close()
-
-
-def last_words(error: Exception) -> str:
-    """The reason in the state ``fault`` of a participant that ends with this error."""
-    return f"{type(error).__name__}: {error}"[:500]
 
 
 class WallLoop:

@@ -10,7 +10,8 @@ from typing import Any
 
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto
-from runtime.wall import WallLoop, drive
+from runtime.drive import drive
+from runtime.wall import WallLoop
 from schemas.messages import Body, Fallback, Run, Setpoint, Stamp, Telemetry, TimeMode
 from schemas.participant import Participant
 from schemas.site import Site

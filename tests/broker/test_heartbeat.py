@@ -14,9 +14,10 @@ from broker.heartbeat import LEAST_S, PERIOD_S, Heartbeat
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from runtime.checkpoint import MemoryCheckpoint, NoCheckpoint
+from runtime.drive import drive
 from runtime.host import Host, new_boot
 from runtime.pump import ClockPump
-from runtime.wall import WallLoop, drive, machine_now
+from runtime.wall import WallLoop, machine_now
 from schemas.errors import InputError, LocalStateError
 from schemas.messages import Phase
 from schemas.participant import Cadence, Outgoing, Received, Turn

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from broker.address import BrokerAddress, Credentials
 from broker.mqtt import MqttTransport
-from runtime.wall import WallLoop, drive
+from runtime.drive import drive
+from runtime.wall import WallLoop
 from schemas.participant import Participant
 from services.conformance.proxy import CuttableWay
 from services.conformance.verdicts import Outcome, Verdicts

@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 
 from broker.memory import MemoryBroker, MemoryTransport
-from runtime.wall import Loop, WallLoop
+from runtime.drive import Loop
+from runtime.wall import WallLoop
 from schemas.messages import (
     Alarm,
     Birth,

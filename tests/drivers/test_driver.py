@@ -13,7 +13,8 @@ import pytest
 
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
-from runtime.wall import WallLoop, drive
+from runtime.drive import drive
+from runtime.wall import WallLoop
 from schemas.messages import Ack, Alarm, Body, ChargerTelemetry, Fallback, Run, Setpoint, Stamp, TimeMode
 from schemas.topics import Channel, Kind, Topic, everything
 from schemas.wire import decode, encode

@@ -14,7 +14,8 @@ import pytest
 
 from broker.address import BrokerAddress
 from broker.mqtt import MqttTransport
-from runtime.wall import WallLoop, drive
+from runtime.drive import drive
+from runtime.wall import WallLoop
 from schemas.messages import Ack, Body, ChargerTelemetry, Fallback, Run, Setpoint, Stamp, TimeMode
 from schemas.participant import Participant
 from schemas.topics import Channel, Kind, Topic, everything

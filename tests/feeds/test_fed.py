@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from broker.memory import MemoryBroker, MemoryTransport
+from runtime.drive import drive
 from runtime.steady_clock import SteadyClock
-from runtime.wall import WallLoop, drive
+from runtime.wall import WallLoop
 from schemas.messages import Alarm, Phase, Quantity, Series, TimeMode
 from schemas.participant import Input, Outgoing, Turn
 from schemas.site import DayProfile, IntervalLabel, Site, next_midnight

@@ -16,9 +16,10 @@ from broker.servers.embedded import EmbeddedBroker
 from broker.transport import Transport
 from runtime.admission import modes_of
 from runtime.checkpoint import MemoryCheckpoint
+from runtime.drive import drive
 from runtime.in_memory import run_direct
 from runtime.sources import KEPT_MOST, Inlet
-from runtime.wall import WallLoop, drive
+from runtime.wall import WallLoop
 from schemas.cycle import Course
 from schemas.errors import LocalStateError
 from schemas.messages import Birth, Phase, TimeMode

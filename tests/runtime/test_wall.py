@@ -13,8 +13,9 @@ from broker.memory import MemoryBroker, MemoryTransport
 from broker.mqtt import MqttTransport
 from broker.transport import Delivery
 from runtime.checkpoint import CheckpointStore, MemoryCheckpoint
+from runtime.drive import drive
 from runtime.schedule import aligned
-from runtime.wall import WallLoop, drive
+from runtime.wall import WallLoop
 from runtime.wall_inbox import BATCH
 from schemas.messages import (
     Ack,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from broker.memory import MemoryBroker, MemoryTransport
 from runtime.checkpoint import MemoryCheckpoint
+from runtime.drive import drive
 from runtime.host import Host, new_boot
 from runtime.steady_clock import SteadyClock
-from runtime.wall import drive
 from schemas.messages import TimeMode
 from schemas.site import Site
 from schemas.topics import Channel, client_id

@@ -23,8 +23,8 @@ from broker.address import BrokerAddress
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto, find_mosquitto
 from runtime.checkpoint import MemoryCheckpoint
+from runtime.drive import drive
 from runtime.host import Host, new_boot
-from runtime.wall import drive
 from schemas.messages import PlanStatus
 from schemas.site import Site
 from schemas.topics import client_id

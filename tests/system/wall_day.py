@@ -9,7 +9,8 @@ from pathlib import Path
 from broker.memory import MemoryBroker, MemoryTransport
 from broker.transport import Delivery
 from runtime.checkpoint import MemoryCheckpoint
-from runtime.wall import Loop, WallLoop
+from runtime.drive import Loop
+from runtime.wall import WallLoop
 from schemas.site import Site
 from schemas.topics import client_id
 from services.clock.wall import WallClock, WallTime

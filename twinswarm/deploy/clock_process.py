@@ -8,12 +8,12 @@ from pathlib import Path
 from broker.heartbeat import Heartbeat
 from broker.mqtt import MqttTransport
 from runtime.checkpoint import CheckpointStore, FileCheckpoint, NoCheckpoint
+from runtime.drive import PATIENCE_S, drive
 from runtime.host import new_boot
 from runtime.log_context import DEVICE, RUN
 from runtime.patience import connected
 from runtime.pump import ClockPump
 from runtime.steady_clock import SteadyClock
-from runtime.wall import PATIENCE_S, drive
 from schemas.cycle import Course
 from schemas.errors import BrokerUnreachableError, Code, RunFailedError
 from schemas.site import Site

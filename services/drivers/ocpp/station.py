@@ -51,6 +51,23 @@ class RefusedError(Exception):
     """The charge point refused a request, did not know it, or did not answer; the text says which."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProfileOrder:
+    """A charging profile to be set."""
+
+    purpose: str
+    """In the words of the version."""
+    limit: float
+    unit: str
+    """Of the limit: W or A."""
+    for_s: float | None
+    """None: until it is replaced."""
+    phases: int | None
+    """None: as described."""
+    baseline: bool
+    """The lasting one below the set-points; else a set-point's."""
+
+
 @dataclass
 class Outlet:
     """A link in this connection."""
@@ -332,9 +349,9 @@ class Station(ABC):
         assert self._unit is not None
         limit = to_limit(command.power_kw, self._unit, link.rated, command.phases)
         for_s = None if command.until is None else max(1.0, command.until - time.monotonic())
-        purpose, unit, phases = self.PURPOSES[purpose], self._unit, command.phases
-        await self._set_profile(link, purpose, limit, unit, for_s, phases, baseline=baseline)
-        return to_kw(limit, unit, phases or link.rated.phases, link.rated.voltage_v)
+        order = ProfileOrder(self.PURPOSES[purpose], limit, self._unit, for_s, command.phases, baseline)
+        await self._set_profile(link, order)
+        return to_kw(limit, self._unit, command.phases or link.rated.phases, link.rated.voltage_v)
 
     def _number_phases(self, link: OcppLink, phases: int | None) -> dict[str, int]:
         """Fields of a schedule's period that say on how many phases it charges; left out, these are three."""
@@ -421,17 +438,7 @@ class Station(ABC):
         """How often it measures, and what."""
 
     @abstractmethod
-    async def _set_profile(
-        self,
-        link: OcppLink,
-        purpose: str,
-        limit: float,
-        unit: str,
-        for_s: float | None,
-        phases: int | None,
-        *,
-        baseline: bool,
-    ) -> None:
+    async def _set_profile(self, link: OcppLink, order: ProfileOrder) -> None:
         """Raises RefusedError."""
 
     @abstractmethod

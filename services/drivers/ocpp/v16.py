@@ -10,7 +10,7 @@ from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action, AuthorizationStatus, DataTransferStatus, RegistrationStatus
 
 from services.drivers.ocpp.link import IN_TRANSACTION, OcppLink
-from services.drivers.ocpp.station import HEARTBEAT_S, REACH_S, RefusedError, Station
+from services.drivers.ocpp.station import HEARTBEAT_S, REACH_S, ProfileOrder, RefusedError, Station
 from services.ocpp import readings
 from services.ocpp.clocks import stamp
 from services.ocpp.limits import to_kw
@@ -163,39 +163,29 @@ class Station16(Station, ChargePoint):  # type: ignore[misc]
             return False
         return answer.status in ("Accepted", "RebootRequired")
 
-    async def _set_profile(
-        self,
-        link: OcppLink,
-        purpose: str,
-        limit: float,
-        unit: str,
-        for_s: float | None,
-        phases: int | None,
-        *,
-        baseline: bool,
-    ) -> None:
+    async def _set_profile(self, link: OcppLink, order: ProfileOrder) -> None:
         connector = link.driver.connector
-        period: dict[str, Any] = {"start_period": 0, "limit": limit, **self._number_phases(link, phases)}
-        schedule: dict[str, Any] = {"charging_rate_unit": unit, "charging_schedule_period": [period]}
+        period: dict[str, Any] = {"start_period": 0, "limit": order.limit, **self._number_phases(link, order.phases)}
+        schedule: dict[str, Any] = {"charging_rate_unit": order.unit, "charging_schedule_period": [period]}
         profile: dict[str, Any] = {
-            "charging_profile_id": (BASELINE_ID if baseline else SETPOINT_ID) + connector,
-            "stack_level": 0 if baseline else 1,
-            "charging_profile_purpose": purpose,
-            "charging_profile_kind": "Relative" if baseline else "Absolute",
+            "charging_profile_id": (BASELINE_ID if order.baseline else SETPOINT_ID) + connector,
+            "stack_level": 0 if order.baseline else 1,
+            "charging_profile_purpose": order.purpose,
+            "charging_profile_kind": "Relative" if order.baseline else "Absolute",
             "charging_schedule": schedule,
         }
-        if not baseline:
+        if not order.baseline:
             begin = self._clock.its_time(datetime.now(UTC)) - timedelta(seconds=REACH_S)
             schedule["start_schedule"] = stamp(begin)
-            if for_s is not None:
-                schedule["duration"] = math.ceil(for_s + REACH_S)
-        if purpose == "TxProfile":
+            if order.for_s is not None:
+                schedule["duration"] = math.ceil(order.for_s + REACH_S)
+        if order.purpose == "TxProfile":
             assert link.transaction is not None
             profile["transaction_id"] = int(link.transaction)
-        where = 0 if purpose == "ChargePointMaxProfile" else connector
+        where = 0 if order.purpose == "ChargePointMaxProfile" else connector
         answer = await self.ask(call.SetChargingProfile(connector_id=where, cs_charging_profiles=profile))
         if answer.status != "Accepted":
-            raise RefusedError(f"SetChargingProfile with a {purpose}: {answer.status}")
+            raise RefusedError(f"SetChargingProfile with a {order.purpose}: {answer.status}")
 
     async def _composite(self, link: OcppLink, phases: int) -> tuple[float | None, int | None]:
         answer = await self.ask(call.GetCompositeSchedule(connector_id=link.driver.connector, duration=60))

@@ -16,7 +16,7 @@ from ocpp.v201 import call as call201
 from ocpp.v201 import call_result as result201
 
 from services.drivers.ocpp.link import OcppLink
-from services.drivers.ocpp.station import HEARTBEAT_S, REACH_S, RefusedError, Station
+from services.drivers.ocpp.station import HEARTBEAT_S, REACH_S, ProfileOrder, RefusedError, Station
 from services.ocpp import readings
 from services.ocpp.clocks import stamp
 from services.ocpp.limits import to_kw
@@ -220,48 +220,37 @@ class Station2(Station):
             return False
         return answer.set_variable_result[0].get("attribute_status") in ("Accepted", "RebootRequired")
 
-    def _period(self, link: OcppLink, limit: float, phases: int | None, *, baseline: bool) -> dict[str, Any]:
-        del baseline
-        period: dict[str, Any] = {"start_period": 0, "limit": limit, **self._number_phases(link, phases)}
-        if phases == 1 and link.rated.alone is not None:
+    def _period(self, link: OcppLink, order: ProfileOrder) -> dict[str, Any]:
+        period: dict[str, Any] = {"start_period": 0, "limit": order.limit, **self._number_phases(link, order.phases)}
+        if order.phases == 1 and link.rated.alone is not None:
             period["phase_to_use"] = link.rated.alone
         return period
 
-    async def _set_profile(
-        self,
-        link: OcppLink,
-        purpose: str,
-        limit: float,
-        unit: str,
-        for_s: float | None,
-        phases: int | None,
-        *,
-        baseline: bool,
-    ) -> None:
+    async def _set_profile(self, link: OcppLink, order: ProfileOrder) -> None:
         evse = link.driver.connector
         schedule: dict[str, Any] = {
-            "id": (BASELINE_ID if baseline else SETPOINT_ID) + evse,
-            "charging_rate_unit": unit,
-            "charging_schedule_period": [self._period(link, limit, phases, baseline=baseline)],
+            "id": (BASELINE_ID if order.baseline else SETPOINT_ID) + evse,
+            "charging_rate_unit": order.unit,
+            "charging_schedule_period": [self._period(link, order)],
         }
         profile: dict[str, Any] = {
             "id": schedule["id"],
-            "stack_level": 0 if baseline else 1,
-            "charging_profile_purpose": purpose,
-            "charging_profile_kind": "Relative" if baseline else "Absolute",
+            "stack_level": 0 if order.baseline else 1,
+            "charging_profile_purpose": order.purpose,
+            "charging_profile_kind": "Relative" if order.baseline else "Absolute",
             "charging_schedule": [schedule],
         }
-        if not baseline:
+        if not order.baseline:
             begin = self._clock.its_time(datetime.now(UTC)) - timedelta(seconds=REACH_S)
             schedule["start_schedule"] = stamp(begin)
-            if for_s is not None:
-                schedule["duration"] = math.ceil(for_s + REACH_S)
-        if purpose == "TxProfile":
+            if order.for_s is not None:
+                schedule["duration"] = math.ceil(order.for_s + REACH_S)
+        if order.purpose == "TxProfile":
             profile["transaction_id"] = link.transaction
-        where = 0 if purpose == "ChargingStationMaxProfile" else evse
+        where = 0 if order.purpose == "ChargingStationMaxProfile" else evse
         answer = await self.ask(self.CALL.SetChargingProfile(evse_id=where, charging_profile=profile))
         if answer.status != "Accepted":
-            raise RefusedError(f"SetChargingProfile with a {purpose}: {answer.status}")
+            raise RefusedError(f"SetChargingProfile with a {order.purpose}: {answer.status}")
 
     async def _composite(self, link: OcppLink, phases: int) -> tuple[float | None, int | None]:
         answer = await self.ask(self.CALL.GetCompositeSchedule(duration=60, evse_id=link.driver.connector))
@@ -307,7 +296,7 @@ class Station21(Station2, v21.ChargePoint):  # type: ignore[misc]
             refused = str(error)
         link.trouble("transfer", refused)
 
-    def _period(self, link: OcppLink, limit: float, phases: int | None, *, baseline: bool) -> dict[str, Any]:
-        if baseline or link.rated.max_discharge_kw == 0:
-            return super()._period(link, limit, phases, baseline=baseline)
-        return {"start_period": 0, "operation_mode": "CentralSetpoint", "setpoint": limit}
+    def _period(self, link: OcppLink, order: ProfileOrder) -> dict[str, Any]:
+        if order.baseline or link.rated.max_discharge_kw == 0:
+            return super()._period(link, order)
+        return {"start_period": 0, "operation_mode": "CentralSetpoint", "setpoint": order.limit}

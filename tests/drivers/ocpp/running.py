@@ -14,7 +14,8 @@ import yaml
 
 from broker.mqtt import MqttTransport
 from broker.servers.mosquitto import LocalMosquitto
-from runtime.wall import WallLoop, drive
+from runtime.drive import drive
+from runtime.wall import WallLoop
 from schemas.messages import Ack, Alarm, Body, ChargerTelemetry, Fallback, Phases, Run, Setpoint, Stamp, TimeMode
 from schemas.site import Site
 from schemas.topics import Channel, Kind, Topic, everything
