@@ -103,6 +103,7 @@ class Member:
         self._early: list[tuple[Received, bytes]] = []
         self._refused: str | None = None
         self._pending: _Pending | None = None
+        self._wanted_topics: dict[str, bool] = {}
         self.other_runs = 0
         self.ended = False
         self.wall_run: tuple[str, Run] | None = None
@@ -313,14 +314,21 @@ class Member:
 
     def _wanted(self, tick: Tick, clock_boot: str) -> tuple[Wanted, ...]:
         """Announcements on my subscriptions. A sender that is not in the roster is the clock itself."""
-        patterns = self.participant.subscriptions
         return tuple(
             Wanted(topic, tick.roster.get(sender, clock_boot), first, last)
             for sender, announcements in sorted(tick.announced.items())
             if sender != self.participant.device
             for topic, first, last in announcements
-            if any(matches(pattern, topic) for pattern in patterns)
+            if self._wants(topic)
         )
+
+    def _wants(self, topic: str) -> bool:
+        """Whether a topic is on my subscriptions; each is announced in every cycle."""
+        wanted = self._wanted_topics.get(topic)
+        if wanted is None:
+            wanted = any(matches(pattern, topic) for pattern in self.participant.subscriptions)
+            self._wanted_topics[topic] = wanted
+        return wanted
 
     def _act(self, tick: Tick, wanted: tuple[Wanted, ...]) -> None:
         course = Course(tick.t0, tick.t_end, tick.step_s)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from schemas.messages import Birth, Body, Phase, Stamp, TimeMode
 from schemas.topics import Channel, Kind, Topic
@@ -195,7 +195,6 @@ class Measures(Protocol):
     def metrics(self) -> Mapping[str, float]: ...
 
 
-@runtime_checkable
 class HasRegisters(Protocol):
     """A participant with a meter, whose registers go on from one life to the next."""
 
@@ -272,13 +271,20 @@ def lasting_registers(participant: Participant) -> dict[str, float]:
 
     A register only grows, so of two values of it the greater one is the newer one.
     """
-    return dict(participant.registers) if isinstance(participant, HasRegisters) else {}
+    return dict(cast("HasRegisters", participant).registers) if _has_registers(type(participant)) else {}
+
+
+@cache
+def _has_registers(kind: type[Participant]) -> bool:
+    """As ``isinstance`` says, which up to Python 3.11 looks at every member of the protocol each time: a checkpoint is
+    written in every phase."""
+    return all(hasattr(kind, name) for name in ("registers", "continue_registers"))
 
 
 def continue_registers(participant: Participant, registers: Mapping[str, float]) -> None:
     """Begins a life with the registers of the lives before it."""
-    if isinstance(participant, HasRegisters) and registers:
-        participant.continue_registers(registers)
+    if registers and _has_registers(type(participant)):
+        cast("HasRegisters", participant).continue_registers(registers)
 
 
 def greatest_registers(*known: Mapping[str, float]) -> dict[str, float]:

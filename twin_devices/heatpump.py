@@ -1,10 +1,11 @@
 """The heat pump's twin, with its thermal buffer and the building that takes heat from it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.messages import Ack, Fallback, HeatPumpTelemetry, Setpoint
 from schemas.participant import Json
+from schemas.plain import fields_of
 from schemas.site import HeatPump as HeatPumpSpec
 from schemas.site import Site
 from schemas.topics import Kind
@@ -218,9 +219,9 @@ class HeatPump(Twin):
         return {
             "running": self._running,
             "full": self._full,
-            "flows": None if self._flows is None else asdict(self._flows),
+            "flows": None if self._flows is None else fields_of(self._flows),
             "since": None if self._since is None else self._since.isoformat(),
-            "heat": asdict(self._heat),
+            "heat": fields_of(self._heat),
             "stop": None if self._stop is None else self._stop.isoformat(),
         }
 

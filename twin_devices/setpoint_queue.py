@@ -1,11 +1,12 @@
 """The accepted set-points of one device in time: which is to be followed at an instant, and when that changes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from schemas.messages import Fallback, Phases
 from schemas.participant import Json
+from schemas.plain import fields_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class SetpointQueue:
 
     def snapshot(self) -> Json:
         return {
-            "target": asdict(self.target),
+            "target": fields_of(self.target),
             "active": None if self._active is None else _to_json(self._active),
             "ahead": [_to_json(accepted) for accepted in self._ahead],
             "delayed": [_to_json(accepted) for accepted in self._delayed],

@@ -2,11 +2,12 @@
 
 import math
 from abc import abstractmethod
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from schemas.messages import Ack, Fallback, Setpoint
 from schemas.participant import Json
+from schemas.plain import fields_of
 from schemas.site import Bess, Charger, Site
 from twin_devices.base import Twin
 from twin_devices.discharge_caps import USED_UP
@@ -249,7 +250,8 @@ class StorageTwin(Twin):
             "piece": None
             if piece is None
             else {
-                **asdict(piece),
+                **fields_of(piece),
+                "store": fields_of(piece.store),
                 "since": piece.since.isoformat(),
                 "stop": None if piece.stop is None else piece.stop.isoformat(),
             },
