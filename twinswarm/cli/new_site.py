@@ -93,6 +93,7 @@ def _all_or_nothing(directory: Path) -> Iterator[None]:
             path.unlink()
         if not there and directory.exists():
             directory.rmdir()
+        typer.echo("What was written is taken back.", err=True)
         raise
 
 

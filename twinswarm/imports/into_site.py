@@ -1,6 +1,8 @@
 """An import put into a site: its table beside site.yaml, its profiles and who uses them in site.yaml."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -21,11 +23,41 @@ PROVENANCE = ".import.json"
 """End of the name of the file beside a table."""
 
 
-def check_replaceable(table: Path) -> None:
-    """Raises InputError for a table that no import has written: it is not overwritten."""
-    if table.exists() and not beside(table).exists():
+def check_replaceable(table: Path, kind: Kind) -> None:
+    """Raises InputError for a table that no import of this kind has written: it is not overwritten."""
+    if not table.exists():
+        return
+    written = _kind_written(beside(table))
+    if written is None:
         what = "is there already, and no import has written it; move it away, or say another --name"
         raise InputError.one(str(table), what, code=Code.EXISTS)
+    if written != kind.value:
+        what = f"holds the {written} of an earlier import; say another --name for the {kind.value}, or move it away"
+        raise InputError.one(str(table), what, code=Code.EXISTS)
+
+
+def _kind_written(provenance: Path) -> str | None:
+    """What an import says that it has written; None: none has."""
+    try:
+        said = json.loads(provenance.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return str(said["kind"]) if isinstance(said, dict) and "kind" in said else None
+
+
+@contextmanager
+def taken_back_if_refused(files: Iterable[Path]) -> Iterator[None]:
+    """Whatever ends the import, a site that would not be valid among it: the files are again as they were."""
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    try:
+        yield
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_all({path: content})
+        raise
 
 
 def beside(table: Path) -> Path:

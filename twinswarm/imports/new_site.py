@@ -1,15 +1,19 @@
 """A site from a few numbers: location, connection, PV by roof, chargers, battery. It runs as it is written."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from schemas.errors import Code, Fault, InputError, faults_of
+from schemas.fallbacks import FallbackLimits, described, fallback_faults
+from schemas.site import Charger, Site
 from schemas.site.economics import Economics
 from sites.loader.box import TEMPLATE, data_folder
+from sites.loader.loading import load_description
 from twinswarm.imports.writing import write_all
 
 
@@ -57,6 +61,8 @@ class NewSite:
     """Fields of `economics`."""
 
 
+LEAST_KW = 4.14
+"""6 A on three phases of 230 V: less no vehicle takes (IEC 61851-1)."""
 _NUMBER = r"(\d+(?:\.\d+)?)"
 
 
@@ -109,7 +115,7 @@ def _unreadable(option: str, what: str, text: str) -> InputError:
 def write_site(folder: Path, site: NewSite) -> list[Path]:
     """Writes ``site.yaml`` and the made-up day of load and price that hold until there are others.
 
-    Raises InputError, having written nothing, when one of them is there already.
+    Raises InputError, having written nothing, when one of them is there already or the site would not be valid.
     """
     profiles = (data_folder() / TEMPLATE / "profiles.csv").read_bytes()
     contents: dict[Path, str | bytes] = {folder / "site.yaml": text_of(site), folder / "profiles.csv": profiles}
@@ -118,19 +124,49 @@ def write_site(folder: Path, site: NewSite) -> list[Path]:
             Fault(str(path), "is there already; it is not overwritten", code=Code.EXISTS) for path in there
         )
     write_all(contents)
+    try:
+        _make_fit(folder / "site.yaml", site)
+    except InputError as error:
+        for path in contents:
+            path.unlink()
+        # Of a file that is not there any more the line says nothing; the fields are those of the options.
+        line = re.compile(r"^(.*site\.yaml(: line \d+)?: )?")
+        raise InputError(replace(fault, where=line.sub("init: ", fault.where)) for fault in error.faults) from None
     return list(contents)
 
 
-def text_of(site: NewSite) -> str:
-    """The description, with what is assumed said in comments."""
+def _make_fit(path: Path, site: NewSite) -> None:
+    """Writes the description again where its fallbacks are too much for the connection. Raises InputError when it is
+    not valid."""
+    fallback_kw = _fallback_kw(load_description(path))
+    if fallback_kw is not None:
+        write_all({path: text_of(site, fallback_kw)})
+    if faults := fallback_faults(load_description(path)):
+        raise InputError(faults)
+
+
+def _fallback_kw(site: Site) -> float | None:
+    """The power of each charger without an EMS with which the connection carries them all: 0 where it would be less
+    than a vehicle takes. None: it carries them as they are."""
+    limits = FallbackLimits(site)
+    excess = next((each for each in limits.excesses(described(site)) if each.way == "import"), None)
+    chargers = [device for device in site.devices.values() if isinstance(device, Charger)]
+    if excess is None or not chargers:
+        return None
+    each_kw = math.floor(10 * max(excess.limit_kw - excess.fixed_kw, 0.0) / len(chargers)) / 10
+    return each_kw if each_kw >= LEAST_KW else 0.0
+
+
+def text_of(site: NewSite, fallback_kw: float | None = None) -> str:
+    """The description, with what is assumed said in comments. ``fallback_kw``: of each charger, without an EMS."""
     country = f"\n  country: {site.country}" if site.country else ""
     charge = f"\n  demand_charge_eur_per_kw: {site.demand_charge_eur_per_kw:g}" if site.demand_charge_eur_per_kw else ""
-    devices = "\n".join((*_chargers(site), *_battery(site), *_roofs(site)))
+    devices = "\n".join((*_chargers(site, fallback_kw), *_battery(site), *_roofs(site)))
     prices = ", ".join(f"{name}: {value:.12g}" for name, value in site.prices.items())
     economics = f"\neconomics: {{{prices}}}     # for twinswarm size\n" if prices else ""
     return f"""\
 # Powers in kW, energies in kWh, SOC as a fraction 0..1, prices in €/kWh. Every field: docs/site.md.
-site: {site.name}
+site: {_quoted(site.name)}
 
 location:
   latitude_deg: {site.latitude_deg:g}
@@ -161,17 +197,30 @@ profiles:
 {economics}"""
 
 
-def _chargers(site: NewSite) -> list[str]:
+def _quoted(name: str) -> str:
+    """What YAML would take for something else, a number or a truth value, in quotes."""
+    return name if re.fullmatch(r"(?!(y|n|on|off|yes|no|true|false|null)$)[a-z][a-z0-9-]*", name) else f'"{name}"'
+
+
+def _chargers(site: NewSite, fallback_kw: float | None) -> list[str]:
     lines, number = [], 0
+    why = "# without an EMS: the connection carries no more of all"
     for group in site.chargers:
         for _ in range(group.count):
             number += 1
             kw, back = group.charge_kw, group.discharge_kw
             two_way = f"\n    max_discharge_kw: {back:g}" if back else ""
             plug = "dc" if back or kw > 22 else "ac"
-            least = "\n    min_power_kw: 4.14              # 6 A on three phases" if plug == "ac" and kw >= 11 else ""
+            rest = (
+                f"\n    min_power_kw: {LEAST_KW}              # 6 A on three phases"
+                if plug == "ac" and kw >= 11
+                else ""
+            )
+            if fallback_kw is not None:
+                field = f"fallback_kw: {min(fallback_kw, kw):g}" if fallback_kw else "fallback: idle"
+                rest += f"\n    {field:<32}{why}"
             lines.append(
-                f"  ev{number}:\n    kind: charger\n    max_charge_kw: {kw:g}{two_way}\n    current: {plug}{least}\n"
+                f"  ev{number}:\n    kind: charger\n    max_charge_kw: {kw:g}{two_way}\n    current: {plug}{rest}\n"
                 "    daily:                          # assumed, until sessions are imported\n"
                 f'      - {{vehicle: car{number}, arrival: "08:30", departure: "17:00", weekdays: [0, 1, 2, 3, 4],\n'
                 "         capacity_kwh: 60, arrival_soc_frac: 0.5, target_soc_frac: 0.8, soc_min_frac: 0.2}"

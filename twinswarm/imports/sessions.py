@@ -1,7 +1,7 @@
 """Tables of charging sessions: begin, end and energy; charge point and card where there are any."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
@@ -45,12 +45,15 @@ _FIELDS = {
 }
 _NO_TIME = re.compile(r"value|meter|reading|card|soc|reason|id\b|energy|kwh", re.IGNORECASE)
 _NO_ENERGY = re.compile(r"price|cost|preis|kosten|€", re.IGNORECASE)
+_READING = re.compile(f"{_FIELDS['meter_start']}|{_FIELDS['meter_end']}", re.IGNORECASE)
 _LONG_S = 7 * 86_400
+MOST_KWH = 100_000.0
+"""No vehicle takes more in a session."""
 
 
 def sessions_of(sheet: Sheet, home: tzinfo | None, options: Options, notes: Notes) -> tuple[ImportedSession, ...]:
     """Raises InputError naming the columns that lack."""
-    columns = _columns_of(sheet, notes)
+    columns = _columns_of(sheet, options, notes)
     where = str(sheet.file.path)
     ended = sheet.cells[columns["end"]].str.contains(r"\d", regex=True)
     begun = sheet.cells[columns["start"]].str.contains(r"\d", regex=True)
@@ -65,6 +68,10 @@ def sessions_of(sheet: Sheet, home: tzinfo | None, options: Options, notes: Note
     if (column := columns.get("announced")) is not None and (sheet.cells[column] != "").all():
         announced = _instants(sheet, column, home, options, Notes())
     energy = _energies(sheet, columns, options, notes)
+    if (far := abs(energy) > MOST_KWH).any():
+        place = int(far.argmax())
+        what = f"a session has at most {MOST_KWH:g} kWh; another --unit?"
+        raise InputError.one(f"{where}: row {sheet.cells.index[place] + sheet.line}", what, f"{energy[place]:g} kWh")
     points = _points(sheet, columns, notes)
     cards = sheet.cells[columns["card"]].tolist() if "card" in columns else None
     rows = [
@@ -81,6 +88,14 @@ def sessions_of(sheet: Sheet, home: tzinfo | None, options: Options, notes: Note
     return tidied(rows, where, notes)
 
 
+_WRONG: tuple[tuple[Callable[[ImportedSession], bool], str], ...] = (
+    (lambda s: s.departure <= s.arrival, "end before they begin"),
+    (lambda s: s.energy_kwh < 0, "have a negative energy, as of a meter that was exchanged or rolled over"),
+    (lambda s: s.energy_kwh == 0, "have no energy"),
+    (lambda s: (s.departure - s.arrival).total_seconds() > _LONG_S, "last longer than a week"),
+)
+
+
 def tidied(sessions: Sequence[ImportedSession], where: str, notes: Notes) -> tuple[ImportedSession, ...]:
     """By arrival, each once, none without energy or time, none before the one before has left; cards are numbered.
 
@@ -89,16 +104,12 @@ def tidied(sessions: Sequence[ImportedSession], where: str, notes: Notes) -> tup
     kept = sorted(set(sessions), key=lambda s: (s.arrival, s.departure, s.charge_point, s.vehicle))
     if (same := len(sessions) - len(kept)) > 0:
         notes.repaired.append(f"{same} rows repeat a session; they were left out")
-    for lacks, what in (
-        ([s for s in kept if s.departure <= s.arrival], "end before they begin"),
-        ([s for s in kept if not s.energy_kwh > 0], "have no energy"),
-        ([s for s in kept if (s.departure - s.arrival).total_seconds() > _LONG_S], "last longer than a week"),
-    ):
-        gone = [s for s in kept if s in set(lacks)]
+    for is_wrong, what in _WRONG:
+        gone = [s for s in kept if is_wrong(s)]
         if gone:
             names = some([f"{s.arrival:%Y-%m-%d %H:%M}Z {s.charge_point}".strip() for s in gone])
             notes.repaired.append(f"{len(gone)} sessions {what}; they were left out: {names}")
-            kept = [s for s in kept if s not in set(lacks)]
+            kept = [s for s in kept if not is_wrong(s)]
     if not kept:
         raise InputError.one(where, "has no session with a stay and energy", code=Code.EMPTY)
     kept = _one_after_the_other(kept, notes)
@@ -126,29 +137,37 @@ def _one_after_the_other(sessions: list[ImportedSession], notes: Notes) -> list[
     for session in sessions:
         by_point.setdefault(session.charge_point, []).append(session)
     cut: list[str] = []
+    left_out: list[ImportedSession] = []
     result: list[ImportedSession] = []
     for point, mine in by_point.items():
         if not point:  # no charge point is known: they are given to chargers later
             result += mine
             continue
         for one, after in pairwise([*mine, mine[-1]]):
-            if one is not after and one.departure > after.arrival:
-                cut.append(f"{one.arrival:%Y-%m-%d %H:%M}Z {point}")
-                if after.arrival <= one.arrival:
-                    continue
-                result.append(replace(one, departure=after.arrival))
-            else:
+            if one is after or one.departure <= after.arrival:
                 result.append(one)
+            elif after.arrival <= one.arrival:
+                left_out.append(one)
+            else:
+                cut.append(f"{one.arrival:%Y-%m-%d %H:%M}Z {point}")
+                result.append(replace(one, departure=after.arrival))
     if cut:
         notes.repaired.append(
             f"{len(cut)} sessions are not over when the next one at their charge point begins; they end then: "
             f"{some(cut)}"
         )
+    if left_out:
+        kwh = sum(one.energy_kwh for one in left_out)
+        names = some([f"{one.arrival:%Y-%m-%d %H:%M}Z {one.charge_point}" for one in left_out])
+        notes.repaired.append(
+            f"{len(left_out)} sessions with {kwh:.1f} kWh begin with a longer one at their charge point; they were "
+            f"left out: {names}"
+        )
     return sorted(result, key=lambda s: (s.arrival, s.charge_point))
 
 
-def _columns_of(sheet: Sheet, notes: Notes) -> dict[str, str]:
-    """Raises InputError for a table without begin, end and energy."""
+def _columns_of(sheet: Sheet, options: Options, notes: Notes) -> dict[str, str]:
+    """Raises InputError for a table without begin, end and energy, or with several energies."""
     found: dict[str, str] = {}
     for field, pattern in _FIELDS.items():
         fits = [name for name in sheet.columns if re.fullmatch(pattern, name.strip(), re.IGNORECASE)]
@@ -156,9 +175,7 @@ def _columns_of(sheet: Sheet, notes: Notes) -> dict[str, str]:
         if field in {"start", "end"}:
             fits = [one for one in fits if not _NO_TIME.search(one) and looks_like_times(sheet.cells[one])]
         if field == "energy":
-            fits = [name for name in fits if not _NO_ENERGY.search(name)]
-            kwh = [name for name in fits if "kwh" in name.casefold()]
-            fits = kwh if len(kwh) == 1 else fits
+            fits = _energy_column(sheet, fits, options)
         if fits:
             found[field] = fits[0]
     energy = "energy" in found or {"meter_start", "meter_end"} <= found.keys()
@@ -171,6 +188,19 @@ def _columns_of(sheet: Sheet, notes: Notes) -> dict[str, str]:
         raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
     notes.read.append("columns: " + ", ".join(f"{field} {name!r}" for field, name in found.items()))
     return found
+
+
+def _energy_column(sheet: Sheet, fits: list[str], options: Options) -> list[str]:
+    """The column of energies, or none where meter readings are. Raises InputError where several may be meant."""
+    if options.column is not None:
+        return [sheet.pick(options.column, "--column")]
+    fits = [name for name in fits if not _NO_ENERGY.search(name) and not _READING.fullmatch(name.strip())]
+    kwh = [name for name in fits if "kwh" in name.casefold()]
+    fits = kwh or fits
+    if len(fits) > 1:
+        what = f"may be any of {', '.join(map(repr, fits))}; say --column NAME"
+        raise InputError.one(f"{sheet.file.path}, the energy of a session", what, code=Code.CONFLICT)
+    return fits
 
 
 def _instants(sheet: Sheet, column: str, home: tzinfo | None, options: Options, notes: Notes) -> "np.ndarray":
@@ -200,18 +230,23 @@ def _energies(sheet: Sheet, columns: dict[str, str], options: Options, notes: No
     if {"meter_start", "meter_end"} <= columns.keys() and "energy" not in columns:
         first = numbers_of(sheet, columns["meter_start"], options, notes)
         last = numbers_of(sheet, columns["meter_end"], options, notes)
-        if options.unit is None:
+        unit = options.unit or _unit_named(columns["meter_end"])
+        if unit is None:
             notes.assumed.append("meter readings are in Wh, as OCPP has them (--unit)")
-        return np.asarray(np.nan_to_num(last - first) * _factor(options.unit or "Wh") * options.factor)
+        return np.asarray(np.nan_to_num(last - first) * _factor(unit or "Wh") * options.factor)
     column = columns["energy"]
     values = np.nan_to_num(numbers_of(sheet, column, options, notes))
-    named = re.search(r"(?<![A-Za-z])(MWh|kWh|Wh)(?![A-Za-z])|(?<=[a-z_])(KWH|kwh|Kwh|kWh)", column)
-    unit = options.unit or (named[0] if named else None)
+    unit = options.unit or _unit_named(column)
     if unit is None:
         raise InputError.one(
             f"{sheet.file.path}, column {column}", "names no unit; say --unit kWh or Wh", code=Code.MISSING
         )
     return np.asarray(values * _factor(unit) * options.factor)
+
+
+def _unit_named(column: str) -> str | None:
+    named = re.search(r"(?<![A-Za-z])(MWh|kWh|Wh)(?![A-Za-z])|(?<=[a-z_])(KWH|kwh|Kwh|kWh)", column)
+    return named[0] if named else None
 
 
 def _factor(unit: str) -> float:

@@ -12,8 +12,15 @@ from sites.loader.box import data_folder, site_path
 from sites.loader.loading import load_description
 from twinswarm.imports.clock import zone_of
 from twinswarm.imports.imported import Imported, ImportedSessions
-from twinswarm.imports.into_site import beside, change_site, changes_of, check_replaceable, session_changes
-from twinswarm.imports.options import Options
+from twinswarm.imports.into_site import (
+    beside,
+    change_site,
+    changes_of,
+    check_replaceable,
+    session_changes,
+    taken_back_if_refused,
+)
+from twinswarm.imports.options import Kind, Options
 from twinswarm.imports.picture import picture_of
 from twinswarm.imports.sessions_picture import picture_of_sessions
 from twinswarm.imports.statistics import sessions_statistics
@@ -44,18 +51,19 @@ class Target:
         if self.folder is None:
             return [], []
         table = self.folder / f"{self.name}.csv"
-        check_replaceable(table)
+        check_replaceable(table, imported.kind)
         shown = self.home or (UTC if options.time_zone is None else zone_of(options.time_zone))
         contents: dict[Path, str | bytes] = {
             table: text,
             beside(table): provenance(imported, options),
             table.with_suffix(".png"): picture_of(imported, shown).png(),
         }
-        write_all(contents)
         said: list[str] = []
-        if self.site is not None and self.site_file is not None:
-            changes, said = changes_of(imported, table.name, self.name, self.site)
-            change_site(self.site_file, changes)
+        with taken_back_if_refused(contents):
+            write_all(contents)
+            if self.site is not None and self.site_file is not None:
+                changes, said = changes_of(imported, table.name, self.name, self.site)
+                change_site(self.site_file, changes)
         return list(contents), said
 
     def put_sessions(
@@ -73,17 +81,18 @@ class Target:
         if self.folder is None:
             return [], [], numbers
         table = self.folder / f"{self.name}.csv"
-        check_replaceable(table)
+        check_replaceable(table, Kind.SESSIONS)
         contents: dict[Path, str | bytes] = {
             table: rows_text(HEADER, rows),
             beside(table): sessions_provenance(found, there, options),
             table.with_suffix(".png"): picture_of_sessions(there, self.home or UTC).png(),
         }
-        write_all(contents)
         said: list[str] = []
-        if self.site is not None and self.site_file is not None:
-            changes, said = session_changes(there, table.name, list(chargers), self.site)
-            change_site(self.site_file, changes)
+        with taken_back_if_refused(contents):
+            write_all(contents)
+            if self.site is not None and self.site_file is not None:
+                changes, said = session_changes(there, table.name, list(chargers), self.site)
+                change_site(self.site_file, changes)
         return list(contents), said, numbers
 
     def _chargers(self, wanted: str | None) -> dict[str, Charger]:

@@ -13,9 +13,14 @@ from schemas.errors import Code
 from twinswarm.imports.imported import ImportedSession, ImportedSessions
 from twinswarm.imports.opening import RawFile
 from twinswarm.imports.options import Kind
-from twinswarm.imports.sessions import tidied
+from twinswarm.imports.sessions import MOST_KWH, tidied
 from twinswarm.imports.shapes.shape import Shape, Wanted
 from twinswarm.imports.sheet import decoded
+
+_NEEDED = (
+    "needs connectionTime and disconnectTime, times as Wed, 25 Apr 2018 11:08:04 GMT; kWhDelivered, a number up to "
+    f"{MOST_KWH:g}; stationID or spaceID; and userInputs, where there are any, as a list of objects"
+)
 
 
 def recognises(file: RawFile) -> bool:
@@ -39,8 +44,9 @@ def read(wanted: Wanted) -> ImportedSessions:
                 open_ += 1
                 continue
             sessions.append(_session(item))
-        except (KeyError, TypeError, ValueError) as error:
-            raise file.refuse(f"item {number}: {type(error).__name__} {error}", item, code=Code.FORMAT) from None
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+            what = f"item {number} of _items: {_NEEDED}"
+            raise file.refuse(what, item, code=Code.FORMAT) from None
     if open_:
         wanted.notes.repaired.append(f"{open_} sessions without an end were left out")
     wanted.notes.read.append(
@@ -57,9 +63,17 @@ def _session(item: dict[str, Any]) -> ImportedSession:
         str(item.get("userID") or ""),
         _time(item["connectionTime"]),
         _time(item["disconnectTime"]),
-        float(item["kWhDelivered"]),
+        _energy_kwh(item["kWhDelivered"]),
         None if said is None else _time(said),
     )
+
+
+def _energy_kwh(value: object) -> float:
+    """Raises TypeError and ValueError."""
+    energy = float(value)  # type: ignore[arg-type]
+    if not abs(energy) <= MOST_KWH:  # nan as well
+        raise ValueError
+    return energy
 
 
 def _time(text: str) -> datetime:
