@@ -15,7 +15,7 @@ field carries its unit in its name. Floats travel at full precision (shortest re
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
@@ -42,6 +42,19 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError(f"{value.isoformat()} is not between the years 1971 and 2260")
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
+
+FIRST_DAY, LAST_DAY = date(1972, 1, 1), date(2249, 12, 31)
+"""The days on which a run may begin: with it, a decade and what is looked at around it all times are a `UtcTime`."""
+
+
+def _day_of_a_run(value: date) -> date:
+    if not FIRST_DAY <= value <= LAST_DAY:
+        raise ValueError(f"{value} is not between {FIRST_DAY} and {LAST_DAY}")
+    return value
+
+
+RunDate = Annotated[date, AfterValidator(_day_of_a_run)]
+"""The local day on which a run begins."""
 
 UtcTime = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_to_utc)]
 """A point in time with its zone, kept in UTC, of the years 1971 to 2260. A time without a zone is refused."""

@@ -4,7 +4,6 @@ What a user writes is YAML with profiles in CSV files; `sites.loader` reads it i
 faults reported at once. What a process gets is this as JSON, resolved: one site without variants.
 """
 
-from datetime import date
 from functools import cached_property
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
@@ -94,6 +93,7 @@ from schemas.site.references import (
 from schemas.site.scenario import CarLeaves, Cloud, MeterLies, Offline, ScenarioEvent
 from schemas.site.tariff import PricePart, PriceRule, Tariff
 from schemas.topics import SITE_PATTERN
+from schemas.units import RunDate
 
 
 class Site(SitePart):
@@ -102,7 +102,7 @@ class Site(SitePart):
     site: Annotated[str, Field(pattern=f"^{SITE_PATTERN}$")]
     description: str = ""
     location: Location
-    date: date
+    date: RunDate
     """Local day of a run that names no other."""
     connection: Connection
     tariff: Tariff

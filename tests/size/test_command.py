@@ -135,6 +135,53 @@ def test_what_is_decided_on_is_checked_by_all_days_and_these_are_kept(
     assert json.loads((folder / "size.json").read_text(encoding="utf-8")) == first
 
 
+def test_v2g_is_compared_with_smart_charging_that_nobody_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The break-even price is that of a run in which the smart charger was among the designs; without a price for one
+    it is not known, and said why."""
+    cars = {"ev1": builders.charger(sessions=[builders.stay()])}
+    options = (
+        "--v2g",
+        "1",
+        "--from",
+        "2024-05-16",
+        "--days",
+        "1",
+        "--typical",
+        "1",
+        "--jobs",
+        "1",
+        "--json",
+        "size.json",
+    )
+    prices = []
+    for smart in ("0", "0,1"):
+        site = written(folder, devices=SITE["devices"] | cars, economics=ECONOMICS)
+        ends_with(0, "size", site, "--smart", smart, *options)
+        found = json.loads((folder / "size.json").read_text(encoding="utf-8"))
+        assert [one["name"] for one in found["designs"]].count("1 smart") == 1
+        prices.append(found["v2g_break_even_against_smart_eur"])
+    assert prices[0] == prices[1] is not None
+    assert "Assessed besides, to compare V2G with: 1 smart." in capsys.readouterr().out
+    unpriced = {field: value for field, value in ECONOMICS.items() if field != "smart_charger_eur"}
+    ends_with(0, "size", written(folder, devices=SITE["devices"] | cars, economics=unpriced), *options)
+    assert "Unknown: economics has no smart_charger_eur." in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("upkeep", [0.0, 0.01])
+def test_what_is_saved_after_upkeep_is_called_so(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, upkeep: float
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    site = written(folder, economics=ECONOMICS | {"upkeep_frac": upkeep})
+    options = ("--from", "2024-05-16", "--days", "1", "--typical", "1", "--jobs", "1")
+    ends_with(0, "size", site, "--bess-kwh", "20", "--bess-kw", "10", *options)
+    shown = capsys.readouterr().out
+    assert ("upkeep" in shown) == bool(upkeep)
+    assert "By one typical day" in shown
+
+
 def test_wear_is_by_throughput_and_by_calendar(folder: Path) -> None:
     """A day stands for 365: the hours at their SOCs as settled, and 2 kWh out of vehicles at the price of the plan, or
     without one at that of the economics."""
@@ -161,6 +208,9 @@ def test_wear_is_by_throughput_and_by_calendar(folder: Path) -> None:
         (("--v2g", "1"), "0 chargers"),
         (("--pv", "10"), "no inverter"),
         (("--bess-kwh", "-5", "--bess-kw", "1"), "0 or more"),
+        (("--bess-kwh", "0,40"), "--bess-kw: a BESS has both; --bess-kwh is given"),
+        (("--bess-kw", "20"), "--bess-kwh: a BESS has both; --bess-kw is given"),
+        (("--connection", "0,50"), "--connection: more than 0 kW"),
     ],
 )
 def test_what_cannot_be_is_said(

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
 from schemas.site import Site, next_midnight
+from schemas.units import FIRST_DAY, LAST_DAY
 from twinswarm.simulation.coverage import check_profiles
 
 _DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>m|min|h|d)")
@@ -35,9 +36,13 @@ def parse_duration(text: str, where: str = "--for") -> timedelta:
 def parse_date(text: str, where: str = "--date") -> date:
     """``2024-05-17``. Raises InputError."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise InputError.one(where, "a date is written 2024-05-17", text, code=Code.FORMAT) from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        what = f"a day from {FIRST_DAY} to {LAST_DAY} is allowed"
+        raise InputError.one(where, what, text, code=Code.RANGE)
+    return day
 
 
 def course_of(site: Site, day: date | None = None, length: timedelta | None = None) -> Course:

@@ -53,6 +53,14 @@ def designs(
     able = [n for n in points if (d := site.devices[n]) and isinstance(d, Charger) and d.max_discharge_kw]
     _at_most("--v2g", v2g, len(able), "chargers with max_discharge_kw")
     _at_most("--smart", smart, len(points), "charging points")
+    for option, values, other, needed in (
+        ("--bess-kw", bess_kw, "--bess-kwh", bess_kwh),
+        ("--bess-kwh", bess_kwh, "--bess-kw", bess_kw),
+    ):
+        if any(needed) and not any(values):
+            raise InputError.one(option, f"a BESS has both; {other} is given", code=Code.MISSING)
+    if not all(connection_kw):
+        raise InputError.one("--connection", "more than 0 kW is allowed", "0", code=Code.RANGE)
     if any(pv_kw) and not _rated_kw(site):
         raise InputError.one("--pv", "the site has no inverter that could be larger or smaller", code=Code.EMPTY)
     found = {base_of(site): None}

@@ -34,7 +34,8 @@ def size_table(found: Sequence[Assessed], title: str) -> "Table":
 
     table = Table(title=title, title_style="bold", title_justify="left")
     table.add_column("")
-    heads = ("investment\n€", "of it paid\n€", "saved\n€/year", "NPV\n€", "payback\nyears", "highest\nimport, kW")
+    saved = "saved after\nupkeep\n€/year" if any(one.upkeep_eur for one in found) else "saved\n€/year"
+    heads = ("investment\n€", "of it paid\n€", saved, "NPV\n€", "payback\nyears", "highest\nimport, kW")
     for head in (*heads, "PV\nkW", "connection\nkW", "missing at\nleaving\nkWh/year"):
         table.add_column(head, justify="right")
     best = sorted(found, key=lambda each: each.npv_eur, reverse=True)[:SHOWN]
@@ -92,7 +93,16 @@ def break_even_notes(found: Sequence[Assessed]) -> list[str]:
         name = without_v2g(best.design, smart=smart).name
         said.append(f"{'an unknown price' if even is None else number(even, 0, '€')} against {kind} ({name})")
     text = f"A V2G charger of the design {best.design.name} breaks even at {' and at '.join(said)}, before subsidies."
-    return [f"{text} Unknown: that design was not assessed." if missing else text]
+    return [f"{text} Unknown: economics has no smart_charger_eur." if missing else text]
+
+
+def error_note(best: Assessed, same: Assessed) -> str:
+    """How far the typical days are from all days for the design that they propose."""
+    more_eur = best.earned_eur - same.earned_eur
+    if abs(more_eur) < 0.5:
+        return f"By typical days {best.design.name} saves as much as by all."
+    how = "more" if more_eur > 0 else "less"
+    return f"By typical days {best.design.name} saves {number(abs(more_eur), 0, '€/year')} {how} than by all."
 
 
 def connection_note(found: Sequence[Assessed]) -> str | None:
@@ -111,12 +121,11 @@ def connection_note(found: Sequence[Assessed]) -> str | None:
     )
 
 
-def figures_of(found: Sequence[Assessed], site: "Site") -> list[Drawn]:
-    """Investment against savings, and what the best design hangs on."""
-    best = best_of(found)
-    drawn = [Drawn("pareto", _pareto(found, best))]
-    if best.investment_eur:
-        drawn.append(Drawn("tornado", _tornado(best, site)))
+def figures_of(found: Sequence[Assessed], proposed: Assessed, site: "Site") -> list[Drawn]:
+    """Investment against savings of all, and what the proposed design hangs on."""
+    drawn = [Drawn("pareto", _pareto(found, best_of(found)))]
+    if proposed.investment_eur:
+        drawn.append(Drawn("tornado", _tornado(proposed, site)))
     return drawn
 
 

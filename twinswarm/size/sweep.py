@@ -184,6 +184,18 @@ def without_v2g(design: Design, *, smart: bool) -> Design:
     return replace(design, v2g=0, smart=design.smart + (design.v2g if smart else 0))
 
 
+def without_v2g_to_assess(found: Sequence[Assessed]) -> list[Design]:
+    """Designs that the best one with V2G is compared with, and that are not among those found: of smart chargers only
+    where these have a price."""
+    best = best_with_v2g(found)
+    if best is None:
+        return []
+    priced = best.prices.smart_charger_eur is not None
+    wanted = [without_v2g(best.design, smart=smart) for smart in (False, True)[: 1 + priced]]
+    there = {one.design for one in found}
+    return [design for design in dict.fromkeys(wanted) if design not in there]
+
+
 def v2g_break_even_eur(found: Sequence[Assessed], one: Assessed, *, smart: bool) -> float | None:
     """Price of a V2G charger at which those of this design are worth as much as the same design without them.
 

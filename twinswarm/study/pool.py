@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -101,7 +102,7 @@ def started_workers(processes: int, prepare: Callable[..., None], *arguments: ob
     # Spawned, not forked: a fork in the middle of a program takes locked locks and lost threads with it.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(processes, context, _prepare_worker, (prepare, arguments))
-    with _safe_path():
+    with _safe_path(), _ctrl_c_held_back():
         for ready in [executor.submit(_settle_in) for _ in range(processes)]:
             ready.result()
     return executor
@@ -161,9 +162,23 @@ def _safe_path() -> Iterator[None]:
             os.environ[name] = before
 
 
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Processes that are started meanwhile hear Ctrl-C only when they are ready to end without a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_worker(prepare: Callable[..., None], arguments: Sequence[object]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    prepare(*arguments)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        prepare(*arguments)
+    except KeyboardInterrupt:
+        os._exit(128 + signal.SIGINT)
     # What is loaded by now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()

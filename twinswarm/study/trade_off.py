@@ -9,8 +9,9 @@ from typing import Any
 
 from schemas.cycle import Course
 from schemas.site import Objective, Pv, Site
+from twinswarm.simulation.variants import Reference
 from twinswarm.study.day import Day
-from twinswarm.study.own_site import demand_eur_of
+from twinswarm.study.own_site import demand_eur_of, variants_of
 from twinswarm.study.pool import Pool
 
 
@@ -166,6 +167,7 @@ def trade_off(
     site: Site, course: Course, processes: int | None = None, on_point: Callable[[int], None] | None = None
 ) -> TradeOff:
     """Lives through the time once for each objective, in parallel processes. Raises TwinswarmError."""
+    variants_of(site, Reference.UNCONTROLLED)  # nothing that an EMS could control has no trade-off
     wanted = objectives_of(aims_of(site))
     sites = {number: with_objective(site, objective) for number, (_, objective) in enumerate(wanted)}
     workers = min(processes, len(wanted)) if processes is not None else None

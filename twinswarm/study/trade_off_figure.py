@@ -18,6 +18,8 @@ _LABELS = {
 _BETTER = {Aim.CO2: "less", Aim.SELF_CONSUMPTION: "more", Aim.PEAK: "less"}
 _SAME = 0.04
 """Points that are apart by less than this part of the panel, both ways, share a mark's label."""
+_NEAR = (0.3, 0.12)
+"""Labels of places that are nearer than this to the one before, in parts of the panel, would lie upon each other."""
 _COLOURS = {Aim.CO2: GREEN, Aim.SELF_CONSUMPTION: BLUE, Aim.PEAK: VERMILION}
 
 
@@ -46,10 +48,19 @@ def _curve(axes: Axes, found: TradeOff, aim: Aim) -> None:
     for place in (places[0], places[-1]):
         axes.scatter(*place, s=46, facecolor="white", edgecolor=BLACK, zorder=3)
     above = _BETTER[aim] == "less"
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    before: tuple[float, float] | None = None
     for (first, last), text in _labels(curve, places, axes, aim):
         end = last == len(curve) - 1
+        x, y = places[first]
+        crowded = before is not None and (
+            abs(x - before[0]) < _NEAR[0] * (right - left) and abs(y - before[1]) < _NEAR[1] * (high - low)
+        )
         shift, side = ((-6, -13) if above else (-6, 8), "right") if end else ((7, 5) if above else (7, -12), "left")
-        axes.annotate(text, places[first], shift, textcoords="offset points", fontsize=8.5, ha=side)
+        if crowded and not end:  # on the other side of the curve than the label before it
+            shift, side = ((-7, -13) if above else (-7, 7)), "right"
+        axes.annotate(text, (x, y), shift, textcoords="offset points", fontsize=8.5, ha=side)
+        before = None if crowded else (x, y)
 
 
 def _labels(

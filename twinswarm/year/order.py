@@ -45,7 +45,8 @@ class YearOrder:
             self.reference.value,
             self.course.t0.isoformat(),
             self.course.t_end.isoformat(),
-            *(f"{name}{site.model_dump_json()}" for name, site in self.variants.items()),
+            # No day depends on the prices that `size` reckons with.
+            *(f"{name}{site.model_dump_json(exclude={'economics'})}" for name, site in self.variants.items()),
         ):
             digest.update(part.encode() + b"\0")
         return digest.hexdigest()

@@ -96,8 +96,8 @@ def size(
     from twinswarm.cli.numbers import counts_of, numbers_of
     from twinswarm.simulation.runs import parse_date
     from twinswarm.size.design import base_of, designs, site_of
-    from twinswarm.size.output import figures_of, size_json
-    from twinswarm.size.sweep import assess, best_of, economics_of
+    from twinswarm.size.output import error_note, figures_of, size_json
+    from twinswarm.size.sweep import assess, best_of, economics_of, without_v2g_to_assess
     from twinswarm.size.typical import features_of, typical_days
     from twinswarm.year.engine import local_workers
     from twinswarm.year.order import order_over
@@ -130,6 +130,10 @@ def size(
     ):
         task = progress.add_task("designs", total=len(found))
         results = assess(chosen, prices, order, few, found, executor, lambda: progress.advance(task))
+        if besides := without_v2g_to_assess(results):
+            progress.update(task, total=len(found) + 1 + len(besides))
+            again = [found[0], *besides]
+            results += assess(chosen, prices, order, few, again, executor, lambda: progress.advance(task))[1:]
         if check:
             whole = _by_all_days(order, chosen, results, folder, executor, progress)
     best = best_of(results)
@@ -148,11 +152,15 @@ def size(
             "error_eur_per_year": error,
         }
     )
-    _print(console, results, f"By {len(few.days)} typical days")
+    _print(console, results, "By one typical day" if len(few.days) == 1 else f"By {len(few.days)} typical days")
+    if besides:
+        names = ", ".join(design.name for design in besides)
+        console.print(f"Assessed besides, to compare V2G with: {names}.", markup=False)
     if whole:
-        _print(console, whole, f"By all {order.days} days")
-        console.print(f"Of {best.design.name} the typical days say {error:+.0f} €/year.", markup=False)
-    draw(output, figures_of(results, chosen), folder)
+        _print(console, whole, "By the one day" if order.days == 1 else f"By all {order.days} days")
+        if same is not None and same.design != whole[0].design:
+            console.print(error_note(best, same), markup=False)
+    draw(output, figures_of(results, best_of(whole or results), chosen), folder)
 
 
 def _by_all_days(

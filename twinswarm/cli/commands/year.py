@@ -96,7 +96,10 @@ def year(
     folder = options.folder(out or options.RUNS / f"year-{chosen.site}")
     with kept_store(folder, order, fresh=fresh) as store:
         if store.replaced:
-            console.print(f"{store.path} held days of another site, time or program; they were deleted.", markup=False)
+            console.print(
+                f"{store.path} held days of another site, time or program, or of other variants; they were deleted.",
+                markup=False,
+            )
         with (
             Progress(
                 TextColumn("{task.description}"),
