@@ -137,6 +137,20 @@ def test_without_a_site_nothing_is_written(tmp_path: Path, monkeypatch: pytest.M
     assert list((tmp_path / "here").iterdir()) == []
 
 
+def test_what_covers_no_day_of_a_run_says_so(site: Path, tmp_path: Path) -> None:
+    file = tmp_path / "morning.csv"
+    file.write_text("time;kW\n2024-06-06 08:00;1\n2024-06-06 09:00;2\n2024-06-06 10:00;2\n", encoding="utf-8")
+    code, text = call("import", "load", file, "--site", site)
+    assert code == 0 and "the import covers no whole local day" in text
+
+
+@pytest.mark.parametrize(("step", "named"), [("0s", "1 s to a day"), ("abc", "15min"), ("2d", "1 s to a day")])
+def test_a_step_that_none_is_is_named_by_its_option(tmp_path: Path, step: str, named: str) -> None:
+    with pytest.raises(InputError) as caught:
+        call("import", "load", meter(tmp_path), "--time-zone", "Europe/Rome", "--step", step)
+    assert str(caught.value).startswith("--step: ") and named in str(caught.value)
+
+
 def test_json_is_for_programs(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     call("import", "load", meter(tmp_path), "--time-zone", "Europe/Rome", "--json", out)

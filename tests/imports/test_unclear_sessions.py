@@ -59,7 +59,7 @@ def test_sessions_that_are_left_out_are_said_with_their_energy(tmp_path: Path) -
 def test_an_energy_that_no_vehicle_takes_names_its_row(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read(tmp_path, stays("kWh", ["10"], ["1e300"]))
-    assert "row 3: a session has at most 100000 kWh; another --unit?" in str(caught.value)
+    assert "row 3, column kWh: a session has at most 100000 kWh; another --unit?" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
 from twinswarm.imports.clock import looks_like_hours, looks_like_times
+from twinswarm.imports.hour_column import holds_hour_numbers
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.numbers import looks_numeric
 from twinswarm.imports.options import Kind, Options, Stamp
@@ -16,10 +17,17 @@ from twinswarm.imports.units import Unit, unit_in, unit_named, units_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_END = re.compile(
-    r"\b(bis|end|ende|to|until|stop|fine|ending|interval ?end|period ?end|hasta|a)\b|(?<=[a-z_])(End|_end)\b",
+_START = re.compile(
+    r"\b(von|from|ab|da|desde|d(é|e)but|anfang\w*|beginn?\w*|inizio|inicio)\b|start|MTU",
     re.IGNORECASE,
 )
+_END = re.compile(
+    r"\b(bis|end(ing)?|ende|endzeit\w*|enddatum|\w+ende|to|until|stop|fine?|finish|hasta|a)\b", re.IGNORECASE
+)
+_TIME_OF_DAY = re.compile(
+    r"\b(uhr\w*|\w*zeit|von|bis|(\w*)time|hours?|stunde|ora|ore|hora|heure|da|a)\b", re.IGNORECASE
+)
+_DOTTED = re.compile(r"(?:[01]?\d|2[0-4])\.[0-5]\d(?:\.[0-5]\d)?(?: ?-.*)?")
 _NO_VALUE = re.compile(
     r"status|flag|qualit|sequence|z(ä|ae)hlpunkt|zählernr|meter ?id|\bpod\b|\bid\b|currency|area|ersatzwert|obis|"
     "nummer",
@@ -35,6 +43,8 @@ class TimeColumn:
     """As far as the header says it."""
     columns: frozenset[str]
     """All columns that hold times, of which none is of values."""
+    hours: "pd.Series | None" = None
+    """Numbers of the hours of the day, where ``cells`` are dates alone."""
 
 
 def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
@@ -42,38 +52,85 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
     names = sheet.columns
     if options.time_column is not None:
         chosen = [sheet.pick(one.strip(), "--time-column") for one in options.time_column.split("+")]
+        if len(chosen) == 2 and holds_hour_numbers(sheet.cells[chosen[1]], chosen[1]):
+            return _by_hour_numbers(sheet, chosen[0], chosen[1], chosen)
         cells = sheet.cells[chosen[0]]
         for name in chosen[1:]:
             cells = cells + " " + sheet.cells[name]
         return TimeColumn(cells, " + ".join(chosen), _stamp(chosen[-1]), frozenset(chosen))
     dated = [name for name in names if looks_like_times(sheet.cells[name])]
-    hours = [name for name in names if name not in dated and looks_like_hours(sheet.cells[name])]
+    # 20240506 is a date, or what a counter of Wh shows.
+    dated = [name for name in dated if not _names_unit(name, Kind.LOAD)] or dated
     if not dated:
         what = f"has no column of times that can be read; say --time-column; it has {sheet.listed()}"
         raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
-    taken = frozenset((*dated, *hours))
-    starts = [name for name in dated if _stamp(name) is not Stamp.END]
-    date = (starts or dated)[0]
-    if hours and not sheet.cells[date].str.contains(r"\d[:h]\d{2}", regex=True).any():
+    date = _only_date(sheet, dated)
+    hours = [name for name in names if name not in dated and _holds_hours(sheet, name)]
+    if hours and not _has_clock(sheet, date):
         begins = [name for name in hours if _stamp(name) is not Stamp.END]
         hour = (begins or hours)[0]
         notes.read.append(f"times are of the columns {date!r} and {hour!r}")
         span = sheet.cells[hour].str.extract(r"^([\d:.]+?)\s*-\s*[\d:.]+$")[0]
         clock = span.fillna(sheet.cells[hour])
-        stamp = Stamp.START if span.notna().all() or len(hours) > 1 else _stamp(hour)
-        return TimeColumn(sheet.cells[date] + " " + clock, f"{date} + {hour}", stamp, taken)
+        stamp = Stamp.START if span.notna().all() or (len(hours) > 1 and begins) else _stamp(hour)
+        return TimeColumn(sheet.cells[date] + " " + clock, f"{date} + {hour}", stamp, frozenset((*dated, *hours)))
+    numbered = [name for name in names if name not in dated and holds_hour_numbers(sheet.cells[name], name)]
+    if len(numbered) == 1 and not _has_clock(sheet, date):
+        notes.read.append(f"times are of the columns {date!r} and {numbered[0]!r}, hours by their numbers")
+        return _by_hour_numbers(sheet, date, numbered[0], [*dated, *numbered])
     notes.read.append(f"times are of the column {date!r}")
     # Begin and end side by side say what the begin is.
-    stamp = (
-        Stamp.START if len(dated) > 1 and any(_stamp(name) is Stamp.END for name in dated) and starts else _stamp(date)
+    ends = any(_stamp(name) is Stamp.END for name in dated)
+    stamp = Stamp.START if ends and _stamp(date) is not Stamp.END else _stamp(date)
+    return TimeColumn(sheet.cells[date], date, stamp, frozenset(dated))
+
+
+def _by_hour_numbers(sheet: Sheet, date: str, hour: str, taken: Sequence[str]) -> TimeColumn:
+    return TimeColumn(sheet.cells[date], f"{date} + {hour}", Stamp.START, frozenset(taken), sheet.cells[hour])
+
+
+def _only_date(sheet: Sheet, dated: Sequence[str]) -> str:
+    """Of several columns with dates the one of the begin. Raises InputError where that cannot be known."""
+    fits = [name for name in dated if _stamp(name) is not Stamp.END] or list(dated)
+    for tells in (
+        lambda name: _stamp(name) is Stamp.START,
+        lambda name: sheet.cells[name].nunique() > 1,  # the day of an export is the same in all rows
+        lambda name: _has_clock(sheet, name),
+    ):
+        fits = [name for name in fits if tells(name)] or fits
+    if any((sheet.cells[name] != sheet.cells[fits[0]]).any() for name in fits[1:]):
+        what = f"{len(fits)} columns of times may be meant; say --time-column NAME or NUMBER: {sheet.listed()}"
+        raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
+    return fits[0]
+
+
+def _has_clock(sheet: Sheet, name: str) -> bool:
+    return bool(sheet.cells[name].str.contains(r"\d[:h]\d{2}", regex=True).any())
+
+
+def _holds_hours(sheet: Sheet, name: str) -> bool:
+    """Whether a column is of times of day. 12.30 is one only where the header says so, else it is a number."""
+    cells = sheet.cells[name]
+    if looks_like_hours(cells):
+        return True
+    filled = cells[cells != ""]
+    return (
+        _TIME_OF_DAY.search(_words(name)) is not None
+        and filled.nunique() > 1
+        and bool(filled.str.fullmatch(_DOTTED).all())
     )
-    return TimeColumn(sheet.cells[date], date, stamp, taken)
 
 
 def _stamp(header: str) -> Stamp | None:
-    if re.search(r"\b(von|start|begin|beginn|from|ab|da|inizio)\b|start|MTU", header, re.IGNORECASE):
+    words = _words(header)
+    if _START.search(words):
         return Stamp.START
-    return Stamp.END if _END.search(header) else None
+    return Stamp.END if _END.search(words) else None
+
+
+def _words(header: str) -> str:
+    """interval_endLocal as interval end Local."""
+    return re.sub(r"_|(?<=[a-zäöü])(?=[A-ZÄÖÜ])", " ", header)
 
 
 def value_column(sheet: Sheet, kind: Kind, taken: frozenset[str], options: Options, notes: Notes) -> tuple[str, Unit]:
@@ -97,15 +154,19 @@ def unit_of_table(sheet: Sheet, kind: Kind, options: Options, notes: Notes) -> U
     """The unit of a table whose headers are times: in a column of its own, or above the header. Raises InputError."""
     if options.unit is not None:
         return unit_named(options.unit, kind)
-    heads = [*sheet.columns, *sheet.file.begin.splitlines()[: sheet.line - 2]]
-    found = (unit_in(head, kind) for head in heads)
-    unit = _unit_column(sheet, kind) or next((one for one in found if one is not None), None)
+    unit = unit_that_a_table_names(sheet, kind)
     if unit is None:
         raise InputError.one(
             str(sheet.file.path), f"names no unit; say --unit: {', '.join(units_of(kind))}", code=Code.MISSING
         )
     notes.read.append(f"the unit is {unit.name}")
     return unit
+
+
+def unit_that_a_table_names(sheet: Sheet, kind: Kind) -> Unit | None:
+    """In a column of its own, in a header, or above the header."""
+    found = (unit_in(head, kind) for head in (*sheet.columns, *sheet.above))
+    return _unit_column(sheet, kind) or next((one for one in found if one is not None), None)
 
 
 def _unit_column(sheet: Sheet, kind: Kind) -> Unit | None:

@@ -86,6 +86,8 @@ def changes_of(imported: Imported, file: str, name: str, site: Site) -> tuple[li
         day, why = found
         changes.append((("date",), day))
         said.append(f"date: {day}, {why}")
+    elif not _covers_a_day(imported, site):
+        said.append("the import covers no whole local day, and so no day of a run")
     return changes, said
 
 
@@ -169,6 +171,12 @@ def _day_within(imported: Imported, replaced: Collection[str], site: Site) -> tu
         if _whole(day, grid.start, grid.end, site.zone):
             return day, "the first whole day of the import; the site's other profiles do not cover it"
     return None
+
+
+def _covers_a_day(imported: Imported, site: Site) -> bool:
+    grid = next(iter(imported.series.values()))
+    first = grid.start.astimezone(site.zone).date()
+    return any(_whole(day, grid.start, grid.end, site.zone) for day in (first, first + timedelta(days=1)))
 
 
 def _whole(day: date, start: datetime, end: datetime, zone: ZoneInfo) -> bool:

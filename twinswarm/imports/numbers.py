@@ -8,6 +8,7 @@ from schemas.errors import Code, Fault, InputError, shorten
 from twinswarm.imports.notes import Notes, some
 from twinswarm.imports.options import Options
 from twinswarm.imports.sheet import Sheet
+from twinswarm.imports.units import IN_CELL, behind_numbers, numerator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,6 @@ MISSING = frozenset(
     {"", "-", "--", "n/a", "na", "nan", "null", "none", "n/e", "#n/a", "#nv", "#nd", "k.a.", "nd", "n.d.", "?"}
 )
 """Words for a value that is not there."""
-_THOUSANDS = r"[-+]?\d{1,3}(\SIGN\d{3})+"
 
 
 def numbers_of(sheet: Sheet, column: str, options: Options, notes: Notes) -> "np.ndarray":
@@ -29,13 +29,12 @@ def numbers_of(sheet: Sheet, column: str, options: Options, notes: Notes) -> "np
     missing = cells.str.casefold().isin(MISSING)
     # Blanks and apostrophes among digits are thousands separators; a currency sign or a unit may stand around.
     bare = cells.str.replace(r"(?<=\d)[ '\u2019\u202f](?=\d{3})", "", regex=True)
-    bare = bare.str.replace(r"^[€$£]\s*|\s*(?:€|kWh|Wh|MWh|kW|MW|W|ct|EUR|%)$", "", regex=True)
-    decimal = "." if sheet.separator is None else _decimal(sheet, column, bare[~missing], options, notes)
-    other = "." if decimal == "," else ","
-    grouped = bare.str.fullmatch(rf"[-+]?\d{{1,3}}(\{other}\d{{3}})+(\{decimal}\d*)?")
-    bare = bare.where(~grouped, bare.str.replace(other, "", regex=False))
-    plain = bare.str.replace(",", ".", regex=False) if decimal == "," else bare
-    odd = plain.str.contains("_", regex=False)
+    _check_units(sheet, column, bare[~missing], options)
+    bare = bare.str.replace(IN_CELL, "", regex=True).str.strip()
+    written = ~sheet.came_as_numbers(column)
+    decimal = _decimal(sheet, column, bare[~missing & written], options, notes)
+    plain, odd = _plain(bare, decimal)
+    plain, odd = plain.where(written, bare), odd & written
     known = plain.where(~missing & ~odd)
     values: np.ndarray = pd.to_numeric(known, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     wrong = ~missing.to_numpy() & ~np.isfinite(values)
@@ -48,9 +47,40 @@ def numbers_of(sheet: Sheet, column: str, options: Options, notes: Notes) -> "np
     return values
 
 
+def _plain(cells: "pd.Series", decimal: str) -> tuple["pd.Series", "pd.Series"]:
+    """Texts with a decimal point and no thousands separators, and which are no number with that decimal sign."""
+    other = "." if decimal == "," else ","
+    grouped = cells.str.fullmatch(rf"[-+]?[1-9]\d{{0,2}}(\{other}\d{{3}})+(\{decimal}\d*)?")
+    bare = cells.where(~grouped, cells.str.replace(other, "", regex=False))
+    odd = bare.str.contains(other, regex=False) | bare.str.contains("_", regex=False)
+    return (bare.str.replace(",", ".", regex=False) if decimal == "," else bare), odd
+
+
+def _check_units(sheet: Sheet, column: str, cells: "pd.Series", options: Options) -> None:
+    """Raises InputError where a cell has another unit than its column. What ``--unit`` says of all alike, counts."""
+    found = cells.str.extract(IN_CELL)
+    units = found[0].fillna(found[1]).dropna()
+    if units.empty:
+        return
+    units = units.map(numerator)
+    if options.unit is not None and len(units) == len(cells) and units.nunique() == 1:
+        return
+    said = behind_numbers(column) if options.unit is None else numerator(options.unit)
+    wanted = said or str(units.iloc[0])
+    other = units[units.str.casefold() != wanted.casefold()]
+    if len(other):
+        index = int(other.index[0])
+        source = "--unit" if options.unit is not None else "its header" if said else "the cells above it"
+        what = f"is in {other.iloc[0]}, and by {source} the column is in {wanted}; one unit for all is needed (--unit)"
+        where = f"{sheet.file.path}: {sheet.place(index, column)}"
+        raise InputError.one(where, what, shorten(cells[index]), code=Code.CONFLICT)
+
+
 def _decimal(sheet: Sheet, column: str, cells: "pd.Series", options: Options, notes: Notes) -> str:
     """Raises InputError where the cells may be read in both ways."""
     if options.decimal is not None:
+        if options.decimal not in {",", "."}:
+            raise InputError.one("--decimal", '"," or "." is allowed', options.decimal, code=Code.UNKNOWN)
         return options.decimal
     commas, points = cells.str.contains(",", regex=False), cells.str.contains(".", regex=False)
     if not commas.any() and not points.any():
@@ -100,7 +130,7 @@ def _faults(sheet: Sheet, column: str, cells: "pd.Series", wrong: "np.ndarray", 
     }
     faults = [
         Fault(
-            f"{sheet.file.path}: row {first[cell] + sheet.line}, column {column}",
+            f"{sheet.file.path}: {sheet.place(first[cell], column)}",
             f"is not a number with a decimal {_word(decimal)}" + (f" [{count} cells]" if count > 1 else ""),
             shorten(cell),
             code=Code.FORMAT,

@@ -1,5 +1,6 @@
 """The bytes of a file, unpacked, within bounds."""
 
+import gzip
 import hashlib
 import io
 import zipfile
@@ -8,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import Code, InputError
-from sites.loader.bounded import read_bytes, read_unpacked
+from sites.loader.bounded import read_bytes
 
 MAX_BYTES = 256 * 2**20
 """Most bytes of a file, unpacked."""
 _ZIP = b"PK\x03\x04"
+_ZIP_WITHOUT_FILES = b"PK\x05\x06"
 _GZIP = b"\x1f\x8b"
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _WORKBOOK = "xl/workbook.xml"
@@ -51,8 +53,8 @@ def open_raw(path: Path) -> RawFile:
     name = path.name
     if packed[:2] == _GZIP:
         raw = _gunzipped(path, packed)
-        name = name.removesuffix(".gz")
-    elif packed[:4] == _ZIP:
+        name = name.removesuffix(path.suffix) if path.suffix.lower() == ".gz" else name
+    elif packed[:4] in (_ZIP, _ZIP_WITHOUT_FILES):
         name, raw = _unzipped(path, packed)
     if not raw.strip(b"\x00 \r\n\t"):
         raise InputError.one(str(path), "holds nothing but blanks", code=Code.EMPTY)
@@ -60,14 +62,13 @@ def open_raw(path: Path) -> RawFile:
 
 
 def _gunzipped(path: Path, packed: bytes) -> bytes:
-    if path.suffix == ".gz":
-        return read_unpacked(path, MAX_BYTES)
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    """All members of the file, one after the other, as gzip itself unpacks it."""
     try:
-        raw = unpacker.decompress(packed, MAX_BYTES + 1)
-    except zlib.error:
-        raise InputError.one(str(path), "begins as gzip, but cannot be unpacked", code=Code.FORMAT) from None
-    return _bounded(path, raw)
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+            return _bounded(path, file.read(MAX_BYTES + 1))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        what = f"begins as gzip, but cannot be unpacked: {error}"
+        raise InputError.one(str(path), what, code=Code.FORMAT) from None
 
 
 def _unzipped(path: Path, packed: bytes) -> tuple[str, bytes]:
@@ -79,6 +80,8 @@ def _unzipped(path: Path, packed: bytes) -> tuple[str, bytes]:
                 raise _too_large(path)
             if any(one.filename == _WORKBOOK for one in members):
                 return path.name, packed
+            if not members:
+                raise InputError.one(str(path), "is an archive without files", code=Code.EMPTY)
             if len(members) != 1:
                 names = ", ".join(one.filename for one in members[:20])
                 what = f"is an archive of {len(members)} files, and one is read at a time; unpack it: {names}"
@@ -87,7 +90,7 @@ def _unzipped(path: Path, packed: bytes) -> tuple[str, bytes]:
                 raise InputError.one(str(path), "is an archive with a password; unpack it", code=Code.UNREADABLE)
             with archive.open(members[0]) as member:
                 return members[0].filename, _bounded(path, member.read(MAX_BYTES + 1))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         what = f"begins as a zip archive, but cannot be unpacked: {error}"
         raise InputError.one(str(path), what, code=Code.FORMAT) from None
 

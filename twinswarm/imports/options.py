@@ -1,8 +1,14 @@
 """What may be said of a file. A field that is None is found out from the file, and then noted."""
 
+import math
+import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
+
+from schemas.errors import Code, InputError
+
+_STEP_UNIT_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 
 class Kind(StrEnum):
@@ -66,11 +72,13 @@ class MissingHour(StrEnum):
 class DateOrder(StrEnum):
     DAY_FIRST = "dmy"
     MONTH_FIRST = "mdy"
+    YEAR_FIRST = "ymd"
+    """Of years without their century; others need no order."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """See ``twinswarm import --help``. Columns are named, or numbered from 1."""
+    """See ``twinswarm import --help``. Columns are named, or numbered from 1. Raises InputError for a factor of 0."""
 
     shape: str | None = None
     column: str | None = None
@@ -101,6 +109,21 @@ class Options:
     soc_min_frac: float = 0.2
     charge_efficiency: float = 0.9
 
+    def __post_init__(self) -> None:
+        if self.factor == 0 or not math.isfinite(self.factor):
+            what = "makes nothing of every value; a finite number other than 0 is allowed"
+            raise InputError.one("--factor", what, self.factor, code=Code.RANGE)
+
     def said(self) -> dict[str, Any]:
         """Those that differ from their defaults."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+
+def step_of(text: str) -> int:
+    """The seconds of ``--step``: ``15min``, ``1h``, ``30s``. Raises InputError."""
+    found = re.fullmatch(r"(\d+) ?(s|min|h|d)", text.strip().lower())
+    seconds = int(found[1]) * _STEP_UNIT_S[found[2]] if found else 0
+    if not 1 <= seconds <= 86_400:
+        what = "a step is a whole number with its unit, such as 15min, 1h or 30s; 1 s to a day are allowed"
+        raise InputError.one("--step", what, text, code=Code.FORMAT if found is None else Code.RANGE)
+    return seconds

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
+from twinswarm.imports.duplicates import Rows, conflict, time_name
 from twinswarm.imports.notes import Notes, some
 from twinswarm.imports.options import Duplicates, Holes, Options
+from twinswarm.imports.own_steps import JITTER, own_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +19,6 @@ _SHORT_S = 7200
 """Holes up to so long are bridged by a straight line."""
 _MOST_HOLES = 0.25
 """Share of missing values from which on a rule has to be chosen."""
-_JITTER = 0.1
-"""Part of a step by which a time may miss it."""
 _WEEK_S, _DAY_S = 604_800, 86_400
 
 
@@ -60,9 +59,12 @@ def usual_step(times_s: "np.ndarray", where: str) -> int:
 
 
 def ordered(
-    times_s: "np.ndarray", values: "np.ndarray", where: str, options: Options, notes: Notes
+    times_s: "np.ndarray", values: "np.ndarray", where: str, options: Options, notes: Notes, rows: Rows | None = None
 ) -> tuple["np.ndarray", "np.ndarray"]:
-    """By time, each once. Raises InputError for different values of one time without a rule."""
+    """By time, each once. ``rows``: where the values stand, if in a table.
+
+    Raises InputError for different values of one time without a rule.
+    """
     import numpy as np
 
     falling = np.diff(times_s) < 0
@@ -88,7 +90,9 @@ def ordered(
     differing = np.isfinite(low) & (high > low)
     same = int(len(times) - count)
     if differing.any():
-        names = some([_name(time) for time in once[differing]])
+        names = some([time_name(time) for time in once[differing]])
+        if options.duplicates is Duplicates.ERROR and rows is not None:
+            raise conflict(times, group, differing, where, rows.only(order))
         if options.duplicates is Duplicates.ERROR:
             what = f"{int(differing.sum())} times have different values: {names}"
             what += "; say --duplicates first, last, mean or sum"
@@ -128,36 +132,44 @@ def _chosen(
 
 
 def on_grid(
-    times_s: "np.ndarray", values: "np.ndarray", where: str, notes: Notes, *, energy: bool, span_s: int | None = None
+    times_s: "np.ndarray",
+    values: "np.ndarray",
+    where: str,
+    notes: Notes,
+    *,
+    energy: bool,
+    span_s: int | None = None,
+    put_back_s: int | None = None,
 ) -> Grid:
     """Ordered values on equal steps, as powers where they are energies of their intervals.
 
-    Where a file changes from hours to quarter-hours, the value of an hour holds in its quarters. Raises InputError for
-    times that lie on no steps.
+    Where a file changes from hours to quarter-hours, the value of an hour holds in its quarters. ``put_back_s``: the
+    times were the ends of intervals, less so much. Raises InputError for times that lie on no steps.
     """
     import numpy as np
 
     step = usual_step(times_s, where) if span_s is None else span_s
-    day = (times_s - times_s[0]) // _DAY_S
-    differences = np.diff(times_s)
-    own = np.full(len(times_s), step)
-    if span_s is None and (differences != step).mean() > 0.001:
-        own = _steps_by_day(times_s, day, step)
-    finest = int(own.min())
+    if span_s is not None:
+        own = np.full(len(times_s), step)
+    elif put_back_s is not None:
+        # What holds until a time is what holds from it on, seen from the end.
+        own = own_steps(-times_s[::-1], step)[::-1]
+        times_s = times_s + put_back_s - own
+    else:
+        own = own_steps(times_s, step)
+    finest = int(np.gcd.reduce(own))
     if not LEAST_STEP_S <= finest <= MOST_STEP_S:
         raise InputError.one(
             where, f"has values every {finest} s; {LEAST_STEP_S} s to a day are allowed", code=Code.RANGE
         )
-    if len(np.unique(own)) > 1:
-        lengths = ", ".join(f"{length} s" for length in np.unique(own))
-        notes.read.append(f"steps change within the file: {lengths}; a value holds in the whole of its own")
+    _note_changes(times_s, own, notes)
     powers = values * 3600.0 / own if energy else values
     offset = (times_s - times_s[0]) % finest
     off = np.minimum(offset, finest - offset)
-    if (off > _JITTER * finest).any():
-        bad = times_s[off > _JITTER * finest]
+    if (off > JITTER * finest).any():
+        bad = times_s[off > JITTER * finest]
         what = (
-            f"{len(bad)} times lie off the steps of {finest} s: {some([_name(time) for time in bad])}; "
+            f"{len(bad)} times lie off the steps of {finest} s: {some([time_name(time) for time in bad])}; "
             "readings at irregular times can be read as a counter alone (--reading counter)"
         )
         raise InputError.one(where, what, code=Code.INVALID)
@@ -169,7 +181,7 @@ def on_grid(
     start = int(snapped[0])
     count = int((snapped[-1] - start + own[-1]) // finest)
     if count > MAX_STEPS:
-        what = f"spans {count} steps of {finest} s, from {_name(start)} to {_name(snapped[-1])}"
+        what = f"spans {count} steps of {finest} s, from {time_name(start)} to {time_name(snapped[-1])}"
         what += f"; at most {MAX_STEPS} are read; is a time wrong?"
         raise InputError.one(where, what, code=Code.RANGE)
     result = np.full(count, np.nan)
@@ -185,19 +197,19 @@ def on_grid(
     return Grid(start, finest, result)
 
 
-def _steps_by_day(times_s: "np.ndarray", day: "np.ndarray", step: int) -> "np.ndarray":
-    """The usual step of each value's day, where it divides or is divided by that of the file."""
+def _note_changes(times_s: "np.ndarray", own: "np.ndarray", notes: Notes) -> None:
+    """Notes where the steps change, and where a hole leaves it open which value is the first of the new ones."""
     import numpy as np
 
-    result = np.full(len(times_s), step)
-    edges = np.flatnonzero(np.r_[True, np.diff(day) > 0, True])
-    for begin, end in pairwise(edges):
-        lengths, counts = np.unique(np.diff(times_s[begin:end]), return_counts=True)
-        if len(lengths) and counts.max() > 0.6 * counts.sum() and counts.max() > 2:
-            own = int(lengths[counts.argmax()])
-            if own % step == 0 or step % own == 0:
-                result[begin:end] = own
-    return result
+    changes = np.flatnonzero(np.diff(own))
+    if not len(changes):
+        return
+    names = some([f"{own[n + 1]} s from {time_name(times_s[n + 1])} on" for n in changes])
+    notes.read.append(f"steps change within the file: {own[0]} s, {names}; a value holds in the whole of its own")
+    beside = np.abs(np.diff(times_s) - own[:-1])[changes] > 2 * JITTER * own[changes]
+    if beside.any():
+        where = some([time_name(times_s[n]) for n in changes[beside]])
+        notes.assumed.append(f"beside a hole at a change of steps a value holds as long as those on its side: {where}")
 
 
 def without_holes(grid: Grid, zone: tzinfo, where: str, options: Options, notes: Notes) -> Grid:
@@ -319,9 +331,5 @@ def _each(grid: Grid, step_s: int) -> "np.ndarray | None":
     return None if grid.filled is None else np.repeat(grid.filled, grid.step_s // step_s)
 
 
-def _name(time_s: object) -> str:
-    return f"{datetime.fromtimestamp(int(time_s), UTC):%Y-%m-%d %H:%M}Z"  # type: ignore[call-overload]
-
-
 def _run_name(grid: Grid, begin: int, end: int) -> str:
-    return f"{_name(grid.start_s + begin * grid.step_s)} +{(end - begin) * grid.step_s / 3600:g} h"
+    return f"{time_name(grid.start_s + begin * grid.step_s)} +{(end - begin) * grid.step_s / 3600:g} h"

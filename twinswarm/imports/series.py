@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
 from schemas.plausibility import MAX_CO2_G_PER_KWH
-from twinswarm.imports.clock import Clock, read_clock, to_utc, zone_of
+from twinswarm.imports.clock import Clock, read_clock, to_utc, zone_named, zone_of
 from twinswarm.imports.columns import TimeColumn, time_column, unit_of_table, value_column
 from twinswarm.imports.counters import power_of
+from twinswarm.imports.dates import FOOT_WORDS
+from twinswarm.imports.duplicates import Rows
+from twinswarm.imports.hour_column import with_hours
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.numbers import numbers_of
 from twinswarm.imports.options import Kind, Options, Reading, Stamp
@@ -33,6 +36,8 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
     ``home``: the zone of the site, None where there is none.
     """
     where = str(sheet.file.path)
+    if sheet.cells.empty:
+        raise InputError.one(where, "has no rows of what is read here", code=Code.EMPTY)
     wide = melted(sheet, options.time_column, options, notes)
     if wide is not None:
         unit = unit_of_table(sheet, kind, options, notes)
@@ -42,22 +47,29 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
         times = time_column(sheet, options, notes)
         column, unit = value_column(sheet, kind, times.columns, options, notes)
     sheet, times = _without_foot(sheet, times, column, notes)
-    values = numbers_of(sheet, column, options, notes) * unit.factor * options.factor
+    numbers = numbers_of(sheet, column, options, notes)
+    values = numbers * unit.factor * options.factor
     clock = read_clock(times.cells, f"{where}, column {times.name}", sheet.line, options, notes)
-    zone = _zone(clock, home, where, options, notes)
+    zone = _zone(clock, times.name, home, where, options, notes)
+    if times.hours is not None:
+        clock = with_hours(clock, times.hours, zone, f"{where}, column {times.name}", sheet.line)
     stamp = Stamp.START
-    counter = unit.energy and _is_counter(column, values, clock, where, options, notes)
+    counter = unit.energy and _is_counter(column, numbers, clock, where, options, notes)
     energy = unit.energy and not counter
     if not counter:
-        stamp = _stamp_of(clock, times, options, notes)
-    clock, values = _without_blank_hours(clock, values, zone)
-    utc, here = _starts(clock, zone, where, options, notes, stamp)
-    utc, values = ordered(utc[here], values[here], where, options, notes)
+        stamp = _stamp_of(clock, times, where, options, notes)
     if counter:
-        grid = power_of(utc, values, where, options, notes)
+        values = numbers
+    rows = Rows(sheet.cells, sheet.place, clock.local_s, column)
+    keep = _without_blank_hours(clock, values, zone)
+    clock, values, rows = clock.only(keep), values[keep], rows.only(keep)
+    utc, here, put_back_s = _starts(clock, zone, where, options, notes, stamp)
+    utc, values = ordered(utc[here], values[here], where, options, notes, rows.only(here))
+    if counter:
+        grid = power_of(utc, values, where, options, notes, unit.factor * options.factor)
     else:
         span = clock.span_s if clock.span_s and usual_step(utc, where) < clock.span_s else None
-        grid = on_grid(utc, values, where, notes, energy=energy, span_s=span)
+        grid = on_grid(utc, values, where, notes, energy=energy, span_s=span, put_back_s=put_back_s)
     by = home or zone
     grid = without_holes(grid, by, where, options, notes)
     if options.step_s is not None:
@@ -67,7 +79,7 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
 
 def _without_foot(sheet: Sheet, times: TimeColumn, column: str, notes: Notes) -> tuple[Sheet, TimeColumn]:
     """Without rows below the table, such as a sum. A row without a time elsewhere is a fault later on."""
-    dated = times.cells.str.contains(r"\d", regex=True).to_numpy()
+    dated = (times.cells.str.contains(r"\d", regex=True) & ~times.cells.str.match(FOOT_WORDS)).to_numpy()
     count = len(dated)
     last = count
     while last > 0 and not dated[last - 1] and count - last <= _FOOT:
@@ -78,11 +90,11 @@ def _without_foot(sheet: Sheet, times: TimeColumn, column: str, notes: Notes) ->
     notes.repaired.append(f"{count - last} rows below the table were left out: {'; '.join(words)[:120]!r}")
     return (
         replace(sheet, cells=sheet.cells.iloc[:last]),
-        replace(times, cells=times.cells.iloc[:last]),
+        replace(times, cells=times.cells.iloc[:last], hours=None if times.hours is None else times.hours.iloc[:last]),
     )
 
 
-def _zone(clock: Clock, home: tzinfo | None, where: str, options: Options, notes: Notes) -> tzinfo:
+def _zone(clock: Clock, header: str, home: tzinfo | None, where: str, options: Options, notes: Notes) -> tzinfo:
     """The zone of the file's clock. Raises InputError where nothing says it."""
     if clock.zoned:
         notes.read.append("times carry their offset from UTC")
@@ -90,6 +102,9 @@ def _zone(clock: Clock, home: tzinfo | None, where: str, options: Options, notes
     if options.time_zone is not None:
         notes.read.append(f"times are of {options.time_zone}")
         return zone_of(options.time_zone)
+    if (named := zone_named(header)) is not None:
+        notes.read.append(f"times are of {named}, by the header {header!r} (--time-zone)")
+        return named
     if home is None:
         what = "has local times; say of which zone: --time-zone Europe/Berlin, UTC or UTC+01:00, or --site SITE"
         raise InputError.one(where, what, code=Code.MISSING)
@@ -113,11 +128,14 @@ def _is_counter(column: str, values: "np.ndarray", clock: Clock, where: str, opt
     if _COUNTER_WORDS.search(column) is not None and int((steps < 0).sum()) <= max(3, 0.02 * len(steps)):
         notes.read.append(f"{column!r} are readings of a counter")
         return True
-    if grows or _COUNTER_WORDS.search(column) is not None:
+    daily = _falls_once_a_day(known, clock.local_s[np.isfinite(values)])
+    if grows or daily or _COUNTER_WORDS.search(column) is not None:
         what = (
             "never falls, as the readings of a counter"
             if grows
             else "is named as a counter's readings, but rises and falls as energies of intervals"
+            if _COUNTER_WORDS.search(column) is not None
+            else "never falls but to about 0, at one time of the day, as the readings of a counter of each day"
         )
         raise InputError.one(
             f"{where}, column {column}", f"{what}; say --reading counter or --reading interval", code=Code.CONFLICT
@@ -126,7 +144,22 @@ def _is_counter(column: str, values: "np.ndarray", clock: Clock, where: str, opt
     return False
 
 
-def _stamp_of(clock: Clock, times: TimeColumn, options: Options, notes: Notes) -> Stamp:
+def _falls_once_a_day(known: "np.ndarray", local_s: "np.ndarray") -> bool:
+    """Whether values in order of time rise, and fall at one time of the day alone, to no more than an increase."""
+    import numpy as np
+
+    steps = np.diff(known)
+    falls = np.flatnonzero(steps < 0)
+    if len(known) <= 20 or not len(falls) or float((steps > 0).mean()) < 0.2:
+        return False
+    at = np.sort(local_s)[falls + 1]
+    beside = (at - at[0] + 43_200) % 86_400 - 43_200
+    days = np.unique(at // 86_400)
+    once = len(days) == len(falls) and bool(np.abs(beside).max() <= 3600)
+    return once and bool((known[falls + 1] <= 2 * steps.max()).all())
+
+
+def _stamp_of(clock: Clock, times: TimeColumn, where: str, options: Options, notes: Notes) -> Stamp:
     """Which end of the interval a time is: as is said, as the header says, or as the first and the last time show."""
     if options.stamp is not None:
         notes.read.append(f"times are the {options.stamp.value} of their interval")
@@ -136,7 +169,7 @@ def _stamp_of(clock: Clock, times: TimeColumn, options: Options, notes: Notes) -
         notes.read.append(f"times are the {stamp.value} of their interval, by {times.name!r}")
         return stamp
     first, last = int(clock.local_s.min()), int(clock.local_s.max())
-    step = usual_step(clock.local_s, times.name)
+    step = usual_step(clock.local_s, where)
     if first % 86_400 == step % 86_400 and last % 86_400 == 0 and step < 86_400:
         notes.read.append(
             "times are the end of their interval: the first is a step after midnight, the last midnight (--stamp start)"
@@ -148,8 +181,8 @@ def _stamp_of(clock: Clock, times: TimeColumn, options: Options, notes: Notes) -
 
 def _starts(
     clock: Clock, zone: tzinfo, where: str, options: Options, notes: Notes, stamp: Stamp
-) -> tuple["np.ndarray", "np.ndarray"]:
-    """Start of each interval in UTC, and which rows have one.
+) -> tuple["np.ndarray", "np.ndarray", int | None]:
+    """Start of each interval in UTC, which rows have one, and by how much they were put back from its end [s].
 
     The end of an interval may be written in two ways at a change of the clock: as the clock shows it then, or as the
     start and a step. The one that leaves fewer gaps and repetitions is taken. Raises InputError.
@@ -157,7 +190,7 @@ def _starts(
     import numpy as np
 
     if stamp is Stamp.START:
-        return to_utc(clock, zone, where, options, notes)
+        return *to_utc(clock, zone, where, options, notes), None
     step = usual_step(clock.local_s, where)
     found: list[tuple[int, np.ndarray, np.ndarray, Notes]] = []
     faults: list[InputError] = []
@@ -175,20 +208,19 @@ def _starts(
         raise faults[0]
     _, utc, here, own = min(found, key=lambda way: way[0])
     notes.add(own)
-    return utc, here
+    return utc, here, step
 
 
-def _without_blank_hours(clock: Clock, values: "np.ndarray", zone: tzinfo) -> tuple[Clock, "np.ndarray"]:
-    """Without the rows of the hour that summer time leaves out, if they hold nothing."""
+def _without_blank_hours(clock: Clock, values: "np.ndarray", zone: tzinfo) -> "np.ndarray":
+    """All rows but those of the hour that summer time leaves out, if they hold nothing."""
     import numpy as np
     import pandas as pd
 
     if clock.zoned or isinstance(zone, timezone):
-        return clock, values
+        return np.ones(len(values), dtype=bool)
     naive = pd.DatetimeIndex(clock.local_s.astype("datetime64[s]"))
     gone = naive.tz_localize(zone, ambiguous=[True] * len(naive), nonexistent="NaT").isna()
-    keep = ~(gone & ~np.isfinite(values))
-    return replace(clock, local_s=clock.local_s[keep], offset_s=clock.offset_s[keep]), values[keep]
+    return np.asarray(~(gone & ~np.isfinite(values)))
 
 
 def _checked(grid: Grid, kind: Kind, where: str, notes: Notes) -> Grid:

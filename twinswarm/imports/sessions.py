@@ -71,7 +71,8 @@ def sessions_of(sheet: Sheet, home: tzinfo | None, options: Options, notes: Note
     if (far := abs(energy) > MOST_KWH).any():
         place = int(far.argmax())
         what = f"a session has at most {MOST_KWH:g} kWh; another --unit?"
-        raise InputError.one(f"{where}: row {sheet.cells.index[place] + sheet.line}", what, f"{energy[place]:g} kWh")
+        at = sheet.place(sheet.cells.index[place], columns.get("energy", columns.get("meter_end", "")))
+        raise InputError.one(f"{where}: {at}", what, f"{energy[place]:g} kWh")
     points = _points(sheet, columns, notes)
     cards = sheet.cells[columns["card"]].tolist() if "card" in columns else None
     rows = [

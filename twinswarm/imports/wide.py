@@ -4,11 +4,18 @@ So e-distribuzione's load curves (96 quarter-hours) and Terna's hours are writte
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from schemas.errors import Code, InputError
+from twinswarm.imports.clock import looks_like_times, read_clock
+from twinswarm.imports.dates import FOOT_WORDS
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.options import Options, Stamp
 from twinswarm.imports.sheet import Sheet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEAST = 23
 """Columns of a day of hours that begins summer time."""
@@ -16,6 +23,8 @@ _CLOCK = re.compile(
     r"\D{0,12}?(\d{1,2})[:.](\d{2})(?:[:.]\d{2})?"
     r"(?: ?(?:-|\u2013) ?(\d{1,2})[:.](\d{2})(?:[:.]\d{2})?)?(?: #\d+)?\D*"
 )
+_FOOT = 10
+"""So many rows below the days, without a date, may be the table's foot."""
 TIME, VALUE = "time", "value"
 
 
@@ -27,35 +36,62 @@ class Melted:
 
 
 def melted(sheet: Sheet, date_column: str | None, options: Options, notes: Notes) -> Melted | None:
-    """None: the table has no column for each interval of a day."""
+    """None: the table has no column for each interval of a day. Raises InputError for rows without a date."""
     import pandas as pd
 
     clocks = {name: found for name in sheet.columns if (found := _CLOCK.fullmatch(name)) is not None}
     if len(clocks) < LEAST:
         return None
-    dates = date_column or next(name for name in sheet.columns if name not in clocks and _dated(sheet, name))
+    dates = _date_column(sheet, frozenset(clocks), date_column)
     first = next(iter(clocks.values()))
     spans = first[3] is not None
     stamp = Stamp.START if spans or int(first[1]) * 60 + int(first[2]) == 0 else Stamp.END
     notes.read.append(f"a row is a day, by {dates!r}, with {len(clocks)} columns for its intervals")
+    table = _without_foot(sheet.cells[[dates, *clocks]], dates, notes)
+    days = table[dates].str.extract(r"^(\S+)")[0].fillna("")
+    # A date that cannot be read is told by its row, before there is a row for each interval.
+    read_clock(days, f"{sheet.file.path}, column {dates}", sheet.line, options, Notes())
     texts = {name: f" {int(found[1]):02d}:{found[2]}" for name, found in clocks.items()}
-    table = sheet.cells[[dates, *clocks]].reset_index(drop=True)
-    days = table[dates].str.extract(r"^(\S+)")[0]
     parts = [
-        pd.DataFrame({TIME: days + text, VALUE: table[name], "row": table.index, "place": place})
+        pd.DataFrame(
+            {
+                TIME: days + text,
+                VALUE: table[name],
+                "row": table.index,
+                "place": place,
+                "where": [sheet.place(int(row), name) for row in table.index],
+                "numeric": sheet.came_as_numbers(name).loc[table.index],
+            }
+        )
         for place, (name, text) in enumerate(texts.items())
     ]
     long = pd.concat(parts).sort_values(["row", "place"], kind="stable")
-    long = long[long[VALUE] != ""]
+    long = long[long[VALUE] != ""].reset_index(drop=True)
     if stamp is Stamp.END:
         # The last interval ends at 00:00, which is that of the next day.
         midnight = long[TIME].str.endswith(" 00:00")
         long[TIME] = long[TIME].where(~midnight, long[TIME].str.replace(" 00:00", " 24:00", regex=False))
-    cells = long[[TIME, VALUE]].reset_index(drop=True)
-    return Melted(Sheet(sheet.file, cells, sheet.line, sheet.separator), stamp)
+    numeric = pd.DataFrame({VALUE: long["numeric"]})
+    return Melted(replace(sheet, cells=long[[TIME, VALUE]], numeric=numeric, places=long["where"]), stamp)
 
 
-def _dated(sheet: Sheet, name: str) -> bool:
-    from twinswarm.imports.clock import looks_like_times
+def _date_column(sheet: Sheet, clocks: frozenset[str], wanted: str | None) -> str:
+    if wanted is not None:
+        return sheet.pick(wanted, "--time-column")
+    dated = [name for name in sheet.columns if name not in clocks and looks_like_times(sheet.cells[name])]
+    if len(dated) != 1:
+        found = "no column of dates that can be read" if not dated else f"{len(dated)} columns of dates"
+        what = f"has a column for each interval of a day, and {found}; say --time-column; it has {sheet.listed()}"
+        raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
+    return dated[0]
 
-    return looks_like_times(sheet.cells[name])
+
+def _without_foot(table: "pd.DataFrame", dates: str, notes: Notes) -> "pd.DataFrame":
+    """Without rows below the days, such as a sum."""
+    dated = (table[dates].str.contains(r"\d", regex=True) & ~table[dates].str.match(FOOT_WORDS)).to_numpy()
+    foot = int(dated[::-1].argmax()) if dated.any() else 0
+    if not 0 < foot <= _FOOT:
+        return table
+    words = [" ".join(row[row != ""]) for _, row in table.iloc[-foot:].iterrows()]
+    notes.repaired.append(f"{foot} rows below the table were left out: {'; '.join(words)[:120]!r}")
+    return table.iloc[:-foot]

@@ -7,7 +7,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output
-from twinswarm.imports.options import DateOrder, Duplicates, Holes, Kind, MissingHour, Options, Reading, Stamp
+from twinswarm.imports.options import DateOrder, Duplicates, Holes, Kind, MissingHour, Options, Reading, Stamp, step_of
 
 _SESSIONS = "Charging sessions"
 _FILE, _VALUES, _TIMES, _REPAIRS, _OUT = "How the file is written", "Values", "Times", "Repairs", "Results"
@@ -176,13 +176,12 @@ def import_(
     from twinswarm.imports.reading import read_file
     from twinswarm.imports.standard_profile import BDEW, without_measurement
     from twinswarm.imports.target import target_of
-    from twinswarm.simulation.runs import parse_duration
 
     output = Output.to(json)
     said = Options(
         shape=shape, column=column, time_column=time_column, unit=unit, reading=reading, stamp=stamp,
         time_zone=time_zone, date_order=date_order, missing_hour=missing_hour, holes=holes, duplicates=duplicates,
-        step_s=None if step is None else int(parse_duration(step).total_seconds()), factor=factor, separator=separator,
+        step_s=None if step is None else step_of(step), factor=factor, separator=separator,
         decimal=decimal, encoding=encoding, skip_lines=skip_lines, sheet=sheet, capacity_kwh=capacity_kwh,
         target_soc_frac=target_soc, soc_min_frac=soc_min, area=area, year=year,
         annual_kwh=annual_kwh,

@@ -1,5 +1,7 @@
 """The known shapes of files, by name. A new one is a module with its `Shape`, named in `SHAPES`."""
 
+from dataclasses import replace
+
 from schemas.errors import Code, InputError
 from twinswarm.imports.opening import RawFile
 from twinswarm.imports.options import Kind
@@ -16,6 +18,7 @@ from twinswarm.imports.shapes import (
     table,
 )
 from twinswarm.imports.shapes.shape import Shape
+from twinswarm.imports.sheet import first_rows
 
 SHAPES: dict[str, Shape] = {
     shape.name: shape
@@ -45,11 +48,16 @@ def shape_of(file: RawFile, kind: Kind, named: str | None) -> tuple[Shape, bool]
             raise InputError.one("--as", f"one of {', '.join(SHAPES)} is allowed", named, code=Code.UNKNOWN)
         _check(shape, kind, "--as")
         return shape, False
+    seen = replace(file, raw=first_rows(file).encode()) if file.workbook else file
     for shape in SHAPES.values():
-        if shape.recognises is not None and shape.recognises(file):
+        if shape.recognises is not None and shape.recognises(seen):
             _check(shape, kind, str(file.path))
             return shape, True
-    return plain_shape(kind), False
+    plain = plain_shape(kind)
+    if kind not in plain.kinds:
+        known = " and ".join(sorted(shape.name for shape in SHAPES.values() if kind in shape.kinds))
+        raise file.refuse(f"is not recognised, and {kind.value} is read from files of {known} alone", code=Code.UNKNOWN)
+    return plain, False
 
 
 def plain_shape(kind: Kind) -> Shape:

@@ -41,16 +41,16 @@ def read(wanted: Wanted) -> Imported:
     what = f"{'Wh' if kind.energy else 'W'} times {kind.kilo * 1000:g}"
     by = wanted.home or UTC
     starts, spans = np.array([row.start_s for row in rows]), np.array([row.duration_s for row in rows])
-    values = np.array([row.value for row in rows]) * factor
+    values = np.array([row.value for row in rows])
     if kind.counter:
         wanted.notes.read.append(f"{len(rows)} readings of a counter, {what}, each of the end of its interval")
         times, values = ordered(starts + spans, values, where, wanted.options, wanted.notes)
-        grid = power_of(times, values, where, wanted.options, wanted.notes)
+        grid = power_of(times, values, where, wanted.options, wanted.notes, factor)
     else:
         if len(durations := sorted(set(spans.tolist()))) != 1:
             raise InputError.one(where, "has readings of several durations", durations[:5], code=Code.INVALID)
         wanted.notes.read.append(f"{len(rows)} readings of {durations[0]} s, {what}")
-        times, values = ordered(starts, values, where, wanted.options, wanted.notes)
+        times, values = ordered(starts, values * factor, where, wanted.options, wanted.notes)
         grid = on_grid(times, values, where, wanted.notes, energy=kind.energy, span_s=durations[0])
     grid = without_holes(grid, by, where, wanted.options, wanted.notes)
     if wanted.options.step_s is not None and grid.step_s != wanted.options.step_s:

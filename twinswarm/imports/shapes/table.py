@@ -4,16 +4,20 @@ from twinswarm.imports.imported import Imported
 from twinswarm.imports.options import Kind
 from twinswarm.imports.series import series_of
 from twinswarm.imports.shapes.shape import Shape, Wanted
-from twinswarm.imports.sheet import read_sheet
+from twinswarm.imports.sheet import Sheet, read_sheet
 
 NAME = "table"
 
 
 def read(wanted: Wanted) -> Imported:
     """Raises InputError."""
-    sheet = read_sheet(wanted.file, wanted.options, wanted.notes)
+    return imported(read_sheet(wanted.file, wanted.options, wanted.notes), wanted, NAME)
+
+
+def imported(sheet: Sheet, wanted: Wanted, shape: str) -> Imported:
+    """The values of a sheet. Raises InputError."""
     grid = series_of(sheet, wanted.kind, wanted.home, wanted.options, wanted.notes)
-    return Imported(wanted.kind, NAME, {wanted.kind.value: grid}, wanted.notes)
+    return Imported(wanted.kind, shape, {wanted.kind.value: grid}, wanted.notes)
 
 
 SHAPE = Shape(NAME, "any table of times and values", frozenset({Kind.LOAD, Kind.PV, Kind.PRICE, Kind.CO2}), read)

@@ -1,0 +1,52 @@
+"""Where the header of a table is, and what its columns are called."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+_NUMBER = re.compile(r"\s*[-+]?[\d.,'\u00a0 ]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*")
+_DATE = re.compile(r"\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|\s*\d{4}-\d{2}|\s*\d{8}[ T:]?\d{0,6}\s*$|\s*\d{1,2}:\d{2}")
+
+
+def is_data(row: Sequence[str]) -> bool:
+    """Whether a row has a date or a number and no more than a few words."""
+    filled = [cell for cell in row if cell.strip()]
+    dated = any(_DATE.match(cell) for cell in filled)
+    numbers = sum(is_number(cell) for cell in filled)
+    times = sum(bool(re.fullmatch(r"\s*\d{1,2}:\d{2}\s*-?\s*(\d{1,2}:\d{2})?\s*", cell)) for cell in filled)
+    if times > 20:  # a header of clock times
+        return False
+    return bool(filled) and (dated or numbers == len(filled)) and (numbers > 0 or dated)
+
+
+def is_number(cell: str) -> bool:
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def has_units_below(rows: Sequence[Sequence[str]], names: int, data: int | None) -> bool:
+    """Whether a line of units stands below the names: with fewer cells, and none above the times."""
+    units = names + 1
+    if data is None or names < 0 or units >= data or len(rows[units]) != len(rows[names]):
+        return False
+    dated = [place for place, cell in enumerate(rows[data][: len(rows[units])]) if _DATE.match(cell)]
+    return (
+        bool(dated) and not any(rows[units][n].strip() for n in dated) and 0 < filled(rows[units]) < filled(rows[names])
+    )
+
+
+def filled(row: Sequence[str]) -> int:
+    return sum(bool(cell.strip()) for cell in row)
+
+
+def with_units(names: Sequence[str], units: Sequence[str]) -> list[str]:
+    return [f"{name} {unit}".strip() for name, unit in zip(names, units, strict=True)]
+
+
+def names_of(header: Sequence[str], width: int) -> list[str]:
+    """Names of all columns: empty ones by their number, those that stand there twice with it."""
+    given = [" ".join(name.strip("\ufeff").split()) for name in header] + [""] * (width - len(header))
+    counts = Counter(given)
+    return [
+        name if name and counts[name] == 1 else f"{name} #{n}" if name else f"column {n}"
+        for n, name in enumerate(given, 1)
+    ]
