@@ -282,7 +282,8 @@ def test_another_step_is_refused_by_its_name(text: str) -> None:
 def test_different_values_of_a_time_are_named_with_their_rows(tmp_path: Path) -> None:
     """Row 4 is 02:00 of Berlin, 00:00Z; the row after the 24 hours is row 26."""
     text = day_of("%Y-%m-%d %H:%M") + "2024-05-16 02:00,9\n"
-    refused(tmp_path, text, "2024-05-16 02:00 (2024-05-16 00:00Z)", "row 4, column kW has '2', row 26, column kW has '9'", "--duplicates")
+    rows = "row 4, column kW has '2', row 26, column kW has '9'"
+    refused(tmp_path, text, "2024-05-16 02:00 (2024-05-16 00:00Z)", rows, "--duplicates")
 
 
 def test_a_sum_with_a_date_is_no_row(tmp_path: Path) -> None:
