@@ -202,7 +202,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, object], Code, tuple[str, ...]]]
     ),
     "kW/h": (day("Zeit;kW/h", "1"), {}, Code.INVALID, ("kW/h", "--unit")),
     "two columns of times": (
-        table("exported;measured;kW", [[f"2024-05-07 {c}", f"2024-05-06 {c}", "1"] for c in HOURS]),
+        table("logged;measured;kW", [[f"2024-05-07 {c}", f"2024-05-06 {c}", "1"] for c in HOURS]),
         {},
         Code.MISSING,
         ("2 columns of times", "--time-column", "'measured'"),

@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _START = re.compile(
-    r"\b(von|from|ab|da|desde|d(é|e)but|anfang\w*|beginn?\w*|inizio|inicio)\b|start|MTU",
+    r"\b(von|from|ab|da|desde|d(é|e)but|anfang\w*|beginn?\w*|inizio|inicio|van|fra|fr(å|a)n|du|od|za(č|c)(á|a)tek|"
+    r"kezdet\w*)\b|start|MTU",
     re.IGNORECASE,
 )
 _END = re.compile(
-    r"\b(bis|end(ing)?|ende|endzeit\w*|enddatum|\w+ende|to|until|stop|fine?|finish|hasta|a)\b", re.IGNORECASE
+    r"\b(bis|end(ing)?|ende|endzeit\w*|enddatum|\w+ende|to|until|stop|fine?|finish|hasta|a|tot|till?|au|do|konec|"
+    r"eind\w*|slut\w*|v(é|e)ge)\b",
+    re.IGNORECASE,
 )
 _TIME_OF_DAY = re.compile(
     r"\b(uhr\w*|\w*zeit|von|bis|(\w*)time|hours?|stunde|ora|ore|hora|heure|da|a)\b", re.IGNORECASE
 )
 _DOTTED = re.compile(r"(?:[01]?\d|2[0-4])\.[0-5]\d(?:\.[0-5]\d)?(?: ?-.*)?")
+_NO_TIME = re.compile(r"\b(revision|export\w*|erstellt|created|updated)\b", re.IGNORECASE)
+"""Of a row, not of what it measures."""
 _NO_VALUE = re.compile(
     r"status|flag|qualit|sequence|z(ä|ae)hlpunkt|zählernr|meter ?id|\bpod\b|\bid\b|currency|area|ersatzwert|obis|"
     "nummer",
@@ -64,8 +69,8 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
     if not dated:
         what = f"has no column of times that can be read; say --time-column; it has {sheet.listed()}"
         raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
-    date = _only_date(sheet, dated)
     hours = [name for name in names if name not in dated and _holds_hours(sheet, name)]
+    date = _only_date(sheet, dated, clock=not hours)
     if hours and not _has_clock(sheet, date):
         begins = [name for name in hours if _stamp(name) is not Stamp.END]
         hour = (begins or hours)[0]
@@ -89,13 +94,15 @@ def _by_hour_numbers(sheet: Sheet, date: str, hour: str, taken: Sequence[str]) -
     return TimeColumn(sheet.cells[date], f"{date} + {hour}", Stamp.START, frozenset(taken), sheet.cells[hour])
 
 
-def _only_date(sheet: Sheet, dated: Sequence[str]) -> str:
-    """Of several columns with dates the one of the begin. Raises InputError where that cannot be known."""
+def _only_date(sheet: Sheet, dated: Sequence[str], *, clock: bool) -> str:
+    """Of several columns with dates the one of the begin. ``clock``: with a time of day, rather than without. Raises
+    InputError where that cannot be known."""
     fits = [name for name in dated if _stamp(name) is not Stamp.END] or list(dated)
     for tells in (
-        lambda name: _stamp(name) is Stamp.START,
+        lambda name: _NO_TIME.search(_words(name)) is None,
         lambda name: sheet.cells[name].nunique() > 1,  # the day of an export is the same in all rows
-        lambda name: _has_clock(sheet, name),
+        lambda name: _stamp(name) is Stamp.START,
+        lambda name: _has_clock(sheet, name) is clock,
     ):
         fits = [name for name in fits if tells(name)] or fits
     if any((sheet.cells[name] != sheet.cells[fits[0]]).any() for name in fits[1:]):

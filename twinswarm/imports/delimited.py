@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import Code, InputError
 from sites.loader.table_form import SEPARATORS
 from twinswarm.imports.bounds import MAX_COLUMNS, MAX_ROWS, SAMPLE_LINES
-from twinswarm.imports.head import has_units_below, is_data, is_number, names_of, with_units
+from twinswarm.imports.head import first_of_data, has_units_below, is_data, is_number, names_of, with_units
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.opening import RawFile
 from twinswarm.imports.options import Options
@@ -38,7 +38,7 @@ def cells_of(file: RawFile, text: str, options: Options, notes: Notes) -> Delimi
     """Raises InputError for what is no delimited text, or has rows that do not fit its header."""
     if _PAGE.match(text.lstrip()):
         raise file.refuse("is a page of HTML or XML and no table; open it in a spreadsheet, and save it as CSV or xlsx")
-    if text.count("\n") > MAX_ROWS + _MOST_LINES_ABOVE and text.count("\r") >= 0:
+    if text.count("\n") > MAX_ROWS + _MOST_LINES_ABOVE:
         raise file.refuse(
             f"has {text.count(chr(10))} lines; at most {MAX_ROWS} are read; thin it out, or split it by year",
             code=Code.RANGE,
@@ -106,6 +106,10 @@ def _check_beside(file: RawFile, cells: "pd.DataFrame", named: int, above: int, 
     """Raises InputError where rows have more in them than the header has names: which value belongs to which?"""
     beside = cells.iloc[:, named:].fillna("").apply(lambda column: column.str.strip() != "")
     wrong = beside.any(axis=1)
+    given = cells.loc[(cells.fillna("") != "").any(axis=1)]
+    marks = given.iloc[:, named:].fillna("").apply(lambda column: column.str.fullmatch(r"[^\d.,]*[^\W\d_][^\d.,]*"))
+    if marks.shape[1] == 1 and bool(marks.to_numpy().all()):
+        return  # a column of marks, as of estimated values, that has no name
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         saw = named + max(n for n, found in enumerate(beside.iloc[row], 1) if found)
@@ -209,7 +213,7 @@ def _header_line(rows: Sequence[Sequence[str]], options: Options) -> tuple[int, 
     if options.skip_lines is not None:
         header = min(options.skip_lines, len(rows) - 1)
         return (header - 1 if is_data(rows[header]) else header), max(width, len(rows[header]))
-    data = next((n for n, row in enumerate(rows) if len(row) >= min(width, 2) and is_data(row)), None)
+    data = first_of_data(rows, lambda row: len(row) >= min(width, 2))
     above = [n for n, row in enumerate(rows[:data]) if len(row) >= min(width, 2) and any(cell.strip() for cell in row)]
     if data is not None and not above:
         return data - 1, width

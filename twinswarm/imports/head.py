@@ -2,9 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _NUMBER = re.compile(r"\s*[-+]?[\d.,'\u00a0 ]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*")
+_CLOCK_TIME = re.compile(r"\s*\d{1,2}:\d{2}(:\d{2})?\s*-?\s*(\d{1,2}:\d{2}(:\d{2})?)?\s*")
+_FOLLOW = 2
+"""So many rows after the first one are looked at."""
 _DATE = re.compile(r"\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|\s*\d{4}-\d{2}|\s*\d{8}[ T:]?\d{0,6}\s*$|\s*\d{1,2}:\d{2}")
 
 
@@ -13,10 +16,26 @@ def is_data(row: Sequence[str]) -> bool:
     filled = [cell for cell in row if cell.strip()]
     dated = any(_DATE.match(cell) for cell in filled)
     numbers = sum(is_number(cell) for cell in filled)
-    times = sum(bool(re.fullmatch(r"\s*\d{1,2}:\d{2}\s*-?\s*(\d{1,2}:\d{2})?\s*", cell)) for cell in filled)
+    times = sum(
+        bool(re.fullmatch(r"\s*\d{1,2}:\d{2}(:\d{2})?\s*-?\s*(\d{1,2}:\d{2}(:\d{2})?)?\s*", cell)) for cell in filled
+    )
     if times > 20:  # a header of clock times
         return False
     return bool(filled) and (dated or numbers == len(filled)) and (numbers > 0 or dated)
+
+
+def first_of_data(rows: Sequence[Sequence[str]], is_wide: Callable[[Sequence[str]], bool]) -> int | None:
+    """The first row of the data: those after it are data, too.
+
+    A line above the header may look like data, such as that of a meter's number or a period, but what follows it does
+    not.
+    """
+    full = [n for n, row in enumerate(rows) if filled(row)]
+    data = [n for n in full if is_wide(rows[n]) and is_data(rows[n])]
+    for n in data:
+        if all(is_data(rows[after]) for after in full[full.index(n) + 1 :][:_FOLLOW]):
+            return n
+    return data[0] if data else None
 
 
 def is_number(cell: str) -> bool:

@@ -15,7 +15,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = frozenset(
-    {"", "-", "--", "n/a", "na", "nan", "null", "none", "n/e", "#n/a", "#nv", "#nd", "k.a.", "nd", "n.d.", "?"}
+    {
+        "",
+        "-",
+        "--",
+        "n/a",
+        "na",
+        "nan",
+        "null",
+        "none",
+        "n/e",
+        "#n/a",
+        "#nv",
+        "#nd",
+        "k.a.",
+        "nd",
+        "n.d.",
+        "?",
+        "unavailable",
+        "unknown",
+    }
 )
 """Words for a value that is not there."""
 

@@ -23,6 +23,9 @@ from twinswarm.imports.wide import TIME, VALUE, melted
 if TYPE_CHECKING:
     import numpy as np
 
+_STANDARD = re.compile(r"(?<![A-Za-z])MEZ(?![A-Za-z])")
+"""German standard time by its name, which some write of local time; CET is that of markets, with summer time."""
+_HALF_A_DAY_S = 43_200
 _COUNTER_WORDS = re.compile(
     r"stand\b|\bindex\b|lettura|reading|register|counter|contatore|cumul|(?<!\d)[12]\.8\.\d", re.IGNORECASE
 )
@@ -105,6 +108,12 @@ def _zone(clock: Clock, header: str, home: tzinfo | None, where: str, options: O
     if (named := zone_named(header)) is not None:
         notes.read.append(f"times are of {named}, by the header {header!r} (--time-zone)")
         return named
+    if (standard := _STANDARD.search(header)) is not None and len(set(clock.local_s.tolist())) == len(clock.local_s):
+        what = (
+            f"its header says {standard[0]}: is that standard time all year (--time-zone UTC+01:00) or local time with "
+            "summer time (--time-zone Europe/Berlin)?"
+        )
+        raise InputError.one(where, what, code=Code.CONFLICT)
     if home is None:
         what = "has local times; say of which zone: --time-zone Europe/Berlin, UTC or UTC+01:00, or --site SITE"
         raise InputError.one(where, what, code=Code.MISSING)
@@ -150,7 +159,12 @@ def _falls_once_a_day(known: "np.ndarray", local_s: "np.ndarray") -> bool:
 
     steps = np.diff(known)
     falls = np.flatnonzero(steps < 0)
-    if len(known) <= 20 or not len(falls) or float((steps > 0).mean()) < 0.2:
+    if (
+        len(known) <= 20
+        or np.median(np.diff(np.sort(local_s))) >= _HALF_A_DAY_S
+        or not len(falls)
+        or float((steps > 0).mean()) < 0.2
+    ):
         return False
     at = np.sort(local_s)[falls + 1]
     beside = (at - at[0] + 43_200) % 86_400 - 43_200

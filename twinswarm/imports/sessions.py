@@ -20,14 +20,20 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_START = r"start|begin|beginn|von|arrival|ankunft|plug.?in|connect(ion|ed)?|inizio|from"
-_END = r"stop|end|ende|bis|departure|abfahrt|plug.?out|unplug|disconnect(ion|ed)?|fine|until"
+_START = (
+    r"start(ed)?|begin|beginn|anfang|von|arrival|ankunft|plug(ged)?.?in|connect(ion|ed)?|inizio|inicio|d(é|e)but|from"
+)
+_END = (
+    r"stop(ped)?|end(ed)?|ende|bis|departure|abfahrt|plug.?out|unplug(ged)?|disconnect(ion|ed)?|fine?|finish(ed)?|eind\w*|"
+    r"slut\w*|until"
+)
+_WHOSE = r"((session|car|charging|lade|laden|date de|fecha)[ _.]?)?"
 _CLOCK = r"time|date|datum|zeit|stamp|uhr|ora|transaction"
 _CUT = r"(\b|_|(?=(?-i:[A-Z])))"
 
 
 def _time_header(word: str) -> str:
-    return rf"(utc)?_?(trans\w*)?({word}){_CUT}.*|.*({_CLOCK}).*({word})|({word}).*({_CLOCK}).*"
+    return rf"(utc)?_?(trans\w*)?{_WHOSE}({word}){_CUT}.*|.*({_CLOCK}).*({word})|({word}).*({_CLOCK}).*"
 
 
 _FIELDS = {
@@ -43,8 +49,9 @@ _FIELDS = {
     r"(karte|fahrzeug|nutzer|kunde).*",
     "announced": r"(requested|announced|planned|estimated).?departure.*",
 }
+_CHARGING = re.compile(r"charg|lade", re.IGNORECASE)
 _NO_TIME = re.compile(r"value|meter|reading|card|soc|reason|id\b|energy|kwh", re.IGNORECASE)
-_NO_ENERGY = re.compile(r"price|cost|preis|kosten|€", re.IGNORECASE)
+_NO_ENERGY = re.compile(r"price|cost|preis|kosten|tarif|€|co.?2|co₂|/ ?kwh", re.IGNORECASE)
 _READING = re.compile(f"{_FIELDS['meter_start']}|{_FIELDS['meter_end']}", re.IGNORECASE)
 _LONG_S = 7 * 86_400
 MOST_KWH = 100_000.0
@@ -173,8 +180,12 @@ def _columns_of(sheet: Sheet, options: Options, notes: Notes) -> dict[str, str]:
     for field, pattern in _FIELDS.items():
         fits = [name for name in sheet.columns if re.fullmatch(pattern, name.strip(), re.IGNORECASE)]
         fits = [name for name in fits if name not in found.values() or field == "energy"]
+        if field == "start" and not fits:  # as of evcc; beside a begin it is that of the row
+            fits = [name for name in sheet.columns if name.strip().casefold() == "created"]
         if field in {"start", "end"}:
             fits = [one for one in fits if not _NO_TIME.search(one) and looks_like_times(sheet.cells[one])]
+            # A vehicle may stay when it is charged.
+            fits = [one for one in fits if not _CHARGING.search(one)] or fits
         if field == "energy":
             fits = _energy_column(sheet, fits, options)
         if fits:

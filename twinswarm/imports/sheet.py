@@ -13,7 +13,7 @@ from sites.loader.nearest import did_you_mean
 from sites.loader.table_form import encoding_of
 from twinswarm.imports import delimited
 from twinswarm.imports.bounds import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, SAMPLE_LINES
-from twinswarm.imports.head import filled, has_units_below, is_data, names_of, with_units
+from twinswarm.imports.head import filled, first_of_data, has_units_below, names_of, with_units
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.opening import RawFile
 from twinswarm.imports.options import Options
@@ -170,7 +170,7 @@ def _line(row: Sequence[str]) -> str:
 def _head(texts: Sequence[Sequence[str]], options: Options, notes: Notes) -> tuple[Sequence[str], int]:
     """The titles of the columns, and the index of the last row that belongs to them."""
     sample = texts[:SAMPLE_LINES]
-    data = next((n for n, row in enumerate(sample) if filled(row) >= 2 and is_data(row)), None)
+    data = first_of_data(sample, lambda row: filled(row) >= 2)
     above = [n for n, row in enumerate(sample[:data]) if filled(row) >= 2]
     first = next((n for n, row in enumerate(texts) if filled(row)), -1)
     header = above[-1] if above else first

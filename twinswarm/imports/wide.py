@@ -79,6 +79,8 @@ def _date_column(sheet: Sheet, clocks: frozenset[str], wanted: str | None) -> st
     if wanted is not None:
         return sheet.pick(wanted, "--time-column")
     dated = [name for name in sheet.columns if name not in clocks and looks_like_times(sheet.cells[name])]
+    if len(dated) > 1:  # a number of the meter is the same in all rows
+        dated = [name for name in dated if sheet.cells[name].nunique() > 1] or dated
     if len(dated) != 1:
         found = "no column of dates that can be read" if not dated else f"{len(dated)} columns of dates"
         what = f"has a column for each interval of a day, and {found}; say --time-column; it has {sheet.listed()}"
