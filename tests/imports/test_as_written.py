@@ -112,6 +112,18 @@ def test_sessions_of_more_chargers_have_begin_end_and_energy(tmp_path: Path, hea
     assert found.sessions[0].departure - found.sessions[0].arrival == timedelta(hours=4)
 
 
+def test_begin_and_end_of_sessions_can_be_said(tmp_path: Path) -> None:
+    rows = [["2024-05-06 08:00", "2024-05-06 12:00", "10"]]
+    (tmp_path / "own.csv").write_text(table("dal;al;kWh", rows), encoding="utf-8")
+    with pytest.raises(InputError, match="--time-column BEGIN"):
+        read_file(tmp_path / "own.csv", Kind.SESSIONS, BERLIN, Options())
+    found = read_file(tmp_path / "own.csv", Kind.SESSIONS, BERLIN, Options(time_column="dal+al"))
+    assert isinstance(found, ImportedSessions)
+    assert found.sessions[0].departure == datetime(2024, 5, 6, 12, tzinfo=BERLIN)
+    with pytest.raises(InputError, match="begin and end, with a plus"):
+        read_file(tmp_path / "own.csv", Kind.SESSIONS, BERLIN, Options(time_column="dal"))
+
+
 def test_a_vehicle_stays_until_it_is_unplugged(tmp_path: Path) -> None:
     text = table(
         "Plug in;Charging end;Plug out;kWh", [["2024-05-06 08:00", "2024-05-06 10:00", "2024-05-06 12:00", "9"]]

@@ -17,7 +17,7 @@ _AREAS = frozenset({"entsoe", "smard"})
 _SERIES = _AREAS | {"table", "energy-charts-table", "german-meter", "austrian-meter", "italian-meter"}
 _USED_BY = {
     "column": _SERIES | _SESSIONS,
-    "time_column": _SERIES,
+    "time_column": _SERIES | _SESSIONS,
     "unit": _SERIES | _SESSIONS,
     "reading": _SERIES | {"green-button"},
     "area": _AREAS,

@@ -176,8 +176,10 @@ def _one_after_the_other(sessions: list[ImportedSession], notes: Notes) -> list[
 
 def _columns_of(sheet: Sheet, options: Options, notes: Notes) -> dict[str, str]:
     """Raises InputError for a table without begin, end and energy, or with several energies."""
-    found: dict[str, str] = {}
+    found = _said_times(sheet, options)
     for field, pattern in _FIELDS.items():
+        if field in found:
+            continue
         fits = [name for name in sheet.columns if re.fullmatch(pattern, name.strip(), re.IGNORECASE)]
         fits = [name for name in fits if name not in found.values() or field == "energy"]
         if field == "start" and not fits:  # as of evcc; beside a begin it is that of the row
@@ -195,11 +197,22 @@ def _columns_of(sheet: Sheet, options: Options, notes: Notes) -> dict[str, str]:
     if lacking:
         what = (
             f"a session needs its begin, its end and its energy (or both meter readings); no column is named as "
-            f"{' and '.join(lacking)}; rename them start, end, energy_kwh, charge_point, card. It has {sheet.listed()}"
+            f"{' and '.join(lacking)}; say --time-column BEGIN+END and --column ENERGY. It has {sheet.listed()}"
         )
         raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
     notes.read.append("columns: " + ", ".join(f"{field} {name!r}" for field, name in found.items()))
     return found
+
+
+def _said_times(sheet: Sheet, options: Options) -> dict[str, str]:
+    """Begin and end as ``--time-column BEGIN+END`` says them. Raises InputError for anything but two columns."""
+    if options.time_column is None:
+        return {}
+    names = [sheet.pick(name.strip(), "--time-column") for name in options.time_column.split("+")]
+    if len(names) != 2:
+        what = "of sessions it is the columns of begin and end, with a plus between them"
+        raise InputError.one("--time-column", what, options.time_column, code=Code.FORMAT)
+    return {"start": names[0], "end": names[1]}
 
 
 def _energy_column(sheet: Sheet, fits: list[str], options: Options) -> list[str]:

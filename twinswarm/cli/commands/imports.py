@@ -80,7 +80,10 @@ def import_(
     time_column: Annotated[
         str | None,
         typer.Option(
-            "--time-column", metavar="NAME|NUMBER", help="Two of them with a plus: DATE+TIME.", rich_help_panel=_TIMES
+            "--time-column",
+            metavar="NAME|NUMBER",
+            help="Two of them with a plus: DATE+TIME; of sessions BEGIN+END.",
+            rich_help_panel=_TIMES,
         ),
     ] = None,
     stamp: Annotated[
