@@ -79,7 +79,7 @@ def sessions_of(sheet: Sheet, home: tzinfo | None, options: Options, notes: Note
         place = int(far.argmax())
         what = f"a session has at most {MOST_KWH:g} kWh; another --unit?"
         at = sheet.place(sheet.cells.index[place], columns.get("energy", columns.get("meter_end", "")))
-        raise InputError.one(f"{where}: {at}", what, f"{energy[place]:g} kWh")
+        raise InputError.one(f"{where}: {at}", what, f"{energy[place]:g} kWh", code=Code.RANGE)
     points = _points(sheet, columns, notes)
     cards = sheet.cells[columns["card"]].tolist() if "card" in columns else None
     rows = [
