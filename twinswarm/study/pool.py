@@ -18,6 +18,9 @@ from schemas.participant import Json
 from schemas.site import Site
 from twinswarm.study.day import Day, live_through
 
+_MASKS = hasattr(signal, "pthread_sigmask")
+"""Whether signals can be held back here: not on Windows."""
+
 NameT = TypeVar("NameT", bound=Hashable)
 ResultT = TypeVar("ResultT")
 
@@ -165,6 +168,9 @@ def _safe_path() -> Iterator[None]:
 @contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
     """Processes that are started meanwhile hear Ctrl-C only when they are ready to end without a traceback."""
+    if not _MASKS:
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -175,7 +181,8 @@ def _ctrl_c_held_back() -> Iterator[None]:
 def _prepare_worker(prepare: Callable[..., None], arguments: Sequence[object]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if _MASKS:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         prepare(*arguments)
     except KeyboardInterrupt:
         os._exit(128 + signal.SIGINT)
