@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.errors import Code, InputError
-from tests.imports.test_unclear_cells import BERLIN, HOURS, QUARTERS, read, total, workbook
+from tests.imports.read_back import energy_kwh
+from tests.imports.test_unclear_cells import BERLIN, HOURS, QUARTERS, read, workbook
 from tests.imports.written import days, table
 from twinswarm.imports.imported import ImportedSessions
 from twinswarm.imports.options import Kind, Options
@@ -24,17 +25,17 @@ ABOVE = {
 
 @pytest.mark.parametrize("above", ABOVE.values(), ids=list(ABOVE))
 def test_lines_above_the_header_may_have_dates_and_numbers(tmp_path: Path, above: str) -> None:
-    assert total(read(tmp_path, above + table("Datum;Uhrzeit;Wert [kWh]", QUARTER_KWH))) == pytest.approx(24)
+    assert energy_kwh(read(tmp_path, above + table("Datum;Uhrzeit;Wert [kWh]", QUARTER_KWH))) == pytest.approx(24)
 
 
 def test_rows_above_the_header_of_a_workbook_may_have_dates(tmp_path: Path) -> None:
     rows = [["Zeitraum", "2024-05-06"], [], ["Zeit", "kWh"], *([f"2024-05-06 {clock}", 0.25] for clock in QUARTERS)]
-    assert total(read(tmp_path, workbook(rows), "own.xlsx")) == 24
+    assert energy_kwh(read(tmp_path, workbook(rows), "own.xlsx")) == 24
 
 
 def test_a_column_of_marks_needs_no_name(tmp_path: Path) -> None:
     rows = [[*row, "W"] for row in QUARTER_KWH]
-    assert total(read(tmp_path, table("Datum;Uhrzeit;Wert [kWh]", rows))) == pytest.approx(24)
+    assert energy_kwh(read(tmp_path, table("Datum;Uhrzeit;Wert [kWh]", rows))) == pytest.approx(24)
 
 
 def test_the_day_of_a_revision_is_not_that_of_a_value(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_the_day_of_a_revision_is_not_that_of_a_value(tmp_path: Path) -> None:
     ]
     header = "ESIID,USAGE_DATE,REVISION_DATE,USAGE_START_TIME,USAGE_END_TIME,USAGE_KWH"
     found = read(tmp_path, table(header, rows, ","))
-    assert total(found) == 24
+    assert energy_kwh(found) == 24
     assert found.series["load"].start.astimezone(BERLIN).hour == 0
 
 
@@ -59,7 +60,9 @@ def test_begin_and_end_are_known_in_more_languages(tmp_path: Path, header: str) 
 
 def test_energies_of_days_that_rise_and_fall_are_no_counter(tmp_path: Path) -> None:
     rows = [[f"2024-05-{n + 1:02d}", f"{20 + 35 * (n % 2)}"] for n in range(30)]
-    assert total(read(tmp_path, table("Date,Energy (kWh)", rows, ","), kind=Kind.PV)) == pytest.approx(15 * (20 + 55))
+    assert energy_kwh(read(tmp_path, table("Date,Energy (kWh)", rows, ","), kind=Kind.PV)) == pytest.approx(
+        15 * (20 + 55)
+    )
 
 
 @pytest.mark.parametrize("clock", ["{}", "{}:00"])
@@ -68,13 +71,13 @@ def test_a_number_of_the_meter_beside_the_days_of_a_wide_table_is_no_date(tmp_pa
     text = f"MPAN;Date;{head}\n" + "".join(
         f"1200012345678;{d:02d}/05/2024;{';'.join(['0.25'] * 96)}\n" for d in (13, 14)
     )
-    assert total(read(tmp_path, text, unit="kWh")) == 48
+    assert energy_kwh(read(tmp_path, text, unit="kWh")) == 48
 
 
 def test_what_home_assistant_says_of_a_silent_sensor_is_no_value(tmp_path: Path) -> None:
     rows = [[f"2024-05-06 {clock}", "unavailable" if n == 7 else "1"] for n, clock in enumerate(HOURS)]
     found = read(tmp_path, table("time,kW", rows, ","))
-    assert total(found) == 24 and "1 cells of 'kW' hold no value ('unavailable')" in "; ".join(found.notes.read)
+    assert energy_kwh(found) == 24 and "1 cells of 'kW' hold no value ('unavailable')" in "; ".join(found.notes.read)
 
 
 def test_german_standard_time_in_a_header_is_asked_about(tmp_path: Path) -> None:
@@ -85,10 +88,10 @@ def test_german_standard_time_in_a_header_is_asked_about(tmp_path: Path) -> None
     with pytest.raises(InputError) as caught:
         read(tmp_path, table("Uhrzeit (MEZ);kW", rows))
     assert caught.value.code is Code.CONFLICT and "--time-zone UTC+01:00" in str(caught.value)
-    assert total(read(tmp_path, table("Uhrzeit (MEZ);kW", rows), time_zone="UTC+01:00")) == 7 * 24
+    assert energy_kwh(read(tmp_path, table("Uhrzeit (MEZ);kW", rows), time_zone="UTC+01:00")) == 7 * 24
     local = days(date(2024, 10, 23), 7, 60, BERLIN, [1.0])
     rows = [[f"{t.astimezone(BERLIN):%d.%m.%Y %H:%M}", "1"] for t in local.times]
-    assert total(read(tmp_path, table("Uhrzeit (MEZ);kW", rows))) == 7 * 24 + 1
+    assert energy_kwh(read(tmp_path, table("Uhrzeit (MEZ);kW", rows))) == 7 * 24 + 1
 
 
 @pytest.mark.parametrize(
@@ -139,4 +142,4 @@ def test_the_first_value_may_be_missing(tmp_path: Path) -> None:
     rows = [[f"2024-05-{day} {clock}", "1"] for day in ("06", "07") for clock in HOURS]
     rows[0][1] = ""
     found = read(tmp_path, table("Zeit;kW", rows))
-    assert total(found) == 47 and "1 steps without values at the ends" in "; ".join(found.notes.repaired)
+    assert energy_kwh(found) == 47 and "1 steps without values at the ends" in "; ".join(found.notes.repaired)

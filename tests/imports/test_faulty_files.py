@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.errors import Code, InputError
+from tests.imports.read_back import energy_kwh, read_back
 from tests.imports.written import Powers, comma, days, table
 from twinswarm.imports.imported import Imported
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.options import Duplicates, Holes, Kind, MissingHour, Options, Reading
 from twinswarm.imports.reading import read_file
-from twinswarm.imports.regular import Grid
 
 ROME = ZoneInfo("Europe/Rome")
 WEEKS = days(date(2024, 5, 6), 14, 60, ROME, [float(n) for n in range(1, 25)])
@@ -40,11 +40,7 @@ def without(*gone: range) -> str:
 def read(
     tmp_path: Path, content: bytes | str, name: str = "own.csv", kind: Kind = Kind.LOAD, **said: object
 ) -> Imported:
-    file = tmp_path / name
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    found = read_file(file, kind, ROME, Options(**said))  # type: ignore[arg-type]
-    assert isinstance(found, Imported)
-    return found
+    return read_back(tmp_path, content, ROME, kind, name, **said)
 
 
 def zipped(*members: tuple[str, bytes]) -> bytes:
@@ -224,10 +220,6 @@ def test_what_is_no_file_is_refused_at_once(name: str, tmp_path: Path) -> None:
     assert caught.value.code is (Code.NOT_FOUND if name == "nothing" else Code.UNREADABLE)
 
 
-def energy(grid: Grid) -> float:
-    return float(grid.values.sum()) * grid.step_s / 3600
-
-
 def spring() -> str:
     """A file whose clock is standard time, with 1 kW on 31 March."""
     return table("time,kW", [[f"2024-03-{d} {h:02d}:00", "1"] for d in (30, 31) for h in range(24)], ",")
@@ -380,7 +372,7 @@ def test_is_read_with_the_energy_of_a_hand_calculation(name: str, tmp_path: Path
     if "counter" in name:
         said = {"time_zone": "UTC", **said}
     found = read(tmp_path, content, **said)  # type: ignore[arg-type]
-    assert energy(next(iter(found.series.values()))) == pytest.approx(kwh, rel=1e-9), found.notes
+    assert energy_kwh(next(iter(found.series.values()))) == pytest.approx(kwh, rel=1e-9), found.notes
     assert repair in "; ".join(found.notes.repaired)
     assert bool(repair) == bool(found.notes.repaired), found.notes.repaired
 

@@ -11,6 +11,7 @@ import pytest
 from schemas.errors import Code, InputError
 from schemas.site import IntervalLabel
 from tests.imports import shaped
+from tests.imports.read_back import read_back
 from tests.imports.written import Powers, comma, days, table, wide
 from twinswarm.imports.imported import Imported
 from twinswarm.imports.options import Holes, Kind, Options, Reading
@@ -23,11 +24,7 @@ LOAD = days(date(2024, 10, 25), 4, 15, ZoneInfo("Europe/Rome"), [12.0, 40.0, 3.2
 
 
 def read(tmp_path: Path, text: str, kind: Kind, name: str = "own.csv", **said: object) -> Imported:
-    file = tmp_path / name
-    file.write_text(text, encoding="utf-8", newline="")
-    found = read_file(file, kind, BERLIN, Options(**said))  # type: ignore[arg-type]
-    assert isinstance(found, Imported)
-    return found
+    return read_back(tmp_path, text, BERLIN, kind, name, **said)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.errors import Code, InputError
+from tests.imports.read_back import energy_kwh, read_back
 from tests.imports.written import table
 from twinswarm.imports.imported import Imported, ImportedSessions
 from twinswarm.imports.options import Kind, Options
@@ -23,17 +24,7 @@ HOURS = [f"{n:02d}:00" for n in range(24)]
 def read(
     tmp_path: Path, content: bytes | str, name: str = "own.csv", kind: Kind = Kind.LOAD, **said: object
 ) -> Imported:
-    file = tmp_path / name
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    found = read_file(file, kind, BERLIN, Options(**said))  # type: ignore[arg-type]
-    assert isinstance(found, Imported)
-    return found
-
-
-def total(found: Imported) -> float:
-    """The energy [kWh] of a load, or the sum of hourly values."""
-    grid = next(iter(found.series.values()))
-    return float(grid.values.sum()) * grid.step_s / 3600
+    return read_back(tmp_path, content, BERLIN, kind, name, **said)
 
 
 def day(header: str, *cells: str, clocks: Sequence[str] = QUARTERS, separator: str = ";", form: str = "iso") -> str:
@@ -156,7 +147,7 @@ READ: dict[str, tuple[bytes | str, dict[str, object], float]] = {
 def test_is_read_to_the_energy_of_a_hand_calculation(name: str, tmp_path: Path) -> None:
     content, said, expected = READ[name]
     file = "own.csv.GZ" if "gzip" in name else "own.xlsx" if content[:2] == b"PK" else "own.csv"
-    assert total(read(tmp_path, content, file, **said)) == pytest.approx(expected, rel=1e-9)  # type: ignore[arg-type]
+    assert energy_kwh(read(tmp_path, content, file, **said)) == pytest.approx(expected, rel=1e-9)  # type: ignore[arg-type]
 
 
 MIXED = table("Zeit,kW", [[f"2024-05-06 {c}", "1,5" if n % 5 else "2"] for n, c in enumerate(HOURS)], ",")
@@ -310,7 +301,7 @@ def test_of_begin_and_end_the_begin_is_the_time(tmp_path: Path, header: str) -> 
 
 def test_a_time_that_is_the_same_in_all_rows_is_none_of_values(tmp_path: Path) -> None:
     rows = [["2024-05-07 12:00", f"2024-05-06 {c}", "1"] for c in HOURS]
-    assert total(read(tmp_path, table("exported;measured;kW", rows))) == 24
+    assert energy_kwh(read(tmp_path, table("exported;measured;kW", rows))) == 24
 
 
 def test_a_comma_between_commas_is_no_cell_of_a_session(tmp_path: Path) -> None:

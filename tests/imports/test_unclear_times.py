@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schemas.errors import Code, InputError
+from tests.imports.read_back import energy_kwh, read_back
 from tests.imports.written import comma, table
 from twinswarm.imports.imported import Imported, ImportedSessions
 from twinswarm.imports.options import DateOrder, Duplicates, Holes, Kind, Options, Reading, Stamp, step_of
@@ -18,11 +19,7 @@ HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
 
 
 def read(tmp_path: Path, text: str, zone: ZoneInfo | None = BERLIN, kind: Kind = Kind.LOAD, **said: object) -> Imported:
-    file = tmp_path / "own.csv"
-    file.write_text(text)
-    found = read_file(file, kind, zone, Options(**said))  # type: ignore[arg-type]
-    assert isinstance(found, Imported)
-    return found
+    return read_back(tmp_path, text, zone, kind, **said)
 
 
 def sessions(tmp_path: Path, text: str, zone: ZoneInfo = VIENNA, **said: object) -> ImportedSessions:
@@ -38,11 +35,6 @@ def refused(tmp_path: Path, text: str, *words: str, **said: object) -> InputErro
         read(tmp_path, text, **said)  # type: ignore[arg-type]
     assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
     return caught.value
-
-
-def kwh(found: Imported) -> float:
-    grid = next(iter(found.series.values()))
-    return float(grid.values.sum()) * grid.step_s / 3600
 
 
 def local(first: date, last: date, step: timedelta) -> list[datetime]:
@@ -106,7 +98,7 @@ CHANGING: dict[str, tuple[list[tuple[datetime, float]], float]] = {
 def test_steps_that_change_keep_the_energy(name: str, tmp_path: Path) -> None:
     rows, energy = CHANGING[name]
     found = read(tmp_path, energies(rows), reading=Reading.INTERVAL)
-    assert kwh(found) == pytest.approx(energy)
+    assert energy_kwh(found) == pytest.approx(energy)
     assert found.notes.repaired == []
     assert "steps change within the file" in "; ".join(found.notes.read)
 
@@ -132,7 +124,7 @@ def test_a_value_that_is_missing_stays_a_hole_where_steps_change(gone: set[int],
         reading=Reading.INTERVAL,
         holes=Holes.PREVIOUS,
     )
-    assert kwh(found) == pytest.approx(192.0)
+    assert energy_kwh(found) == pytest.approx(192.0)
     assert "were filled" in "; ".join(found.notes.repaired)
 
 
@@ -153,7 +145,7 @@ def test_a_counter_that_does_not_answer_counts_on(first: float, gone: tuple[int,
     """2 kW in 47 hours: 94 kWh."""
     text = counter(0.0 if n in gone else first + 2 * n for n in range(48))
     found = read(tmp_path, text)
-    assert kwh(found) == pytest.approx(94.0)
+    assert energy_kwh(found) == pytest.approx(94.0)
     if first or 1 not in gone:
         assert f"{len(gone)} readings fall below" in "; ".join(found.notes.repaired)
 
@@ -162,7 +154,7 @@ def test_a_counter_that_does_not_answer_counts_on(first: float, gone: tuple[int,
 def test_a_counter_of_each_day_begins_again_each_night(unit: str, tmp_path: Path) -> None:
     text = counter((r * (1000 if unit == "Wh" else 1) for r in DAILY), f"Tagesertrag {unit}")
     found = read(tmp_path, text, reading=Reading.COUNTER)
-    assert kwh(found) == pytest.approx(470.0)
+    assert energy_kwh(found) == pytest.approx(470.0)
     assert "roll-overs" not in "; ".join(found.notes.repaired)
 
 
@@ -177,7 +169,7 @@ def test_a_counter_of_a_transformer_rolls_over_before_its_factor(tmp_path: Path)
     """A unit in each of 47 hours and a half one across the roll-over, each of 40 kWh: 46.5 + 1 units."""
     readings = [99_999.5 - 23 + n for n in range(24)] + [0.5 + n for n in range(24)]
     found = read(tmp_path, counter(readings), factor=40.0)
-    assert kwh(found) == pytest.approx(40 * 47.0)
+    assert energy_kwh(found) == pytest.approx(40 * 47.0)
     assert "1 roll-overs" in "; ".join(found.notes.repaired)
 
 
@@ -289,7 +281,7 @@ def test_different_values_of_a_time_are_named_with_their_rows(tmp_path: Path) ->
 def test_a_sum_with_a_date_is_no_row(tmp_path: Path) -> None:
     text = table("Zeit;kW", [[f"16.05.2024 {h:02d}:00", "4,0"] for h in range(24)]) + "Summe 16.05.2024;96,0\n"
     found = read(tmp_path, text)
-    assert kwh(found) == pytest.approx(96.0)
+    assert energy_kwh(found) == pytest.approx(96.0)
     assert "Summe 16.05.2024" in "; ".join(found.notes.repaired)
 
 

@@ -21,9 +21,11 @@ _MONTH_NAMES = (
     "jul lug juil", "aug ago août", "sep set sept", "oct okt ott", "nov", "dec dez dic déc",
 )  # fmt: skip
 _MONTHS = {name: month for month, names in enumerate(_MONTH_NAMES, 1) for name in names.split()}
-FOOT_WORDS = re.compile(r"(?:sum|tot|ges|gesamt|saldo)\w*\b", re.IGNORECASE)
+_FOOT = 10
+"""So many rows below a table, without a time, may be its foot."""
+_FOOT_WORDS = re.compile(r"(?:sum|tot|ges|gesamt|saldo)\w*\b", re.IGNORECASE)
 """What a row begins with that is a sum, and no weekday."""
-_WEEKDAY = rf"(?:(?!(?i:{FOOT_WORDS.pattern}))\w{{2,9}},? )?"
+_WEEKDAY = rf"(?:(?!(?i:{_FOOT_WORDS.pattern}))\w{{2,9}},? )?"
 _DATES = (
     rf"{_WEEKDAY}(?P<y>\d{{4}})[-/.](?P<m>\d{{1,2}})[-/.](?P<d>\d{{1,2}})",
     rf"{_WEEKDAY}(?P<a>\d{{1,2}})[-/.](?P<b>\d{{1,2}})[-/.](?P<y>\d{{4}}|\d{{2}})",
@@ -37,6 +39,18 @@ _FORMS = (
 )
 _OFFSETS = {"Z": 0, "UTC": 0, "GMT": 0, "MEZ": 3600, "CET": 3600, "MESZ": 7200, "CEST": 7200, "EET": 7200,
             "EEST": 10800, "WET": 0, "WEST": 3600}  # fmt: skip
+
+
+def foot_of(times: "pd.Series", table: "pd.DataFrame", notes: Notes) -> int:
+    """How many rows below a table, such as a sum, have no time; they are noted as left out. 0 where they are too many
+    for a foot: then they are faults."""
+    dated = (times.str.contains(r"\d", regex=True) & ~times.str.match(_FOOT_WORDS)).to_numpy()
+    count = int(dated[::-1].argmax()) if dated.any() else 0
+    if not 0 < count <= _FOOT:
+        return 0
+    words = [" ".join(row[row != ""]) for _, row in table.iloc[-count:].iterrows()]
+    notes.repaired.append(f"{count} rows below the table were left out: {'; '.join(words)[:120]!r}")
+    return count
 
 
 def form_of(cell: str) -> re.Pattern[str] | None:

@@ -30,12 +30,10 @@ def first_of_data(rows: Sequence[Sequence[str]], is_wide: Callable[[Sequence[str
     A line above the header may look like data, such as that of a meter's number or a period, but what follows it does
     not.
     """
-    full = [n for n, row in enumerate(rows) if filled(row)]
-    data = [n for n in full if is_wide(rows[n]) and is_data(rows[n])]
-    for n in data:
-        if all(is_data(rows[after]) for after in full[full.index(n) + 1 :][:_FOLLOW]):
-            return n
-    return data[0] if data else None
+    full = [(n, row) for n, row in enumerate(rows) if filled(row)]
+    data = [place for place, (_, row) in enumerate(full) if is_wide(row) and is_data(row)]
+    followed = (place for place in data if all(is_data(row) for _, row in full[place + 1 :][:_FOLLOW]))
+    return full[next(followed, data[0])][0] if data else None
 
 
 def is_number(cell: str) -> bool:

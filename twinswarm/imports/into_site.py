@@ -1,8 +1,7 @@
 """An import put into a site: its table beside site.yaml, its profiles and who uses them in site.yaml."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -43,21 +42,6 @@ def _kind_written(provenance: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return str(said["kind"]) if isinstance(said, dict) and "kind" in said else None
-
-
-@contextmanager
-def taken_back_if_refused(files: Iterable[Path]) -> Iterator[None]:
-    """Whatever ends the import, a site that would not be valid among it: the files are again as they were."""
-    before = {path: path.read_bytes() if path.exists() else None for path in files}
-    try:
-        yield
-    except BaseException:
-        for path, content in before.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                write_all({path: content})
-        raise
 
 
 def beside(table: Path) -> Path:
@@ -160,23 +144,27 @@ def _day_within(imported: Imported, replaced: Collection[str], site: Site) -> tu
     spans = [(grid.start, grid.end), *others]
     if all(_whole(site.date, start, end, site.zone) for start, end in spans):
         return None
-    first = max(start for start, _ in spans).astimezone(site.zone).date()
-    for day in (first, first + timedelta(days=1)):
-        if all(_whole(day, start, end, site.zone) for start, end in spans):
-            return day, f"the first whole day that all profiles cover; {site.date} lies outside"
+    day = _first_day(spans, site.zone)
+    if day is not None:
+        return day, f"the first whole day that all profiles cover; {site.date} lies outside"
     if _whole(site.date, grid.start, grid.end, site.zone):
         return None
-    first = grid.start.astimezone(site.zone).date()
-    for day in (first, first + timedelta(days=1)):
-        if _whole(day, grid.start, grid.end, site.zone):
-            return day, "the first whole day of the import; the site's other profiles do not cover it"
-    return None
+    day = _first_day(spans[:1], site.zone)
+    return (
+        None if day is None else (day, "the first whole day of the import; the site's other profiles do not cover it")
+    )
 
 
 def _covers_a_day(imported: Imported, site: Site) -> bool:
     grid = next(iter(imported.series.values()))
-    first = grid.start.astimezone(site.zone).date()
-    return any(_whole(day, grid.start, grid.end, site.zone) for day in (first, first + timedelta(days=1)))
+    return _first_day([(grid.start, grid.end)], site.zone) is not None
+
+
+def _first_day(spans: Sequence[tuple[datetime, datetime]], zone: ZoneInfo) -> date | None:
+    """The first whole local day within all spans, if it is the one in which the last of them begins or the next."""
+    first = max(start for start, _ in spans).astimezone(zone).date()
+    days = (first, first + timedelta(days=1))
+    return next((day for day in days if all(_whole(day, start, end, zone) for start, end in spans)), None)
 
 
 def _whole(day: date, start: datetime, end: datetime, zone: ZoneInfo) -> bool:

@@ -14,7 +14,7 @@ from schemas.site import Charger, Site
 from schemas.site.economics import Economics
 from sites.loader.box import TEMPLATE, data_folder
 from sites.loader.loading import load_description
-from twinswarm.imports.writing import write_all
+from twinswarm.imports.writing import taken_back_if_refused, write_all
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,11 @@ def write_site(folder: Path, site: NewSite) -> list[Path]:
         raise InputError(
             Fault(str(path), "is there already; it is not overwritten", code=Code.EXISTS) for path in there
         )
-    write_all(contents)
     try:
-        _make_fit(folder / "site.yaml", site)
+        with taken_back_if_refused(contents):
+            write_all(contents)
+            _make_fit(folder / "site.yaml", site)
     except InputError as error:
-        for path in contents:
-            path.unlink()
         # Of a file that is not there any more the line says nothing; the fields are those of the options.
         line = re.compile(r"^(.*site\.yaml(: line \d+)?: )?")
         raise InputError(replace(fault, where=line.sub("init: ", fault.where)) for fault in error.faults) from None

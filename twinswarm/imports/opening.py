@@ -20,6 +20,10 @@ _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _WORKBOOK = "xl/workbook.xml"
 
 
+BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+"""What the library raises for an archive that is damaged, locked, or packed in a way that it does not know."""
+
+
 @dataclass(frozen=True)
 class RawFile:
     """``name`` is that of the packed member where the file is an archive."""
@@ -90,7 +94,7 @@ def _unzipped(path: Path, packed: bytes) -> tuple[str, bytes]:
                 raise InputError.one(str(path), "is an archive with a password; unpack it", code=Code.UNREADABLE)
             with archive.open(members[0]) as member:
                 return members[0].filename, _bounded(path, member.read(MAX_BYTES + 1))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+    except BROKEN_ARCHIVE as error:
         what = f"begins as a zip archive, but cannot be unpacked: {error}"
         raise InputError.one(str(path), what, code=Code.FORMAT) from None
 

@@ -10,7 +10,7 @@ from schemas.plausibility import MAX_CO2_G_PER_KWH
 from twinswarm.imports.clock import Clock, read_clock, to_utc, zone_named, zone_of
 from twinswarm.imports.columns import TimeColumn, time_column, unit_of_table, value_column
 from twinswarm.imports.counters import power_of
-from twinswarm.imports.dates import FOOT_WORDS
+from twinswarm.imports.dates import foot_of
 from twinswarm.imports.duplicates import Rows
 from twinswarm.imports.hour_column import with_hours
 from twinswarm.imports.notes import Notes
@@ -29,8 +29,6 @@ _HALF_A_DAY_S = 43_200
 _COUNTER_WORDS = re.compile(
     r"stand\b|\bindex\b|lettura|reading|register|counter|contatore|cumul|(?<!\d)[12]\.8\.\d", re.IGNORECASE
 )
-_FOOT = 10
-"""So many rows below the table, without a time, may be its foot."""
 
 
 def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, notes: Notes) -> Grid:
@@ -49,20 +47,15 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
     else:
         times = time_column(sheet, options, notes)
         column, unit = value_column(sheet, kind, times.columns, options, notes)
-    sheet, times = _without_foot(sheet, times, column, notes)
+    sheet, times = _without_foot(sheet, times, notes)
     numbers = numbers_of(sheet, column, options, notes)
-    values = numbers * unit.factor * options.factor
     clock = read_clock(times.cells, f"{where}, column {times.name}", sheet.line, options, notes)
     zone = _zone(clock, times.name, home, where, options, notes)
     if times.hours is not None:
         clock = with_hours(clock, times.hours, zone, f"{where}, column {times.name}", sheet.line)
-    stamp = Stamp.START
     counter = unit.energy and _is_counter(column, numbers, clock, where, options, notes)
-    energy = unit.energy and not counter
-    if not counter:
-        stamp = _stamp_of(clock, times, where, options, notes)
-    if counter:
-        values = numbers
+    stamp = Stamp.START if counter else _stamp_of(clock, times, where, options, notes)
+    values = numbers if counter else numbers * unit.factor * options.factor
     rows = Rows(sheet.cells, sheet.place, clock.local_s, column)
     keep = _without_blank_hours(clock, values, zone)
     clock, values, rows = clock.only(keep), values[keep], rows.only(keep)
@@ -72,7 +65,7 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
         grid = power_of(utc, values, where, options, notes, unit.factor * options.factor)
     else:
         span = clock.span_s if clock.span_s and usual_step(utc, where) < clock.span_s else None
-        grid = on_grid(utc, values, where, notes, energy=energy, span_s=span, put_back_s=put_back_s)
+        grid = on_grid(utc, values, where, notes, energy=unit.energy, span_s=span, put_back_s=put_back_s)
     by = home or zone
     grid = without_holes(grid, by, where, options, notes)
     if options.step_s is not None:
@@ -80,21 +73,11 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
     return _checked(grid, kind, where, notes)
 
 
-def _without_foot(sheet: Sheet, times: TimeColumn, column: str, notes: Notes) -> tuple[Sheet, TimeColumn]:
+def _without_foot(sheet: Sheet, times: TimeColumn, notes: Notes) -> tuple[Sheet, TimeColumn]:
     """Without rows below the table, such as a sum. A row without a time elsewhere is a fault later on."""
-    dated = (times.cells.str.contains(r"\d", regex=True) & ~times.cells.str.match(FOOT_WORDS)).to_numpy()
-    count = len(dated)
-    last = count
-    while last > 0 and not dated[last - 1] and count - last <= _FOOT:
-        last -= 1
-    if last in {count, 0}:
-        return sheet, times
-    words = [" ".join(row[row != ""]) for _, row in sheet.cells.iloc[last:].iterrows()]
-    notes.repaired.append(f"{count - last} rows below the table were left out: {'; '.join(words)[:120]!r}")
-    return (
-        replace(sheet, cells=sheet.cells.iloc[:last]),
-        replace(times, cells=times.cells.iloc[:last], hours=None if times.hours is None else times.hours.iloc[:last]),
-    )
+    last = len(sheet.cells) - foot_of(times.cells, sheet.cells, notes)
+    hours = None if times.hours is None else times.hours.iloc[:last]
+    return replace(sheet, cells=sheet.cells.iloc[:last]), replace(times, cells=times.cells.iloc[:last], hours=hours)
 
 
 def _zone(clock: Clock, header: str, home: tzinfo | None, where: str, options: Options, notes: Notes) -> tzinfo:
@@ -130,20 +113,22 @@ def _is_counter(column: str, values: "np.ndarray", clock: Clock, where: str, opt
             f"energies are {'readings of a counter' if options.reading is Reading.COUNTER else 'of each interval'}"
         )
         return options.reading is Reading.COUNTER
-    known = values[np.isfinite(values)][np.argsort(clock.local_s[np.isfinite(values)], kind="stable")]
+    filled = np.isfinite(values)
+    order = np.argsort(clock.local_s[filled], kind="stable")
+    known, local_s = values[filled][order], clock.local_s[filled][order]
     steps = np.diff(known)
+    named = _COUNTER_WORDS.search(column) is not None
     rises = len(known) > 20 and known[-1] > known[0] and float((steps > 0).mean()) > 0.3
     grows = rises and float((steps < 0).mean()) < 0.002
-    if _COUNTER_WORDS.search(column) is not None and int((steps < 0).sum()) <= max(3, 0.02 * len(steps)):
+    if named and int((steps < 0).sum()) <= max(3, 0.02 * len(steps)):
         notes.read.append(f"{column!r} are readings of a counter")
         return True
-    daily = _falls_once_a_day(known, clock.local_s[np.isfinite(values)])
-    if grows or daily or _COUNTER_WORDS.search(column) is not None:
+    if grows or named or _falls_once_a_day(known, local_s):
         what = (
             "never falls, as the readings of a counter"
             if grows
             else "is named as a counter's readings, but rises and falls as energies of intervals"
-            if _COUNTER_WORDS.search(column) is not None
+            if named
             else "never falls but to about 0, at one time of the day, as the readings of a counter of each day"
         )
         raise InputError.one(
@@ -154,19 +139,20 @@ def _is_counter(column: str, values: "np.ndarray", clock: Clock, where: str, opt
 
 
 def _falls_once_a_day(known: "np.ndarray", local_s: "np.ndarray") -> bool:
-    """Whether values in order of time rise, and fall at one time of the day alone, to no more than an increase."""
+    """Whether values, which are in order of time, rise, and fall at one time of the day alone, to no more than an
+    increase."""
     import numpy as np
 
     steps = np.diff(known)
     falls = np.flatnonzero(steps < 0)
     if (
         len(known) <= 20
-        or np.median(np.diff(np.sort(local_s))) >= _HALF_A_DAY_S
+        or np.median(np.diff(local_s)) >= _HALF_A_DAY_S
         or not len(falls)
         or float((steps > 0).mean()) < 0.2
     ):
         return False
-    at = np.sort(local_s)[falls + 1]
+    at = local_s[falls + 1]
     beside = (at - at[0] + 43_200) % 86_400 - 43_200
     days = np.unique(at // 86_400)
     once = len(days) == len(falls) and bool(np.abs(beside).max() <= 3600)

@@ -3,7 +3,6 @@
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from twinswarm.imports import delimited
 from twinswarm.imports.bounds import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, SAMPLE_LINES
 from twinswarm.imports.head import filled, first_of_data, has_units_below, names_of, with_units
 from twinswarm.imports.notes import Notes
-from twinswarm.imports.opening import RawFile
+from twinswarm.imports.opening import BROKEN_ARCHIVE, RawFile
 from twinswarm.imports.options import Options
 
 if TYPE_CHECKING:
@@ -212,7 +211,7 @@ def _check_extent(file: RawFile) -> None:
             for name in book.namelist():
                 if name.startswith("xl/worksheets/"):
                     _check_reach(file, name, book.read(name))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+    except BROKEN_ARCHIVE as error:
         raise _unreadable(file, error) from None
 
 

@@ -12,20 +12,20 @@ from sites.loader.box import data_folder, site_path
 from sites.loader.loading import load_description
 from twinswarm.imports.clock import zone_of
 from twinswarm.imports.imported import Imported, ImportedSessions
-from twinswarm.imports.into_site import (
-    beside,
-    change_site,
-    changes_of,
-    check_replaceable,
-    session_changes,
-    taken_back_if_refused,
-)
+from twinswarm.imports.into_site import beside, change_site, changes_of, check_replaceable, session_changes
 from twinswarm.imports.options import Kind, Options
 from twinswarm.imports.picture import picture_of
 from twinswarm.imports.sessions_picture import picture_of_sessions
 from twinswarm.imports.statistics import sessions_statistics
 from twinswarm.imports.vehicles import HEADER, placed, rows_of
-from twinswarm.imports.writing import provenance, rows_text, sessions_provenance, table_of, write_all
+from twinswarm.imports.writing import (
+    provenance,
+    rows_text,
+    sessions_provenance,
+    table_of,
+    taken_back_if_refused,
+    write_all,
+)
 
 
 @dataclass(frozen=True)

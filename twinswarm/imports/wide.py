@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
 from twinswarm.imports.clock import looks_like_times, read_clock
-from twinswarm.imports.dates import FOOT_WORDS
+from twinswarm.imports.dates import foot_of
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.options import Options, Stamp
 from twinswarm.imports.sheet import Sheet
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 LEAST = 23
 """Columns of a day of hours that begins summer time."""
@@ -23,8 +23,6 @@ _CLOCK = re.compile(
     r"\D{0,12}?(\d{1,2})[:.](\d{2})(?:[:.]\d{2})?"
     r"(?: ?(?:-|\u2013) ?(\d{1,2})[:.](\d{2})(?:[:.]\d{2})?)?(?: #\d+)?\D*"
 )
-_FOOT = 10
-"""So many rows below the days, without a date, may be the table's foot."""
 TIME, VALUE = "time", "value"
 
 
@@ -47,7 +45,8 @@ def melted(sheet: Sheet, date_column: str | None, options: Options, notes: Notes
     spans = first[3] is not None
     stamp = Stamp.START if spans or int(first[1]) * 60 + int(first[2]) == 0 else Stamp.END
     notes.read.append(f"a row is a day, by {dates!r}, with {len(clocks)} columns for its intervals")
-    table = _without_foot(sheet.cells[[dates, *clocks]], dates, notes)
+    table = sheet.cells[[dates, *clocks]]
+    table = table.iloc[: len(table) - foot_of(table[dates], table, notes)]
     days = table[dates].str.extract(r"^(\S+)")[0].fillna("")
     # A date that cannot be read is told by its row, before there is a row for each interval.
     read_clock(days, f"{sheet.file.path}, column {dates}", sheet.line, options, Notes())
@@ -86,14 +85,3 @@ def _date_column(sheet: Sheet, clocks: frozenset[str], wanted: str | None) -> st
         what = f"has a column for each interval of a day, and {found}; say --time-column; it has {sheet.listed()}"
         raise InputError.one(str(sheet.file.path), what, code=Code.MISSING)
     return dated[0]
-
-
-def _without_foot(table: "pd.DataFrame", dates: str, notes: Notes) -> "pd.DataFrame":
-    """Without rows below the days, such as a sum."""
-    dated = (table[dates].str.contains(r"\d", regex=True) & ~table[dates].str.match(FOOT_WORDS)).to_numpy()
-    foot = int(dated[::-1].argmax()) if dated.any() else 0
-    if not 0 < foot <= _FOOT:
-        return table
-    words = [" ".join(row[row != ""]) for _, row in table.iloc[-foot:].iterrows()]
-    notes.repaired.append(f"{foot} rows below the table were left out: {'; '.join(words)[:120]!r}")
-    return table.iloc[:-foot]

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,18 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
             partial.replace(path)
         except OSError as error:
             raise InputError.one(str(path), f"cannot be written: {error.strerror}", code=Code.UNWRITABLE) from None
+
+
+@contextmanager
+def taken_back_if_refused(files: Iterable[Path]) -> Iterator[None]:
+    """Whatever ends the import, a site that would not be valid among it: the files are again as they were."""
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    try:
+        yield
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_all({path: content})
+        raise
