@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from broker.transport import Send
 from runtime.admission import Belongs, Entry, belongs, entry_into, is_newer, is_older, modes_of
@@ -48,6 +49,9 @@ from schemas.topics import Channel, Kind, Topic, matches, topic_filter
 from schemas.wire import decode, encode
 
 LOG = logging.getLogger(__name__)
+
+_TOPICS_KNOWN = 65_536
+"""More than a site of the largest size has; a stranger who invents topics fills no memory."""
 
 _EARLY = 2_000
 """Messages of a run whose first tick has not come yet are kept, so many at most."""
@@ -103,7 +107,8 @@ class Member:
         self._early: list[tuple[Received, bytes]] = []
         self._refused: str | None = None
         self._pending: _Pending | None = None
-        self._wanted_topics: dict[str, bool] = {}
+        self._wants = lru_cache(_TOPICS_KNOWN)(self._subscribes)
+        """As `_subscribes`; the same topics are announced and delivered in every cycle."""
         self.other_runs = 0
         self.ended = False
         self.wall_run: tuple[str, Run] | None = None
@@ -216,7 +221,7 @@ class Member:
         received = Received(parsed, stamp, body)
         if isinstance(body, Run) and stamp.run is not None:
             self._on_run(stamp.run, body)
-        if any(matches(pattern, topic) for pattern in self.participant.subscriptions):
+        if self._wants(topic):
             self._keep(received, payload)
             self._try_pending()
 
@@ -322,13 +327,9 @@ class Member:
             if self._wants(topic)
         )
 
-    def _wants(self, topic: str) -> bool:
-        """Whether a topic is on my subscriptions; each is announced in every cycle."""
-        wanted = self._wanted_topics.get(topic)
-        if wanted is None:
-            wanted = any(matches(pattern, topic) for pattern in self.participant.subscriptions)
-            self._wanted_topics[topic] = wanted
-        return wanted
+    def _subscribes(self, topic: str) -> bool:
+        """Whether a topic is on the participant's subscriptions."""
+        return any(matches(pattern, topic) for pattern in self.participant.subscriptions)
 
     def _act(self, tick: Tick, wanted: tuple[Wanted, ...]) -> None:
         course = Course(tick.t0, tick.t_end, tick.step_s)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twinswarm.cli.output import Output
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from services.analysis.run_result import RunResult
@@ -23,9 +24,7 @@ def tell_result(result: "RunResult", history: str, report: Path | None, output: 
     console = output.console
     output.write(result.to_json())
     doubts = doubts_table(result.doubts, result.time_zone)
-    for table in (summary_table(result), doubts, device_table(result), disturbance_table(result)):
-        if table is not None:
-            console.print(table)
+    show(console, (summary_table(result), doubts, device_table(result), disturbance_table(result)), ())
     if report is not None:
         from services.analysis.report import write_report
 
@@ -36,11 +35,15 @@ def tell_result(result: "RunResult", history: str, report: Path | None, output: 
 def tell(output: Output, value: Any, tables: "Iterable[Table | None]", notes: Iterable[str]) -> None:
     """``value``: the result as JSON. Raises InputError when that cannot be written."""
     output.write(value)
+    show(output.console, tables, notes)
+
+
+def show(console: "Console", tables: "Iterable[Table | None]", notes: Iterable[str]) -> None:
     for table in tables:
         if table is not None:
-            output.console.print(table)
+            console.print(table)
     for note in notes:
-        output.console.print(note, markup=False)
+        console.print(note, markup=False)
 
 
 def draw(output: Output, figures: "Iterable[Drawn]", folder: Path) -> None:

@@ -7,13 +7,12 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, on_terminal
-from twinswarm.cli.results import draw
+from twinswarm.cli.results import draw, show
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from rich.console import Console
     from rich.progress import Progress
 
     from schemas.site import Site
@@ -96,7 +95,7 @@ def size(
     from twinswarm.cli.numbers import counts_of, numbers_of
     from twinswarm.simulation.runs import parse_date
     from twinswarm.size.design import base_of, designs, site_of
-    from twinswarm.size.output import error_note, figures_of, size_json
+    from twinswarm.size.output import error_note, figures_of, size_json, size_notes, size_table
     from twinswarm.size.sweep import assess, best_of, economics_of, without_v2g_to_assess
     from twinswarm.size.typical import features_of, typical_days
     from twinswarm.year.engine import local_workers
@@ -152,12 +151,14 @@ def size(
             "error_eur_per_year": error,
         }
     )
-    _print(console, results, "By one typical day" if len(few.days) == 1 else f"By {len(few.days)} typical days")
+    title = "By one typical day" if len(few.days) == 1 else f"By {len(few.days)} typical days"
+    show(console, [size_table(results, title)], size_notes(results))
     if besides:
         names = ", ".join(design.name for design in besides)
         console.print(f"Assessed besides, to compare V2G with: {names}.", markup=False)
     if whole:
-        _print(console, whole, "By the one day" if order.days == 1 else f"By all {order.days} days")
+        title = "By the one day" if order.days == 1 else f"By all {order.days} days"
+        show(console, [size_table(whole, title)], size_notes(whole))
         if same is not None and same.design != whole[0].design:
             console.print(error_note(best, same), markup=False)
     draw(output, figures_of(results, best_of(whole or results), chosen), folder)
@@ -182,11 +183,3 @@ def _by_all_days(
             what = "held days of other designs, site, time or program; they were deleted"
             progress.console.print(f"{store.path} {what}.", markup=False)
         return by_all_days(all_days, decided, store, executor, lambda count: progress.advance(task, count))
-
-
-def _print(console: "Console", found: "list[Assessed]", title: str) -> None:
-    from twinswarm.size.output import size_notes, size_table
-
-    console.print(size_table(found, title))
-    for note in size_notes(found):
-        console.print(note, markup=False)
