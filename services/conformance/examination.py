@@ -9,9 +9,10 @@ from services.conformance.bench import Bench
 from services.conformance.broken_connection import break_connection
 from services.conformance.commands import Commands
 from services.conformance.examined import HOLD_PERIODS, Examined, state_text
-from services.conformance.heard import judge_messages, judge_registers, judge_run, judge_telemetry
+from services.conformance.heard import judge_messages, judge_run, judge_telemetry
 from services.conformance.joining import join
 from services.conformance.proxy import CuttableWay
+from services.conformance.registers import judge_registers
 from services.conformance.trials import TRIALS
 from services.conformance.verdicts import Verdicts
 from services.conformance.wishes import Wishes

@@ -13,11 +13,6 @@ from schemas.topics import Topic
 from services.conformance.verdicts import Verdicts
 
 SECOND = timedelta(seconds=1)
-HOUR = timedelta(hours=1)
-SAME_FRAC, ENERGY_FRAC = 0.05, 0.15
-"""Powers at both ends that differ by less are one power; energy may differ from power times time by so much."""
-COARSE_KWH = 0.1
-"""A register that has not moved at all may count in steps of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,44 +127,3 @@ def judge_telemetry(
 
 def _overlaps(begin: datetime, end: datetime, spans: Sequence[Span]) -> bool:
     return any(begin <= until and end >= since for since, until in spans)
-
-
-def judge_registers(samples: Sequence[Sample], period_s: float, verdicts: Verdicts) -> None:
-    """No step back; and energy by power times time, wherever the power is the same at both ends of a short step."""
-    wanted: defaultdict[str, float] = defaultdict(float)
-    counted: defaultdict[str, float] = defaultdict(float)
-    steps: defaultdict[str, list[float]] = defaultdict(list)
-    for one, two in pairwise(in_order(samples)):
-        if one.boot != two.boot:
-            continue
-        hours = (two.ts - one.ts) / HOUR
-        pa, pb = one.body.power_kw, two.body.power_kw
-        steady = abs(pa - pb) <= SAME_FRAC * max(abs(pa), abs(pb)) and 0 < hours <= 3 * period_s / 3600
-        for name in ("energy_import_kwh", "energy_export_kwh"):
-            before, after = getattr(one.body, name), getattr(two.body, name)
-            if before is None or after is None:
-                continue
-            back = f"{name} went from {before:g} to {after:g}"
-            if not verdicts.judge(Clause.REGISTERS, back if after < before else None):
-                continue
-            if after > before:
-                steps[name].append(after - before)
-            if steady:
-                mean_kw = (pa + pb) / 2
-                wanted[name] += max(mean_kw if name == "energy_import_kwh" else -mean_kw, 0.0) * hours
-                counted[name] += after - before
-    for name, expected in wanted.items():
-        _judge_energy(name, expected, counted[name], steps[name], verdicts)
-    if Clause.ENERGY not in verdicts.held:
-        verdicts.skip(Clause.ENERGY, "too little energy flowed for the steps of its registers")
-
-
-def _judge_energy(name: str, expected: float, counted: float, steps: list[float], verdicts: Verdicts) -> None:
-    fine = min(steps, default=COARSE_KWH)
-    most = expected * (1 + ENERGY_FRAC) + 2 * fine if expected else 2 * fine + 1e-6
-    least = expected * (1 - ENERGY_FRAC) - 2 * fine
-    what = f"{name} grew by {counted:.5g} kWh while power times time was {expected:.5g} kWh"
-    if counted > most or counted < least:
-        verdicts.fail(Clause.ENERGY, what)
-    elif expected > 5 * fine:
-        verdicts.hold(Clause.ENERGY)

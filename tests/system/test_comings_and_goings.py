@@ -138,8 +138,8 @@ def test_a_run_that_is_stopped_leaves_no_process_and_a_readable_history(how: sig
         _wait_until(lambda: history.exists() and _steps(history) > 5, 60)
         assert len(processes_of(tmp_path)) >= 10
         up.send_signal(how)
-        up.wait(5)
-        _wait_until(lambda: not processes_of(tmp_path), 5)
+        up.wait(30)
+        _wait_until(lambda: not processes_of(tmp_path), 30)
     finally:
         if up.poll() is None:
             up.kill()
