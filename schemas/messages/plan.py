@@ -212,6 +212,7 @@ class Plan(Body):
     tie_break_eur: float = 0.0
     """Value of the secondary objective; no plan of equal cost is further from optimal than this."""
     mip_gap: float = 0.0
+    """By how much it may be dearer than the optimum, as a share of its own cost."""
     binaries: Annotated[int, Field(ge=0)] = 0
     iterations: Annotated[int, Field(ge=0)] = 0
     shortfalls: Annotated[tuple[Shortfall, ...], Field(strict=False)] = ()

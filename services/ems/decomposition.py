@@ -4,19 +4,18 @@ The stores of a site meet in few rows: the power balance, limits of groups, what
 else, energy, targets, exclusion of charging and discharging, smallest powers, is a store's own. With the duals of the
 relaxation as prices of the rows in common, every store is a small mixed-integer program of its own, and all together
 take time in proportion to their number, where branch and bound over all of them takes it in proportion to the product
-of their possibilities (A. M. Geoffrion 1974, doi 10.1007/BFb0120690).
+of their possibilities (A. M. Geoffrion 1974, doi 10.1007/BFb0120690). Vehicles that are alike are solved once.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import highspy
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from services.ems.compile import CompiledModel, Index, LpData
+from services.ems.compile import COST_SCALE, CompiledModel, Index, LpData
 from services.ems.highs import WITHOUT_HEURISTICS, Budget, column_values, new_highs, set_options
 from services.ems.stores import Array
 
@@ -68,22 +67,21 @@ def store_by_store(relaxation: Relaxation, stores: Sequence[int], budget: Budget
     matrix = sp.csc_matrix((data.matrix, model.rows, model.starts), shape=(model.n_rows, model.n_columns))
     row_owner = _row_owners(model, matrix)
     prices = data.cost - matrix.T @ np.where(row_owner == ALL_SHARED, relaxation.duals, 0.0)
-    gap = SHARE_OF_GAP * budget.mip_rel_gap * abs(bound) / max(len(stores), 1)
+    gap = SHARE_OF_GAP * budget.open_eur(bound / COST_SCALE) * COST_SCALE / max(len(stores), 1)
     found, iterations, solve_s = vector.copy(), 0, 0.0
+    known: dict[tuple[bytes, ...], _Own] = {}
     for store in stores:
         columns = (model.store_of == store).nonzero()[0]
         rows = (row_owner == store).nonzero()[0]
-        highs = _program(relaxation, prices, matrix[rows][:, columns], columns, rows, budget)
-        highs.setOptionValue("mip_abs_gap", gap)
-        highs.run()
-        own = highs.getInfo()
-        solve_s += highs.getRunTime()
-        iterations += max(int(own.simplex_iteration_count), 0)
-        least = float(own.mip_dual_bound)
-        if np.isfinite(least):  # it is at least what it was without binaries
-            bound += max(least - float(prices[columns] @ vector[columns]), 0.0)
-        if own.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
-            found[columns] = column_values(highs)
+        program = _program(data, prices, matrix[rows][:, columns], columns, rows)
+        key = program.key()
+        if (own := known.get(key)) is None:
+            own = known[key] = _solved(program, budget, gap)
+            iterations, solve_s = iterations + own.iterations, solve_s + own.solve_s
+        if np.isfinite(own.least):  # it is at least what it was without binaries
+            bound += max(own.least - float(program.cost @ vector[columns]), 0.0)
+        if own.vector is not None:
+            found[columns] = own.vector
     return StoreByStore(bound, found, iterations, solve_s)
 
 
@@ -98,21 +96,64 @@ def _row_owners(model: CompiledModel, matrix: sp.csc_matrix) -> Index:
     return owned
 
 
-def _program(
-    relaxation: Relaxation, prices: Array, matrix: sp.csc_matrix, columns: Places, rows: Places, budget: Budget
-) -> Any:
-    """One store's program. It is small: the heuristics of branch and bound would take most of the time."""
-    data = relaxation.data
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """One store's program. Vehicles that are alike have one program."""
+
+    cost: Array
+    lower: Array
+    upper: Array
+    row_lower: Array
+    row_upper: Array
+    whole: NDArray[np.bool_]
+    matrix: sp.csc_matrix
+
+    def key(self) -> tuple[bytes, ...]:
+        """Two programs are one where this is the same."""
+        vectors = self.cost, self.lower, self.upper, self.row_lower, self.row_upper, self.whole
+        matrix = self.matrix.indptr, self.matrix.indices, self.matrix.data
+        return tuple(vector.tobytes() for vector in (*vectors, *matrix))
+
+
+def _program(data: LpData, prices: Array, matrix: sp.csc_matrix, columns: Places, rows: Places) -> _Program:
+    return _Program(
+        prices[columns],
+        data.lower[columns],
+        data.upper[columns],
+        data.row_lower[rows],
+        data.row_upper[rows],
+        data.whole[columns],
+        matrix.tocsc(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What a store's own program gives: ``least`` is a bound, ``vector`` None where nothing was found."""
+
+    least: float
+    vector: Array | None
+    iterations: int
+    solve_s: float
+
+
+def _solved(program: _Program, budget: Budget, gap: float) -> _Own:
+    """``gap``: in the solver's unit. The program is small: the heuristics of branch and bound would take most of the
+    time.
+    """
     lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = len(columns), len(rows)
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = prices[columns], data.lower[columns], data.upper[columns]
-    lp.row_lower_, lp.row_upper_ = data.row_lower[rows], data.row_upper[rows]
-    matrix = matrix.tocsc()
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.num_col_, lp.num_row_ = len(program.cost), len(program.row_lower)
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper
+    lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
+    lp.a_matrix_.format_, matrix = highspy.MatrixFormat.kColwise, program.matrix
     lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
     kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-    lp.integrality_ = [kinds[int(whole)] for whole in data.whole[columns]]
+    lp.integrality_ = [kinds[int(whole)] for whole in program.whole]
     highs = new_highs(budget)
-    set_options(highs, {"presolve": "on", "mip_rel_gap": 0.0, **WITHOUT_HEURISTICS})
+    set_options(highs, {"presolve": "on", "mip_rel_gap": 0.0, "mip_abs_gap": gap, **WITHOUT_HEURISTICS})
     highs.passModel(lp)
-    return highs
+    highs.run()
+    info = highs.getInfo()
+    feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    vector = column_values(highs) if feasible else None
+    return _Own(float(info.mip_dual_bound), vector, max(int(info.simplex_iteration_count), 0), highs.getRunTime())

@@ -11,8 +11,13 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ems.compile import CompiledModel, LpData
+from services.ems.compile import COST_SCALE, CompiledModel, LpData
 from services.ems.stores import Array
+
+SMALL_TOTAL_EUR = 50.0
+"""The gap is relative to what a plan costs, and to this where it costs less: half a cent may be left unproved. Costs
+and earnings of a day can cancel, and a share of next to nothing would be proved by no number of nodes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,10 @@ class Budget:
     mip_rel_gap: float = 1e-4
     seconds: float | None = None
     """By HiGHS' own clock; wall time only. None: no limit."""
+
+    def open_eur(self, total_eur: float) -> float:
+        """By how much a plan of this cost may be dearer than a proved bound [€]."""
+        return self.mip_rel_gap * max(abs(total_eur), SMALL_TOTAL_EUR)
 
 
 PRESOLVED_FROM_COLUMNS = 30_000
@@ -62,7 +71,7 @@ def new_highs(budget: Budget) -> Any:
         "simplex_iteration_limit": budget.iterations,
         "mip_max_nodes": budget.nodes,
         "mip_rel_gap": budget.mip_rel_gap,
-        "mip_abs_gap": 0.0,
+        "mip_abs_gap": budget.open_eur(0.0) * COST_SCALE,
         "mip_feasibility_tolerance": 1e-9,
         "time_limit": math.inf if budget.seconds is None else budget.seconds,
     }

@@ -39,6 +39,7 @@ class Solution:
     proven: bool
     """Optimal within the gap; else the best that was found within the budget."""
     mip_gap: float
+    """By how much it may be dearer than the optimum, as a share of its own cost."""
     binaries: int
     iterations: int
     calm_eur: float = 0.0

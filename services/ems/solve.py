@@ -151,9 +151,9 @@ class Solver:
         """With the gap to a bound, which is in the solver's unit."""
         if found is None:
             return None
-        gap = max(found.total_eur - bound / COST_SCALE, 0.0) / max(abs(found.total_eur), 1e-9)
-        gap = min(gap, found.mip_gap)
-        return replace(found, mip_gap=gap, proven=found.proven or gap <= self._budget.mip_rel_gap)
+        total = max(abs(found.total_eur), 1e-9)
+        gap = min(max(found.total_eur - bound / COST_SCALE, 0.0) / total, found.mip_gap)
+        return replace(found, mip_gap=gap, proven=found.proven or gap <= self._budget.open_eur(total) / total)
 
     def _rounded(self, near: Values, data: LpData, order: NDArray[np.intp] | None = None) -> Solution | None:
         """The relaxation again with all binaries rounded near a solution, warm; with ``order`` those of other steps.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ems import solve
+from services.ems import decomposition, solve
 from services.ems.compile import COST_SCALE
 from services.ems.decomposition import Relaxation, StoreByStore, store_by_store
 from services.ems.highs import Budget
@@ -95,3 +95,41 @@ def test_its_plan_costs_what_the_whole_program_costs_within_the_gap() -> None:
     assert isinstance(found, Solution)
     least = least_cost_eur(problem)
     assert least - 1e-6 <= found.total_eur <= least + found.mip_gap * abs(found.total_eur) + 1e-6
+
+
+def test_a_day_whose_costs_and_earnings_cancel_is_proved_to_half_a_cent() -> None:
+    """1e-4 of its cost, next to nothing, could not be proved."""
+    problem = replace(park_in_negative_hours(cars=1, steps=24), import_limit_kw=200.0)
+    dear = Solver().solve(problem)
+    assert isinstance(dear, Solution)
+    # A load in the last two hours, at 0.1 €/kWh and more, shifts the cost of every plan by the same.
+    shift_kw = dear.total_eur / (problem.step_h * sum(problem.purchase_eur_per_kwh[16:]))
+    load = tuple(kw - (shift_kw if step >= 16 else 0.0) for step, kw in enumerate(problem.load_kw))
+    even = replace(problem, load_kw=load)
+    found = Solver().solve(even)
+    assert isinstance(found, Solution)
+    assert found.proven
+    assert abs(found.total_eur) < 0.05
+    assert found.mip_gap > 1e-4
+    least = least_cost_eur(even)
+    assert least - 1e-6 <= found.total_eur <= least + 0.005
+
+
+def test_vehicles_that_are_alike_are_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    solved: list[object] = []
+    solve_own = decomposition._solved
+
+    def counted(*given: Any) -> Any:
+        solved.append(given)
+        return solve_own(*given)
+
+    monkeypatch.setattr(decomposition, "_solved", counted)
+    problem = park_in_negative_hours(cars=3)
+    stays = problem.chargers[0].stays
+    alike = replace(problem, chargers=tuple(replace(unit, stays=stays) for unit in problem.chargers), bess=())
+    found = Solver().solve(alike)
+    assert isinstance(found, Solution)
+    assert found.proven
+    assert len(solved) == 1
+    charge = found.of("charge").sum(axis=1)
+    assert charge == pytest.approx([charge[0]] * 3, abs=1e-6)
