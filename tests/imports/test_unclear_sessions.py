@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date
+from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -140,3 +140,28 @@ def test_green_button_of_what_is_no_load_is_refused(tmp_path: Path, change: tupl
 def test_what_was_fed_in_is_pv_power(tmp_path: Path) -> None:
     grid = green_button(tmp_path, ("Direction>1<", "Direction>19<"), kind=Kind.PV).series["pv"]
     assert float(grid.values.sum()) == pytest.approx(96.0)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "utc"),
+    [
+        ("Start (GMT+1)", "Ende (GMT+1)", -1), ("UTCTransactionStart", "UTCTransactionStop", 0),
+        ("startUtc", "endUtc", 0), ("start_utc", "end_utc", 0), ("Start UTC-03:00", "End UTC-03:00", 3),
+        ("Start (CET/CEST)", "End (CET/CEST)", -2), ("Start", "End", -2),
+    ],
+)  # fmt: skip
+def test_the_header_says_the_zone_of_a_session(start: str, end: str, utc: int, tmp_path: Path) -> None:
+    text = table(f"{start};{end};kWh", [["2024-05-13 08:00", "2024-05-13 12:00", "10"]])
+    found = read(tmp_path, text)
+    (session,) = found.sessions
+    assert session.arrival == datetime(2024, 5, 13, 8, tzinfo=UTC) + timedelta(hours=utc)
+    assert session.departure - session.arrival == timedelta(hours=4)
+    assert ("times are local ones" in "; ".join(found.notes.assumed)) == (start == "Start")
+
+
+def test_standard_time_by_its_name_is_asked_about_in_sessions_too(tmp_path: Path) -> None:
+    text = table("Beginn (MEZ);Ende (MEZ);kWh", [["2024-05-13 08:00", "2024-05-13 12:00", "10"]])
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+    assert caught.value.code is Code.CONFLICT
+    assert "--time-zone" in str(caught.value)

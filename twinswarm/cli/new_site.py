@@ -34,11 +34,11 @@ class Asked:
 
 def make_site(directory: Path, asked: Asked, *, ask: bool) -> None:
     """Reads all files before anything is written. Raises InputError with the faults of all, and leaves nothing then."""
-    from twinswarm.imports.clock import zone_of
     from twinswarm.imports.imported import Imported, ImportedSessions
     from twinswarm.imports.new_site import NewSite, parse_battery, parse_chargers, parse_prices, parse_roof, write_site
     from twinswarm.imports.options import Kind, Options
     from twinswarm.imports.reading import read_file
+    from twinswarm.imports.zones import zone_of
 
     asked = _answered(asked) if ask else asked
     lacking = {"--latitude": asked.latitude, "--longitude": asked.longitude, "--time-zone": asked.time_zone}

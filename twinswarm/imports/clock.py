@@ -5,9 +5,8 @@ Where the clock of a zone shows an hour twice, the first time in the file is sum
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.errors import Code, InputError
 from twinswarm.imports.dates import date_order, fields_of, form_of, offsets_of, seconds_of, unreadable
@@ -23,8 +22,6 @@ _SERIAL = re.compile(r"\d{5}(?:[.,]\d+)?")
 _EPOCH = re.compile(r"\d{10}(?:\.0+)?|\d{13}")
 _DATE_HOUR = re.compile(r"(?:199\d|20\d\d)(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-4])")
 """Year, month, day and hour; as seconds since 1970 they would lie beyond 2033."""
-_MOST_HOURS = 14
-"""No clock is farther from UTC."""
 _EXCEL_EPOCH_S = int(datetime(1899, 12, 30, tzinfo=UTC).timestamp())
 
 
@@ -134,32 +131,6 @@ def _floats(cells: "pd.Series", where: str, first_row: int) -> "np.ndarray":
     if bad.any():
         raise unreadable(cells, bad, where, first_row)
     return values
-
-
-def zone_named(header: str) -> tzinfo | None:
-    """The zone that the header of a column of times names: ``Time (UTC)``, ``Date (GMT+1)``, ``MTU (CET/CEST)``."""
-    if re.search(r"CET ?/ ?CEST|MEZ ?/ ?MESZ", header):
-        return zone_of("CET")
-    found = re.search(r"(?<![A-Z])(?:UTC|GMT)(?![A-Za-z])|(?<![A-Za-z])(?:utc|gmt)(?![a-z])", header)
-    if found is None:
-        return None
-    offset = re.match(r" ?([+-]\d{1,2}(?::?\d{2})?)(?!\d)", header[found.end() :])
-    return zone_of(offset[1]) if offset else UTC
-
-
-def zone_of(name: str) -> tzinfo:
-    """A zone of the IANA database, ``UTC+01:00`` or ``+01:00``. Raises InputError."""
-    fixed = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?", name)
-    if fixed and int(fixed[2]) <= _MOST_HOURS and int(fixed[3] or 0) < 60:
-        span = timedelta(hours=int(fixed[2]), minutes=int(fixed[3] or 0))
-        return timezone(-span if fixed[1] == "-" else span)
-    if name.upper() in {"UTC", "Z", "GMT"}:
-        return UTC
-    try:
-        return ZoneInfo({"CET": "Europe/Berlin", "MEZ": "Europe/Berlin", "EET": "Europe/Athens"}.get(name, name))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        what = "is no time zone; a name such as Europe/Berlin, UTC, or an offset such as UTC+01:00 is allowed"
-        raise InputError.one("--time-zone", what, name, code=Code.UNKNOWN) from None
 
 
 def to_utc(clock: Clock, zone: tzinfo, where: str, options: Options, notes: Notes) -> tuple["np.ndarray", "np.ndarray"]:

@@ -2,12 +2,12 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, timezone, tzinfo
+from datetime import timezone, tzinfo
 from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
 from schemas.plausibility import MAX_CO2_G_PER_KWH
-from twinswarm.imports.clock import Clock, read_clock, to_utc, zone_named, zone_of
+from twinswarm.imports.clock import Clock, read_clock, to_utc
 from twinswarm.imports.columns import TimeColumn, time_column, unit_of_table, value_column
 from twinswarm.imports.counters import power_of
 from twinswarm.imports.dates import foot_of
@@ -19,12 +19,11 @@ from twinswarm.imports.options import Kind, Options, Reading, Stamp
 from twinswarm.imports.regular import Grid, on_grid, ordered, resampled, usual_step, without_holes
 from twinswarm.imports.sheet import Sheet
 from twinswarm.imports.wide import TIME, VALUE, melted
+from twinswarm.imports.zones import zone_said
 
 if TYPE_CHECKING:
     import numpy as np
 
-_STANDARD = re.compile(r"(?<![A-Za-z])MEZ(?![A-Za-z])")
-"""German standard time by its name, which some write of local time; CET is that of markets, with summer time."""
 _HALF_A_DAY_S = 43_200
 _COUNTER_WORDS = re.compile(
     r"stand\b|\bindex\b|lettura|reading|register|counter|contatore|cumul|(?<!\d)[12]\.8\.\d", re.IGNORECASE
@@ -50,7 +49,7 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
     sheet, times = _without_foot(sheet, times, notes)
     numbers = numbers_of(sheet, column, options, notes)
     clock = read_clock(times.cells, f"{where}, column {times.name}", sheet.line, options, notes)
-    zone = _zone(clock, times.name, home, where, options, notes)
+    zone = zone_said(clock, times.name, home, where, options, notes)
     if times.hours is not None:
         clock = with_hours(clock, times.hours, zone, f"{where}, column {times.name}", sheet.line)
     counter = unit.energy and _is_counter(column, numbers, clock, where, options, notes)
@@ -78,30 +77,6 @@ def _without_foot(sheet: Sheet, times: TimeColumn, notes: Notes) -> tuple[Sheet,
     last = len(sheet.cells) - foot_of(times.cells, sheet.cells, notes)
     hours = None if times.hours is None else times.hours.iloc[:last]
     return replace(sheet, cells=sheet.cells.iloc[:last]), replace(times, cells=times.cells.iloc[:last], hours=hours)
-
-
-def _zone(clock: Clock, header: str, home: tzinfo | None, where: str, options: Options, notes: Notes) -> tzinfo:
-    """The zone of the file's clock. Raises InputError where nothing says it."""
-    if clock.zoned:
-        notes.read.append("times carry their offset from UTC")
-        return home or UTC
-    if options.time_zone is not None:
-        notes.read.append(f"times are of {options.time_zone}")
-        return zone_of(options.time_zone)
-    if (named := zone_named(header)) is not None:
-        notes.read.append(f"times are of {named}, by the header {header!r} (--time-zone)")
-        return named
-    if (standard := _STANDARD.search(header)) is not None and len(set(clock.local_s.tolist())) == len(clock.local_s):
-        what = (
-            f"its header says {standard[0]}: is that standard time all year (--time-zone UTC+01:00) or local time with "
-            "summer time (--time-zone Europe/Berlin)?"
-        )
-        raise InputError.one(where, what, code=Code.CONFLICT)
-    if home is None:
-        what = "has local times; say of which zone: --time-zone Europe/Berlin, UTC or UTC+01:00, or --site SITE"
-        raise InputError.one(where, what, code=Code.MISSING)
-    notes.assumed.append(f"times are local ones of {home}, with its summer time (--time-zone)")
-    return home
 
 
 def _is_counter(column: str, values: "np.ndarray", clock: Clock, where: str, options: Options, notes: Notes) -> bool:

@@ -8,13 +8,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
-from twinswarm.imports.clock import local_instants, looks_like_times, read_clock, zone_of
+from twinswarm.imports.clock import local_instants, looks_like_times, read_clock
 from twinswarm.imports.imported import ImportedSession
 from twinswarm.imports.notes import Notes, some
 from twinswarm.imports.numbers import numbers_of
 from twinswarm.imports.options import Options
 from twinswarm.imports.sheet import Sheet
 from twinswarm.imports.units import ENERGY
+from twinswarm.imports.zones import zone_said
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,21 +232,7 @@ def _energy_column(sheet: Sheet, fits: list[str], options: Options) -> list[str]
 def _instants(sheet: Sheet, column: str, home: tzinfo | None, options: Options, notes: Notes) -> "np.ndarray":
     where = f"{sheet.file.path}, column {column}"
     clock = read_clock(sheet.cells[column], where, sheet.line, options, notes)
-    if clock.zoned:
-        notes.read.append("times carry their offset from UTC")
-        return local_instants(clock, UTC, notes)
-    if options.time_zone is not None:
-        notes.read.append(f"times are of {options.time_zone}")
-        return local_instants(clock, zone_of(options.time_zone), notes)
-    if re.search("utc|gmt", column, re.IGNORECASE):
-        notes.read.append(f"times are UTC, by {column!r} (--time-zone)")
-        return local_instants(clock, UTC, notes)
-    if home is None:
-        raise InputError.one(
-            where, "has local times; say of which zone: --time-zone, or --site SITE", code=Code.MISSING
-        )
-    notes.assumed.append(f"times are local ones of {home}, with its summer time (--time-zone)")
-    return local_instants(clock, home, notes)
+    return local_instants(clock, zone_said(clock, column, home, where, options, notes), notes)
 
 
 def _energies(sheet: Sheet, columns: dict[str, str], options: Options, notes: Notes) -> "np.ndarray":

@@ -10,7 +10,6 @@ from schemas.errors import Code, InputError
 from schemas.site import Charger, Site
 from sites.loader.box import data_folder, site_path
 from sites.loader.loading import load_description
-from twinswarm.imports.clock import zone_of
 from twinswarm.imports.imported import Imported, ImportedSessions
 from twinswarm.imports.into_site import beside, change_site, changes_of, check_replaceable, session_changes
 from twinswarm.imports.options import Kind, Options
@@ -26,6 +25,7 @@ from twinswarm.imports.writing import (
     taken_back_if_refused,
     write_all,
 )
+from twinswarm.imports.zones import zone_of
 
 
 @dataclass(frozen=True)
