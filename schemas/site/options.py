@@ -150,7 +150,7 @@ class EmsOptions(SitePart):
     """Plans with the dead times and ramps that births state: what is asked of a vehicle takes effect by that much later
     and ends when it leaves."""
     cable_limits: tuple["GroupLimit", ...] = ()
-    node_budget: Annotated[int, Field(gt=0)] = 5_000
+    node_budget: Annotated[int, Field(gt=0)] = 1_000
     """Branch-and-bound nodes of one optimisation."""
     iteration_budget: Annotated[int, Field(gt=0)] = 200_000
     wall_budget_s: Annotated[float, Field(gt=0, le=3600)] = 60.0

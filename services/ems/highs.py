@@ -25,7 +25,7 @@ class Budget:
     """Limits of one solve. All but ``seconds`` do not depend on the machine's speed."""
 
     iterations: int = 200_000
-    nodes: int = 5_000
+    nodes: int = 1_000
     mip_rel_gap: float = 1e-4
     seconds: float | None = None
     """By HiGHS' own clock; wall time only. None: no limit."""
