@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 from schemas.errors import Code, InputError
 from sites.loader.table_form import SEPARATORS
 from twinswarm.imports.bounds import MAX_COLUMNS, MAX_ROWS, SAMPLE_LINES
-from twinswarm.imports.head import first_of_data, has_units_below, is_data, is_number, names_of, with_units
+from twinswarm.imports.head import (
+    filled,
+    first_of_data,
+    has_units_below,
+    header_above,
+    is_data,
+    is_number,
+    names_of,
+    with_units,
+)
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.opening import RawFile
 from twinswarm.imports.options import Options
@@ -213,11 +222,15 @@ def _header_line(rows: Sequence[Sequence[str]], options: Options) -> tuple[int, 
     if options.skip_lines is not None:
         header = min(options.skip_lines, len(rows) - 1)
         return (header - 1 if is_data(rows[header]) else header), max(width, len(rows[header]))
-    data = first_of_data(rows, lambda row: len(row) >= min(width, 2))
-    above = [n for n, row in enumerate(rows[:data]) if len(row) >= min(width, 2) and any(cell.strip() for cell in row)]
-    if data is not None and not above:
+
+    def is_wide(row: Sequence[str]) -> bool:
+        return len(row) >= min(width, 2)
+
+    data = first_of_data(rows, is_wide)
+    if data is None:
+        first = next((n for n, row in enumerate(rows) if is_wide(row) and filled(row)), 0)
+        return first, max(width, len(rows[first]))
+    names = header_above(rows, data, is_wide)
+    if names is None:
         return data - 1, width
-    header = 0 if not above else above[0] if data is None else above[-1]
-    if len(above) > 1 and above[-2] == header - 1 and has_units_below(rows, above[-2], data):
-        header = above[-2]
-    return header, max(width, len(rows[header]))
+    return names, max(width, len(rows[names]))

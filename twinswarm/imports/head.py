@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 _NUMBER = re.compile(r"\s*[-+]?[\d.,'\u00a0 ]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*")
 _CLOCK_TIME = re.compile(r"\s*\d{1,2}:\d{2}(:\d{2})?\s*-?\s*(\d{1,2}:\d{2}(:\d{2})?)?\s*")
+_MOST_CLOCK_TIMES = 20
 _FOLLOW = 2
 """So many rows after the first one are looked at."""
 _DATE = re.compile(r"\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|\s*\d{4}-\d{2}|\s*\d{8}[ T:]?\d{0,6}\s*$|\s*\d{1,2}:\d{2}")
@@ -16,15 +17,27 @@ def is_data(row: Sequence[str]) -> bool:
     filled = [cell for cell in row if cell.strip()]
     dated = any(_DATE.match(cell) for cell in filled)
     numbers = sum(is_number(cell) for cell in filled)
-    times = sum(
-        bool(re.fullmatch(r"\s*\d{1,2}:\d{2}(:\d{2})?\s*-?\s*(\d{1,2}:\d{2}(:\d{2})?)?\s*", cell)) for cell in filled
-    )
-    if times > 20:  # a header of clock times
-        return False
+    if sum(_CLOCK_TIME.fullmatch(cell) is not None for cell in filled) > _MOST_CLOCK_TIMES:
+        return False  # a header of clock times
     return bool(filled) and (dated or numbers == len(filled)) and (numbers > 0 or dated)
 
 
-def first_of_data(rows: Sequence[Sequence[str]], is_wide: Callable[[Sequence[str]], bool]) -> int | None:
+IsWide = Callable[[Sequence[str]], bool]
+"""Whether a row has as many cells as one of a table."""
+
+
+def header_above(rows: Sequence[Sequence[str]], data: int | None, is_wide: IsWide) -> int | None:
+    """The row of the names: the last wide one above the data, or the one above it where that says the units.
+
+    None: there is no wide row above the data.
+    """
+    above = [n for n, row in enumerate(rows[:data]) if is_wide(row) and filled(row)]
+    if len(above) > 1 and above[-2] == above[-1] - 1 and has_units_below(rows, above[-2], data):
+        return above[-2]
+    return above[-1] if above else None
+
+
+def first_of_data(rows: Sequence[Sequence[str]], is_wide: IsWide) -> int | None:
     """The first row of the data: those after it are data, too.
 
     A line above the header may look like data, such as that of a meter's number or a period, but what follows it does

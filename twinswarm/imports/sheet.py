@@ -12,7 +12,7 @@ from sites.loader.nearest import did_you_mean
 from sites.loader.table_form import encoding_of
 from twinswarm.imports import delimited
 from twinswarm.imports.bounds import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, SAMPLE_LINES
-from twinswarm.imports.head import filled, first_of_data, has_units_below, names_of, with_units
+from twinswarm.imports.head import filled, first_of_data, has_units_below, header_above, names_of, with_units
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.opening import BROKEN_ARCHIVE, RawFile
 from twinswarm.imports.options import Options
@@ -169,14 +169,16 @@ def _line(row: Sequence[str]) -> str:
 def _head(texts: Sequence[Sequence[str]], options: Options, notes: Notes) -> tuple[Sequence[str], int]:
     """The titles of the columns, and the index of the last row that belongs to them."""
     sample = texts[:SAMPLE_LINES]
-    data = first_of_data(sample, lambda row: filled(row) >= 2)
-    above = [n for n, row in enumerate(sample[:data]) if filled(row) >= 2]
-    first = next((n for n, row in enumerate(texts) if filled(row)), -1)
-    header = above[-1] if above else first
-    if len(above) > 1 and has_units_below(sample, above[-2], data):
-        header = above[-2]
+
+    def is_wide(row: Sequence[str]) -> bool:
+        return filled(row) >= 2
+
+    data = first_of_data(sample, is_wide)
+    header = header_above(sample, data, is_wide)
     if options.skip_lines is not None:
         header = min(options.skip_lines, len(texts) - 1)
+    elif header is None:
+        header = next((n for n, row in enumerate(texts) if filled(row)), -1)
     if header > 0:
         notes.read.append(f"the header is row {header + 1}")
     if has_units_below(sample, header, data):
