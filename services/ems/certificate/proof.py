@@ -21,11 +21,8 @@ from services.ems.compile import COST_SCALE
 from services.ems.highs import Budget, column_values, new_highs, row_duals, set_options
 from services.ems.stores import Array
 
-GAP = 1e-4
-"""The search ends where the bound is this close, as that of a plan does."""
-
 LEAVES = 200
-"""The search ends with so many leaves, whatever the gap is then."""
+"""The search ends where the bound is as close as that of a plan, or with so many leaves, whatever the gap is then."""
 
 WHOLE = 1e-6
 """A flag this close to a whole number is one."""
@@ -114,7 +111,7 @@ class _Search:
 
     def __init__(self, program: Statement, total_eur: float) -> None:
         self._program = program
-        self._enough_eur = total_eur - GAP * max(abs(total_eur), 1e-9)
+        self._enough_eur = total_eur - Budget().open_eur(total_eur)
         self._target_eur = total_eur + 1e-3 * max(abs(total_eur), 1.0)
         """What an infeasible leaf is shown to cost at the least: more than the plan."""
         self._highs = new_highs(Budget())
