@@ -3,7 +3,6 @@
 import signal
 import socket
 import ssl
-import statistics
 import subprocess
 import sys
 import threading
@@ -138,13 +137,12 @@ def test_both_ends_send_small_messages_at_once(address: BrokerAddress) -> None:
         sock = transport._client.socket()
         assert isinstance(sock, socket.socket)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
-        rounds_s = []
+        start = time.perf_counter()
         for _ in range(50):
-            start = time.perf_counter()
             transport.publish("echo", b"x")
             take(transport)
-            rounds_s.append(time.perf_counter() - start)
-        assert statistics.median(rounds_s) < 0.04  # which Nagle's algorithm against a delayed acknowledgement takes
+        # Nagle's algorithm against a delayed acknowledgement takes 40 ms a round: 2 s.
+        assert time.perf_counter() - start < 1.0
 
 
 def test_after_a_broken_connection_it_subscribes_again_and_repeats_what_it_retains(address: BrokerAddress) -> None:
@@ -192,7 +190,7 @@ def test_it_waits_no_longer_than_it_was_told(address: BrokerAddress) -> None:
         start = time.monotonic()
         assert transport.receive(0.0) is None
         assert transport.receive(0.1) is None
-        assert 0.1 <= time.monotonic() - start < 5.0
+        assert 0.1 <= time.monotonic() - start < 0.5
 
 
 def test_a_persistent_session_gets_again_what_it_did_not_acknowledge(mosquitto: BrokerAddress) -> None:

@@ -214,7 +214,7 @@ def test_a_slow_device_stalls_no_other_and_nobody_who_commands() -> None:
         began = time.monotonic()
         stalled.link.command(1.0)
         reader.link.command(1.0)
-        assert time.monotonic() - began < 2.0, "a command does not wait for the device"
+        assert time.monotonic() - began < 0.5, "a command returns at once"
         reader.until(lambda: len(reader.found) >= 5, "readings beside a slow device", seconds=15.0)
         assert not any(read.power_kw for read in stalled.found)
         slow.slow_s = 0.0

@@ -139,23 +139,23 @@ def test_the_skeleton_has_less_than_60_lines() -> None:
     assert len(FILE.read_text(encoding="utf-8").splitlines()) < 60
 
 
-def test_a_set_point_is_obeyed_and_its_fallback_holds_at_its_end(site: Site) -> None:
+def test_a_set_point_is_obeyed_and_its_fallback_holds_within_a_second_of_its_end(site: Site) -> None:
     asked = datetime.now(UTC)
     ack = site.ask("one", 7.0, seconds=1.5)
     assert (ack.accepted, ack.applied_kw) == (True, 7.0)
-    assert site.until_set(7.0, within_s=10.0) - asked < timedelta(seconds=5)
-    ended = site.until_set(0.0, within_s=10.0)
+    assert site.until_set(7.0, within_s=1.0) - asked < timedelta(seconds=0.5)
+    ended = site.until_set(0.0, within_s=2.5)
     expiry = asked + timedelta(seconds=1.5)
-    assert timedelta(0) <= ended - expiry < timedelta(seconds=5), "telemetry would have come after 600 s"
+    assert timedelta(0) <= ended - expiry < timedelta(seconds=0.5), "telemetry would have come after 600 s"
 
 
 def test_each_fallback_of_a_set_point(site: Site) -> None:
     site.ask("hold", 5.0, seconds=0.5, fallback=Fallback.HOLD)
-    site.until_set(5.0, within_s=10.0)
+    site.until_set(5.0, within_s=1.0)
     time.sleep(1.0)
     assert site.hardware.set[-1][1] == 5.0
     site.ask("free", 6.0, seconds=0.5, fallback=Fallback.UNCONTROLLED)
-    site.until_set(6.0, within_s=10.0)
+    site.until_set(6.0, within_s=1.0)
     site.until_set(22.0, within_s=1.5)
 
 
@@ -163,7 +163,7 @@ def test_a_set_point_for_later_begins_at_its_instant(site: Site) -> None:
     begins = datetime.now(UTC) + timedelta(seconds=1.0)
     assert site.ask("later", 9.0, seconds=5.0, valid_from=begins).accepted
     assert site.hardware.set[-1][1] != 9.0
-    assert timedelta(0) <= site.until_set(9.0, within_s=10.0) - begins < timedelta(seconds=5)
+    assert timedelta(0) <= site.until_set(9.0, within_s=2.0) - begins < timedelta(seconds=0.5)
 
 
 def test_what_is_too_much_is_clipped_and_what_is_old_is_refused(site: Site) -> None:
@@ -171,7 +171,7 @@ def test_what_is_too_much_is_clipped_and_what_is_old_is_refused(site: Site) -> N
     old = site.ask("old", 1.0, seconds=5.0, epoch=4)
     assert not old.accepted
     assert old.reason == "epoch 4 is below 5, which was seen before"
-    site.until_set(22.0, within_s=10.0)
+    site.until_set(22.0, within_s=1.0)
 
 
 def test_what_the_hardware_reports_is_telemetry_at_once(site: Site) -> None:
@@ -180,4 +180,4 @@ def test_what_the_hardware_reports_is_telemetry_at_once(site: Site) -> None:
     body = site.hear(lambda body: isinstance(body, ChargerTelemetry) and body.power_kw == 6.9)
     assert isinstance(body, ChargerTelemetry)
     assert body.energy_import_kwh == 12.5
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 0.5

@@ -83,7 +83,7 @@ class Process:
     def kill(self) -> None:
         assert self._running is not None
         self._running.kill()
-        self._running.wait(30)
+        self._running.wait(5)
 
     def stored(self) -> list[int]:
         """Numbers of the meter's messages that are history of the run."""

@@ -1,6 +1,5 @@
 """The two doors of the participant protocol in wall time: a wake-up at its own time, and input that is not MQTT."""
 
-import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -249,10 +248,7 @@ def test_a_birth_that_promises_lock_step_with_a_live_source_is_refused_at_once()
 
 
 def prompt_after_put(transport: Transport, bench_announce: Callable[[], None]) -> float:
-    """Seconds from putting a value, while the loop waits for messages, to the turn that hands it over: the median of
-    ten, of which a busy machine may delay some. A loop that is not woken takes what is left of its wait of half a
-    second, each time.
-    """
+    """Seconds from putting a value, while the loop waits for messages, to the turn that hands it over."""
     feed = Feed()
     probe = Fed(feed)
     loop = WallLoop(probe, transport, new_boot=lambda: "one")
@@ -260,7 +256,7 @@ def prompt_after_put(transport: Transport, bench_announce: Callable[[], None]) -
     thread = threading.Thread(target=drive, args=(loop, transport, stop))
     bench_announce()
     thread.start()
-    waited: list[float] = []
+    worst = 0.0
     try:
         deadline = time.monotonic() + 10.0
         while not turns_of(probe, Phase.SENSE):
@@ -273,11 +269,11 @@ def prompt_after_put(transport: Transport, bench_announce: Callable[[], None]) -
             while len(probe.times) <= number:
                 assert time.monotonic() < deadline
                 time.sleep(0.001)
-            waited.append(probe.times[number] - began)
+            worst = max(worst, probe.times[number] - began)
     finally:
         stop.set()
         thread.join(5.0)
-    return statistics.median(waited)
+    return worst
 
 
 def run_from_now() -> Any:
@@ -323,8 +319,8 @@ def test_a_wake_up_is_noticed_while_the_connection_is_being_made_anew() -> None:
         assert time.monotonic() < deadline
     threading.Timer(0.1, wake).start()
     began = time.monotonic()
-    assert transport.receive(30.0) is None
-    assert time.monotonic() - began < 15.0
+    assert transport.receive(3.0) is None
+    assert time.monotonic() - began < 0.5
     transport.close()
 
 
@@ -333,8 +329,8 @@ def test_a_wake_up_before_the_wait_is_not_lost_and_ends_one_wait_only() -> None:
     transport.connect([])
     transport.waker()()
     began = time.monotonic()
-    assert transport.receive(30.0) is None
-    assert time.monotonic() - began < 15.0
+    assert transport.receive(5.0) is None
+    assert time.monotonic() - began < 1.0
     began = time.monotonic()
     assert transport.receive(0.2) is None
     assert time.monotonic() - began >= 0.19

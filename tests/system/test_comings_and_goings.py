@@ -53,7 +53,7 @@ def test_a_charger_that_comes_late_is_in_the_next_plan(broker: BrokerAddress, tm
     finally:
         for process in started:
             process.terminate()
-            process.wait(30)
+            process.wait(5)
     with closing(SqliteHistory(order.history)) as history:
         first = min(sample.ts for sample in history.tracks(result.run)["ev4"].samples)
         planned = {plan.start for _, plan in history.plans(result.run) if "ev4" in plan.devices}
@@ -102,7 +102,7 @@ def _hold(lock: Path) -> int:
     import fcntl
 
     descriptor = os.open(lock, os.O_RDWR)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 5
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +138,7 @@ def test_a_run_that_is_stopped_leaves_no_process_and_a_readable_history(how: sig
         _wait_until(lambda: history.exists() and _steps(history) > 5, 60)
         assert len(processes_of(tmp_path)) >= 10
         up.send_signal(how)
-        up.wait(30)
+        up.wait(5)
         _wait_until(lambda: not processes_of(tmp_path), 30)
     finally:
         if up.poll() is None:

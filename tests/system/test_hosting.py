@@ -89,7 +89,7 @@ def test_each_has_its_own_life_and_last_will_and_leaves_properly(broker: BrokerA
     ear.until(Presence.ONLINE, *TOGETHER)
     assert len({stamp.boot for stamp, _ in ear.states.values()}) == len(TOGETHER)
     process.kill()
-    process.wait(30)
+    process.wait(5)
     ear.until(Presence.OFFLINE, *TOGETHER)
     again = start(tmp_path, broker, *TOGETHER)
     ear.until(Presence.ONLINE, *TOGETHER)
