@@ -16,7 +16,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from services.ems.compile import COST_SCALE, CompiledModel, Index, LpData
-from services.ems.highs import WITHOUT_HEURISTICS, Budget, column_values, new_highs, set_options
+from services.ems.highs import (
+    WITHOUT_HEURISTICS,
+    Budget,
+    column_values,
+    in_whole_numbers,
+    linear_program,
+    new_highs,
+    set_options,
+)
 from services.ems.stores import Array
 
 SHARE_OF_GAP = 0.5
@@ -73,13 +81,13 @@ def store_by_store(relaxation: Relaxation, stores: Sequence[int], budget: Budget
     for store in stores:
         columns = (model.store_of == store).nonzero()[0]
         rows = (row_owner == store).nonzero()[0]
-        program = _program(data, prices, matrix[rows][:, columns], columns, rows)
+        program = _program(data, prices, matrix[rows][:, columns].tocsc(), columns, rows)
         key = program.key()
         if (own := known.get(key)) is None:
             own = known[key] = _solved(program, budget, gap)
             iterations, solve_s = iterations + own.iterations, solve_s + own.solve_s
         if np.isfinite(own.least):  # it is at least what it was without binaries
-            bound += max(own.least - float(program.cost @ vector[columns]), 0.0)
+            bound += max(own.least - float(program.data.cost @ vector[columns]), 0.0)
         if own.vector is not None:
             found[columns] = own.vector
     return StoreByStore(bound, found, iterations, solve_s)
@@ -98,33 +106,29 @@ def _row_owners(model: CompiledModel, matrix: sp.csc_matrix) -> Index:
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """One store's program. Vehicles that are alike have one program."""
+    """One store's program: its numbers, and where those of the matrix stand. That of vehicles that are alike is one."""
 
-    cost: Array
-    lower: Array
-    upper: Array
-    row_lower: Array
-    row_upper: Array
-    whole: NDArray[np.bool_]
-    matrix: sp.csc_matrix
+    data: LpData
+    starts: Index
+    rows: Index
 
     def key(self) -> tuple[bytes, ...]:
         """Two programs are one where this is the same."""
-        vectors = self.cost, self.lower, self.upper, self.row_lower, self.row_upper, self.whole
-        matrix = self.matrix.indptr, self.matrix.indices, self.matrix.data
-        return tuple(vector.tobytes() for vector in (*vectors, *matrix))
+        return tuple(each.tobytes() for each in (*self.data.vectors, self.data.whole, self.starts, self.rows))
 
 
 def _program(data: LpData, prices: Array, matrix: sp.csc_matrix, columns: Places, rows: Places) -> _Program:
-    return _Program(
-        prices[columns],
-        data.lower[columns],
-        data.upper[columns],
-        data.row_lower[rows],
-        data.row_upper[rows],
-        data.whole[columns],
-        matrix.tocsc(),
+    """``matrix``: the part of it in these columns and rows."""
+    own = LpData(
+        cost=prices[columns],
+        lower=data.lower[columns],
+        upper=data.upper[columns],
+        row_lower=data.row_lower[rows],
+        row_upper=data.row_upper[rows],
+        whole=data.whole[columns],
+        matrix=matrix.data,
     )
+    return _Program(own, matrix.indptr, matrix.indices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +145,9 @@ def _solved(program: _Program, budget: Budget, gap: float) -> _Own:
     """``gap``: in the solver's unit. The program is small: the heuristics of branch and bound would take most of the
     time.
     """
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = len(program.cost), len(program.row_lower)
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper
-    lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
-    lp.a_matrix_.format_, matrix = highspy.MatrixFormat.kColwise, program.matrix
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
-    kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-    lp.integrality_ = [kinds[int(whole)] for whole in program.whole]
     highs = new_highs(budget)
     set_options(highs, {"presolve": "on", "mip_rel_gap": 0.0, "mip_abs_gap": gap, **WITHOUT_HEURISTICS})
-    highs.passModel(lp)
+    highs.passModel(in_whole_numbers(linear_program(program.data, program.starts, program.rows), program.data.whole))
     highs.run()
     info = highs.getInfo()
     feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible

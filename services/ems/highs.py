@@ -11,7 +11,7 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ems.compile import COST_SCALE, CompiledModel, LpData
+from services.ems.compile import COST_SCALE, CompiledModel, Index, LpData
 from services.ems.stores import Array
 
 SMALL_TOTAL_EUR = 50.0
@@ -94,10 +94,7 @@ def mixed_integer_program(budget: Budget, model: CompiledModel, data: LpData) ->
     """HiGHS with the whole program, ready to run from scratch."""
     highs = new_highs(budget)
     highs.setOptionValue("presolve", "on")
-    lp = linear_program(model, data)
-    kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-    lp.integrality_ = [kinds[int(whole)] for whole in data.whole]
-    highs.passModel(lp)
+    highs.passModel(in_whole_numbers(linear_program(data, model.starts, model.rows), data.whole))
     return highs
 
 
@@ -130,13 +127,21 @@ def row_duals(highs: Any) -> Array:
     return np.fromiter(highs.getSolution().row_dual, np.float64)
 
 
-def linear_program(model: CompiledModel, data: LpData) -> Any:
+def linear_program(data: LpData, starts: Index, rows: Index) -> Any:
+    """The program without its whole numbers. ``starts`` and ``rows`` place the entries of the matrix by column."""
     lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = model.n_columns, model.n_rows
+    lp.num_col_, lp.num_row_ = len(data.cost), len(data.row_lower)
     lp.col_cost_, lp.col_lower_, lp.col_upper_ = data.cost, data.lower, data.upper
     lp.row_lower_, lp.row_upper_ = data.row_lower, data.row_upper
     lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = model.starts, model.rows, data.matrix
+    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = starts, rows, data.matrix
+    return lp
+
+
+def in_whole_numbers(lp: Any, whole: NDArray[np.bool_]) -> Any:
+    """The same program with these of its columns in whole numbers."""
+    kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+    lp.integrality_ = [kinds[int(each)] for each in whole]
     return lp
 
 

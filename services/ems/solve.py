@@ -209,7 +209,7 @@ class Solver:
         loaded = self._loaded
         if loaded is None or loaded[0] is not model or not np.array_equal(loaded[1].matrix, data.matrix):
             self._highs = new_highs(self._budget)
-            self._highs.passModel(linear_program(model, data))
+            self._highs.passModel(linear_program(data, model.starts, model.rows))
         else:
             update(self._highs, loaded[1], data)
         self._loaded = (model, data)

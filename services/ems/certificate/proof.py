@@ -11,14 +11,23 @@ import heapq
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import highspy
 import numpy as np
 import scipy.sparse as sp
 
 from services.ems.certificate.statement import Statement
-from services.ems.compile import COST_SCALE
-from services.ems.highs import Budget, column_values, new_highs, row_duals, set_options
+from services.ems.compile import COST_SCALE, LpData
+from services.ems.highs import (
+    Budget,
+    column_values,
+    in_whole_numbers,
+    linear_program,
+    new_highs,
+    row_duals,
+    set_options,
+)
 from services.ems.stores import Array
 
 LEAVES = 200
@@ -169,15 +178,12 @@ class _Search:
         return parent
 
 
-def _linear(program: Statement) -> highspy.HighsLp:
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = len(program.columns), len(program.rows)
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = COST_SCALE * program.cost, program.lower, program.upper
-    lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
+def _linear(program: Statement) -> Any:
     matrix = sp.csc_matrix(program.matrix)
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
-    return lp
+    sides = program.row_lower, program.row_upper
+    cost = COST_SCALE * program.cost
+    data = LpData(cost, program.lower, program.upper, *sides, program.whole, matrix.data)
+    return linear_program(data, matrix.indptr, matrix.indices)
 
 
 def whole_values(program: Statement, values: Array) -> Array:
@@ -187,11 +193,9 @@ def whole_values(program: Statement, values: Array) -> Array:
     lp = _linear(program)
     lp.col_lower_, lp.col_upper_ = np.where(free, program.lower, values), np.where(free, program.upper, values)
     lp.col_cost_ = np.zeros(len(values))
-    kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-    lp.integrality_ = [kinds[int(whole)] for whole in program.whole]
     highs = new_highs(Budget())
     set_options(highs, {"presolve": "on", "mip_feasibility_tolerance": FITS, "primal_feasibility_tolerance": FITS})
-    highs.passModel(lp)
+    highs.passModel(in_whole_numbers(lp, program.whole))
     highs.run()
     if highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return values
