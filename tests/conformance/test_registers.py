@@ -15,7 +15,7 @@ T0 = datetime(2024, 5, 17, 9, tzinfo=UTC)
 HOUR_S = 3600.0
 
 
-def telemetry(read_at: Sequence[float], power_kw: Sequence[float], factor: float = 1.0) -> list[Sample]:
+def telemetry(read_at: Sequence[int], power_kw: Sequence[float], factor: float = 1.0) -> list[Sample]:
     """Telemetry of each second; that of second i says what was read in second ``read_at[i]``. ``power_kw``: of each
     second, which the register counts, times ``factor``.
     """
@@ -23,7 +23,7 @@ def telemetry(read_at: Sequence[float], power_kw: Sequence[float], factor: float
     for kw in power_kw:
         register.append(register[-1] + factor * kw / HOUR_S)
     found = []
-    for i, at in enumerate(int(at) for at in read_at):
+    for i, at in enumerate(read_at):
         body = ChargerTelemetry(
             power_kw=power_kw[at], energy_import_kwh=register[at], energy_export_kwh=0.0, plugged=True, connected=True
         )
@@ -48,7 +48,7 @@ def test_readings_that_come_late_are_no_fault(late_s: int) -> None:
     never stands beside that power. Counted over all telemetry up to 3/8 of the energy would be missing.
     """
     powers = POWERS * 20
-    read_at = [i - i % 12 % (late_s + 1) for i in range(len(powers))]
+    read_at = [i - i % len(POWERS) % (late_s + 1) for i in range(len(powers))]
     verdicts = judged(telemetry(read_at, powers))
     assert not verdicts.failures
     assert Clause.ENERGY in verdicts.held
@@ -63,8 +63,7 @@ def test_a_register_that_counts_otherwise_is_one(factor: float) -> None:
 
 def test_a_register_that_stops_within_a_set_point_is_one() -> None:
     powers = POWERS * 40
-    read_at = range(len(powers))
-    samples = telemetry(read_at, powers)
+    samples = telemetry(range(len(powers)), powers)
     kept = samples[2].body.energy_import_kwh
     stopped = [
         Sample(each.ts, each.at, each.boot, each.seq, each.body.model_copy(update={"energy_import_kwh": kept}))
@@ -73,3 +72,15 @@ def test_a_register_that_stops_within_a_set_point_is_one() -> None:
         for each in samples
     ]
     assert Clause.ENERGY in judged(stopped).failures
+
+
+def test_a_register_that_creeps_at_rest_is_one() -> None:
+    """A step in each second without power; the first one of a rest may be what was read late."""
+    powers = POWERS * 40
+    samples = telemetry(range(len(powers)), powers)
+    crept, more_kwh = [], 0.0
+    for each in samples:
+        more_kwh += 0.005 if each.body.power_kw == 0 else 0.0
+        body = each.body.model_copy(update={"energy_import_kwh": (each.body.energy_import_kwh or 0.0) + more_kwh})
+        crept.append(Sample(each.ts, each.at, each.boot, each.seq, body))
+    assert Clause.ENERGY in judged(crept).failures

@@ -5,7 +5,6 @@ So e-distribuzione's load curves (96 quarter-hours) and Terna's hours are writte
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
 from twinswarm.imports.clock import looks_like_times, read_clock
@@ -13,9 +12,6 @@ from twinswarm.imports.dates import foot_of
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.options import Options, Stamp
 from twinswarm.imports.sheet import Sheet
-
-if TYPE_CHECKING:
-    pass
 
 LEAST = 23
 """Columns of a day of hours that begins summer time."""
