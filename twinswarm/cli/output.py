@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import Code, Fault, InputError, TwinswarmError
+from twinswarm.stopping import sigterm_as_ctrl_c
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,6 +84,17 @@ def busy(console: "Console", text: str) -> Iterator[None]:
         return
     with console.status(text):
         yield
+
+
+@contextmanager
+def stoppable(left: str) -> Iterator[None]:
+    """Where SIGTERM or Ctrl-C ends the command, a line says so and what is ``left`` of it."""
+    with sigterm_as_ctrl_c():
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f"stopped; {left}", file=sys.stderr)
+            sys.exit(1)
 
 
 @contextmanager

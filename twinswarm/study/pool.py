@@ -8,14 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
 from schemas.cycle import Course
+from schemas.errors import RunFailedError
 from schemas.participant import Json
 from schemas.site import Site
+from twinswarm.stopping import sigterm_as_ctrl_c
 from twinswarm.study.day import Day, live_through
 
 _MASKS = hasattr(signal, "pthread_sigmask")
@@ -49,11 +52,12 @@ class Pool:
         began = time.perf_counter()
         self.processes = cores() if processes is None else processes
         self._course = course
+        self._open = ExitStack()
         self._executor: ProcessPoolExecutor | None = None
         if self.processes == 1:
             warm(course, warm_up)
         else:
-            self._executor = started_workers(self.processes, warm, course, tuple(warm_up))
+            self._executor = self._open.enter_context(workers(self.processes, warm, course, tuple(warm_up)))
         self.start_s = time.perf_counter() - began
         """Time until all workers were warm [s]."""
 
@@ -87,28 +91,40 @@ class Pool:
                 on_day(futures[future])
         return {name: found[name] for name in sites}
 
-    def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._open.__exit__(kind, error, trace)
 
 
-def started_workers(processes: int, prepare: Callable[..., None], *arguments: object) -> ProcessPoolExecutor:
-    """Worker processes that have called ``prepare`` and end with this one, however it ends."""
+@contextmanager
+def workers(processes: int, prepare: Callable[..., None], *arguments: object) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that have called ``prepare`` and end with this one, however it ends.
+
+    Where something is raised, SIGTERM and Ctrl-C among it, they end at once, whatever they have under way. Raises
+    RunFailedError where one of them ends before that.
+    """
     # Spawned, not forked: a fork in the middle of a program takes locked locks and lost threads with it.
-    context = multiprocessing.get_context("spawn")
+    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(processes, context, _prepare_worker, (prepare, arguments))
-    with _safe_path(), _ctrl_c_held_back():
-        for ready in [executor.submit(_settle_in) for _ in range(processes)]:
-            ready.result()
-    return executor
+    with sigterm_as_ctrl_c():
+        try:
+            with _safe_path(), _ctrl_c_held_back():
+                for ready in [executor.submit(_settle_in) for _ in range(processes)]:
+                    ready.result()
+            yield executor
+        except BaseException as error:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                what = "a worker process was killed, or the machine has too little memory for so many at once"
+                raise RunFailedError(what) from None
+            raise
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
 def in_workers(
@@ -128,14 +144,11 @@ def in_workers(
             found[name] = work(*given)
             on_done(name)
         return found
-    executor = started_workers(count, _nothing)
-    try:
+    with workers(count, _nothing) as executor:
         futures = {executor.submit(work, *given): name for name, given in arguments.items()}
         for future in as_completed(futures):
             found[futures[future]] = future.result()
             on_done(futures[future])
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
     return {name: found[name] for name in arguments}
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from schemas.errors import Code, InputError, RunFailedError
-from twinswarm.study.pool import cores, started_workers
+from twinswarm.study.pool import cores, workers
 from twinswarm.year.order import YearOrder, source_digest
 from twinswarm.year.store import YearStore
 from twinswarm.year.stream import Lived, Piece, live
@@ -42,11 +42,8 @@ def local_workers(jobs: int | None, order: YearOrder, at_once: int | None = None
     if count == 1:
         yield _Here()
         return
-    executor = started_workers(count, _warm, order)
-    try:
+    with workers(count, _warm, order) as executor:
         yield executor
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

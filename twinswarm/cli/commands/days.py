@@ -1,8 +1,6 @@
 """``up`` and ``run``: a day of a site, as a swarm of processes or in this one."""
 
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +12,7 @@ from broker.address import Credentials, LocalBroker, parse_broker
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
 from twinswarm.cli import options
-from twinswarm.cli.output import Output
+from twinswarm.cli.output import Output, stoppable
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 if TYPE_CHECKING:
@@ -254,21 +252,8 @@ def _live_through(task: _Task, conduct: _Conduct) -> None:
 
     show = Show(View(task.order.taking_part, task.order.course), task.output.console, task.title)
     history = task.order.history
-    with _stoppable(history):
+    with stoppable(f"the history is readable: twinswarm report --history sqlite:{history}"):
         with show.running():
             result = conduct(task.order, show)
         folder = (task.report or history.parent / result.run) if task.wants_report else None
         tell_result(result, f"sqlite:{history}", folder, task.output)
-
-
-@contextmanager
-def _stoppable(history: Path) -> Iterator[None]:
-    """SIGTERM ends what Ctrl-C ends, in the same way."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"stopped; the history is readable: twinswarm report --history sqlite:{history}", err=True)
-        raise typer.Exit(1) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twinswarm.cli import options
-from twinswarm.cli.output import Output, on_terminal
+from twinswarm.cli.output import Output, on_terminal, stoppable
 from twinswarm.cli.results import draw, show
 from twinswarm.simulation.variants import Reference, StorageChoice
 
@@ -178,7 +178,8 @@ def _by_all_days(
     decided = decisive(results)
     all_days = order_of_all_days(order, site, decided)
     task = progress.add_task("all days", total=len(decided) * order.days)
-    with kept_store(options.folder(folder / "all-days"), all_days) as store:
+    kept = stoppable("the same command goes on with all days from those that are kept")
+    with kept_store(options.folder(folder / "all-days"), all_days) as store, kept:
         if store.replaced:
             what = "held days of other designs, site, time or program; they were deleted"
             progress.console.print(f"{store.path} {what}.", markup=False)

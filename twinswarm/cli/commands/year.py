@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from twinswarm.cli import options
-from twinswarm.cli.output import Output, on_terminal
+from twinswarm.cli.output import Output, on_terminal, stoppable
 from twinswarm.cli.results import tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
@@ -101,6 +101,7 @@ def year(
                 markup=False,
             )
         with (
+            stoppable("the same command goes on from the days that are kept"),
             Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
