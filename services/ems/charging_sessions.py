@@ -154,6 +154,8 @@ def sessions_of(
             if departure is None:
                 return Sessions(unplannable=unplannable)
     for session in sorted(expected, key=lambda s: (s.arrival, s.departure or s.arrival, s.vehicle or "")):
+        if session.arrival >= window.end:
+            break  # as all after it
         values = _Values(session, policy, session.arrival, window.start)
         arrival, departure = max(session.arrival, free), values.departure()
         if plugged is not None and session.arrival < free:
