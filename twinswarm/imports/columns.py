@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
 from twinswarm.imports.clock import looks_like_hours, looks_like_times
-from twinswarm.imports.hour_column import holds_hour_numbers
+from twinswarm.imports.interval_numbers import Numbers, are_numbers, holds_numbers
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.numbers import looks_numeric
 from twinswarm.imports.options import Kind, Options, Stamp
@@ -48,8 +48,8 @@ class TimeColumn:
     """As far as the header says it."""
     columns: frozenset[str]
     """All columns that hold times, of which none is of values."""
-    hours: "pd.Series | None" = None
-    """Numbers of the hours of the day, where ``cells`` are dates alone."""
+    numbers: Numbers | None = None
+    """Numbers of the intervals of the day, where ``cells`` are dates alone."""
 
 
 def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
@@ -57,8 +57,8 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
     names = sheet.columns
     if options.time_column is not None:
         chosen = [sheet.pick(one.strip(), "--time-column") for one in options.time_column.split("+")]
-        if len(chosen) == 2 and holds_hour_numbers(sheet.cells[chosen[1]], chosen[1]):
-            return _by_hour_numbers(sheet, chosen[0], chosen[1], chosen)
+        if len(chosen) == 2 and are_numbers(sheet.cells[chosen[1]]):
+            return _by_numbers(sheet, chosen[0], chosen[1], chosen)
         cells = sheet.cells[chosen[0]]
         for name in chosen[1:]:
             cells = cells + " " + sheet.cells[name]
@@ -79,10 +79,10 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
         clock = span.fillna(sheet.cells[hour])
         stamp = Stamp.START if span.notna().all() or (len(hours) > 1 and begins) else _stamp(hour)
         return TimeColumn(sheet.cells[date] + " " + clock, f"{date} + {hour}", stamp, frozenset((*dated, *hours)))
-    numbered = [name for name in names if name not in dated and holds_hour_numbers(sheet.cells[name], name)]
+    numbered = [name for name in names if name not in dated and holds_numbers(sheet.cells[name], name)]
     if len(numbered) == 1 and not _has_clock(sheet, date):
-        notes.read.append(f"times are of the columns {date!r} and {numbered[0]!r}, hours by their numbers")
-        return _by_hour_numbers(sheet, date, numbered[0], [*dated, *numbered])
+        notes.read.append(f"times are of the columns {date!r} and {numbered[0]!r}, intervals by their numbers")
+        return _by_numbers(sheet, date, numbered[0], [*dated, *numbered])
     notes.read.append(f"times are of the column {date!r}")
     # Begin and end side by side say what the begin is.
     ends = any(_stamp(name) is Stamp.END for name in dated)
@@ -90,8 +90,9 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
     return TimeColumn(sheet.cells[date], date, stamp, frozenset(dated))
 
 
-def _by_hour_numbers(sheet: Sheet, date: str, hour: str, taken: Sequence[str]) -> TimeColumn:
-    return TimeColumn(sheet.cells[date], f"{date} + {hour}", Stamp.START, frozenset(taken), sheet.cells[hour])
+def _by_numbers(sheet: Sheet, date: str, number: str, taken: Sequence[str]) -> TimeColumn:
+    numbers = Numbers(sheet.cells[number])
+    return TimeColumn(sheet.cells[date], f"{date} + {number}", Stamp.START, frozenset(taken), numbers)
 
 
 def _only_date(sheet: Sheet, dated: Sequence[str], *, clock: bool) -> str:

@@ -12,13 +12,13 @@ from twinswarm.imports.columns import TimeColumn, time_column, unit_of_table, va
 from twinswarm.imports.counters import power_of
 from twinswarm.imports.dates import foot_of
 from twinswarm.imports.duplicates import Rows
-from twinswarm.imports.hour_column import with_hours
+from twinswarm.imports.interval_numbers import with_numbers
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.numbers import numbers_of
 from twinswarm.imports.options import Kind, Options, Reading, Stamp
 from twinswarm.imports.regular import Grid, on_grid, ordered, resampled, usual_step, without_holes
 from twinswarm.imports.sheet import Sheet
-from twinswarm.imports.wide import TIME, VALUE, melted
+from twinswarm.imports.wide import VALUE, melted
 from twinswarm.imports.zones import zone_said
 
 if TYPE_CHECKING:
@@ -38,11 +38,10 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
     where = str(sheet.file.path)
     if sheet.cells.empty:
         raise InputError.one(where, "has no rows of what is read here", code=Code.EMPTY)
-    wide = melted(sheet, options.time_column, options, notes)
+    wide = melted(sheet, options, notes)
     if wide is not None:
         unit = unit_of_table(sheet, kind, options, notes)
-        sheet, column = wide.sheet, VALUE
-        times = TimeColumn(sheet.cells[TIME], TIME, wide.stamp, frozenset({TIME}))
+        sheet, times, column = wide.sheet, wide.times, VALUE
     else:
         times = time_column(sheet, options, notes)
         column, unit = value_column(sheet, kind, times.columns, options, notes)
@@ -50,8 +49,8 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
     numbers = numbers_of(sheet, column, options, notes)
     clock = read_clock(times.cells, f"{where}, column {times.name}", sheet.line, options, notes)
     zone = zone_said(clock, times.name, home, where, options, notes)
-    if times.hours is not None:
-        clock = with_hours(clock, times.hours, zone, f"{where}, column {times.name}", sheet.line)
+    if times.numbers is not None:
+        clock, sheet, numbers = _with_numbers(clock, times, sheet, numbers, zone, options, notes)
     counter = unit.energy and _is_counter(column, numbers, clock, where, options, notes)
     stamp = Stamp.START if counter else _stamp_of(clock, times, where, options, notes)
     values = numbers if counter else numbers * unit.factor * options.factor
@@ -75,8 +74,31 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
 def _without_foot(sheet: Sheet, times: TimeColumn, notes: Notes) -> tuple[Sheet, TimeColumn]:
     """Without rows below the table, such as a sum. A row without a time elsewhere is a fault later on."""
     last = len(sheet.cells) - foot_of(times.cells, sheet.cells, notes)
-    hours = None if times.hours is None else times.hours.iloc[:last]
-    return replace(sheet, cells=sheet.cells.iloc[:last]), replace(times, cells=times.cells.iloc[:last], hours=hours)
+    numbers = None if times.numbers is None else replace(times.numbers, cells=times.numbers.cells.iloc[:last])
+    return replace(sheet, cells=sheet.cells.iloc[:last]), replace(times, cells=times.cells.iloc[:last], numbers=numbers)
+
+
+def _with_numbers(
+    dates: Clock,
+    times: TimeColumn,
+    sheet: Sheet,
+    values: "np.ndarray",
+    zone: tzinfo,
+    options: Options,
+    notes: Notes,
+) -> tuple[Clock, Sheet, "np.ndarray"]:
+    """The times of intervals that have numbers, with the rows that are of one. Raises InputError."""
+    assert times.numbers is not None
+    if options.stamp is Stamp.END:
+        what = "the numbers of intervals say where they begin: 1 is the first of the day; leave it away"
+        raise InputError.one("--stamp", what, options.stamp.value, code=Code.CONFLICT)
+    name = times.name
+
+    def place(index: int) -> str:
+        return f"{sheet.file.path}: {sheet.place(index, name)}"
+
+    clock, here = with_numbers(dates, times.numbers, values, zone, place, notes)
+    return clock.only(here), replace(sheet, cells=sheet.cells[here]), values[here]
 
 
 def _is_counter(column: str, values: "np.ndarray", clock: Clock, where: str, options: Options, notes: Notes) -> bool:
