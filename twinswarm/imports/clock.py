@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 _SPAN = re.compile(r"(.*\d[^\d-]*?)\s+(?:-|\N{EN DASH}|to|bis|a)\s+(.*)")
 _SERIAL = re.compile(r"\d{5}(?:[.,]\d+)?")
-_EPOCH = re.compile(r"\d{10}(?:\.0+)?|\d{13}")
+_EPOCH = re.compile(r"\d{10}(?:\.0+)?|\d{13}|1\d{15}|1\d{18}")
+"""Seconds, milliseconds, microseconds or nanoseconds since 1970; the longer ones until 2033."""
+_COUNTED = {10: ("seconds", 1.0), 13: ("milliseconds", 1e3), 16: ("microseconds", 1e6), 19: ("nanoseconds", 1e9)}
+"""The unit of times by their digits, and how many are a second."""
 _DATE_HOUR = re.compile(r"(?:199\d|20\d\d)(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-4])")
 """Year, month, day and hour; as seconds since 1970 they would lie beyond 2033."""
 _EXCEL_EPOCH_S = int(datetime(1899, 12, 30, tzinfo=UTC).timestamp())
@@ -75,7 +78,7 @@ def read_clock(cells: "pd.Series", where: str, first_row: int, options: Options,
         cells = cells + "00"
         sample = cells.iloc[0]
     if _EPOCH.fullmatch(sample):
-        return _counted(cells, where, first_row, 1000.0 if len(sample) == 13 else 1.0)
+        return _counted(cells, where, first_row, notes)
     if _SERIAL.fullmatch(sample):
         days = _floats(cells, where, first_row)
         local = np.rint(days * 86_400).astype("int64") + _EXCEL_EPOCH_S
@@ -115,9 +118,15 @@ def _span(
     return int(values[counts.argmax()]) or None
 
 
-def _counted(cells: "pd.Series", where: str, first_row: int, per_second: float) -> Clock:
+def _counted(cells: "pd.Series", where: str, first_row: int, notes: Notes) -> Clock:
+    """Raises InputError for numbers that are not all of the same unit."""
     import numpy as np
 
+    digits = cells.str.extract(r"^(\d*)")[0].str.len()
+    if (odd := digits != digits.iloc[0]).any():
+        raise unreadable(cells, odd.to_numpy(), where, first_row)
+    unit, per_second = _COUNTED[int(digits.iloc[0])]
+    notes.read.append(f"times are {unit} since 1970")
     seconds = np.rint(_floats(cells, where, first_row) / per_second).astype("int64")
     return Clock(seconds, np.zeros(len(seconds)))
 

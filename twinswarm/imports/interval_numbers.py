@@ -1,7 +1,7 @@
 """Intervals of a day by their numbers, in a column beside a date or as the heads of columns: hours, half-hours,
 quarter-hours.
 
-OMIE, REE and Spanish distributors number hours from 1 (``H1`` to ``H25``), British suppliers half-hours (``HH1`` to
+OMIE and Spanish distributors number hours from 1 (``H1`` to ``H25``), British suppliers half-hours (``HH1`` to
 ``HH50``). 1 is the first interval of the local day. On the days on which the clock changes they are counted through: 1
 to 25 hours when summer time ends, 1 to 23 when it begins (OMIE, "Modelo de ficheros para la distribución pública de
 información", 6.18; Elexon's settlement periods 1 to 46 and 1 to 50). 0 is the first one where there is a 0.
