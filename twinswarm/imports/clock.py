@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
 
-from schemas.errors import Code, InputError
-from twinswarm.imports.dates import date_order, fields_of, form_of, offsets_of, seconds_of, unreadable
+from schemas.errors import Code, InputError, shorten
+from twinswarm.imports.dates import DST, HALF, date_order, fields_of, form_of, offsets_of, seconds_of, unreadable
 from twinswarm.imports.notes import Notes, some
 from twinswarm.imports.options import DateOrder, MissingHour, Options
 
@@ -63,7 +63,15 @@ def looks_like_times(cells: "pd.Series") -> bool:
 def looks_like_hours(cells: "pd.Series") -> bool:
     """Whether a column is of times of day alone."""
     filled = cells[cells != ""].head(200)
-    return len(filled) > 0 and bool(filled.str.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?( ?-.*)?").mean() > 0.9)
+    return len(filled) > 0 and bool(
+        filled.str.fullmatch(rf"\d{{1,2}}:\d{{2}}(:\d{{2}})?( ?{HALF})?( ?-.*)?").mean() > 0.9
+    )
+
+
+def are_halves(cells: "pd.Series") -> bool:
+    """Whether a column is of AM and PM alone."""
+    filled = cells[cells != ""]
+    return len(filled) > 0 and bool(filled.str.fullmatch(HALF).all())
 
 
 def read_clock(cells: "pd.Series", where: str, first_row: int, options: Options, notes: Notes) -> Clock:
@@ -93,8 +101,37 @@ def read_clock(cells: "pd.Series", where: str, first_row: int, options: Options,
     local = seconds_of(fields, order, starts, where, first_row)
     offset = offsets_of(fields)
     if "mark" in fields and fields["mark"].notna().any():
-        notes.read.append("the marks A and B tell the two hours of the end of summer time apart")
+        _note_marks(fields["mark"].str.strip(), local, cells, where, first_row, notes)
     return Clock(local, offset, _span(ends, local, order, where, first_row))
+
+
+def _note_marks(
+    marks: "pd.Series", local_s: "np.ndarray", cells: "pd.Series", where: str, first_row: int, notes: Notes
+) -> None:
+    """Notes the marks that tell the two hours of the end of summer time apart.
+
+    Raises InputError where the mark DST stands behind the second one: in ERCOT's files it means the repeated hour.
+    """
+    import pandas as pd
+
+    dst = marks == DST
+    if not dst.any():
+        notes.read.append("the marks A and B tell the two hours of the end of summer time apart")
+        return
+    notes.read.append(f"{int(dst.sum())} times have the mark DST, of summer time")
+    notes.assumed.append(
+        "where the clock shows an hour twice, times without the mark DST are standard time (--time-zone)"
+    )
+    by_time = pd.Series(dst.to_numpy(), index=cells.index).groupby(local_s)
+    first = by_time.transform("last" if local_s[0] > local_s[-1] else "first")
+    late = (by_time.transform("nunique") > 1) & dst & ~first
+    if late.any():
+        index, cell = next(iter(cells[late].items()))
+        what = (
+            "has the mark DST, and the same time without it comes before; summer time is the first of the two. Put the "
+            "rows in order, or leave the marks away: then the order of the rows tells the two hours apart"
+        )
+        raise InputError.one(f"{where}: row {int(str(index)) + first_row}", what, shorten(cell), code=Code.CONFLICT)
 
 
 def _span(
@@ -154,10 +191,12 @@ def to_utc(clock: Clock, zone: tzinfo, where: str, options: Options, notes: Note
         return clock.local_s - clock.offset_s.astype("int64"), np.ones(len(clock.local_s), dtype=bool)
     said = np.isfinite(clock.offset_s)
     if isinstance(zone, timezone):
+        _check_marks(clock, None, zone, where)
         shift = int(zone.utcoffset(None).total_seconds())
         offset = np.where(said, np.nan_to_num(clock.offset_s, posinf=0, neginf=0), shift).astype("int64")
         return clock.local_s - offset, np.ones(len(offset), dtype=bool)
     naive = pd.DatetimeIndex(clock.local_s.astype("datetime64[s]"))
+    _check_marks(clock, naive, zone, where)
     twice = _shown_twice(naive, zone)
     second = _second_turns(clock.local_s, twice)
     summer = np.where(np.isposinf(clock.offset_s), True, np.where(np.isneginf(clock.offset_s), False, ~second))
@@ -170,6 +209,34 @@ def to_utc(clock: Clock, zone: tzinfo, where: str, options: Options, notes: Note
         _no_such_hour(naive[~here], zone, where, options, notes)
     _note_twice(naive, twice & ~said, ~summer, notes)
     return utc, here
+
+
+def _check_marks(clock: Clock, naive: "pd.DatetimeIndex | None", zone: tzinfo, where: str) -> None:
+    """Raises InputError for times with a mark of summer time in a zone that has none then."""
+    import numpy as np
+
+    marked = np.isposinf(clock.offset_s)
+    if not marked.any():
+        return
+    wrong = clock.local_s[marked]
+    if naive is not None:
+        here = naive[marked]
+        placed = here.tz_localize(zone, ambiguous=[True] * len(here), nonexistent="shift_forward")
+        offset = wrong - placed.as_unit("s").asi8
+        summer = np.zeros(len(here), dtype=bool)
+        for year in np.unique(here.year):
+            least = min(_offset_s(datetime(int(year), month, 1, tzinfo=zone)) for month in (1, 7))
+            summer |= (here.year == year) & (offset > least)
+        wrong = wrong[~summer]
+    if len(wrong):
+        names = some([f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%d %H:%M}" for time in wrong])
+        what = f"{zone} has no summer time then, and the mark behind the time says so: {names}; say --time-zone"
+        raise InputError.one(where, what, code=Code.CONFLICT)
+
+
+def _offset_s(time: datetime) -> float:
+    offset = time.utcoffset()
+    return 0.0 if offset is None else offset.total_seconds()
 
 
 def _shown_twice(naive: "pd.DatetimeIndex", zone: tzinfo) -> "np.ndarray":
@@ -227,7 +294,7 @@ def _note_twice(naive: "pd.DatetimeIndex", twice: "np.ndarray", second: "np.ndar
         notes.assumed.append(f"of {hour} the file has one, taken for summer time; the other is a hole: {days}")
 
 
-def local_instants(clock: Clock, zone: tzinfo, notes: Notes) -> "np.ndarray":
+def local_instants(clock: Clock, zone: tzinfo, where: str, notes: Notes) -> "np.ndarray":
     """Seconds of UTC of single events, which follow one another in no steps.
 
     An event in the hour that the clock shows twice is taken for summer time, one in the hour that there is not is moved
@@ -241,8 +308,10 @@ def local_instants(clock: Clock, zone: tzinfo, notes: Notes) -> "np.ndarray":
     said = np.isfinite(clock.offset_s)
     with_offset = clock.local_s - np.where(said, clock.offset_s, 0).astype("int64")
     if isinstance(zone, timezone):
+        _check_marks(clock, None, zone, where)
         return np.asarray(np.where(said, with_offset, clock.local_s - int(zone.utcoffset(None).total_seconds())))
     naive = pd.DatetimeIndex(clock.local_s.astype("datetime64[s]"))
+    _check_marks(clock, naive, zone, where)
     placed = naive.tz_localize(zone, ambiguous=~np.isneginf(clock.offset_s), nonexistent="shift_forward")
     if (twice := int((_shown_twice(naive, zone) & np.isnan(clock.offset_s)).sum())) > 0:
         notes.assumed.append(f"{twice} times in the hour that the clock shows twice are summer time")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
-from twinswarm.imports.clock import looks_like_hours, looks_like_times
+from twinswarm.imports.clock import are_halves, looks_like_hours, looks_like_times
+from twinswarm.imports.dates import HALF
 from twinswarm.imports.interval_numbers import Numbers, are_numbers, holds_numbers
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.numbers import looks_numeric
@@ -31,6 +32,7 @@ _TIME_OF_DAY = re.compile(
     r"\b(uhr\w*|\w*zeit|von|bis|(\w*)time|hours?|stunde|ora|ore|hora|heure|da|a)\b", re.IGNORECASE
 )
 _DOTTED = re.compile(r"(?:[01]?\d|2[0-4])\.[0-5]\d(?:\.[0-5]\d)?(?: ?-.*)?")
+_SPAN_END = rf"[\d:.]+(?: ?{HALF})?"
 _NO_TIME = re.compile(r"\b(revision|export\w*|erstellt|created|updated)\b", re.IGNORECASE)
 """Of a row, not of what it measures."""
 _NO_VALUE = re.compile(
@@ -74,20 +76,30 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
     if hours and not _has_clock(sheet, date):
         begins = [name for name in hours if _stamp(name) is not Stamp.END]
         hour = (begins or hours)[0]
-        notes.read.append(f"times are of the columns {date!r} and {hour!r}")
-        span = sheet.cells[hour].str.extract(r"^([\d:.]+?)\s*-\s*[\d:.]+$")[0]
-        clock = span.fillna(sheet.cells[hour])
+        span = sheet.cells[hour].str.extract(rf"^({_SPAN_END})\s*-\s*{_SPAN_END}$")[0]
+        clock, halves = _with_half(sheet, hour, span.fillna(sheet.cells[hour]))
+        notes.read.append(f"times are of the columns {' and '.join(map(repr, (date, hour, *halves)))}")
         stamp = Stamp.START if span.notna().all() or (len(hours) > 1 and begins) else _stamp(hour)
-        return TimeColumn(sheet.cells[date] + " " + clock, f"{date} + {hour}", stamp, frozenset((*dated, *hours)))
+        name = " + ".join((date, hour, *halves))
+        return TimeColumn(sheet.cells[date] + " " + clock, name, stamp, frozenset((*dated, *hours)))
     numbered = [name for name in names if name not in dated and holds_numbers(sheet.cells[name], name)]
     if len(numbered) == 1 and not _has_clock(sheet, date):
         notes.read.append(f"times are of the columns {date!r} and {numbered[0]!r}, intervals by their numbers")
         return _by_numbers(sheet, date, numbered[0], [*dated, *numbered])
-    notes.read.append(f"times are of the column {date!r}")
+    cells, halves = _with_half(sheet, date, sheet.cells[date])
+    notes.read.append(f"times are of the column {' and '.join(map(repr, (date, *halves)))}")
     # Begin and end side by side say what the begin is.
     ends = any(_stamp(name) is Stamp.END for name in dated)
     stamp = Stamp.START if ends and _stamp(date) is not Stamp.END else _stamp(date)
-    return TimeColumn(sheet.cells[date], date, stamp, frozenset(dated))
+    return TimeColumn(cells, " + ".join((date, *halves)), stamp, frozenset(dated))
+
+
+def _with_half(sheet: Sheet, name: str, cells: "pd.Series") -> tuple["pd.Series", list[str]]:
+    """Times of day with the AM or PM of the next column, and its name, where it holds nothing else."""
+    after = sheet.columns[sheet.columns.index(name) + 1 :][:1]
+    if not after or not are_halves(sheet.cells[after[0]]) or cells.str.contains(HALF, regex=True).any():
+        return cells, []
+    return (cells + " " + sheet.cells[after[0]]).str.strip(), after
 
 
 def _by_numbers(sheet: Sheet, date: str, number: str, taken: Sequence[str]) -> TimeColumn:

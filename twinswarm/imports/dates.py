@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+HALF = r"[AaPp]\.? ?[Mm]\b\.?"
+"""AM, PM, a.m., p. m."""
 _CLOCK = (
     r"(?P<H>\d{1,2})[:.h](?P<M>\d{2})(?:[:.](?P<S>\d{2})(?:[.,]\d+)?)?"
-    r" ?(?P<p>[AaPp]\.?[Mm]\.?)?(?P<mark>[AB](?![a-z]))?"
+    rf" ?(?P<p>{HALF})?(?P<mark>[AB](?![a-z])|(?: ?DST))?"
 )
 _ZONE = r" ?\(?(?P<z>Z|UTC|GMT|MESZ|MEZ|CEST|CET|EEST|EET|WEST|WET|(?:UTC|GMT)?[+-]\d{2}:?\d{2}|[+-]\d{2})?\)?"
 _MONTH_NAMES = (
@@ -37,6 +39,8 @@ _FORMS = (
     *(re.compile(rf"{date}(?:,?[ T]+{_CLOCK})?{_ZONE}") for date in _DATES),
     re.compile(_COMPACT + _ZONE),
 )
+DST = "DST"
+"""A mark of summer time behind a time, as Huawei's FusionSolar writes it; times without it are standard time."""
 _OFFSETS = {"Z": 0, "UTC": 0, "GMT": 0, "MEZ": 3600, "CET": 3600, "MESZ": 7200, "CEST": 7200, "EET": 7200,
             "EEST": 10800, "WET": 0, "WEST": 3600}  # fmt: skip
 
@@ -194,11 +198,14 @@ def seconds_of(
         day, month = whole("d"), whole("m")
     year = year.where(year >= 100, year + 2000)
     hour, minute, second = whole("H"), whole("M"), whole("S")
+    no_half = pd.Series(False, index=fields.index)
     if "p" in fields and fields["p"].notna().any():
-        late = fields["p"].str[0].str.casefold() == "p"
-        hour = hour % 12 + 12 * late.astype("int64")
+        half = fields["p"].str[0].str.casefold()
+        no_half = half.notna() & ((hour > 23) | (half == "a") & (hour > 12))
+        # 12 AM is midnight, 12 PM noon; 13:00 needs no PM, and may have it.
+        hour = hour.where(half.isna(), hour % 12 + 12 * (half == "p").astype("int64"))
     days = pd.to_datetime({"year": year, "month": month, "day": day}, errors="coerce")
-    bad = days.isna() | (hour > 24) | (minute > 59) | (second > 60) | ((hour == 24) & (minute + second > 0))
+    bad = days.isna() | no_half | (hour > 24) | (minute > 59) | (second > 60) | ((hour == 24) & (minute + second > 0))
     if bad.any():
         raise unreadable(cells, bad.to_numpy(), where, first_row)
     at = days.to_numpy().astype("datetime64[s]").astype("int64")
@@ -215,7 +222,11 @@ def offsets_of(fields: "pd.DataFrame") -> "np.ndarray":
         result = fields["z"].map(zones).to_numpy(dtype=float, na_value=np.nan)
     if "mark" in fields and fields["mark"].notna().any():
         # A is summer time, B standard time, of central Europe as of every zone with a change by an hour.
-        result = np.where(fields["mark"] == "A", np.inf, np.where(fields["mark"] == "B", -np.inf, result))
+        marks = fields["mark"].str.strip()
+        result = np.where(marks == "A", np.inf, np.where(marks == "B", -np.inf, result))
+        if (summer := (marks == DST).to_numpy()).any():
+            # The doubled hour has the mark the first time alone.
+            result = np.where(summer, np.inf, np.where(np.isnan(result), -np.inf, result))
     return result
 
 

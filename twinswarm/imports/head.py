@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 _NUMBER = re.compile(r"\s*[-+]?[\d.,'\u00a0 ]*\d[\d.,]*\s*([eE][-+]?\d+)?\s*")
-_CLOCK_TIME = re.compile(r"\s*\d{1,2}:\d{2}(:\d{2})?\s*-?\s*(\d{1,2}:\d{2}(:\d{2})?)?\s*")
+_TIME = r"\d{1,2}:\d{2}(:\d{2})?( ?[AaPp]\.?[Mm]\.?)?"
+_CLOCK_TIME = re.compile(rf"\s*{_TIME}\s*-?\s*({_TIME})?\s*")
 _MOST_CLOCK_TIMES = 20
 _FOLLOW = 2
 """So many rows after the first one are looked at."""

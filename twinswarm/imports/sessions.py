@@ -232,7 +232,7 @@ def _energy_column(sheet: Sheet, fits: list[str], options: Options) -> list[str]
 def _instants(sheet: Sheet, column: str, home: tzinfo | None, options: Options, notes: Notes) -> "np.ndarray":
     where = f"{sheet.file.path}, column {column}"
     clock = read_clock(sheet.cells[column], where, sheet.line, options, notes)
-    return local_instants(clock, zone_said(clock, column, home, where, options, notes), notes)
+    return local_instants(clock, zone_said(clock, column, home, where, options, notes), where, notes)
 
 
 def _energies(sheet: Sheet, columns: dict[str, str], options: Options, notes: Notes) -> "np.ndarray":

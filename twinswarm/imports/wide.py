@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import Code, InputError
 from twinswarm.imports.clock import looks_like_times, read_clock
 from twinswarm.imports.columns import TimeColumn
-from twinswarm.imports.dates import foot_of
+from twinswarm.imports.dates import HALF, foot_of
 from twinswarm.imports.interval_numbers import Numbers, numbered_columns
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.options import Options, Stamp
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 LEAST = 23
 """Columns of a day of hours that begins summer time."""
 _CLOCK = re.compile(
-    r"\D{0,12}?(\d{1,2})[:.](\d{2})(?:[:.]\d{2})?"
-    r"(?: ?(?:-|\u2013) ?(\d{1,2})[:.](\d{2})(?:[:.]\d{2})?)?(?: #\d+)?\D*"
+    rf"\D{{0,12}}?(?P<hour>\d{{1,2}})[:.](?P<minute>\d{{2}})(?:[:.]\d{{2}})?(?P<half> ?{HALF})?"
+    rf"(?: ?(?P<span>[-\u2013]) ?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?(?: ?{HALF})?)?(?: #\d+)?\D*"
 )
 TIME, NUMBER, VALUE = "time", "number", "value"
 _NAMES = {1: "hours", 2: "half-hours", 4: "quarter-hours"}
@@ -46,13 +46,12 @@ def melted(sheet: Sheet, options: Options, notes: Notes) -> Melted | None:
 
 def _by_clock(sheet: Sheet, clocks: Mapping[str, re.Match[str]], options: Options, notes: Notes) -> Melted:
     dates = _date_column(sheet, frozenset(clocks), options.time_column)
-    first = next(iter(clocks.values()))
-    spans = first[3] is not None
-    stamp = Stamp.START if spans or int(first[1]) * 60 + int(first[2]) == 0 else Stamp.END
+    texts = {name: _clock_text(found) for name, found in clocks.items()}
+    first = next(iter(clocks))
+    stamp = Stamp.START if clocks[first]["span"] or texts[first] == " 00:00" else Stamp.END
     notes.read.append(f"a row is a day, by {dates!r}, with {len(clocks)} columns for its intervals")
-    texts = {name: f" {int(found[1]):02d}:{found[2]}" for name, found in clocks.items()}
     table = _without_foot(sheet, [dates, *clocks], notes)
-    days = table[dates].str.extract(r"^(\S+)")[0].fillna("")
+    days = table[dates].str.replace(r"[ T]+\d{1,2}:\d{2}.*$", "", regex=True)
     # A date that cannot be read is told by its row, before there is a row for each interval.
     read_clock(days, f"{sheet.file.path}, column {dates}", sheet.line, options, Notes())
     long = _long(sheet, table, days, texts)
@@ -63,6 +62,14 @@ def _by_clock(sheet: Sheet, clocks: Mapping[str, re.Match[str]], options: Option
         times = times.where(~midnight, times.str.replace(" 00:00", " 24:00", regex=False))
     long[TIME] = times
     return Melted(_sheet(sheet, long, [TIME, VALUE]), TimeColumn(long[TIME], TIME, stamp, frozenset({TIME})))
+
+
+def _clock_text(found: re.Match[str]) -> str:
+    """Hour and minute of a head, with a blank before."""
+    hour = int(found["hour"])
+    if found["half"]:
+        hour = hour % 12 + (12 if found["half"].strip()[0] in "Pp" else 0)
+    return f" {hour:02d}:{found['minute']}"
 
 
 def _by_numbers(sheet: Sheet, options: Options, notes: Notes) -> Melted | None:
