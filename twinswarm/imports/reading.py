@@ -20,7 +20,7 @@ _USED_BY = {
     "time_column": _SERIES | _SESSIONS,
     "unit": _SERIES | _SESSIONS,
     "reading": _SERIES | {"green-button"},
-    "area": _AREAS,
+    "area": _AREAS | {"omie"},
     "annual_kwh": frozenset[str](),
 }
 """Shapes that use an option; those of others say by themselves what it would say."""

@@ -127,7 +127,7 @@ def import_(
     ] = MissingHour.ERROR,
     area: Annotated[
         str | None,
-        typer.Option("--area", help="Of a file with several, such as BZN|FR.", rich_help_panel=_VALUES),
+        typer.Option("--area", help="Of a file with several, such as BZN|FR or ES.", rich_help_panel=_VALUES),
     ] = None,
     year: Annotated[
         int | None,

@@ -13,6 +13,7 @@ from twinswarm.imports.shapes import (
     market_tables,
     meter_operators,
     ocpp,
+    omie,
     pvgis,
     sessions_table,
     table,
@@ -25,6 +26,7 @@ SHAPES: dict[str, Shape] = {
     for shape in (
         *feed_answers.SHAPES,
         *market_tables.SHAPES,
+        omie.SHAPE,
         *pvgis.SHAPES,
         green_button.SHAPE,
         *meter_operators.SHAPES,
