@@ -15,7 +15,7 @@ from tests.imports.read_back import energy_kwh, read_back
 from tests.imports.test_unclear_cells import workbook
 from tests.imports.written import table
 from twinswarm.imports.imported import Imported
-from twinswarm.imports.options import Kind, Reading, Stamp
+from twinswarm.imports.options import Kind, MissingHour, Reading, Stamp
 
 MADRID, LONDON = ZoneInfo("Europe/Madrid"), ZoneInfo("Europe/London")
 MAY, MARCH, OCTOBER = date(2024, 5, 13), date(2024, 3, 30), date(2024, 10, 26)
@@ -111,12 +111,23 @@ def test_the_third_column_may_be_the_one_that_is_empty(tmp_path: Path) -> None:
     assert "counted through" not in "; ".join(found.notes.assumed)
 
 
-def test_a_short_day_of_24_values_is_asked_about(tmp_path: Path) -> None:
-    """Nothing says which of the zeros is none: that of the third hour or that of the last."""
-    sun = [0, 0, 0, 0, 0, 0, *[5] * 12, 0, 0, 0, 0, 0, 0]
+SUN = [0] * 6 + [5] * 12 + [0] * 6
+
+
+@pytest.mark.parametrize(
+    ("day", "kind", "total"),
+    # Of the sun nothing says which of the zeros is none, that of the third hour or that of the last: 3 · 60 kWh.
+    # Of the load the third hour of the short day is left out: 300 + 297 + 300 kWh.
+    [(SUN, Kind.PV, 180), (upto(24, 24), Kind.LOAD, 897)],
+)
+def test_a_short_day_of_24_values_is_asked_about(tmp_path: Path, day: list[object], kind: Kind, total: int) -> None:
+    text = days_of(MARCH, [day] * 3, heads("H", 24))
     with pytest.raises(InputError) as caught:
-        read(tmp_path, days_of(MARCH, [sun] * 3, heads("H", 24)), kind=Kind.PV)
+        read(tmp_path, text, kind=kind)
     assert caught.value.code is Code.CONFLICT and "--missing-hour drop" in str(caught.value)
+    found = read(tmp_path, text, kind=kind, missing_hour=MissingHour.DROP)
+    assert energy_kwh(found) == total
+    assert "1 rows of an hour that summer time leaves out" in "; ".join(found.notes.repaired)
 
 
 def test_a_long_day_of_24_values_is_one_of_the_clock(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
 
-from schemas.errors import Code, InputError, shorten
+from schemas.errors import Code, InputError
 from twinswarm.imports.dates import DST, HALF, date_order, fields_of, form_of, offsets_of, seconds_of, unreadable
 from twinswarm.imports.notes import Notes, some
 from twinswarm.imports.options import DateOrder, MissingHour, Options
@@ -131,7 +131,7 @@ def _note_marks(
             "has the mark DST, and the same time without it comes before; summer time is the first of the two. Put the "
             "rows in order, or leave the marks away: then the order of the rows tells the two hours apart"
         )
-        raise InputError.one(f"{where}: row {int(str(index)) + first_row}", what, shorten(cell), code=Code.CONFLICT)
+        raise InputError.one(f"{where}: row {int(str(index)) + first_row}", what, cell, code=Code.CONFLICT)
 
 
 def _span(

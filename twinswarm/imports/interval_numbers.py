@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
 
-from schemas.errors import Code, InputError, shorten
+from schemas.errors import Code, InputError
 from twinswarm.imports.clock import Clock
 from twinswarm.imports.notes import Notes, some
 
@@ -95,7 +95,8 @@ def with_numbers(
     its day.
 
     On the days on which the clock changes, intervals are counted through where their last number is that of the last
-    one of the day, or where the hour that the clock leaves out holds something; otherwise they are those of the clock.
+    one of the day, or where the hour that the clock leaves out holds something and those beyond the day do not;
+    otherwise they are those of the clock.
     """
     import numpy as np
     import pandas as pd
@@ -109,14 +110,15 @@ def with_numbers(
     holds = np.isfinite(values) & (values != 0)
     local = dates.local_s + np.nan_to_num(counted).astype("int64") * step
     in_gap = _most_of_day((holds & _left_out(local, zone)).astype(float), dates.local_s) > 0
+    last_held = _most_of_day(np.where(holds, counted, -1.0), dates.local_s)
     longer, shorter = day_s > 86_400, day_s < 86_400
-    through = longer & (last == length - 1) | shorter & ((last < length) | in_gap)
+    through = longer & (last == length - 1) | shorter & ((last < length) | (in_gap & (last_held < length)))
     most = np.where(through, length, np.maximum(length, 86_400 // step))
     beyond = ~np.isfinite(counted) | (counted >= most)
     if (bad := beyond & (holds | ~np.isfinite(counted))).any():
         index, cell = next(iter(numbers.cells[bad].items()))
         what = f"is no interval of its day, which has {int(length[bad][0])}"
-        raise InputError.one(place(int(str(index))), what, shorten(cell), code=Code.FORMAT)
+        raise InputError.one(place(int(str(index))), what, cell, code=Code.FORMAT)
     if beyond.any():
         what = "cells of 0 or nothing beyond the last interval of their day were left out"
         notes.repaired.append(f"{int(beyond.sum())} {what}")

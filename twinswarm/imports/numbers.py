@@ -92,7 +92,7 @@ def _check_units(sheet: Sheet, column: str, cells: "pd.Series", options: Options
         source = "--unit" if options.unit is not None else "its header" if said else "the cells above it"
         what = f"is in {other.iloc[0]}, and by {source} the column is in {wanted}; one unit for all is needed (--unit)"
         where = f"{sheet.file.path}: {sheet.place(index, column)}"
-        raise InputError.one(where, what, shorten(cells[index]), code=Code.CONFLICT)
+        raise InputError.one(where, what, cells[index], code=Code.CONFLICT)
 
 
 def _decimal(sheet: Sheet, column: str, cells: "pd.Series", options: Options, notes: Notes) -> str:

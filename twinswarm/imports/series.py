@@ -12,7 +12,7 @@ from twinswarm.imports.columns import TimeColumn, time_column, unit_of_table, va
 from twinswarm.imports.counters import power_of
 from twinswarm.imports.dates import foot_of
 from twinswarm.imports.duplicates import Rows
-from twinswarm.imports.interval_numbers import with_numbers
+from twinswarm.imports.interval_numbers import Numbers, with_numbers
 from twinswarm.imports.notes import Notes
 from twinswarm.imports.numbers import numbers_of
 from twinswarm.imports.options import Kind, Options, Reading, Stamp
@@ -50,7 +50,7 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
     clock = read_clock(times.cells, f"{where}, column {times.name}", sheet.line, options, notes)
     zone = zone_said(clock, times.name, home, where, options, notes)
     if times.numbers is not None:
-        clock, sheet, numbers = _with_numbers(clock, times, sheet, numbers, zone, options, notes)
+        clock, sheet, numbers = _placed(clock, times.numbers, times.name, sheet, numbers, zone, options, notes)
     counter = unit.energy and _is_counter(column, numbers, clock, where, options, notes)
     stamp = Stamp.START if counter else _stamp_of(clock, times, where, options, notes)
     values = numbers if counter else numbers * unit.factor * options.factor
@@ -78,9 +78,10 @@ def _without_foot(sheet: Sheet, times: TimeColumn, notes: Notes) -> tuple[Sheet,
     return replace(sheet, cells=sheet.cells.iloc[:last]), replace(times, cells=times.cells.iloc[:last], numbers=numbers)
 
 
-def _with_numbers(
+def _placed(
     dates: Clock,
-    times: TimeColumn,
+    numbers: Numbers,
+    name: str,
     sheet: Sheet,
     values: "np.ndarray",
     zone: tzinfo,
@@ -88,16 +89,14 @@ def _with_numbers(
     notes: Notes,
 ) -> tuple[Clock, Sheet, "np.ndarray"]:
     """The times of intervals that have numbers, with the rows that are of one. Raises InputError."""
-    assert times.numbers is not None
     if options.stamp is Stamp.END:
         what = "the numbers of intervals say where they begin: 1 is the first of the day; leave it away"
         raise InputError.one("--stamp", what, options.stamp.value, code=Code.CONFLICT)
-    name = times.name
 
     def place(index: int) -> str:
         return f"{sheet.file.path}: {sheet.place(index, name)}"
 
-    clock, here = with_numbers(dates, times.numbers, values, zone, place, notes)
+    clock, here = with_numbers(dates, numbers, values, zone, place, notes)
     return clock.only(here), replace(sheet, cells=sheet.cells[here]), values[here]
 
 
