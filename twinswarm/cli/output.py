@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import Code, Fault, InputError, TwinswarmError
-from twinswarm.stopping import sigterm_as_ctrl_c
+from twinswarm.simulation.stopping import sigterm_as_ctrl_c
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,7 +18,7 @@ from schemas.cycle import Course
 from schemas.errors import RunFailedError
 from schemas.participant import Json
 from schemas.site import Site
-from twinswarm.stopping import sigterm_as_ctrl_c
+from twinswarm.simulation.stopping import sigterm_as_ctrl_c
 from twinswarm.study.day import Day, live_through
 
 _MASKS = hasattr(signal, "pthread_sigmask")
