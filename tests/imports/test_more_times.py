@@ -8,6 +8,7 @@ import pytest
 
 from schemas.errors import Code, InputError
 from tests.imports.read_back import energy_kwh, read_back
+from tests.imports.test_unclear_cells import workbook
 from tests.imports.written import table
 from twinswarm.imports.imported import Imported
 
@@ -41,6 +42,19 @@ def test_a_time_may_be_a_number_since_1970(name: str, tmp_path: Path) -> None:
     assert energy_kwh(found) == 36
     assert f"times are {name} since 1970" in found.notes.read
     assert found.notes.repaired == []
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_such_a_number_may_have_a_decimal_point(name: str, tmp_path: Path) -> None:
+    """As pandas writes a column with a hole in it, and a workbook has all of its numbers."""
+    numbers = [[float(time), 1.5] for time, _ in since_1970(NAMED[name])]
+    text = table("time,kW", [[f"{time:.1f}", f"{power}"] for time, power in numbers], ",")
+    for found in (
+        read(tmp_path, text),
+        read_back(tmp_path, workbook([["time", "kW"], *numbers]), BERLIN, name="own.xlsx"),
+    ):
+        assert energy_kwh(found) == 36
+        assert found.series["load"].start == datetime(2024, 5, 13, tzinfo=UTC)
 
 
 def test_parts_of_a_second_are_none_of_the_steps(tmp_path: Path) -> None:
@@ -100,6 +114,16 @@ def test_ends_of_intervals_have_the_mark_dst(tmp_path: Path) -> None:
     found = read(tmp_path, table("End time,kW", rows, ","))
     assert found.series["load"].values.tolist() == [1.0] * 12 + [2.0] * 88
     assert found.series["load"].start == begin
+
+
+def test_marks_of_the_south_are_of_its_summer(tmp_path: Path) -> None:
+    """7 April 2024 of Sydney has 25 hours: 3 of summer time, 1 kW, and 22 of standard time, 2 kW."""
+    begin, sydney = datetime(2024, 4, 6, 13, tzinfo=UTC), ZoneInfo("Australia/Sydney")
+    times = [(begin + timedelta(hours=n)).astimezone(sydney) for n in range(25)]
+    rows = [[f"{time:%Y-%m-%d %H:%M}{' DST' if time.dst() else ''}", "1" if time.dst() else "2"] for time in times]
+    found = read(tmp_path, table("Time,kW", rows, ","), sydney)
+    assert (found.series["load"].start, energy_kwh(found)) == (begin, 47)
+    assert found.series["load"].values.tolist() == [1.0] * 3 + [2.0] * 22
 
 
 def test_a_mark_behind_the_second_hour_is_asked_about(tmp_path: Path) -> None:

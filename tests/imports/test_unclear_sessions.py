@@ -29,6 +29,21 @@ def kwh(text: str, tmp_path: Path, **said: object) -> float:
     return sum(session.energy_kwh for session in read(tmp_path, text, **said).sessions)
 
 
+def test_am_and_pm_may_stand_in_columns_behind_begin_and_end(tmp_path: Path) -> None:
+    """Of Vienna in winter, UTC+1: 00:15 to 13:15, and 14:00 to 17:00."""
+    rows = [
+        ["3/14/2024 12:15", "AM", "3/14/2024 1:15", "PM", "10"],
+        ["3/15/2024 2:00", "PM", "3/15/2024 5:00", "PM", "5"],
+    ]
+    found = read(tmp_path, table("Start;AM/PM;End;AM/PM;kWh", rows))
+    begin = datetime(2024, 3, 13, 23, 15, tzinfo=UTC)
+    assert [(s.arrival, s.departure, s.energy_kwh) for s in found.sessions] == [
+        (begin, begin + timedelta(hours=13), 10),
+        (datetime(2024, 3, 15, 13, tzinfo=UTC), datetime(2024, 3, 15, 16, tzinfo=UTC), 5),
+    ]
+    assert found.notes.repaired == []
+
+
 def test_of_several_energies_the_one_that_is_said_counts(tmp_path: Path) -> None:
     text = stays("Energy requested (kWh);Energy delivered (kWh)", ["30", "10"], ["30", "12"])
     with pytest.raises(InputError) as caught:

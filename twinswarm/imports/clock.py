@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SPAN = re.compile(r"(.*\d[^\d-]*?)\s+(?:-|\N{EN DASH}|to|bis|a)\s+(.*)")
 _SERIAL = re.compile(r"\d{5}(?:[.,]\d+)?")
-_EPOCH = re.compile(r"\d{10}(?:\.0+)?|\d{13}|1\d{15}|1\d{18}")
+_EPOCH = re.compile(r"(?:\d{10}|\d{13}|1\d{15}|1\d{18})(?:\.0+)?")
 """Seconds, milliseconds, microseconds or nanoseconds since 1970; the longer ones until 2033."""
 _COUNTED = {10: ("seconds", 1.0), 13: ("milliseconds", 1e3), 16: ("microseconds", 1e6), 19: ("nanoseconds", 1e9)}
 """The unit of times by their digits, and how many are a second."""

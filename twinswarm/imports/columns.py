@@ -77,7 +77,7 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
         begins = [name for name in hours if _stamp(name) is not Stamp.END]
         hour = (begins or hours)[0]
         span = sheet.cells[hour].str.extract(rf"^({_SPAN_END})\s*-\s*{_SPAN_END}$")[0]
-        clock, halves = _with_half(sheet, hour, span.fillna(sheet.cells[hour]))
+        clock, halves = with_half(sheet, hour, span.fillna(sheet.cells[hour]))
         notes.read.append(f"times are of the columns {' and '.join(map(repr, (date, hour, *halves)))}")
         stamp = Stamp.START if span.notna().all() or (len(hours) > 1 and begins) else _stamp(hour)
         name = " + ".join((date, hour, *halves))
@@ -86,7 +86,7 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
     if len(numbered) == 1 and not _has_clock(sheet, date):
         notes.read.append(f"times are of the columns {date!r} and {numbered[0]!r}, intervals by their numbers")
         return _by_numbers(sheet, date, numbered[0], [*dated, *numbered])
-    cells, halves = _with_half(sheet, date, sheet.cells[date])
+    cells, halves = with_half(sheet, date, sheet.cells[date])
     notes.read.append(f"times are of the column {' and '.join(map(repr, (date, *halves)))}")
     # Begin and end side by side say what the begin is.
     ends = any(_stamp(name) is Stamp.END for name in dated)
@@ -94,7 +94,7 @@ def time_column(sheet: Sheet, options: Options, notes: Notes) -> TimeColumn:
     return TimeColumn(cells, " + ".join((date, *halves)), stamp, frozenset(dated))
 
 
-def _with_half(sheet: Sheet, name: str, cells: "pd.Series") -> tuple["pd.Series", list[str]]:
+def with_half(sheet: Sheet, name: str, cells: "pd.Series") -> tuple["pd.Series", list[str]]:
     """Times of day with the AM or PM of the next column, and its name, where it holds nothing else."""
     after = sheet.columns[sheet.columns.index(name) + 1 :][:1]
     if not after or not are_halves(sheet.cells[after[0]]) or cells.str.contains(HALF, regex=True).any():

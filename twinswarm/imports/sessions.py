@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
 from twinswarm.imports.clock import local_instants, looks_like_times, read_clock
+from twinswarm.imports.columns import with_half
 from twinswarm.imports.imported import ImportedSession
 from twinswarm.imports.notes import Notes, some
 from twinswarm.imports.numbers import numbers_of
@@ -231,7 +232,8 @@ def _energy_column(sheet: Sheet, fits: list[str], options: Options) -> list[str]
 
 def _instants(sheet: Sheet, column: str, home: tzinfo | None, options: Options, notes: Notes) -> "np.ndarray":
     where = f"{sheet.file.path}, column {column}"
-    clock = read_clock(sheet.cells[column], where, sheet.line, options, notes)
+    cells, _ = with_half(sheet, column, sheet.cells[column])
+    clock = read_clock(cells, where, sheet.line, options, notes)
     return local_instants(clock, zone_said(clock, column, home, where, options, notes), where, notes)
 
 

@@ -255,5 +255,5 @@ def _text(cell: Any) -> str:
         minutes = round(cell.total_seconds() / 60)
         return f"{minutes // 60:02d}:{minutes % 60:02d}"
     if isinstance(cell, float):
-        return repr(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+        return repr(int(cell)) if cell.is_integer() and abs(cell) < 1e19 else repr(cell)
     return str(cell).strip()
