@@ -178,6 +178,12 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, object], Code, tuple[str, ...]]]
         ("line 338", "4 cells", "the header has 2"),
     ),
     "prices in the wrong unit": (good("time,€/kWh"), {"kind": Kind.PRICE}, Code.RANGE, ("24 €/kWh", "--unit")),
+    "prices of 0 of a column that nobody named": (
+        "time,€/kWh\n2024-05-13 00:00,0\n2024-05-13 01:00,0\n",
+        {"kind": Kind.PRICE},
+        Code.RANGE,
+        ("0 alone", "--column"),
+    ),
     "prices in pounds": (good("time,GBP/MWh"), {"kind": Kind.PRICE}, Code.INVALID, ("GBP/MWh", "--factor")),
     "watts taken for kilowatts": (good("time,MW").replace(",24\n", ",24000\n"), {}, Code.RANGE, ("beyond a million",)),
     "PV power of the wrong sign": (

@@ -15,7 +15,7 @@ from tests.imports.read_back import energy_kwh, read_back
 from tests.imports.test_unclear_cells import workbook
 from tests.imports.written import table
 from twinswarm.imports.imported import Imported
-from twinswarm.imports.options import Kind, MissingHour, Reading, Stamp
+from twinswarm.imports.options import Duplicates, Kind, MissingHour, Reading, Stamp
 
 MADRID, LONDON = ZoneInfo("Europe/Madrid"), ZoneInfo("Europe/London")
 MAY, MARCH, OCTOBER = date(2024, 5, 13), date(2024, 3, 30), date(2024, 10, 26)
@@ -176,6 +176,102 @@ def test_one_of_the_columns_may_be_meant(tmp_path: Path) -> None:
     assert (energy_kwh(found), found.series["load"].step_s) == (12, 86_400)
 
 
+def test_numbered_columns_beside_a_time_of_day_are_no_hours(tmp_path: Path) -> None:
+    """24 sensors, the n-th of n kW in each hour of a day: the third has 24 · 3 kWh."""
+    for times, chosen in (
+        ([f"13/05/2024;{h:02d}:00" for h in range(24)], {}),
+        ([f"13/05/2024;{h}" for h in range(1, 25)], {}),
+        ([f"13/05/2024;{h}" for h in range(1, 25)], {"time_column": "Fecha+Hora"}),
+    ):
+        text = table(";".join(("Fecha;Hora", *heads("S", 24))), [[time, *map(str, upto(24, 24))] for time in times])
+        text = text.replace("S", "")
+        with pytest.raises(InputError, match="24 columns may be meant"):
+            read(tmp_path, text, unit="kW", **chosen)
+        assert energy_kwh(read(tmp_path, text, unit="kW", column="3", **chosen)) == 72
+
+
+def test_a_long_day_that_ends_early_is_counted_through(tmp_path: Path) -> None:
+    """300 kWh, and the first 12 hours of the next day: 78 kWh to 10:00Z, with 13 of the 25 cells empty."""
+    found = read(tmp_path, days_of(OCTOBER, [upto(24, 25), upto(12, 25)], heads("H", 25)))
+    grid = found.series["load"]
+    assert (energy_kwh(found), grid.end) == (378, datetime(2024, 10, 27, 10, tzinfo=UTC))
+    assert "counted through where the clock changes, 2024-10-27 has 25" in "; ".join(found.notes.assumed)
+    assert found.notes.repaired == []
+
+
+def test_a_long_day_of_24_columns_that_ends_early_is_one_of_the_clock(tmp_path: Path) -> None:
+    """12 of them end at noon, 11:00Z; the one that lacks lies between 3 and 4: 300 + 78 + 3.5 kWh."""
+    found = read(tmp_path, days_of(OCTOBER, [upto(24, 24), upto(12, 24)], heads("H", 24)))
+    assert (energy_kwh(found), found.series["load"].end) == (381.5, datetime(2024, 10, 27, 11, tzinfo=UTC))
+
+
+def test_a_time_of_day_of_each_day_is_none_of_its_rows(tmp_path: Path) -> None:
+    """When the largest value was: two days of 300 kWh."""
+    rows = [["23:00", *upto(24, 24)]] * 2
+    assert energy_kwh(read(tmp_path, days_of(MAY, rows, ["Peak time", *heads("H", 24)]))) == 600
+
+
+def test_the_header_of_the_dates_may_name_the_zone(tmp_path: Path) -> None:
+    for named in (heads("H", 24), [f"{h:02d}:00" for h in range(24)]):
+        found = read(tmp_path, days_of(MAY, [upto(24, 24)] * 2, named, "Fecha (UTC)"))
+        assert found.series["load"].start == datetime(2024, 5, 13, tzinfo=UTC)
+
+
+def test_numbers_may_be_heads_beside_an_empty_one(tmp_path: Path) -> None:
+    found = read(tmp_path, days_of(MAY, [upto(24, 24)] * 2, heads("", 24), ""))
+    assert energy_kwh(found) == 600
+
+
+CLOCKS = [f"{h:02d}:00" for h in range(24)]
+
+
+@pytest.mark.parametrize("named", [heads("H", 24), CLOCKS])
+def test_the_column_that_tells_rows_of_one_date_apart_is_named(tmp_path: Path, named: list[str]) -> None:
+    """Two meters, of n and of 2 n kWh in the n-th hour: 300 and 600 kWh a day, 1800 kWh together."""
+    rows = [
+        [f"{day}/05/2024", "Calle 1", meter, *(str(n * factor) for n in range(1, 25))]
+        for meter, factor in (("ES01", 1), ("ES02", 2))
+        for day in (13, 14)
+    ]
+    text = table(";".join(("Fecha", "Lugar", "CUPS", *named)), rows)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+    assert caught.value.code is Code.DUPLICATE
+    for part in (f"row 2, column {named[0]}", f"row 4, column {named[0]}", "'CUPS' tells them apart: 'ES01', 'ES02'"):
+        assert part in str(caught.value)
+    assert energy_kwh(read(tmp_path, text, duplicates=Duplicates.SUM)) == 1800
+
+
+def test_a_column_beside_clock_times_may_be_meant(tmp_path: Path) -> None:
+    """The sums of two days: 300 kWh each, as 12.5 kW of the whole day."""
+    text = days_of(MAY, [[*upto(24, 24), 300]] * 2, [*CLOCKS, "Total kWh"])
+    found = read(tmp_path, text, unit=None, column="Total kWh")
+    assert found.series["load"].values.tolist() == [12.5] * 2
+
+
+def with_column(head: str, cell: object) -> str:
+    """Two days of 300 in all, 24 at most, and a column beside them."""
+    return days_of(MAY, [[*upto(24, 24), cell]] * 2, [*heads("H", 24), head])
+
+
+@pytest.mark.parametrize(
+    ("head", "cell", "total"),
+    # The sum of the row, which may be rounded, or the largest of its powers.
+    [("Total kWh", 300, 600), ("Total kWh", 301, 600), ("Total Wh", 300, 0.6), ("Max kW", 24, 600), ("kWh", "", 600)],
+)
+def test_a_column_of_sums_says_the_unit(tmp_path: Path, head: str, cell: object, total: float) -> None:
+    assert energy_kwh(read(tmp_path, with_column(head, cell), unit=None)) == pytest.approx(total)
+
+
+@pytest.mark.parametrize(("head", "cell"), [("Total MWh", "0,3"), ("Max kW", 96), ("Lectura kWh", 51200)])
+def test_the_unit_of_another_column_is_none_of_the_intervals(tmp_path: Path, head: str, cell: object) -> None:
+    """0.3 MWh are the sum of 300 kWh, and of no 300 MWh; 96 kW of quarter-hours are 24 kWh."""
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, with_column(head, cell), unit=None)
+    assert caught.value.code is Code.MISSING
+    assert "--unit" in str(caught.value) and head in str(caught.value)
+
+
 REFUSED: dict[str, tuple[str, dict[str, object], Code, tuple[str, ...]]] = {
     "a 25th hour in May": (
         days_of(MAY, [upto(24, 25), upto(25, 25)], heads("H", 25)),
@@ -201,6 +297,18 @@ REFUSED: dict[str, tuple[str, dict[str, object], Code, tuple[str, ...]]] = {
         {"stamp": Stamp.END},
         Code.CONFLICT,
         ("--stamp", "1 is the first of the day"),
+    ),
+    "an hour beside the numbers": (
+        days_of(OCTOBER, [[*upto(24, 24), 3]] * 2, [*heads("H", 24), "H3b"]),
+        {},
+        Code.CONFLICT,
+        ("'H3b'", "'H1' to 'H24'", "counted through"),
+    ),
+    "one of the clock times": (
+        days_of(MAY, [upto(24, 24)] * 2, CLOCKS),
+        {"column": "3"},
+        Code.CONFLICT,
+        ("--column", "no effect", "'00:00' to '23:00'"),
     ),
     "no date": (
         days_of(MAY, [upto(24, 24)], heads("H", 24)).replace("13/05/2024", "Monday"),

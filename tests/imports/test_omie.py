@@ -83,6 +83,13 @@ def test_prices_may_be_negative(tmp_path: Path) -> None:
     assert energy_kwh(found) == pytest.approx(-0.3)
 
 
+@pytest.mark.parametrize("price", ["0", "0.00", "-0.01", "0.5"])
+def test_a_day_of_zeros_and_of_next_to_nothing_is_read(tmp_path: Path, price: str) -> None:
+    found = read(tmp_path, marginalpdbc(date(2024, 4, 1), 24, lambda _: f"{price};{price}"))
+    assert found.series["price"].values.tolist() == pytest.approx([float(price) / 1000] * 24)
+    assert ("all prices are 0" in found.notes.read) == (float(price) == 0)
+
+
 DAY = marginalpdbc(date(2024, 1, 1), 24)
 REFUSED: dict[str, tuple[str, dict[str, object], Code, tuple[str, ...]]] = {
     "two areas": (DAY, {}, Code.MISSING, ("--area", "ES and PT", "24 of 24", "row 2", "101 and 1 €/MWh")),
@@ -99,6 +106,7 @@ REFUSED: dict[str, tuple[str, dict[str, object], Code, tuple[str, ...]]] = {
         Code.FORMAT,
         ("row 25", "which has 24"),
     ),
+    "a period that is none": (DAY.replace(";24;24;124;", ";0;24;124;"), {"area": "ES"}, Code.FORMAT, ("row 25",)),
     "a day that there is not": (
         DAY.replace("01;01;5;", "02;30;5;"),
         {"area": "ES"},

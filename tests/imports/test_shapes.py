@@ -27,21 +27,24 @@ def read(tmp_path: Path, text: str, kind: Kind, name: str = "own.csv", **said: o
     return read_back(tmp_path, text, BERLIN, kind, name, **said)
 
 
-@pytest.mark.parametrize(
-    ("written", "shape", "said"),
-    [
-        (shaped.entsoe_utc, "entsoe", {}),
-        (shaped.entsoe_local, "entsoe", {}),
-        (shaped.smard, "smard", {"area": "Luxemburg"}),
-        (shaped.smard_english, "smard", {}),
-        (shaped.energy_charts, "energy-charts-table", {}),
-        (shaped.energy_charts_json, "energy-charts", {}),
-        (shaped.awattar, "awattar", {}),
-        (shaped.tibber, "tibber", {}),
-        (shaped.entsoe_xml, "entsoe-xml", {}),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
+MARKETS: tuple[tuple[Callable[[Powers], str], str, dict[str, object]], ...] = (
+    (shaped.entsoe_utc, "entsoe", {}),
+    (shaped.entsoe_local, "entsoe", {}),
+    (shaped.smard, "smard", {"area": "Luxemburg"}),
+    (shaped.smard_english, "smard", {}),
+    (shaped.energy_charts, "energy-charts-table", {}),
+    (shaped.energy_charts_json, "energy-charts", {}),
+    (shaped.awattar, "awattar", {}),
+    (shaped.tibber, "tibber", {}),
+    (shaped.entsoe_xml, "entsoe-xml", {}),
 )
+
+
+def written_as(value: object) -> str | None:
+    return getattr(value, "__name__", None)
+
+
+@pytest.mark.parametrize(("written", "shape", "said"), MARKETS, ids=written_as)
 def test_prices_are_those_of_the_market(
     tmp_path: Path, written: Callable[[Powers], str], shape: str, said: dict[str, object]
 ) -> None:
@@ -51,6 +54,17 @@ def test_prices_are_those_of_the_market(
     assert (grid.start, grid.step_s) == (PRICES.start, 3600)
     assert grid.values.tolist() == pytest.approx([p / 1000 for p in PRICES.kw])
     assert found.notes.repaired == []
+
+
+@pytest.mark.parametrize(("written", "shape", "said"), MARKETS, ids=written_as)
+@pytest.mark.parametrize("price", [0.0, 0.25])
+def test_a_day_of_no_prices_is_one_of_the_market_too(
+    tmp_path: Path, written: Callable[[Powers], str], shape: str, said: dict[str, object], price: float
+) -> None:
+    """0.25 €/MWh are 0.00025 €/kWh."""
+    text = written(days(date(2024, 5, 13), 1, 60, BERLIN, [price]))
+    found = read(tmp_path, text, Kind.PRICE, **said)
+    assert found.series["price"].values.tolist() == pytest.approx([price / 1000] * 24)
 
 
 def german(powers: Powers) -> str:

@@ -106,6 +106,12 @@ READ: dict[str, tuple[bytes | str, dict[str, object], float]] = {
         96,
     ),
     "a wide table with the unit above": ("Curva di carico in kW\n\n" + wide(), {}, 6),
+    "a wide table below a contract": ("Potenza impegnata 6 kW\n\n" + wide(), {}, 24),
+    # 24 h of 1.5 kW are 36 kWh, 96 × 1.5 kWh are 144; the header counts before the line above it.
+    "a line with the unit": ("Meter Number,0612\nUOM,kWh\n\n" + day("Zeit,Usage", "1.5", separator=","), {}, 144),
+    "a padded line with the unit": ('"Name","A W"\n"UOM","kW",\n' + day("Zeit,Usage", "1.5", separator=","), {}, 36),
+    "a line and a header with the unit": ("UOM,kWh\n" + day("Zeit,Usage kW", "1.5", separator=","), {}, 36),
+    "a row of a workbook with the unit": (workbook([["UOM", "kW"], [], ["Zeit", "Last"], *in_cells(1.5)[1:]]), {}, 36),
     "a wide workbook with the unit above": (
         workbook([["Curva"], ["in kW"], [], ["Giorno", *QUARTERS], ["13/05/2024", *[0.25] * 96]]),
         {},

@@ -13,6 +13,7 @@ from twinswarm.imports.notes import Notes
 from twinswarm.imports.numbers import looks_numeric
 from twinswarm.imports.options import Kind, Options, Stamp
 from twinswarm.imports.sheet import Sheet
+from twinswarm.imports.table_unit import unit_column, unit_line
 from twinswarm.imports.units import Unit, unit_in, unit_named, units_of
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ def value_column(sheet: Sheet, kind: Kind, taken: frozenset[str], options: Optio
     if options.unit is not None:
         return column, unit_named(options.unit, kind)
     unit = unit_in(column, kind) or _unit_below(sheet, column, kind)
+    if unit is None and (above := unit_line(sheet, kind)) is not None:
+        notes.read.append(f"the unit is {above[0].name}, by the line {above[1]!r} above the header")
+        return column, above[0]
     if unit is None:
         what = f"its header {column!r} names no unit; say --unit: {', '.join(units_of(kind))}"
         raise InputError.one(f"{sheet.file.path}, column {column}", what, code=Code.MISSING)
@@ -170,40 +174,12 @@ def value_column(sheet: Sheet, kind: Kind, taken: frozenset[str], options: Optio
     return column, unit
 
 
-def unit_of_table(sheet: Sheet, kind: Kind, options: Options, notes: Notes) -> Unit:
-    """The unit of a table whose headers are times: in a column of its own, or above the header. Raises InputError."""
-    if options.unit is not None:
-        return unit_named(options.unit, kind)
-    unit = unit_that_a_table_names(sheet, kind)
-    if unit is None:
-        raise InputError.one(
-            str(sheet.file.path), f"names no unit; say --unit: {', '.join(units_of(kind))}", code=Code.MISSING
-        )
-    notes.read.append(f"the unit is {unit.name}")
-    return unit
-
-
-def unit_that_a_table_names(sheet: Sheet, kind: Kind) -> Unit | None:
-    """In a column of its own, in a header, or above the header."""
-    found = (unit_in(head, kind) for head in (*sheet.columns, *sheet.above))
-    return _unit_column(sheet, kind) or next((one for one in found if one is not None), None)
-
-
-def _unit_column(sheet: Sheet, kind: Kind) -> Unit | None:
-    for name in sheet.columns:
-        if re.fullmatch(r"(mess)?einheit|unit(s|à)?( di misura)?|uom", name, re.IGNORECASE):
-            found = set(sheet.cells[name]) - {""}
-            if len(found) == 1:
-                return unit_in(found.pop(), kind)
-    return None
-
-
 def _unit_below(sheet: Sheet, column: str, kind: Kind) -> Unit | None:
     """The unit that stands in a column of its own, or behind every number."""
     words = sheet.cells[column].str.extract(r"\d ?(kWh|kW|MWh|MW|Wh|W)$")[0].dropna()
     alone = len(words) and words.nunique() == 1 and kind not in {Kind.PRICE, Kind.CO2}
     behind = unit_in(words.iloc[0], kind) if alone else None
-    return behind or _unit_column(sheet, kind)
+    return behind or unit_column(sheet, kind)
 
 
 def _only_column(sheet: Sheet, kind: Kind, taken: frozenset[str], options: Options) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NAMED = 3
-_FEW = 12
+FEW = 12
 """A column of at most so many different cells may tell registers or meters apart."""
 
 
@@ -72,7 +72,7 @@ def _telling(rows: Rows, group: "np.ndarray", differing: "np.ndarray") -> str | 
     here = differing[group]
     cells, times = rows.cells[here], group[here]
     for name in rows.cells.columns:
-        if name == rows.column or cells[name].nunique() < 2 or rows.cells[name].nunique() > _FEW:
+        if name == rows.column or cells[name].nunique() < 2 or rows.cells[name].nunique() > FEW:
             continue
         by_time = cells[name].groupby(times)
         if (by_time.nunique() == by_time.size()).all():

@@ -20,7 +20,16 @@ def is_data(row: Sequence[str]) -> bool:
     numbers = sum(is_number(cell) for cell in filled)
     if sum(_CLOCK_TIME.fullmatch(cell) is not None for cell in filled) > _MOST_CLOCK_TIMES:
         return False  # a header of clock times
+    if not dated and _are_counted(filled):
+        return False  # a header of the numbers of intervals
     return bool(filled) and (dated or numbers == len(filled)) and (numbers > 0 or dated)
+
+
+def _are_counted(cells: Sequence[str]) -> bool:
+    """Whether cells are 0, 1, 2, … or 1, 2, 3, … to the end of a day."""
+    if len(cells) <= _MOST_CLOCK_TIMES or cells[0].strip() not in {"0", "00", "1", "01"}:
+        return False
+    return all(cell.strip().zfill(3) == f"{n:03d}" for n, cell in enumerate(cells, int(cells[0])))
 
 
 IsWide = Callable[[Sequence[str]], bool]

@@ -8,7 +8,7 @@ información", 6.18; Elexon's settlement periods 1 to 46 and 1 to 50). 0 is the 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ class Numbers:
     cells: "pd.Series"
     per_hour: int | None = None
     """None: by the largest number of each day."""
+    columns: int | None = None
+    """How many there are, where each is the head of a column."""
 
 
 def holds_numbers(cells: "pd.Series", header: str) -> bool:
@@ -74,6 +76,18 @@ def numbered_columns(names: Sequence[str]) -> tuple[dict[str, int], int] | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
+def heads_beside(names: Sequence[str], heads: Mapping[str, int]) -> list[str]:
+    """Columns beside those of `numbered_columns` that are named as one more interval: ``H3b``, ``H25 (winter)``."""
+    first = _HEAD.fullmatch(next(iter(heads)))
+    word = "" if first is None else first[1].casefold()
+    found = {name: _HEAD.fullmatch(name) for name in names if name not in heads}
+    return [
+        name
+        for name, one in found.items()
+        if one is not None and one[1].casefold() == word and (word or re.fullmatch(r" ?[a-dA-D*]", one[3]))
+    ]
+
+
 def _per_hour(numbers: Sequence[int]) -> int | None:
     """How many intervals an hour has, of which a day has all these numbers; None: of no day."""
     if not numbers or list(numbers) != list(range(numbers[0], numbers[0] + len(numbers))) or numbers[0] > 1:
@@ -96,7 +110,8 @@ def with_numbers(
 
     On the days on which the clock changes, intervals are counted through where their last number is that of the last
     one of the day, or where the hour that the clock leaves out holds something and those beyond the day do not;
-    otherwise they are those of the clock.
+    otherwise they are those of the clock. A long day that ends early is counted through, if it could have had its last
+    number.
     """
     import numpy as np
     import pandas as pd
@@ -112,7 +127,8 @@ def with_numbers(
     in_gap = _most_of_day((holds & _left_out(local, zone)).astype(float), dates.local_s) > 0
     last_held = _most_of_day(np.where(holds, counted, -1.0), dates.local_s)
     longer, shorter = day_s > 86_400, day_s < 86_400
-    through = longer & (last == length - 1) | shorter & ((last < length) | (in_gap & (last_held < length)))
+    complete = (last == length - 1) | _ends_early(numbers, counted, last, step, dates.local_s)
+    through = longer & complete | shorter & ((last < length) | (in_gap & (last_held < length)))
     most = np.where(through, length, np.maximum(length, 86_400 // step))
     beyond = ~np.isfinite(counted) | (counted >= most)
     if (bad := beyond & (holds | ~np.isfinite(counted))).any():
@@ -138,6 +154,18 @@ def _per_hour_of_rows(numbers: Numbers, local_s: "np.ndarray", last: "np.ndarray
     result = np.empty_like(own)
     result[order] = np.maximum.accumulate(own[order])
     return np.asarray(result)
+
+
+def _ends_early(
+    numbers: Numbers, counted: "np.ndarray", last: "np.ndarray", step: "np.ndarray", local_s: "np.ndarray"
+) -> "np.ndarray":
+    """Whether a day has fewer than 24 hours, for each row, and could have 25. It could not where it has one of its
+    numbers twice, as the clock shows an hour, or where there is no column for a 25th."""
+    import pandas as pd
+
+    twice = pd.DataFrame({"day": local_s, "number": counted}).duplicated().groupby(local_s).transform("any").to_numpy()
+    room = numbers.columns is None or numbers.columns * step > 86_400
+    return (last < 86_400 // step - 1) & ~twice & room  # type: ignore[no-any-return]
 
 
 def _most_of_day(numbers: "np.ndarray", local_s: "np.ndarray") -> "np.ndarray":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import Code, InputError
 from schemas.plausibility import MAX_CO2_G_PER_KWH
 from twinswarm.imports.clock import Clock, read_clock, to_utc
-from twinswarm.imports.columns import TimeColumn, time_column, unit_of_table, value_column
+from twinswarm.imports.columns import TimeColumn, time_column, value_column
 from twinswarm.imports.counters import power_of
 from twinswarm.imports.dates import foot_of
 from twinswarm.imports.duplicates import Rows
@@ -18,7 +18,8 @@ from twinswarm.imports.numbers import numbers_of
 from twinswarm.imports.options import Kind, Options, Reading, Stamp
 from twinswarm.imports.regular import Grid, on_grid, ordered, resampled, usual_step, without_holes
 from twinswarm.imports.sheet import Sheet
-from twinswarm.imports.wide import VALUE, melted
+from twinswarm.imports.table_unit import unit_of_table
+from twinswarm.imports.wide import melted
 from twinswarm.imports.zones import zone_said
 
 if TYPE_CHECKING:
@@ -30,23 +31,27 @@ _COUNTER_WORDS = re.compile(
 )
 
 
-def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, notes: Notes) -> Grid:
+def series_of(
+    sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, notes: Notes, *, sure: bool = False
+) -> Grid:
     """The values of a table: kW or €/kWh on equal steps without holes. Raises InputError.
 
-    ``home``: the zone of the site, None where there is none.
+    ``home``: the zone of the site, None where there is none. ``sure``: the shape of the file says column and unit, so
+    that small prices, or those of a day of zeros, are no reason to ask.
     """
     where = str(sheet.file.path)
     if sheet.cells.empty:
         raise InputError.one(where, "has no rows of what is read here", code=Code.EMPTY)
     wide = melted(sheet, options, notes)
     if wide is not None:
-        unit = unit_of_table(sheet, kind, options, notes)
-        sheet, times, column = wide.sheet, wide.times, VALUE
+        table, sheet, times, column = sheet, wide.sheet, wide.times, wide.column
+        numbers = numbers_of(sheet, column, options, notes)
+        unit = unit_of_table(table, kind, wide.heads, wide.rows, numbers, options, notes)
     else:
         times = time_column(sheet, options, notes)
         column, unit = value_column(sheet, kind, times.columns, options, notes)
-    sheet, times = _without_foot(sheet, times, notes)
-    numbers = numbers_of(sheet, column, options, notes)
+        sheet, times = _without_foot(sheet, times, notes)
+        numbers = numbers_of(sheet, column, options, notes)
     clock = read_clock(times.cells, f"{where}, column {times.name}", sheet.line, options, notes)
     zone = zone_said(clock, times.name, home, where, options, notes)
     if times.numbers is not None:
@@ -68,7 +73,7 @@ def series_of(sheet: Sheet, kind: Kind, home: tzinfo | None, options: Options, n
     grid = without_holes(grid, by, where, options, notes)
     if options.step_s is not None:
         grid = resampled(grid, options.step_s, by, notes)
-    return _checked(grid, kind, where, notes)
+    return _checked(grid, kind, where, notes, options, sure=sure)
 
 
 def _without_foot(sheet: Sheet, times: TimeColumn, notes: Notes) -> tuple[Sheet, TimeColumn]:
@@ -219,7 +224,7 @@ def _without_blank_hours(clock: Clock, values: "np.ndarray", zone: tzinfo) -> "n
     return np.asarray(~(gone & ~np.isfinite(values)))
 
 
-def _checked(grid: Grid, kind: Kind, where: str, notes: Notes) -> Grid:
+def _checked(grid: Grid, kind: Kind, where: str, notes: Notes, options: Options, *, sure: bool) -> Grid:
     """Raises InputError for what no site takes."""
     import numpy as np
 
@@ -230,7 +235,12 @@ def _checked(grid: Grid, kind: Kind, where: str, notes: Notes) -> Grid:
     if kind is Kind.PRICE and np.abs(values).max() > 5:
         what = f"has a price of {values[np.abs(values).argmax()]:g} €/kWh, and at most 5 are taken; another --unit?"
         raise InputError.one(where, what, code=Code.RANGE)
-    if kind is Kind.PRICE and np.quantile(np.abs(values), 0.99) < 0.001:
+    if kind is Kind.PRICE and not values.any():
+        if not sure and options.column is None:
+            what = "has prices of 0 alone; another --column? One that is said is taken"
+            raise InputError.one(where, what, code=Code.RANGE)
+        notes.read.append("all prices are 0")
+    elif kind is Kind.PRICE and not sure and np.quantile(np.abs(values), 0.99) < 0.001:
         what = f"has prices of {np.abs(values).max():g} €/kWh at most; another --unit?"
         raise InputError.one(where, what, code=Code.RANGE)
     if kind is Kind.CO2 and not 0 <= values.min() <= values.max() <= MAX_CO2_G_PER_KWH:

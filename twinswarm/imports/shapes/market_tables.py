@@ -70,11 +70,14 @@ def _energy_charts(wanted: Wanted) -> Imported:
         sheet = replace(sheet, cells=sheet.cells.iloc[1:], line=sheet.line + 1)
     if options.unit is None and wanted.kind is Kind.PRICE and "EUR/MWh" in wanted.file.begin:
         options = replace(options, unit="€/MWh")
-    return _series(sheet, replace(wanted, options=options), "energy-charts-table")
+    known = wanted.options.unit is None
+    return _series(sheet, replace(wanted, options=options), "energy-charts-table", known=known)
 
 
-def _series(sheet: Sheet, wanted: Wanted, name: str) -> Imported:
-    grid = series_of(sheet, wanted.kind, wanted.home, wanted.options, wanted.notes)
+def _series(sheet: Sheet, wanted: Wanted, name: str, *, known: bool = False) -> Imported:
+    """``known``: the unit is the platform's, and nobody's guess, though it stands in no header."""
+    sure = known or wanted.options.unit is None
+    grid = series_of(sheet, wanted.kind, wanted.home, wanted.options, wanted.notes, sure=sure)
     return Imported(wanted.kind, name, {wanted.kind.value: grid}, wanted.notes)
 
 

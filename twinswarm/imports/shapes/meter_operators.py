@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from twinswarm.imports.columns import unit_that_a_table_names
 from twinswarm.imports.imported import Imported
 from twinswarm.imports.options import Kind, Reading
 from twinswarm.imports.shapes import table
 from twinswarm.imports.shapes.shape import Shape, Wanted
 from twinswarm.imports.sheet import read_sheet
+from twinswarm.imports.table_unit import names_a_unit
 
 _GERMAN = re.compile(r"(zählpunkt|messlokation|malo|melo|obis)[^\n]*[;\t]|[12]-\d:[12]\.(8|29|9)\.\d", re.IGNORECASE)
 _ITALIAN = re.compile(r"giorno[^\n]*\b00[:.]\d\d[^\n]*\b23[:.]\d\d", re.IGNORECASE)
@@ -26,7 +26,7 @@ def _read(zone: str, unit: str | None, name: str) -> Callable[[Wanted], Imported
         options = replace(said, time_zone=said.time_zone or (zone if wanted.home is None else None))
         sheet = read_sheet(wanted.file, options, wanted.notes)
         if unit is not None:
-            if said.unit is None and unit_that_a_table_names(sheet, wanted.kind) is None:
+            if said.unit is None and not names_a_unit(sheet, wanted.kind):
                 wanted.notes.assumed.append(f"values are {unit} of each interval, as is usual there (--unit)")
                 options = replace(options, unit=unit)
             options = replace(options, reading=said.reading or Reading.INTERVAL)

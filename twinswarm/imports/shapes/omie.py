@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "omie"
 _HEAD = "MARGINALPDBC"
-_ROW = re.compile(r"(?P<date>\d{4};\d{1,2};\d{1,2});(?P<period>\d{1,3});(?P<PT>-?[\d.,]*);(?P<ES>-?[\d.,]*);?")
+_ROW = re.compile(r"(?P<date>\d{4};\d{1,2};\d{1,2});(?P<period>0*[1-9]\d{0,2});(?P<PT>-?[\d.,]*);(?P<ES>-?[\d.,]*);?")
 _AREAS = {"ES": "Spain", "PT": "Portugal"}
 
 
@@ -45,7 +45,7 @@ def read(wanted: Wanted) -> Imported:
         unit="€/MWh",
         time_zone=wanted.options.time_zone or "Europe/Madrid",
     )
-    return table.imported(Sheet(wanted.file, cells, 1, ";"), replace(wanted, options=options), NAME)
+    return table.imported(Sheet(wanted.file, cells, 1, ";"), replace(wanted, options=options), NAME, sure=True)
 
 
 def _rows(wanted: Wanted) -> "pd.DataFrame":

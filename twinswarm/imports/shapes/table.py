@@ -14,9 +14,9 @@ def read(wanted: Wanted) -> Imported:
     return imported(read_sheet(wanted.file, wanted.options, wanted.notes), wanted, NAME)
 
 
-def imported(sheet: Sheet, wanted: Wanted, shape: str) -> Imported:
-    """The values of a sheet. Raises InputError."""
-    grid = series_of(sheet, wanted.kind, wanted.home, wanted.options, wanted.notes)
+def imported(sheet: Sheet, wanted: Wanted, shape: str, *, sure: bool = False) -> Imported:
+    """The values of a sheet. ``sure``: as of `series_of`. Raises InputError."""
+    grid = series_of(sheet, wanted.kind, wanted.home, wanted.options, wanted.notes, sure=sure)
     return Imported(wanted.kind, shape, {wanted.kind.value: grid}, wanted.notes)
 
 
