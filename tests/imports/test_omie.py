@@ -71,6 +71,22 @@ def test_files_below_each_other_are_one(tmp_path: Path) -> None:
     assert "steps change within the file" in "; ".join(found.notes.read)
 
 
+def test_a_last_day_of_quarter_hours_may_end_early(tmp_path: Path) -> None:
+    """(9600 + 4656 + 20 · 100 + 20 · 21 / 2) / 4000: 29 hours from midnight on, with neither of the stars."""
+    text = marginalpdbc(date(2025, 10, 4), 96) + marginalpdbc(date(2025, 10, 5), 20)
+    found = read(tmp_path, text.replace("*\r\n", ""), area="ES")
+    assert (found.series["price"].step_s, len(found.series["price"].values)) == (900, 116)
+    assert energy_kwh(found) == pytest.approx((9600 + 4656 + 2210) / 4000)
+
+
+def test_days_in_the_wrong_order_and_twice_are_each_there_once(tmp_path: Path) -> None:
+    """2.7 of the first and 2.7 of the second, with decimal commas."""
+    first, second = (marginalpdbc(date(2024, 1, d), 24, lambda n: f"{n},00;{100 + n},00") for d in (1, 2))
+    found = read(tmp_path, second + first + second, area="ES")
+    assert (len(found.series["price"].values), energy_kwh(found)) == (48, pytest.approx(5.4))
+    assert "24 rows repeat a time and its value" in "; ".join(found.notes.repaired)
+
+
 def test_nothing_is_asked_where_both_areas_have_one_price(tmp_path: Path) -> None:
     """(1 + … + 24 + 24 / 2) / 1000 = 0.312."""
     found = read(tmp_path, marginalpdbc(date(2024, 1, 1), 24, same))
@@ -112,6 +128,12 @@ REFUSED: dict[str, tuple[str, dict[str, object], Code, tuple[str, ...]]] = {
         {"area": "ES"},
         Code.FORMAT,
         ("row 6", "2024-02-30"),
+    ),
+    "hours of a day of quarter-hours": (
+        marginalpdbc(date(2025, 10, 5), 20).removesuffix("*\r\n"),
+        {"area": "ES"},
+        Code.EMPTY,
+        ("period 20 of 2025-10-05", "cut off"),
     ),
     "no prices": ("MARGINALPDBC;\n*\n", {}, Code.EMPTY, ("no prices",)),
     "a load": (DAY, {"kind": Kind.LOAD}, Code.CONFLICT, ("holds price, and no load",)),

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 NAME = "omie"
 _HEAD = "MARGINALPDBC"
 _ROW = re.compile(r"(?P<date>\d{4};\d{1,2};\d{1,2});(?P<period>0*[1-9]\d{0,2});(?P<PT>-?[\d.,]*);(?P<ES>-?[\d.,]*);?")
+_QUARTERS = "2025-10-01"
+"""The first day of quarter-hours."""
+_MOST_HOURS = 25
 _AREAS = {"ES": "Spain", "PT": "Portugal"}
 
 
@@ -66,7 +69,20 @@ def _rows(wanted: Wanted) -> "pd.DataFrame":
     if rows.empty:
         raise wanted.file.refuse("has no prices", code=Code.EMPTY)
     rows["date"] = rows["date"].str.replace(";", "-")
+    _check_complete(rows, wanted)
     return rows
+
+
+def _check_complete(rows: "pd.DataFrame", wanted: Wanted) -> None:
+    """Raises InputError for a first day of quarter-hours that is cut off, and would be taken for one of hours."""
+    import pandas as pd
+
+    days = pd.to_datetime(rows["date"], errors="coerce")  # what is no date is told later
+    periods = rows["period"].astype(int)[days >= _QUARTERS].groupby(days).max()
+    if len(periods) and periods.iloc[0] <= _MOST_HOURS:
+        what = f"ends at period {periods.iloc[0]} of {periods.index[0]:%Y-%m-%d}, and days have quarter-hours since "
+        what += f"{_QUARTERS}; is it cut off?"
+        raise wanted.file.refuse(what, code=Code.EMPTY)
 
 
 def _area(rows: "pd.DataFrame", wanted: Wanted) -> str:
