@@ -15,7 +15,9 @@ from services.ems.solution import Solution
 from services.ems.stores import Array
 from services.ems.terms import TERMS
 from services.ems.terms.base import SMALL_KW
+from services.ems.terms.demand_charge import PEAKS
 from services.ems.terms.exchange import EXPORT, IMPORT
+from services.ems.terms.highest_import import HIGHESTS
 
 PEAK = "peak"
 CONNECTION = "connection"
@@ -62,7 +64,8 @@ def marginal_prices(solution: Solution) -> MarginalPrices | None:
     for term in TERMS:
         bus += term.demand_price(solution) / step_h
     imported, exported = IMPORT.total_kw(solution), EXPORT.total_kw(solution)
-    parts: dict[str, Array] = {PEAK: -(solution.dual("pcc-demand_peak") + solution.dual("pcc-highest_import")) / step_h}
+    rows = (*(f"pcc-demand_{peak}" for peak in PEAKS), *(f"pcc-{highest}" for highest in HIGHESTS))
+    parts: dict[str, Array] = {PEAK: -sum((solution.dual(row) for row in rows), np.zeros(problem.steps)) / step_h}
     groups: list[tuple[Group | OutsideLimit, str, Array]] = []
     for index, limit in enumerate(problem.outside_limits):
         if limit.group:

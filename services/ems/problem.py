@@ -408,6 +408,10 @@ class Problem:
     """Highest import of the month so far."""
     free_peak_kw: float = 0.0
     """Import up to which the bill of the demand charge does not rise, whatever the month has seen."""
+    month_end: datetime | None = None
+    """When the local month of the first step is over; None: not before the end of all that is seen."""
+    next_free_peak_kw: float = 0.0
+    """As ``free_peak_kw``, of the month that begins then."""
     ratchet_free_kw: Values = ()
     """By later month the import up to which the month's highest raises no bill of it; empty: there is no ratchet."""
     prices: Prices = Prices()
@@ -430,6 +434,16 @@ class Problem:
         """The end of all that is seen."""
         later = self.later
         return self.end if later is None else self.end + timedelta(hours=later.steps * later.step_h)
+
+    @property
+    def months(self) -> int:
+        """Local months of which the window has steps: one or two."""
+        return 1 if self.month_end is None or self.month_end >= self.end else 2
+
+    def paid_kw(self, month: int) -> float:
+        """The import that raises no demand charge of the first (0) or second (1) month: its highest so far, or what is
+        billed without one."""
+        return max(self.month_peak_kw, self.free_peak_kw) if month == 0 else self.next_free_peak_kw
 
     @property
     def import_eur_per_kwh(self) -> Values:

@@ -296,25 +296,37 @@ class _Plain:
             unsold = h.addVariable(lb=0, ub=max(-net, 0))
             bought = h.addVariable(lb=0, ub=max(p.import_limit_kw - max(net, 0), 0))
             h.addConstr(sum(q for _, q in charging) - unsold - bought == 0)
-            h.addConstr(self.peak >= max(net, 0) + bought)
-            h.addConstr(self.highest >= max(net, 0) + bought)
+            month = self.month(self.p.steps * self.dt + t * p.later.step_h)
+            if month < len(self.peaks):
+                paid = [max(p.month_peak_kw, p.free_peak_kw), p.next_free_peak_kw][month]
+                h.addConstr(self.peaks[month] >= min(max(net, 0), paid) + bought)
+                seen = [p.month_peak_kw, 0][month]
+                h.addConstr(self.highests[month] >= min(max(net, 0), seen) + bought)
             self.cost += [(p.later.sale_eur_per_kwh[t], unsold), (p.later.purchase_eur_per_kwh[t], bought)]
             for group in p.later.groups:
                 behind = [group.share(device) * q for device, q in charging if group.share(device)]
                 if behind:
                     h.addConstr(sum(behind) <= max(group.limit_kw - group.loads_kw(len(hourly))[0][t], 0))
 
+    def month(self, hours):
+        """0: that of the window's begin, 1: the next one."""
+        end = self.p.month_end
+        return int(end is not None and self.p.start + timedelta(hours=hours) >= end)
+
     def add_pcc(self):
         """(1)(2)(20)(21), the limits softened, import and export exclusive; bands as sums of positive parts."""
         p, h = self.p, self.h
         devices = sorted({*self.power, *self.constant})
-        peak = self.peak = h.addVariable(lb=max(p.month_peak_kw, p.free_peak_kw))
-        self.cost.append((p.weights.cost * p.prices.demand_eur_per_kw, peak))
-        highest = self.highest = h.addVariable(lb=p.month_peak_kw)
-        self.cost.append((p.weights.peak_eur_per_kw, highest))
+        self.peaks = [h.addVariable(lb=max(p.month_peak_kw, p.free_peak_kw))]
+        self.highests = [h.addVariable(lb=p.month_peak_kw)]
+        if self.month((p.steps - 1) * self.dt) == 1:
+            self.peaks.append(h.addVariable(lb=p.next_free_peak_kw))
+            self.highests.append(h.addVariable(lb=0))
+        self.cost += [(p.weights.cost * p.prices.demand_eur_per_kw, peak) for peak in self.peaks]
+        self.cost += [(p.weights.peak_eur_per_kw, highest) for highest in self.highests]
         for free_kw in p.ratchet_free_kw:
             raised = h.addVariable(lb=0)
-            h.addConstr(raised >= highest - free_kw)
+            h.addConstr(raised >= self.highests[0] - free_kw)
             self.cost.append((p.weights.cost * p.prices.ratchet_eur_per_kw, raised))
         for t in range(p.steps):
             buy, sell = h.addVariable(lb=0, ub=BIG_KW), h.addVariable(lb=0, ub=BIG_KW)
@@ -325,8 +337,8 @@ class _Plain:
             h.addConstr(x + y <= 1)
             terms, constant = self.net(devices, t)
             h.addConstr(buy - sell - sum(terms) == p.load_kw[t] + p.losses_kw[t] + constant)
-            h.addConstr(peak >= buy)
-            h.addConstr(highest >= buy)
+            h.addConstr(self.peaks[self.month(t * self.dt)] >= buy)
+            h.addConstr(self.highests[self.month(t * self.dt)] >= buy)
             w, co2_kg = p.weights, p.co2_g_per_kwh[t] / 1000 if p.co2_g_per_kwh else 0.0
             bought = w.cost * p.purchase_eur_per_kwh[t] + w.co2_eur_per_kg * co2_kg
             sold = w.cost * p.sale_eur_per_kwh[t] - w.unused_eur_per_kwh

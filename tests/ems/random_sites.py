@@ -87,6 +87,8 @@ def problems(draw: st.DrawFn) -> Problem:
         outside_limits=outside,
         month_peak_kw=draw(numbers(0, 40)),
         free_peak_kw=draw(st.sampled_from([0.0, 0.0, 15.0, 45.0])),
+        month_end=draw(st.sampled_from([None, START + timedelta(seconds=STEP_S * draw(st.integers(1, steps + 4)))])),
+        next_free_peak_kw=draw(st.sampled_from([0.0, 0.0, 15.0, 45.0])),
         ratchet_free_kw=ratchet,
         later=later,
         weights=Weights(

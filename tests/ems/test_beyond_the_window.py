@@ -12,7 +12,7 @@ from schemas.topics import Channel, Kind
 from services.ems.dispatch import decision_of
 from services.ems.highs import Budget
 from services.ems.participant import Ems
-from services.ems.problem import BessUnit, ChargerUnit, Group, Later, Problem, Stay, Wish
+from services.ems.problem import BessUnit, ChargerUnit, Group, Later, Problem, Stay, Weights, Wish
 from services.ems.solution import Solution
 from services.ems.solve import Solver
 from tests.ems.small_site import (
@@ -121,6 +121,24 @@ def test_the_month_s_peak_bounds_what_is_left_for_later() -> None:
     charged = replace(base, month_peak_kw=4.0, prices=replace(base.prices, demand_eur_per_kw=5.0))
     found = plan(charged)
     assert found.demand_eur == pytest.approx(5.0 * 20 / 9, abs=1e-3)
+
+
+def test_a_load_after_the_window_is_no_peak_of_its_own() -> None:
+    """The vehicle wants nothing, and 20 kW without it are what a battery may cover when their time has come."""
+    base = problem([charger("car", 28.0, 28.0)])
+    assert base.later is not None
+    busy = replace(base.later, net_load_kw=(20.0,) * 6)
+    charged = replace(base, later=busy, month_peak_kw=4.0, prices=replace(base.prices, demand_eur_per_kw=5.0))
+    assert plan(charged).demand_eur == 0
+    weighed = replace(base, later=busy, month_peak_kw=4.0, weights=Weights(peak_eur_per_kw=5.0))
+    assert plan(weighed).peak_weight_eur == pytest.approx(5.0 * 4.0)
+
+
+def test_charging_after_the_end_of_the_month_is_no_peak_of_this_one() -> None:
+    """As above, 20 kWh in four hours before midnight and five after it, when another month has begun."""
+    base = problem([charger("car", 10.0, 28.0)])
+    charged = replace(base, month_peak_kw=4.0, prices=replace(base.prices, demand_eur_per_kw=5.0))
+    assert plan(replace(charged, month_end=base.end)).demand_eur == 0
 
 
 def test_surplus_of_the_morning_costs_what_its_sale_would_have_earned() -> None:

@@ -85,7 +85,7 @@ def test_every_plan_balances_power_energy_and_euros_within_limits(problem: Probl
         + (plan.weighting_eur or 0.0)
         + (plan.peak_weight_eur or 0.0)
     )
-    spent += problem.prices.demand_eur_per_kw * max(problem.month_peak_kw, problem.free_peak_kw)
+    spent += problem.prices.demand_eur_per_kw * sum(problem.paid_kw(month) for month in range(problem.months))
     raised_kw = sum(max(problem.month_peak_kw - free_kw, 0.0) for free_kw in problem.ratchet_free_kw)
     spent += problem.prices.ratchet_eur_per_kw * raised_kw
     batteries = [i for i, store in enumerate(solution.stores) if store.is_bess]

@@ -20,7 +20,7 @@ from services.ems.problem_builder.limits import group_limits, network_groups, ou
 from services.ems.problem_builder.load import loads_of, losses_of, total_of
 from services.ems.problem_builder.objective import prices_of, weights_of
 from services.ems.problem_builder.pv import pv_unit
-from services.ems.problem_builder.window import Window, window_of, window_start
+from services.ems.problem_builder.window import Window, next_month, window_of, window_start
 from services.ems.system_state import SystemState
 
 
@@ -59,6 +59,7 @@ def problem_of(
     units = tuple(unit for unit in chargers if isinstance(unit, ChargerUnit))
     outside = outside_limits(state.limits, site, present, window, turn.t)
     billing, month = site.tariff.demand_billing, month_peak.month_of(turn.t)
+    month_end = next_month(turn.t, site.zone)
     has_charge = bool(site.tariff.demand_charge_eur_per_kw)
     ratchet_free = billing.ratchet_free_kw(month, month_peak.past_kw) if has_charge else ()
     return Problem(
@@ -81,6 +82,8 @@ def problem_of(
         outside_limits=outside,
         month_peak_kw=month_peak.at(turn.t),
         free_peak_kw=billing.free_kw(month, month_peak.past_kw),
+        month_end=month_end,
+        next_free_peak_kw=billing.free_kw(month_peak.month_of(month_end), month_peak.past_kw),
         ratchet_free_kw=ratchet_free,
         later=later_steps(state, present, site, limits, window, units, losses),
         weights=weights_of(site),

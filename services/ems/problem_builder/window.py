@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.participant import Turn
@@ -28,6 +28,12 @@ class Window:
 def window_start(time: datetime, step_s: int, zone: ZoneInfo) -> datetime:
     """Start of the step that contains ``time``, counted from local midnight as prices and forecasts are."""
     return step_start(time, timedelta(seconds=step_s), zone)
+
+
+def next_month(time: datetime, zone: ZoneInfo) -> datetime:
+    """Begin of the local month after that of ``time``, in UTC."""
+    first = (time.astimezone(zone).date().replace(day=1) + timedelta(days=32)).replace(day=1)
+    return datetime(first.year, first.month, first.day, tzinfo=zone).astimezone(UTC)
 
 
 def window_of(site: Site, turn: Turn) -> Window:

@@ -5,39 +5,57 @@ from typing import Any
 
 import numpy as np
 
+from schemas.sums import sum_in_order
 from services.ems.compile import Model
 from services.ems.instance import Instance
 from services.ems.solution import Solution
 from services.ems.terms.base import Term
 from services.ems.terms.exchange import IMPORT
-from services.ems.terms.later import IMPORT_KW, NET
+from services.ems.terms.later import IMPORT_KW
+from services.ems.terms.months import at_most_peak, load_beside, peak_so_far_kw
 
 HIGHEST = "highest_import"
+HIGHESTS = (HIGHEST, "next_highest_import")
+"""By month of the window."""
 
 
-class HighestImport(Term[bool]):
-    """The shape says whether the peak has a weight or a ratchet; where it has none, nothing stands in the matrix."""
+class HighestImport(Term[int]):
+    """The shape is the number of months whose highest import has a weight or a ratchet; where it has none, nothing
+    stands in the matrix."""
 
     name = "highest_import"
-    shape_type = bool
+    shape_type = int
 
-    def shape(self, instance: Instance) -> bool:
-        return instance.problem.weights.peak_eur_per_kw > 0 or bool(instance.problem.ratchet_free_kw)
+    def shape(self, instance: Instance) -> int:
+        problem = instance.problem
+        return problem.months if problem.weights.peak_eur_per_kw > 0 or problem.ratchet_free_kw else 0
 
     def variables(self, m: Model) -> None:
         """The highest import is at least the month's so far: what has been cannot be lowered."""
-        if m.shape(self):
-            m.variable(HIGHEST, lower=lambda i: i.problem.month_peak_kw, upper=np.inf, each_step=False)
-            m.cost(HIGHEST, lambda i: i.problem.weights.peak_eur_per_kw)
+        later = self._later_steps(m)
+        for month, highest in enumerate(HIGHESTS[: m.shape(self)]):
+            m.variable(highest, lower=peak_so_far_kw(month), upper=np.inf, each_step=False)
+            m.cost(highest, lambda i: i.problem.weights.peak_eur_per_kw)
+            if later:
+                load = load_beside(month, peak_so_far_kw(month))
+                m.variable(f"later_load_{highest}", later, lower=load, upper=load, each_step=False)
 
     def constraints(self, m: Model) -> None:
-        """highest ≥ Σ import of every step, and ≥ load + import of every later one."""
-        if not m.shape(self):
-            return
-        m.rows("pcc-highest_import", IMPORT.total(m) - m[HIGHEST], at_most=0.0)
-        if IMPORT_KW in m.columns:
-            m.rows("later-highest_import", m[IMPORT_KW] + m[NET] - m[HIGHEST], at_most=0.0)
+        """highest ≥ Σ import of every step of its month, and ≥ import + load of every later one, as far as
+        `load_beside` counts it."""
+        months = m.shape(self)
+        for month, highest in enumerate(HIGHESTS[:months]):
+            m.rows(f"pcc-{highest}", IMPORT.total(m) - m[highest], at_most=at_most_peak(month, months))
+            if self._later_steps(m):
+                m.rows(f"later-{highest}", m[IMPORT_KW] + m[f"later_load_{highest}"] - m[highest], at_most=0.0)
+
+    @staticmethod
+    def _later_steps(m: Model) -> int:
+        return m.columns[IMPORT_KW].slice.shape[-1] if IMPORT_KW in m.columns else 0
 
     def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
         weight = solution.problem.weights.peak_eur_per_kw
-        return {"peak_weight_eur": weight * float(solution.of(HIGHEST))} if weight else {}
+        if not weight:
+            return {}
+        peaks = [solution.of(highest) for highest in HIGHESTS]
+        return {"peak_weight_eur": weight * sum_in_order(float(peak) for peak in peaks if peak.ndim == 0)}

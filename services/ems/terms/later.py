@@ -18,7 +18,8 @@ from services.ems.problem import LATER_STEP_H, PATIENCE, Later
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
 from services.ems.terms.base import SMALL_KWH, Term
-from services.ems.terms.demand_charge import PEAK
+from services.ems.terms.demand_charge import PEAKS
+from services.ems.terms.months import load_beside, paid_kw
 from services.ems.terms.storage import STORAGE, energy_kwh, per_store
 from services.ems.terms.targets import SHORTFALL
 
@@ -32,8 +33,6 @@ SHORT = "later_shortfall"
 """Energy [kWh] by which a vehicle misses its target after the window."""
 FINAL = "later_final"
 """Energy in store at the departure after the window [kWh]."""
-NET = "later_net_load"
-"""A constant: the load that PV does not cover [kW]."""
 ROOM = "later_room"
 """A constant: the room that a shared limit leaves to its devices [kW], by limit and later step."""
 
@@ -75,14 +74,17 @@ class AfterTheWindow(Term[LaterShape]):
         m.variable(SHORT, stores, upper=_target_kwh, each_step=False)
         m.penalty(SHORT, lambda i: i.problem.prices.shortfall_eur_per_kwh * _weights(i.stores))
         m.variable(FINAL, stores, lower=_target_kwh, upper=_final_max_kwh, each_step=False)
-        m.variable(NET, hours, lower=_net_load_kw, upper=_net_load_kw, each_step=False)
+        for month, peak in enumerate(PEAKS):
+            if peak in m.columns:
+                load = load_beside(month, paid_kw(month))
+                m.variable(f"later_load_{peak}", hours, lower=load, upper=load, each_step=False)
         if shape.groups:
             m.variable(ROOM, len(shape.groups), hours, lower=_rooms_kw, upper=_rooms_kw, each_step=False)
 
     def constraints(self, m: Model) -> None:
         """e_end + Σ Δt·charge·η + shortfall = final ≥ target; Σ charge = surplus + import; Σ share·charge ≤ room.
 
-        With a demand charge also peak ≥ load + import.
+        With a demand charge also peak ≥ import + load, as far as `load_beside` counts it.
         """
         shape = m.shape(self)
         if not shape.steps:
@@ -97,8 +99,9 @@ class AfterTheWindow(Term[LaterShape]):
         m.rows("later-balance", charge.sum() - m[SURPLUS] - m[IMPORT_KW], equal=0.0)
         for number, shares in enumerate(shape.groups):
             m.rows(f"later-group_{number}", (charge * per_store(shares)).sum() - m[ROOM][number], at_most=0.0)
-        if PEAK in m.columns:
-            m.rows("later-demand_peak", m[IMPORT_KW] + m[NET] - m[PEAK], at_most=0.0)
+        for peak in PEAKS:
+            if peak in m.columns:
+                m.rows(f"later-demand_{peak}", m[IMPORT_KW] + m[f"later_load_{peak}"] - m[peak], at_most=0.0)
 
     def penalty_eur(self, solution: Solution) -> float:
         if solution.problem.later is None:
@@ -162,12 +165,8 @@ def _net_kw(instance: Instance) -> Array:
     return np.array(_later(instance).net_load_kw)
 
 
-def _net_load_kw(instance: Instance) -> Array:
-    return np.maximum(_net_kw(instance), 0.0)
-
-
 def _import_max_kw(instance: Instance) -> Array:
-    return np.maximum(instance.problem.import_limit_kw - _net_load_kw(instance), 0.0)
+    return np.maximum(instance.problem.import_limit_kw - np.maximum(_net_kw(instance), 0.0), 0.0)
 
 
 def _rooms_kw(instance: Instance) -> Array:

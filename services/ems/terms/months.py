@@ -1,0 +1,65 @@
+"""The months of a window: what is imported in one of them is no peak of the other.
+
+Month 0 is that of the first step, 1 the next one, where the window reaches into it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.ems.compile import Value
+from services.ems.instance import Instance
+from services.ems.problem import Problem
+from services.ems.stores import Array
+
+OfProblem = Callable[[Instance], float]
+
+
+def at_most_peak(month: int, months: int) -> Value:
+    """The right side of import - peak <= 0, in the steps of a month; in others the row is free."""
+    if months == 1:
+        return 0.0
+    return lambda instance: np.where(_is_of(month, instance.problem, _starts_s(instance.problem)), 0.0, np.inf)
+
+
+def paid_kw(month: int) -> OfProblem:
+    """Of `services.ems.problem.Problem.paid_kw`."""
+    return lambda instance: instance.problem.paid_kw(month)
+
+
+def peak_so_far_kw(month: int) -> OfProblem:
+    """The highest import of the month so far; a month that has not begun has none."""
+    return lambda instance: instance.problem.month_peak_kw if month == 0 else 0.0
+
+
+def load_beside(month: int, peak_kw: OfProblem) -> Callable[[Instance], Array]:
+    """The load that PV does not cover [kW], by later step, as far as it counts in import + load - peak <= 0.
+
+    A load above the peak that is there already (``peak_kw``) does not raise it: batteries, which rest after the window,
+    may cover it when its time has come. In steps of another month the row is free: no import is above the connection's
+    limit.
+    """
+
+    def counted_kw(instance: Instance) -> Array:
+        problem, later = instance.problem, instance.problem.later
+        assert later is not None
+        begin_s = (problem.end - problem.start).total_seconds()
+        starts_s = begin_s + np.arange(later.steps, dtype=np.float64) * (later.step_h * 3600)
+        load_kw = np.clip(np.array(later.net_load_kw), 0.0, peak_kw(instance))
+        found: Array = np.where(_is_of(month, problem, starts_s), load_kw, -problem.import_limit_kw)
+        return found
+
+    return counted_kw
+
+
+def _starts_s(problem: Problem) -> Array:
+    return np.arange(problem.steps, dtype=np.float64) * problem.step_s
+
+
+def _is_of(month: int, problem: Problem, starts_s: Array) -> NDArray[np.bool_]:
+    """``starts_s``: of steps, from the window's start on [s]."""
+    end = problem.month_end
+    over_s = np.inf if end is None else (end - problem.start).total_seconds()
+    found: NDArray[np.bool_] = (starts_s >= over_s) == bool(month)
+    return found
