@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from schemas.errors import Code, InputError
+from schemas.messages import Fallback
 from schemas.site import Bess, Charger, Irradiance, Pv, TimeProfile
 from sites.loader import load_site
 from tests.imports import shaped
@@ -204,6 +205,24 @@ def test_weather_that_cannot_be_leaves_the_site_as_it_was(office: Path, tmp_path
     assert (tmp_path / "own" / "site.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("plant", "idle"),
+    [
+        (("--pv", 10, "--export-limit", 0), ["pv"]),
+        (("--pv", "50:20:90", "--pv", "50:20:270", "--import-limit", 60), ["pv1", "pv2"]),
+        (("--pv", 60, "--import-limit", 60), []),
+    ],
+    ids=["no export", "two roofs", "as much as is allowed"],
+)
+def test_more_pv_than_the_connection_takes_stands_still_without_an_ems(
+    tmp_path: Path, plant: tuple[object, ...], idle: list[str]
+) -> None:
+    call("init", tmp_path / "own", "--latitude", 45, "--longitude", 7, "--time-zone", "Europe/Rome", *plant)
+    devices = load_site(tmp_path / "own").devices
+    roofs = {name: device for name, device in devices.items() if isinstance(device, Pv)}
+    assert [name for name, roof in roofs.items() if roof.fallback is Fallback.IDLE] == idle
+
+
 def test_a_faulty_file_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("time,power\n2024-05-06 00:00,1\n2024-05-06 01:00,1\n", encoding="utf-8")
     place = ("--latitude", 48, "--longitude", 16, "--time-zone", "Europe/Vienna")
@@ -241,6 +260,7 @@ def test_questions_make_a_site_as_options_do(tmp_path: Path) -> None:
         (("--pv", "60"), "--latitude"),
         (("--latitude", 48), "--longitude"),
         (("--latitude", 48, "--longitude", 16, "--time-zone", "Austria"), "Europe/Berlin"),
+        (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC+01:00"), "Europe/Berlin"),
         (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--pv", "much"), "60:20:180"),
         (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--charger", "0x11"), "4x11"),
         (("--latitude", 48, "--longitude", 16, "--time-zone", "UTC", "--bess", "100"), "100:50"),

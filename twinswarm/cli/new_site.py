@@ -38,14 +38,14 @@ def make_site(directory: Path, asked: Asked, *, ask: bool) -> None:
     from twinswarm.imports.new_site import NewSite, parse_battery, parse_chargers, parse_prices, parse_roof, write_site
     from twinswarm.imports.options import Kind, Options
     from twinswarm.imports.reading import read_file
-    from twinswarm.imports.zones import zone_of
+    from twinswarm.imports.zones import zone_named
 
     asked = _answered(asked) if ask else asked
     lacking = {"--latitude": asked.latitude, "--longitude": asked.longitude, "--time-zone": asked.time_zone}
     if missing := [name for name, value in lacking.items() if value is None]:
         raise InputError(Fault(name, "is needed for a site of your own", code=Code.MISSING) for name in missing)
     assert asked.latitude is not None and asked.longitude is not None and asked.time_zone is not None
-    zone = zone_of(asked.time_zone)
+    zone = zone_named(asked.time_zone)
     site = NewSite(
         re.sub(r"[^a-z0-9]+", "-", directory.absolute().name.lower()).strip("-") or "my-site",
         asked.latitude, asked.longitude, asked.time_zone, asked.country, asked.import_limit,

@@ -63,6 +63,8 @@ class NewSite:
 
 LEAST_KW = 4.14
 """6 A on three phases of 230 V: less no vehicle takes (IEC 61851-1)."""
+_WHY_FALLBACK = "# without an EMS: the connection carries no more of all"
+
 _NUMBER = r"(\d+(?:\.\d+)?)"
 
 
@@ -137,30 +139,40 @@ def write_site(folder: Path, site: NewSite) -> list[Path]:
 def _make_fit(path: Path, site: NewSite) -> None:
     """Writes the description again where its fallbacks are too much for the connection. Raises InputError when it is
     not valid."""
-    fallback_kw = _fallback_kw(load_description(path))
-    if fallback_kw is not None:
-        write_all({path: text_of(site, fallback_kw)})
+    fallbacks = _fallbacks(load_description(path))
+    if fallbacks != Fallbacks():
+        write_all({path: text_of(site, fallbacks)})
     if faults := fallback_faults(load_description(path)):
         raise InputError(faults)
 
 
-def _fallback_kw(site: Site) -> float | None:
-    """The power of each charger without an EMS with which the connection carries them all: 0 where it would be less
-    than a vehicle takes. None: it carries them as they are."""
-    limits = FallbackLimits(site)
-    excess = next((each for each in limits.excesses(described(site)) if each.way == "import"), None)
+@dataclass(frozen=True, slots=True)
+class Fallbacks:
+    """What the devices do without an EMS where the connection does not carry all that they could."""
+
+    charger_kw: float | None = None
+    """Power of each charger with which it carries them all: 0 where it would be less than a vehicle takes."""
+    roofs_idle: bool = False
+
+
+def _fallbacks(site: Site) -> Fallbacks:
+    excesses = {each.way: each for each in FallbackLimits(site).excesses(described(site))}
     chargers = [device for device in site.devices.values() if isinstance(device, Charger)]
-    if excess is None or not chargers:
-        return None
-    each_kw = math.floor(10 * max(excess.limit_kw - excess.fixed_kw, 0.0) / len(chargers)) / 10
-    return each_kw if each_kw >= LEAST_KW else 0.0
+    charger_kw: float | None = None
+    if (excess := excesses.get("import")) is not None and chargers:
+        each_kw = math.floor(10 * max(excess.limit_kw - excess.fixed_kw, 0.0) / len(chargers)) / 10
+        charger_kw = each_kw if each_kw >= LEAST_KW else 0.0
+    return Fallbacks(charger_kw, roofs_idle="export" in excesses)
 
 
-def text_of(site: NewSite, fallback_kw: float | None = None) -> str:
-    """The description, with what is assumed said in comments. ``fallback_kw``: of each charger, without an EMS."""
+def text_of(site: NewSite, fallbacks: Fallbacks | None = None) -> str:
+    """The description, with what is assumed said in comments."""
+    fallbacks = fallbacks or Fallbacks()
     country = f"\n  country: {site.country}" if site.country else ""
     charge = f"\n  demand_charge_eur_per_kw: {site.demand_charge_eur_per_kw:g}" if site.demand_charge_eur_per_kw else ""
-    devices = "\n".join((*_chargers(site, fallback_kw), *_battery(site), *_roofs(site)))
+    devices = "\n".join(
+        (*_chargers(site, fallbacks.charger_kw), *_battery(site), *_roofs(site, idle=fallbacks.roofs_idle))
+    )
     prices = ", ".join(f"{name}: {value:.12g}" for name, value in site.prices.items())
     economics = f"\neconomics: {{{prices}}}     # for twinswarm size\n" if prices else ""
     return f"""\
@@ -203,7 +215,6 @@ def _quoted(name: str) -> str:
 
 def _chargers(site: NewSite, fallback_kw: float | None) -> list[str]:
     lines, number = [], 0
-    why = "# without an EMS: the connection carries no more of all"
     for group in site.chargers:
         for _ in range(group.count):
             number += 1
@@ -217,7 +228,7 @@ def _chargers(site: NewSite, fallback_kw: float | None) -> list[str]:
             )
             if fallback_kw is not None:
                 field = f"fallback_kw: {min(fallback_kw, kw):g}" if fallback_kw else "fallback: idle"
-                rest += f"\n    {field:<32}{why}"
+                rest += f"\n    {field:<32}{_WHY_FALLBACK}"
             lines.append(
                 f"  ev{number}:\n    kind: charger\n    max_charge_kw: {kw:g}{two_way}\n    current: {plug}{rest}\n"
                 "    daily:                          # assumed, until sessions are imported\n"
@@ -237,8 +248,8 @@ def _battery(site: NewSite) -> list[str]:
     ]
 
 
-def _roofs(site: NewSite) -> list[str]:
-    lines = []
+def _roofs(site: NewSite, *, idle: bool) -> list[str]:
+    lines, rest = [], f"\n    {'fallback: idle':<32}{_WHY_FALLBACK}" if idle else ""
     for number, roof in enumerate(site.roofs, 1):
         name = "pv" if len(site.roofs) == 1 else f"pv{number}"
         source = (
@@ -247,6 +258,6 @@ def _roofs(site: NewSite) -> list[str]:
         )
         lines.append(
             f"  {name}:\n    kind: pv\n    rated_kw: {roof.peak_kw:g}            # of the inverter; as the modules\n"
-            f"    source: {source}     # a clear sky, until weather is imported\n    forecast: {source}"
+            f"    source: {source}     # a clear sky, until weather is imported\n    forecast: {source}{rest}"
         )
     return lines

@@ -52,6 +52,15 @@ def _zone_named(header: str) -> tzinfo | None:
     return zone_of(offset[1]) if offset else UTC
 
 
+def zone_named(name: str) -> ZoneInfo:
+    """A zone of the IANA database, as a site has one. Raises InputError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        what = "is not in the IANA time zone database; a name such as Europe/Berlin is allowed"
+        raise InputError.one("--time-zone", what, name, code=Code.UNKNOWN) from None
+
+
 def zone_of(name: str) -> tzinfo:
     """A zone of the IANA database, ``UTC+01:00`` or ``+01:00``. Raises InputError."""
     fixed = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?", name)
