@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.capabilities import Group
+from schemas.messages import HeatPumpTelemetry
 from schemas.soc_trust import SocTrust, StorePlate
 from services.history.sessions import RecordedChargingSession, sessions_of
 from services.history.tracks import Track, soc_of
@@ -13,21 +14,23 @@ from services.history.tracks import Track, soc_of
 
 @dataclass(frozen=True, slots=True)
 class StoredChange:
-    """Change of the energy in the cells [kWh]."""
+    """Change of the energy in the cells, and in the buffers of heat pumps [kWh]."""
 
     bess_kwh: float
     vehicles_kwh: float
     """Over all charging sessions: on leaving (or at the end) more than on arrival (or at the beginning). By their SOC,
     else by what the chargers counted."""
+    heat_kwh: float
+    """The electricity that heat pumps take for the heat, at their mean COP of the time."""
 
     @property
     def total_kwh(self) -> float:
-        return self.bess_kwh + self.vehicles_kwh
+        return self.bess_kwh + self.vehicles_kwh + self.heat_kwh
 
 
 def stored_change(tracks: Mapping[str, Track], start: datetime, end: datetime) -> StoredChange:
     """From ``start`` to ``end``. A vehicle that was plugged before ``start`` counts from what it had then."""
-    bess, vehicles = [], []
+    bess, vehicles, heat = [], [], []
     for whole in tracks.values():
         track = whole.within(start, end)
         if track.group is Group.BATTERY:
@@ -38,7 +41,9 @@ def stored_change(tracks: Mapping[str, Track], start: datetime, end: datetime) -
             if sessions and track.samples[0].ts <= start and track.samples[0].body.plugged is not None:
                 changes[0] = sessions[0].stored_since_kwh(soc_of(track.samples[0].body))
             vehicles += [change for change in changes if change is not None]
-    return StoredChange(math.fsum(bess), math.fsum(vehicles))
+        elif track.group is Group.HEAT:
+            heat.append(_electricity_kwh(track))
+    return StoredChange(math.fsum(bess), math.fsum(vehicles), math.fsum(heat))
 
 
 def sessions_since(track: Track, start: datetime) -> list[RecordedChargingSession]:
@@ -57,6 +62,13 @@ def _change_kwh(track: Track) -> float:
         return 0.0
     believed = _believed_socs(track)
     return (believed[-1] - believed[0]) * size_kwh if believed else 0.0
+
+
+def _electricity_kwh(track: Track) -> float:
+    """For the change of the heat in a buffer; 0 where the heat pump says no COP."""
+    bodies = [sample.body for sample in track.samples if isinstance(sample.body, HeatPumpTelemetry)]
+    cops = [body.cop for body in bodies if body.cop]
+    return _change_kwh(track) * len(cops) / math.fsum(cops) if cops else 0.0
 
 
 def _believed_socs(track: Track) -> list[float]:

@@ -8,9 +8,9 @@ With the net energy that is no longer drawn, Δ = (I₀ − E₀) − (I − E),
 where b̄ is the mean purchase price of the whole time. The first term is export avoided, worth the spread between
 purchase and sale: **PV used here**. The second is net energy moved from dear to cheap steps: **arbitrage**. The third
 is energy at the mean price, and the energy balance splits its sum: Σ Δ = ΔPV − Δstored − Δlosses, with **curtailment
-avoided** ΔPV (production above the baseline's), energy **left in batteries** Δstored, and **losses** of converters,
-cables and storage as the rest, which includes heat that a heat pump made more or less. **Peak** is the difference of
-the demand charges.
+avoided** ΔPV (production above the baseline's), energy **left in batteries** Δstored, the electricity for heat in
+buffers with it, and **losses** of converters, cables and storage as the rest, which includes heat that a heat pump made
+more or less. **Peak** is the difference of the demand charges.
 """
 
 import numpy as np

@@ -78,6 +78,8 @@ class Day:
     """Price of the BESSs' throughput and of what vehicles gave back; None where neither has one."""
     calendar_wear_eur: float | None = None
     """Price of the hours at their SOCs, of BESSs and of plugged vehicles; None where they have none."""
+    heat_stored_kwh: float = 0.0
+    """Change of the heat in the buffers of heat pumps, as the electricity for it."""
 
     @property
     def optimisations(self) -> int:
@@ -85,8 +87,8 @@ class Day:
 
     @property
     def stored_kwh(self) -> float:
-        """Change of the energy in all batteries over the day."""
-        return self.bess_stored_kwh + self.cars_stored_kwh
+        """Change of the energy in all batteries and buffers over the day."""
+        return self.bess_stored_kwh + self.cars_stored_kwh + self.heat_stored_kwh
 
     def worth_eur(self, kwh: float) -> float:
         """Value of energy at the mean purchase price."""
@@ -158,6 +160,7 @@ def day_of(history: History, run: str, course: Course) -> Day:
         sale_eur_per_kwh=tuple(_known(quarter.sale_price_eur_per_kwh) for quarter in quarters),
         bess_stored_kwh=stored.bess_kwh,
         cars_stored_kwh=stored.vehicles_kwh,
+        heat_stored_kwh=stored.heat_kwh,
         bess_end_soc_frac=_end_soc(batteries, course),
         cars_discharged_kwh=_exported_kwh([tracks[name] for name in groups[Group.VEHICLES]], times),
         departure_shortfall_kwh=departure_shortfall_kwh(tracks, course.t0),

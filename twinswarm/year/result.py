@@ -22,7 +22,7 @@ Powers = NDArray[np.float64]
 
 _SERIES = ("pcc_kw", "pv_kw", "bess_kw", "cars_kw", "load_kw", "losses_kw", "purchase_eur_per_kwh", "sale_eur_per_kwh")
 _SUMS = (
-    *("cost_eur", "import_kwh", "export_kwh", "losses_kwh", "bess_stored_kwh", "cars_stored_kwh"),
+    *("cost_eur", "import_kwh", "export_kwh", "losses_kwh", "bess_stored_kwh", "cars_stored_kwh", "heat_stored_kwh"),
     *("cars_discharged_kwh", "departure_shortfall_kwh", "bess_charged_kwh", "bess_discharged_kwh", "bess_cycled_kwh"),
 )
 
@@ -66,7 +66,7 @@ class Totals:
     calendar_wear_eur: float | None
     """Price of the hours at their SOCs, of BESSs and of plugged vehicles, beside the cost; None where it has none."""
     stored_kwh: float
-    """Change of the energy in all batteries."""
+    """Change of the energy in all batteries, and in the buffers of heat pumps as the electricity for it."""
     departure_shortfall_kwh: float
     co2_import_kg: float | None
     plan_statuses: dict[str, int]
@@ -91,7 +91,7 @@ class Totals:
         return savings_eur(self.total_eur, none.total_eur)
 
     def stored_more_kwh(self, none: "Totals") -> float:
-        """Energy left in the batteries above what the variant without storage left in them."""
+        """Energy left in batteries and buffers above what the variant without storage left in them."""
         return self.stored_kwh - none.stored_kwh
 
     def stored_more_eur(self, none: "Totals") -> float:
@@ -283,7 +283,7 @@ def _totals(
         cars_discharged_kwh=sums["cars_discharged_kwh"],
         vehicle_wear_eur=vehicle_wear * sums["cars_discharged_kwh"] if vehicle_wear and chargers else None,
         calendar_wear_eur=sum_of_known(*(gathered.calendar_wear_eur[day] for day in days)),
-        stored_kwh=sums["bess_stored_kwh"] + sums["cars_stored_kwh"],
+        stored_kwh=sums["bess_stored_kwh"] + sums["cars_stored_kwh"] + sums["heat_stored_kwh"],
         departure_shortfall_kwh=sums["departure_shortfall_kwh"],
         co2_import_kg=math.fsum(co2) if len(co2) == len(days) else None,
         plan_statuses=dict(sorted(statuses.items())),
