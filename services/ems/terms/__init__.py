@@ -11,7 +11,7 @@ from typing import Any
 from services.ems.terms.base import Term
 from services.ems.terms.calendar_wear import CALENDAR_WEAR
 from services.ems.terms.connection_limit import ConnectionLimit
-from services.ems.terms.demand_charge import DemandCharge
+from services.ems.terms.demand_charge import DEMAND_CHARGE
 from services.ems.terms.discharge_caps import DischargeCaps
 from services.ems.terms.exchange import EXPORT, IMPORT, Exchange
 from services.ems.terms.fixed_load import FixedLoad
@@ -52,7 +52,7 @@ TERMS: tuple[Term[Any], ...] = (
     HEAT,
     PccExclusion(),  # (20)(21) with binaries; after all terms whose powers it parts
     GroupLimits(),
-    DemandCharge(),
+    DEMAND_CHARGE,
     OutsideLimits(),
     AfterTheWindow(),
     Taper(),

@@ -8,11 +8,11 @@ import numpy as np
 from schemas.sums import sum_in_order
 from services.ems.compile import Model
 from services.ems.instance import Instance
+from services.ems.months import at_most_peak, peak_so_far_kw
 from services.ems.solution import Solution
 from services.ems.terms.base import Term
 from services.ems.terms.exchange import IMPORT
-from services.ems.terms.later import IMPORT_KW
-from services.ems.terms.months import at_most_peak, load_beside, peak_so_far_kw
+from services.ems.terms.later import IMPORT_KW, peak_columns, peak_rows
 
 HIGHEST = "highest_import"
 HIGHESTS = (HIGHEST, "next_highest_import")
@@ -32,26 +32,19 @@ class HighestImport(Term[int]):
 
     def variables(self, m: Model) -> None:
         """The highest import is at least the month's so far: what has been cannot be lowered."""
-        later = self._later_steps(m)
         for month, highest in enumerate(HIGHESTS[: m.shape(self)]):
             m.variable(highest, lower=peak_so_far_kw(month), upper=np.inf, each_step=False)
             m.cost(highest, lambda i: i.problem.weights.peak_eur_per_kw)
-            if later:
-                load = load_beside(month, peak_so_far_kw(month))
-                m.variable(f"later_load_{highest}", later, lower=load, upper=load, each_step=False)
+            if IMPORT_KW in m.columns:
+                peak_columns(m, highest, month, peak_so_far_kw(month))
 
     def constraints(self, m: Model) -> None:
-        """highest ≥ Σ import of every step of its month, and ≥ import + load of every later one, as far as
-        `load_beside` counts it."""
+        """highest ≥ Σ import of every step of its month, and `peak_rows`."""
         months = m.shape(self)
         for month, highest in enumerate(HIGHESTS[:months]):
             m.rows(f"pcc-{highest}", IMPORT.total(m) - m[highest], at_most=at_most_peak(month, months))
-            if self._later_steps(m):
-                m.rows(f"later-{highest}", m[IMPORT_KW] + m[f"later_load_{highest}"] - m[highest], at_most=0.0)
-
-    @staticmethod
-    def _later_steps(m: Model) -> int:
-        return m.columns[IMPORT_KW].slice.shape[-1] if IMPORT_KW in m.columns else 0
+            if IMPORT_KW in m.columns:
+                peak_rows(m, highest)
 
     def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
         weight = solution.problem.weights.peak_eur_per_kw

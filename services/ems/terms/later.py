@@ -14,12 +14,12 @@ import numpy as np
 from schemas.messages import Shortfall, ShortfallKind
 from services.ems.compile import Model
 from services.ems.instance import Instance
+from services.ems.months import OfProblem, load_beside, paid_kw, room_of_others
 from services.ems.problem import LATER_STEP_H, PATIENCE, Later
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
 from services.ems.terms.base import SMALL_KWH, Term
 from services.ems.terms.demand_charge import PEAKS
-from services.ems.terms.months import load_beside, paid_kw
 from services.ems.terms.storage import STORAGE, energy_kwh, per_store
 from services.ems.terms.targets import SHORTFALL
 
@@ -76,15 +76,14 @@ class AfterTheWindow(Term[LaterShape]):
         m.variable(FINAL, stores, lower=_target_kwh, upper=_final_max_kwh, each_step=False)
         for month, peak in enumerate(PEAKS):
             if peak in m.columns:
-                load = load_beside(month, paid_kw(month))
-                m.variable(f"later_load_{peak}", hours, lower=load, upper=load, each_step=False)
+                peak_columns(m, peak, month, paid_kw(month))
         if shape.groups:
             m.variable(ROOM, len(shape.groups), hours, lower=_rooms_kw, upper=_rooms_kw, each_step=False)
 
     def constraints(self, m: Model) -> None:
         """e_end + Σ Δt·charge·η + shortfall = final ≥ target; Σ charge = surplus + import; Σ share·charge ≤ room.
 
-        With a demand charge also peak ≥ import + load, as far as `load_beside` counts it.
+        With a demand charge also `peak_rows`.
         """
         shape = m.shape(self)
         if not shape.steps:
@@ -101,7 +100,7 @@ class AfterTheWindow(Term[LaterShape]):
             m.rows(f"later-group_{number}", (charge * per_store(shares)).sum() - m[ROOM][number], at_most=0.0)
         for peak in PEAKS:
             if peak in m.columns:
-                m.rows(f"later-demand_{peak}", m[IMPORT_KW] + m[f"later_load_{peak}"] - m[peak], at_most=0.0)
+                peak_rows(m, peak)
 
     def penalty_eur(self, solution: Solution) -> float:
         if solution.problem.later is None:
@@ -135,6 +134,21 @@ class AfterTheWindow(Term[LaterShape]):
         bought = np.array(later.purchase_eur_per_kwh) @ solution.of(IMPORT_KW)
         unsold = np.array(later.sale_eur_per_kwh) @ solution.of(SURPLUS)
         return later.step_h * float(bought + unsold + tie * solution.of(CHARGE).sum()) - left
+
+
+def peak_columns(m: Model, peak: str, month: int, peak_kw: OfProblem) -> None:
+    """The constants of `peak_rows`; ``peak_kw``: the peak of that month so far."""
+    steps = m.columns[IMPORT_KW].slice.shape
+    for name, kw in (
+        (f"later_load_{peak}", load_beside(month, peak_kw)),
+        (f"later_room_{peak}", room_of_others(month)),
+    ):
+        m.variable(name, *steps, lower=kw, upper=kw, each_step=False)
+
+
+def peak_rows(m: Model, peak: str) -> None:
+    """peak ≥ import + load in every later step of its month."""
+    m.rows(f"later-{peak}", m[IMPORT_KW] + m[f"later_load_{peak}"] - m[f"later_room_{peak}"] - m[peak], at_most=0.0)
 
 
 def _later(instance: Instance) -> Later:

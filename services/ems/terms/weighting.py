@@ -15,6 +15,7 @@ from services.ems.problem import Weights
 from services.ems.solution import Solution
 from services.ems.terms.base import Term
 from services.ems.terms.calendar_wear import CALENDAR_WEAR
+from services.ems.terms.demand_charge import DEMAND_CHARGE
 from services.ems.terms.exchange import EXPORT, IMPORT
 from services.ems.terms.ratchet import RATCHET
 from services.ems.terms.wear import WEAR
@@ -43,10 +44,8 @@ class Weighting(Term[None]):
         eur -= (export - np.array(problem.sale_eur_per_kwh)) @ sold
         eur -= weights.unused_eur_per_kwh * solution.of("pv").sum()
         less_money = weights.cost - 1.0
-        peak = solution.of("peak")
-        demand = problem.prices.demand_eur_per_kw * float(peak) if peak.ndim == 0 else 0.0
-        money = float(WEAR.plan_fields(solution)["wear_eur"]) + (CALENDAR_WEAR.eur(solution) or 0.0) + demand
-        money += RATCHET.total_eur(solution)
+        money = float(WEAR.plan_fields(solution)["wear_eur"]) + (CALENDAR_WEAR.eur(solution) or 0.0)
+        money += DEMAND_CHARGE.total_eur(solution) + RATCHET.total_eur(solution)
         return found | {"weighting_eur": problem.step_h * float(eur) + less_money * money}
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from services.ems.compile import Value
 from services.ems.instance import Instance
-from services.ems.problem import Problem
+from services.ems.problem import Later, Problem
 from services.ems.stores import Array
 
 OfProblem = Callable[[Instance], float]
@@ -34,23 +34,39 @@ def peak_so_far_kw(month: int) -> OfProblem:
 
 
 def load_beside(month: int, peak_kw: OfProblem) -> Callable[[Instance], Array]:
-    """The load that PV does not cover [kW], by later step, as far as it counts in import + load - peak <= 0.
+    """The load that PV does not cover [kW], by later step, as far as it counts in import + load <= peak + room.
 
     A load above the peak that is there already (``peak_kw``) does not raise it: batteries, which rest after the window,
-    may cover it when its time has come. In steps of another month the row is free: no import is above the connection's
-    limit.
+    may cover it when its time has come.
     """
 
     def counted_kw(instance: Instance) -> Array:
-        problem, later = instance.problem, instance.problem.later
-        assert later is not None
-        begin_s = (problem.end - problem.start).total_seconds()
-        starts_s = begin_s + np.arange(later.steps, dtype=np.float64) * (later.step_h * 3600)
-        load_kw = np.clip(np.array(later.net_load_kw), 0.0, peak_kw(instance))
-        found: Array = np.where(_is_of(month, problem, starts_s), load_kw, -problem.import_limit_kw)
+        load_kw = np.clip(np.array(_later(instance).net_load_kw), 0.0, peak_kw(instance))
+        found: Array = np.where(_later_is_of(month, instance), load_kw, 0.0)
         return found
 
     return counted_kw
+
+
+def room_of_others(month: int) -> Callable[[Instance], Array]:
+    """What frees the same row in later steps of another month: no import is above the connection's limit [kW]."""
+
+    def room_kw(instance: Instance) -> Array:
+        found: Array = np.where(_later_is_of(month, instance), 0.0, instance.problem.import_limit_kw)
+        return found
+
+    return room_kw
+
+
+def _later(instance: Instance) -> Later:
+    assert instance.problem.later is not None
+    return instance.problem.later
+
+
+def _later_is_of(month: int, instance: Instance) -> NDArray[np.bool_]:
+    problem, later = instance.problem, _later(instance)
+    begin_s = (problem.end - problem.start).total_seconds()
+    return _is_of(month, problem, begin_s + np.arange(later.steps, dtype=np.float64) * (later.step_h * 3600))
 
 
 def _starts_s(problem: Problem) -> Array:
