@@ -64,11 +64,11 @@ class Output:
 
 def console(*, stderr: bool = False) -> "Console":
     """A console that writes plain text, wide enough for our tables, where there is no terminal."""
-    from rich.console import Console
+    from twinswarm.cli.fitting_tables import FittingConsole
 
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_COLUMNS
-    return Console(stderr=stderr, highlight=False, width=wide)
+    return FittingConsole(stderr=stderr, highlight=False, width=wide)
 
 
 def on_terminal(console: "Console") -> bool:
