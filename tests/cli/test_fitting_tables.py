@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from twinswarm.cli.fitting_tables import FittingConsole
+from twinswarm.cli.whole_console import WholeConsole
 
 NAMES = ("none", "smart charging", "BESS and V2G")
 HEADS = tuple(f"head {place}\n€" for place in range(14))
@@ -24,7 +24,7 @@ def money(*, no_wrap: bool) -> Table:
     return table
 
 
-def printed(table: Table, width: int, kind: type[Console] = FittingConsole) -> str:
+def printed(table: Table, width: int, kind: type[Console] = WholeConsole) -> str:
     console = kind(width=width, file=io.StringIO(), highlight=False)
     console.print(table)
     assert isinstance(console.file, io.StringIO)

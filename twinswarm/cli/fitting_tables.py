@@ -3,24 +3,11 @@
 import sys
 from collections.abc import Iterator, Sequence
 from copy import copy
-from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement, measure_renderables
 from rich.table import Column, Table
 from rich.text import TextType
-
-
-class FittingConsole(Console):
-    """Prints a table in as many parts as its width asks for."""
-
-    def print(self, *objects: Any, **how: Any) -> None:
-        match objects:
-            case (Table() as table,):
-                for part in parts_of(table, self):
-                    super().print(part, crop=False, **how)
-            case _:
-                super().print(*objects, **how)
 
 
 def parts_of(table: Table, console: Console) -> Iterator[Table]:

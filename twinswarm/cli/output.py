@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from schemas.errors import Code, Fault, InputError, TwinswarmError
 from twinswarm.simulation.stopping import sigterm_as_ctrl_c
@@ -51,8 +51,13 @@ class Output:
             return
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         if self.json == DASH:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise unwritten(sys.stdout, error) from None
             return
         try:
             Path(self.json).write_text(text, encoding="utf-8")
@@ -64,11 +69,19 @@ class Output:
 
 def console(*, stderr: bool = False) -> "Console":
     """A console that writes plain text, wide enough for our tables, where there is no terminal."""
-    from twinswarm.cli.fitting_tables import FittingConsole
+    from twinswarm.cli.whole_console import WholeConsole
 
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_COLUMNS
-    return FittingConsole(stderr=stderr, highlight=False, width=wide)
+    return WholeConsole(stderr=stderr, highlight=False, width=wide)
+
+
+def unwritten(stream: IO[str], error: OSError) -> InputError:
+    """The error of a stream that takes no more, on a full disk. What it still holds is dropped: Python would try to
+    write it again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    name = "standard error" if stream is sys.stderr else "standard output"
+    return InputError.one(name, f"cannot be written: {error.strerror}", code=Code.UNWRITABLE)
 
 
 def on_terminal(console: "Console") -> bool:
