@@ -117,7 +117,9 @@ def year(
             tasks = {name: progress.add_task(name, total=order.days) for name in order.variants}
             live_through_year(order, store, executor, lambda name, count: progress.advance(tasks[name], count))
         result = year_result(order, {name: store.days(name) for name in order.variants})
-    tell(output, result.to_json(), year_tables(result), notes(result))
     drawn = figures_of(result)
     write_figures(drawn, folder)
-    console.print(f"Report   {write_year(result, drawn, folder)}", markup=False, soft_wrap=True)
+    report = write_year(result, drawn, folder)
+    # After the report: who reads the tables may stop before their end (``| head``), which ends the command.
+    tell(output, result.to_json(), year_tables(result), notes(result))
+    console.print(f"Report   {report}", markup=False, soft_wrap=True)
