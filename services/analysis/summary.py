@@ -9,11 +9,13 @@ from services.analysis.shaving import STRICT_THRESHOLD_KW, THRESHOLD_KW
 from services.analysis.timeliness import too_late
 from services.history.doubts import DoubtfulValue
 
-REFERENCES = {
-    "no-cars": "the same day without cars, BESS and V2G",
-    "uncontrolled": "cars charge at once and at full power; no BESS, no V2G",
-    "smart": "cars are charged at the cheapest time; no BESS, no V2G",
+CARS = {
+    "no-cars": "no cars",
+    "uncontrolled": "cars charge at once and at full power",
+    "smart": "cars are charged at the cheapest time",
 }
+"""What each baseline policy means for cars."""
+REFERENCES = {policy: f"{cars}; no BESS, no V2G" for policy, cars in CARS.items()}
 """The meaning of each baseline policy."""
 
 NAMED_PARTICIPANTS = 5

@@ -22,6 +22,7 @@ from twinswarm.study.day import Day
 from twinswarm.study.own_site import SiteComparison, compare_variants, course_over, rows_of, variants_of
 from twinswarm.study.own_site_figure import figure_of
 from twinswarm.study.own_site_table import comparison_table, notes
+from twinswarm.study.variant_words import variant_notes
 
 LOAD = {"kind": "meter", "profile": "base"}
 
@@ -125,6 +126,43 @@ def test_variants_are_those_that_the_site_can_have() -> None:
     assert list(variants_of(load_site("heatpump"), Reference.UNCONTROLLED)) == ["none", "controlled"]
     with raises(Code.EMPTY, "nothing to compare"):
         variants_of(builders.site({"load": LOAD}), Reference.UNCONTROLLED)
+
+
+def test_what_the_ems_may_not_control_has_no_variant() -> None:
+    """It would equal none."""
+    obeying_nobody = builders.charger(controllable=False)
+    devices = {"bess": builders.bess(), "ev1": obeying_nobody, "load": LOAD}
+    assert list(variants_of(builders.site(devices), Reference.UNCONTROLLED)) == ["none", "BESS"]
+    mixed = builders.site(devices | {"ev2": builders.charger(max_discharge_kw=0.0)})
+    assert list(variants_of(mixed, Reference.UNCONTROLLED)) == ["none", "smart charging", "BESS"]
+    heated = load_site("heatpump")
+    thermostat = heated.devices["heatpump"].model_copy(update={"controllable": False})
+    for site in (
+        builders.site({"ev1": obeying_nobody, "load": LOAD}),
+        heated.model_copy(update={"devices": heated.devices | {"heatpump": thermostat}}),
+    ):
+        with raises(Code.EMPTY, "nothing to compare"):
+            variants_of(site, Reference.UNCONTROLLED)
+
+
+def test_notes_speak_of_what_the_site_has() -> None:
+    def said(site: Site, reference: Reference = Reference.UNCONTROLLED) -> str:
+        return " ".join(variant_notes(site, reference, variants_of(site, reference)))
+
+    both = said(office())
+    assert both.startswith("none: cars charge at once and at full power; no BESS, no V2G. Savings")
+    assert "BESS: the cars charge as with none." in both and "V2G's own" in both
+    heated = said(load_site("heatpump"))
+    assert heated.startswith("none: heat pumps follow their thermostats. Savings")
+    assert "controlled: the EMS moves the heat pumps." in heated
+    with_bess = said(builders.site({"bess": builders.bess(), "load": LOAD}))
+    assert with_bess.startswith("none: no BESS. Savings")
+    one_way = said(builders.site({"ev1": builders.charger(max_discharge_kw=0.0), "load": LOAD}))
+    assert one_way.startswith("none: cars charge at once and at full power. Savings") and "V2G" not in one_way
+    obeying_nobody = {"bess": builders.bess(), "ev1": builders.charger(controllable=False), "load": LOAD}
+    assert "cars charge at once" in said(builders.site(obeying_nobody), Reference.SMART)
+    for text in (heated, with_bess):
+        assert "car" not in text and "V2G" not in text
 
 
 def test_cars_charge_as_in_the_baseline_where_v2g_is_not_used() -> None:

@@ -1,6 +1,7 @@
 """`twinswarm year`: its table, its JSON, its errors; the same on a Dask engine."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import Code
+from tests.cli.calling import COMMAND, plain_environment
 from tests.errors import raises
 from twinswarm.cli import main
 from twinswarm.simulation.variants import Reference
@@ -90,12 +92,34 @@ def test_a_variant_that_the_connection_does_not_carry_is_named(
     none, bess = year(site, "--days", "1", "--jobs", "1")["variants"]
     assert (none["total"]["import_peak_kw"], none["total"]["import_above_limit_h"]) == (24.0, 6.0)
     assert (bess["total"]["import_above_limit_h"], bess["total"]["export_above_limit_h"]) == (0.0, 0.0)
-    said = "More import than its 22 kW: none up to 24.0 kW, in 6 h."
+    said = "More import than its 22 kW: none up to 24.0 kW, in 6.00 h."
     text = " ".join(capsys.readouterr().out.split())
     page = (folder / "runs" / "year-small" / "report.html").read_text(encoding="utf-8")
     assert said in text and said in page and "above\n22 kW\nh" in page
     year(written(folder), "--days", "1", "--jobs", "1")
     assert "does not carry" not in capsys.readouterr().out
+
+
+def test_a_quarter_of_an_hour_above_the_limit_is_not_rounded_to_none(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = [20.0] * 40 + [24.0] + [20.0] * 55
+    connection = {"import_limit_kw": 22, "export_limit_kw": 100}
+    profiles = PROFILES | {"base": {"type": "day", "values": base}}
+    year(written(folder, profiles=profiles, connection=connection, time={"step_s": 900}), "--days", "1", "--jobs", "1")
+    text = capsys.readouterr().out
+    assert "none up to 24.0 kW, in 0.25 h" in " ".join(text.split())
+    assert any("│ none" in line and " 0.25 │" in line for line in text.splitlines())
+
+
+def test_the_report_is_written_though_nobody_reads_the_tables(folder: Path) -> None:
+    command = [*COMMAND, "year", written(folder), "--days", "1", "--jobs", "1"]
+    with subprocess.Popen(command, env=plain_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (1, b"")
+    assert (folder / "runs" / "year-small" / "report.html").is_file()
 
 
 def test_a_leap_year_has_366_days(folder: Path) -> None:
@@ -127,6 +151,7 @@ def test_a_profile_that_ends_is_named_with_the_days_that_are_covered(folder: Pat
     ("options", "said"),
     [
         (("--variants", "bess,roof"), "none, bess"),
+        (("--variants", "bess,smart"), "smart needs a controllable charger"),
         (("--days", "0"), "from 1 to"),
         (("--from", "May"), "2024-05-17"),
         (("--dask", "nowhere"), "--dask"),

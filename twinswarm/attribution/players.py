@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from schemas.errors import Code, InputError
-from schemas.site import AnyDevice, Bess, Charger, HeatPump, Site
+from schemas.site import Bess, Charger, HeatPump, Site
+from twinswarm.simulation.variants import is_movable
 
 _GROUPS: tuple[tuple[type[Bess | Charger | HeatPump], str], ...] = (
     (Charger, "all chargers"),
@@ -26,7 +27,7 @@ def players_of(site: Site, most: int) -> tuple[Player, ...]:
     Where these are more than ``most``, the chargers are one player; then the heat pumps, then the BESSs. Raises
     InputError for a site without one, and for ``most`` that its groups exceed.
     """
-    movable = {name: device for name, device in site.devices.items() if _is_movable(device)}
+    movable = {name: device for name, device in site.devices.items() if is_movable(device)}
     if not movable:
         what = (
             "has neither a BESS nor chargers nor a heat pump that an EMS could control: there is nothing to attribute"
@@ -41,7 +42,3 @@ def players_of(site: Site, most: int) -> tuple[Player, ...]:
         what = f"the site has {len(players)} kinds of devices that share the savings"
         raise InputError.one("--most-players", what, str(most), code=Code.RANGE)
     return tuple(players)
-
-
-def _is_movable(device: AnyDevice) -> bool:
-    return isinstance(device, Bess) or (isinstance(device, Charger | HeatPump) and device.controllable)

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from services.analysis.summary import REFERENCES, local, number
+from services.analysis.summary import local, number
 from twinswarm.attribution.attribute import Attribution, Share
 from twinswarm.attribution.interval import LEAST_DAYS, LEVEL, Interval
 from twinswarm.attribution.mechanisms import MECHANISMS, PEAK, STORED
+from twinswarm.study.variant_words import baseline_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,7 +82,8 @@ def car_table(found: Attribution) -> "Table | None":
 def notes(found: Attribution) -> list[str]:
     """What the numbers rest on."""
     said = [
-        f"Baseline: {REFERENCES[found.reference.value]}; {number(found.baseline_cost_eur)} € with the demand charge.",
+        f"Baseline: {baseline_words(found.site, found.reference)}; {number(found.baseline_cost_eur)} € with the demand "
+        "charge.",
         f"Shapley values over all {len(found.worth_eur)} combinations of {len(found.players)} players: what each adds "
         "on average over all orders. Rows and columns add up.",
     ]

@@ -83,6 +83,11 @@ def _one_way(charger: Charger, reference: Reference) -> Charger | None:
     return charger.model_copy(update=update)
 
 
+def is_movable(device: AnyDevice) -> bool:
+    """Whether the EMS may use it, among BESSs, chargers and heat pumps."""
+    return isinstance(device, Bess) or (isinstance(device, Charger | HeatPump) and device.controllable)
+
+
 def as_reference(site: Site, reference: Reference) -> Site:
     """The site without BESS and V2G, its heat pumps by their thermostats."""
     return with_storage(site, StorageChoice.NONE, reference)

@@ -17,7 +17,7 @@ from schemas.site import Bess, Charger, HeatPump, Site
 from services.analysis.shaving import peak_shaving_factor
 from services.history.settlement import demand_charges_eur, month_peaks_kw, savings_eur
 from twinswarm.simulation.coverage import check_profiles
-from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
+from twinswarm.simulation.variants import Reference, StorageChoice, is_movable, with_storage
 from twinswarm.study.day import Day
 from twinswarm.study.pool import Pool
 
@@ -34,8 +34,9 @@ def variants_of(site: Site, reference: Reference) -> dict[str, Site]:
     ``reference``: how vehicles charge where V2G is not used. Without a controlled reference there is a variant with
     smart charging, too: what V2G brings beyond it is V2G's own. Raises InputError for a site that nothing can control.
     """
-    bess = any(isinstance(device, Bess) for device in site.devices.values())
-    chargers = [device for device in site.devices.values() if isinstance(device, Charger)]
+    movable = [device for device in site.devices.values() if is_movable(device)]
+    bess = any(isinstance(device, Bess) for device in movable)
+    chargers = [device for device in movable if isinstance(device, Charger)]
     v2g = any(charger.max_discharge_kw for charger in chargers)
     found = {NONE: with_storage(site, StorageChoice.NONE, reference)}
     if chargers and reference is Reference.UNCONTROLLED:
@@ -46,7 +47,7 @@ def variants_of(site: Site, reference: Reference) -> dict[str, Site]:
         found[V2G] = with_storage(site, StorageChoice.V2G, reference)
     if bess and v2g:
         found[BOTH] = with_storage(site, StorageChoice.BOTH, reference)
-    if not bess and not v2g and any(isinstance(device, HeatPump) for device in site.devices.values()):
+    if not bess and not v2g and any(isinstance(device, HeatPump) for device in movable):
         found[CONTROLLED] = with_storage(site, StorageChoice.BOTH, reference)
     if len(found) == 1:
         what = "has neither a BESS nor chargers nor a heat pump that an EMS could control: there is nothing to compare"

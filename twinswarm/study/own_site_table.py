@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from services.analysis.summary import REFERENCES, local, number
-from twinswarm.study.own_site import BESS, SMART, SiteComparison
+from services.analysis.summary import local, number
+from twinswarm.study.own_site import SiteComparison
+from twinswarm.study.variant_words import variant_notes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,12 +48,7 @@ def comparison_table(comparison: SiteComparison) -> "Table":
 
 def notes(comparison: SiteComparison) -> list[str]:
     """What the numbers rest on."""
-    names = [row.name for row in comparison.rows]
-    found = [f"none: {REFERENCES[comparison.reference.value]}. Savings are against it, the demand charge included."]
-    if BESS in names:
-        found.append("BESS: the cars charge as with none.")
-    if SMART in names:
-        found.append("smart charging: one-way, when energy is cheap; what V2G saves beyond it is V2G's own.")
+    found = variant_notes(comparison.site, comparison.reference, [row.name for row in comparison.rows])
     found.append("Left in the batteries: more than with none, at the mean purchase price; beside the savings.")
     if any(row.day.wear_eur is not None for row in comparison.rows):
         found.append("Wear: by the throughput of the BESS and what vehicles gave back; beside the cost.")

@@ -19,6 +19,14 @@ from twinswarm.study.own_site import BESS, BOTH, CONTROLLED, NONE, SMART, V2G, v
 MOST_DAYS = 3660
 NAMES = {"none": NONE, "smart": SMART, "bess": BESS, "v2g": V2G, "both": BOTH, "controlled": CONTROLLED}
 """Names of the variants for a command line, and those of `twinswarm.study.own_site`."""
+_NEEDS = {
+    SMART: "a controllable charger and a baseline without control of cars (--reference uncontrolled)",
+    BESS: "a BESS",
+    V2G: "a controllable charger with max_discharge_kw",
+    BOTH: "a BESS and a controllable charger with max_discharge_kw",
+    CONTROLLED: "a controllable heat pump, without BESS and V2G",
+}
+"""What each variant needs of the site."""
 _ROOMS = ("schemas", "runtime", "twin_devices", "services", "twinswarm/simulation", "twinswarm/study", "twinswarm/year")
 _LIBRARIES = ("highspy", "numpy", "power-grid-model", "pydantic", "tzdata")
 
@@ -135,7 +143,8 @@ def _chosen(variants: dict[str, Site], names: str | None) -> dict[str, Site]:
     known = {short: name for short, name in NAMES.items() if name in variants}
     asked = [name.strip() for name in names.split(",")]
     if unknown := [name for name in asked if name not in known]:
-        what = f"this site has the variants {', '.join(known)}"
+        needs = [f"; {name} needs {_NEEDS[NAMES[name]]}" for name in unknown if name in NAMES]
+        what = f"this site has the variants {', '.join(known)}{''.join(needs)}"
         raise InputError.one("--variants", what, ", ".join(unknown), code=Code.UNKNOWN)
     wanted = {NONE, *(known[name] for name in asked)}
     return {name: site for name, site in variants.items() if name in wanted}

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from services.analysis.summary import REFERENCES, local, number, percent
-from twinswarm.study.own_site import BESS, SMART
+from services.analysis.summary import local, number, percent
+from twinswarm.study.variant_words import variant_notes
 from twinswarm.year.order import notes_on
 from twinswarm.year.result import Totals, YearResult
 
@@ -30,7 +30,7 @@ def money_rows(result: YearResult) -> list[Row]:
         total, first = variant.total, variant is result.none
         demand = (number(total.cost_eur), number(total.demand_eur)) if none.demand_eur is not None else ()
         wear = (_or_empty(getattr(total, field), 2) for field in _wears(result).values())
-        above = (number(total.import_above_limit_h, 0) for _ in _exceeded_kw(result))
+        above = (_hours(total.import_above_limit_h) for _ in _exceeded_kw(result))
         more = ("", "") if first else (number(total.stored_more_kwh(none), 1), number(total.stored_more_eur(none)))
         saved, psf = ("", "") if first else (number(total.saved_eur(none)), number(total.psf, 3))
         cost = number(total.total_eur)
@@ -80,6 +80,11 @@ def _exceeded_kw(result: YearResult) -> list[float]:
     """The import limit, if any variant exceeds it."""
     limit_kw = result.order.site.connection.import_limit_kw
     return [limit_kw] if any(variant.total.import_above_limit_h for variant in result.variants) else []
+
+
+def _hours(hours: float) -> str:
+    """To the quarter-hour below ten of them."""
+    return number(hours, 2 if 0 < hours < 10 else 0)
 
 
 def _or_empty(value: float | None, digits: int) -> str:
@@ -132,12 +137,7 @@ def period(result: YearResult) -> str:
 
 def notes(result: YearResult, *, warnings: bool = True) -> list[str]:
     """What the numbers rest on."""
-    names = [variant.name for variant in result.variants]
-    found = [f"none: {REFERENCES[result.order.reference.value]}. Savings are against it, the demand charge included."]
-    if BESS in names:
-        found.append("BESS: the cars charge as with none.")
-    if SMART in names:
-        found.append("smart charging: one-way, when energy is cheap; what V2G saves beyond it is V2G's own.")
+    found = variant_notes(result.order.site, result.order.reference, [variant.name for variant in result.variants])
     found.append("Left in the batteries: more than with none, at the end; beside the savings.")
     found.append(
         "PSF: power at the PCC as a part of that with none, the mean over all settlement periods; not of the highest."
@@ -154,7 +154,7 @@ def connection_notes(result: YearResult) -> list[str]:
     connection, found = result.order.site.connection, []
     for way, limit_kw in (("import", connection.import_limit_kw), ("export", connection.export_limit_kw)):
         said = [
-            f"{variant.name} up to {number(getattr(variant.total, f'{way}_peak_kw'), 1)} kW, in {number(hours, 0)} h"
+            f"{variant.name} up to {number(getattr(variant.total, f'{way}_peak_kw'), 1)} kW, in {_hours(hours)} h"
             for variant in result.variants
             if (hours := getattr(variant.total, f"{way}_above_limit_h"))
         ]
