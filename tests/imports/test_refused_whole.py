@@ -74,7 +74,6 @@ def test_a_table_of_another_kind_is_not_overwritten(tmp_path: Path) -> None:
         (("--import-limit", "inf"), "connection.import_limit_kw"),
         (("--spread", "inf"), "tariff.spread_eur_per_kwh"),
         (("--country", "at"), "location.country"),
-        (("--time-zone", "UTC+01:00"), "location.time_zone"),
     ],
 )
 def test_a_new_site_that_would_not_be_valid_is_not_written(
