@@ -33,29 +33,22 @@ def peak_so_far_kw(month: int) -> OfProblem:
     return lambda instance: instance.problem.month_peak_kw if month == 0 else 0.0
 
 
-def load_beside(month: int, peak_kw: OfProblem) -> Callable[[Instance], Array]:
-    """The load that PV does not cover [kW], by later step, as far as it counts in import + load <= peak + room.
+def relief(month: int, peak_kw: OfProblem) -> Callable[[Instance], Array]:
+    """What does not count of import + load <= peak in the steps after the window [kW], by later step.
 
     A load above the peak that is there already (``peak_kw``) does not raise it: batteries, which rest after the window,
-    may cover it when its time has come.
+    may cover it when its time has come. In steps of another month the row is free: no import is above the connection's
+    limit.
     """
 
-    def counted_kw(instance: Instance) -> Array:
-        load_kw = np.clip(np.array(_later(instance).net_load_kw), 0.0, peak_kw(instance))
-        found: Array = np.where(_later_is_of(month, instance), load_kw, 0.0)
+    def relief_kw(instance: Instance) -> Array:
+        load_kw = np.maximum(np.array(_later(instance).net_load_kw), 0.0)
+        above_kw = np.maximum(load_kw - peak_kw(instance), 0.0)
+        all_kw = load_kw + instance.problem.import_limit_kw
+        found: Array = np.where(_later_is_of(month, instance), above_kw, all_kw)
         return found
 
-    return counted_kw
-
-
-def room_of_others(month: int) -> Callable[[Instance], Array]:
-    """What frees the same row in later steps of another month: no import is above the connection's limit [kW]."""
-
-    def room_kw(instance: Instance) -> Array:
-        found: Array = np.where(_later_is_of(month, instance), 0.0, instance.problem.import_limit_kw)
-        return found
-
-    return room_kw
+    return relief_kw
 
 
 def _later(instance: Instance) -> Later:

@@ -20,7 +20,7 @@ from twinswarm.simulation.runs import local_course
 from twinswarm.study.own_site import course_over
 
 ROOT = Path(__file__).parents[2]
-FORENOON = "e811cba3a9c3f4fdc23afb769632de6f135ce0b2deb825c95f1b3c6ae8633e4e"
+FORENOON = "7903a50453191c2f4926425e986eb8a5c6ee6db01a70889ac796146fe76e7b99"
 DAYS = {
     ("fit_g2v", "1d", None): "d2d8d7d06f72b8d5529bc39230192a6f7abaa41356af528b48f844d3d877b9a9",
     ("fit_g2v", "3d", None): "086af7c0ea683534f12ef1fa5fa90cf2a70ca6993b1767e38818f6560879d02b",

@@ -14,7 +14,7 @@ import numpy as np
 from schemas.messages import Shortfall, ShortfallKind
 from services.ems.compile import Model
 from services.ems.instance import Instance
-from services.ems.months import OfProblem, load_beside, paid_kw, room_of_others
+from services.ems.months import OfProblem, paid_kw, relief
 from services.ems.problem import LATER_STEP_H, PATIENCE, Later
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
@@ -33,6 +33,8 @@ SHORT = "later_shortfall"
 """Energy [kWh] by which a vehicle misses its target after the window."""
 FINAL = "later_final"
 """Energy in store at the departure after the window [kWh]."""
+NET = "later_net_load"
+"""A constant: the load that PV does not cover [kW]."""
 ROOM = "later_room"
 """A constant: the room that a shared limit leaves to its devices [kW], by limit and later step."""
 
@@ -74,6 +76,7 @@ class AfterTheWindow(Term[LaterShape]):
         m.variable(SHORT, stores, upper=_target_kwh, each_step=False)
         m.penalty(SHORT, lambda i: i.problem.prices.shortfall_eur_per_kwh * _weights(i.stores))
         m.variable(FINAL, stores, lower=_target_kwh, upper=_final_max_kwh, each_step=False)
+        m.variable(NET, hours, lower=_net_load_kw, upper=_net_load_kw, each_step=False)
         for month, peak in enumerate(PEAKS):
             if peak in m.columns:
                 peak_columns(m, peak, month, paid_kw(month))
@@ -137,18 +140,14 @@ class AfterTheWindow(Term[LaterShape]):
 
 
 def peak_columns(m: Model, peak: str, month: int, peak_kw: OfProblem) -> None:
-    """The constants of `peak_rows`; ``peak_kw``: the peak of that month so far."""
-    steps = m.columns[IMPORT_KW].slice.shape
-    for name, kw in (
-        (f"later_load_{peak}", load_beside(month, peak_kw)),
-        (f"later_room_{peak}", room_of_others(month)),
-    ):
-        m.variable(name, *steps, lower=kw, upper=kw, each_step=False)
+    """The constant of `peak_rows`; ``peak_kw``: the peak of that month so far."""
+    steps, kw = m.columns[IMPORT_KW].slice.shape, relief(month, peak_kw)
+    m.variable(f"later_relief_{peak}", *steps, lower=kw, upper=kw, each_step=False)
 
 
 def peak_rows(m: Model, peak: str) -> None:
-    """peak ≥ import + load in every later step of its month."""
-    m.rows(f"later-{peak}", m[IMPORT_KW] + m[f"later_load_{peak}"] - m[f"later_room_{peak}"] - m[peak], at_most=0.0)
+    """peak ≥ import + load in every later step of its month, of the load as much as counts."""
+    m.rows(f"later-{peak}", m[IMPORT_KW] + m[NET] - m[f"later_relief_{peak}"] - m[peak], at_most=0.0)
 
 
 def _later(instance: Instance) -> Later:
@@ -179,8 +178,12 @@ def _net_kw(instance: Instance) -> Array:
     return np.array(_later(instance).net_load_kw)
 
 
+def _net_load_kw(instance: Instance) -> Array:
+    return np.maximum(_net_kw(instance), 0.0)
+
+
 def _import_max_kw(instance: Instance) -> Array:
-    return np.maximum(instance.problem.import_limit_kw - np.maximum(_net_kw(instance), 0.0), 0.0)
+    return np.maximum(instance.problem.import_limit_kw - _net_load_kw(instance), 0.0)
 
 
 def _rooms_kw(instance: Instance) -> Array:
