@@ -224,6 +224,11 @@ def step_start(time: datetime, step: timedelta, zone: ZoneInfo) -> datetime:
     return midnight + (time - midnight) // step * step
 
 
+def month_after(day: date) -> date:
+    """The first day of the month after that of ``day``."""
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
 def next_midnight(time: datetime, zone: ZoneInfo) -> datetime:
     """Local midnight after ``time``, 23, 24 or 25 hours after the one before, in UTC."""
     day = time.astimezone(zone).date() + timedelta(days=1)

@@ -411,7 +411,7 @@ class Problem:
     month_end: datetime | None = None
     """When the local month of the first step is over; None: not before the end of all that is seen."""
     next_free_peak_kw: float = 0.0
-    """As ``free_peak_kw``, of the month that begins then."""
+    """As ``free_peak_kw``, of the month that begins then; of no effect where the window does not reach into it."""
     ratchet_free_kw: Values = ()
     """By later month the import up to which the month's highest raises no bill of it; empty: there is no ratchet."""
     prices: Prices = Prices()

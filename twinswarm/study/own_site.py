@@ -13,7 +13,7 @@ from typing import Any
 
 from schemas.cycle import Course
 from schemas.errors import Code, InputError
-from schemas.site import Bess, Charger, HeatPump, Site
+from schemas.site import Bess, Charger, HeatPump, Site, month_after
 from services.analysis.shaving import peak_shaving_factor
 from services.history.settlement import demand_charges_eur, month_peaks_kw, savings_eur
 from twinswarm.simulation.coverage import check_profiles
@@ -170,7 +170,7 @@ def course_over(site: Site, text: str, first: date | None) -> Course:
     begin = first or site.date
     if text == "month":
         begin = begin.replace(day=1)
-        days = ((begin + timedelta(days=32)).replace(day=1) - begin).days
+        days = (month_after(begin) - begin).days
     else:
         match = _DAYS.fullmatch({"day": "1d", "week": "7d"}.get(text, text))
         if match is None:

@@ -59,7 +59,9 @@ def problem_of(
     units = tuple(unit for unit in chargers if isinstance(unit, ChargerUnit))
     outside = outside_limits(state.limits, site, present, window, turn.t)
     billing, month = site.tariff.demand_billing, month_peak.month_of(turn.t)
-    month_end = next_month(turn.t, site.zone)
+    month_end, next_free_kw = next_month(turn.t, site.zone), 0.0
+    if month_end < window.end:
+        next_free_kw = billing.free_kw(month_peak.month_of(month_end), month_peak.past_kw)
     has_charge = bool(site.tariff.demand_charge_eur_per_kw)
     ratchet_free = billing.ratchet_free_kw(month, month_peak.past_kw) if has_charge else ()
     return Problem(
@@ -83,7 +85,7 @@ def problem_of(
         month_peak_kw=month_peak.at(turn.t),
         free_peak_kw=billing.free_kw(month, month_peak.past_kw),
         month_end=month_end,
-        next_free_peak_kw=billing.free_kw(month_peak.month_of(month_end), month_peak.past_kw),
+        next_free_peak_kw=next_free_kw,
         ratchet_free_kw=ratchet_free,
         later=later_steps(state, present, site, limits, window, units, losses),
         weights=weights_of(site),

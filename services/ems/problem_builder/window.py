@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from schemas.participant import Turn
-from schemas.site import Horizon, Site, next_midnight, step_start
+from schemas.site import Horizon, Site, month_after, next_midnight, step_start
 from services.ems.problem import Values
 from services.ems.stores import Array
 
@@ -32,7 +32,7 @@ def window_start(time: datetime, step_s: int, zone: ZoneInfo) -> datetime:
 
 def next_month(time: datetime, zone: ZoneInfo) -> datetime:
     """Begin of the local month after that of ``time``, in UTC."""
-    first = (time.astimezone(zone).date().replace(day=1) + timedelta(days=32)).replace(day=1)
+    first = month_after(time.astimezone(zone).date())
     return datetime(first.year, first.month, first.day, tzinfo=zone).astimezone(UTC)
 
 

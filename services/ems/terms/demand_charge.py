@@ -8,7 +8,7 @@ import numpy as np
 from schemas.sums import sum_in_order
 from services.ems.compile import Model
 from services.ems.instance import Instance
-from services.ems.months import at_most_peak, paid_kw
+from services.ems.months import at_most_peak, paid_kw, peaks_kw
 from services.ems.solution import Solution
 from services.ems.terms.base import Term
 from services.ems.terms.exchange import IMPORT
@@ -40,19 +40,13 @@ class DemandCharge(Term[int]):
 
     def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
         """By how much the peaks raise the charges."""
-        problem, peaks = solution.problem, self._peaks_kw(solution)
+        problem, peaks = solution.problem, peaks_kw(solution, PEAKS)
         raised = sum_in_order(max(peak - problem.paid_kw(month), 0.0) for month, peak in enumerate(peaks))
         return {"demand_eur": problem.prices.demand_eur_per_kw * raised}
 
     def total_eur(self, solution: Solution) -> float:
         """The same with what is billed already."""
-        return solution.problem.prices.demand_eur_per_kw * sum_in_order(self._peaks_kw(solution))
-
-    @staticmethod
-    def _peaks_kw(solution: Solution) -> list[float]:
-        """By month; empty without a charge."""
-        peaks = (solution.of(peak) for peak in PEAKS)
-        return [float(peak) for peak in peaks if peak.ndim == 0]
+        return solution.problem.prices.demand_eur_per_kw * sum_in_order(peaks_kw(solution, PEAKS))
 
 
 DEMAND_CHARGE = DemandCharge()

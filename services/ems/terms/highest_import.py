@@ -8,7 +8,7 @@ import numpy as np
 from schemas.sums import sum_in_order
 from services.ems.compile import Model
 from services.ems.instance import Instance
-from services.ems.months import at_most_peak, peak_so_far_kw
+from services.ems.months import at_most_peak, peak_so_far_kw, peaks_kw
 from services.ems.solution import Solution
 from services.ems.terms.base import Term
 from services.ems.terms.exchange import IMPORT
@@ -48,7 +48,4 @@ class HighestImport(Term[int]):
 
     def plan_fields(self, solution: Solution) -> Mapping[str, Any]:
         weight = solution.problem.weights.peak_eur_per_kw
-        if not weight:
-            return {}
-        peaks = [solution.of(highest) for highest in HIGHESTS]
-        return {"peak_weight_eur": weight * sum_in_order(float(peak) for peak in peaks if peak.ndim == 0)}
+        return {"peak_weight_eur": weight * sum_in_order(peaks_kw(solution, HIGHESTS))} if weight else {}

@@ -14,7 +14,7 @@ import numpy as np
 from schemas.messages import Shortfall, ShortfallKind
 from services.ems.compile import Model
 from services.ems.instance import Instance
-from services.ems.months import OfProblem, paid_kw, relief
+from services.ems.months import OfInstance, is_of, paid_kw
 from services.ems.problem import LATER_STEP_H, PATIENCE, Later
 from services.ems.solution import Solution
 from services.ems.stores import Array, Store
@@ -139,15 +139,34 @@ class AfterTheWindow(Term[LaterShape]):
         return later.step_h * float(bought + unsold + tie * solution.of(CHARGE).sum()) - left
 
 
-def peak_columns(m: Model, peak: str, month: int, peak_kw: OfProblem) -> None:
+def peak_columns(m: Model, peak: str, month: int, peak_kw: OfInstance) -> None:
     """The constant of `peak_rows`; ``peak_kw``: the peak of that month so far."""
-    steps, kw = m.columns[IMPORT_KW].slice.shape, relief(month, peak_kw)
+    steps, kw = m.columns[IMPORT_KW].slice.shape, _relief(month, peak_kw)
     m.variable(f"later_relief_{peak}", *steps, lower=kw, upper=kw, each_step=False)
 
 
 def peak_rows(m: Model, peak: str) -> None:
     """peak ≥ import + load in every later step of its month, of the load as much as counts."""
     m.rows(f"later-{peak}", m[IMPORT_KW] + m[NET] - m[f"later_relief_{peak}"] - m[peak], at_most=0.0)
+
+
+def _relief(month: int, peak_kw: OfInstance) -> Callable[[Instance], Array]:
+    """What does not count of import + load <= peak [kW], by later step.
+
+    A load above the peak that is there already (``peak_kw``) does not raise it: batteries, which rest after the window,
+    may cover it when its time has come. In steps of another month the row is free: no import is above the connection's
+    limit.
+    """
+
+    def relief_kw(instance: Instance) -> Array:
+        problem, later, load_kw = instance.problem, _later(instance), _net_load_kw(instance)
+        begin_s = (problem.end - problem.start).total_seconds()
+        starts_s = begin_s + np.arange(later.steps, dtype=np.float64) * (later.step_h * 3600)
+        above_kw = np.maximum(load_kw - peak_kw(instance), 0.0)
+        found: Array = np.where(is_of(month, problem, starts_s), above_kw, load_kw + problem.import_limit_kw)
+        return found
+
+    return relief_kw
 
 
 def _later(instance: Instance) -> Later:
