@@ -189,14 +189,13 @@ def to_utc(clock: Clock, zone: tzinfo, where: str, options: Options, notes: Note
 
     if clock.zoned:
         return clock.local_s - clock.offset_s.astype("int64"), np.ones(len(clock.local_s), dtype=bool)
+    _check_marks(clock, zone, where)
     said = np.isfinite(clock.offset_s)
     if isinstance(zone, timezone):
-        _check_marks(clock, None, zone, where)
         shift = int(zone.utcoffset(None).total_seconds())
         offset = np.where(said, np.nan_to_num(clock.offset_s, posinf=0, neginf=0), shift).astype("int64")
         return clock.local_s - offset, np.ones(len(offset), dtype=bool)
     naive = pd.DatetimeIndex(clock.local_s.astype("datetime64[s]"))
-    _check_marks(clock, naive, zone, where)
     twice = _shown_twice(naive, zone)
     second = _second_turns(clock.local_s, twice)
     summer = np.where(np.isposinf(clock.offset_s), True, np.where(np.isneginf(clock.offset_s), False, ~second))
@@ -211,7 +210,7 @@ def to_utc(clock: Clock, zone: tzinfo, where: str, options: Options, notes: Note
     return utc, here
 
 
-def _check_marks(clock: Clock, naive: "pd.DatetimeIndex | None", zone: tzinfo, where: str) -> None:
+def _check_marks(clock: Clock, zone: tzinfo, where: str) -> None:
     """Raises InputError for times with a mark of summer time in a zone that has none then."""
     import numpy as np
 
@@ -219,14 +218,13 @@ def _check_marks(clock: Clock, naive: "pd.DatetimeIndex | None", zone: tzinfo, w
     if not marked.any():
         return
     wrong = clock.local_s[marked]
-    if naive is not None:
-        here = naive[marked]
-        placed = here.tz_localize(zone, ambiguous=[True] * len(here), nonexistent="shift_forward")
-        offset = wrong - placed.as_unit("s").asi8
-        summer = np.zeros(len(here), dtype=bool)
-        for year in np.unique(here.year):
+    if not isinstance(zone, timezone):
+        offset = offsets_at(wrong, zone)
+        years = wrong.astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
+        summer = np.zeros(len(wrong), dtype=bool)
+        for year in np.unique(years):
             least = min(_offset_s(datetime(int(year), month, 1, tzinfo=zone)) for month in (1, 7))
-            summer |= (here.year == year) & (offset > least)
+            summer |= (years == year) & (offset > least)
         wrong = wrong[~summer]
     if len(wrong):
         names = some([f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%d %H:%M}" for time in wrong])
@@ -237,6 +235,28 @@ def _check_marks(clock: Clock, naive: "pd.DatetimeIndex | None", zone: tzinfo, w
 def _offset_s(time: datetime) -> float:
     offset = time.utcoffset()
     return 0.0 if offset is None else offset.total_seconds()
+
+
+def offsets_at(local_s: "np.ndarray", zone: tzinfo) -> "np.ndarray":
+    """Offsets from UTC [s]: of summer time where the clock shows an hour twice; a time that it leaves out is taken for
+    the first one after it."""
+    import numpy as np
+    import pandas as pd
+
+    naive = pd.DatetimeIndex(local_s.astype("datetime64[s]"))
+    utc = naive.tz_localize(zone, ambiguous=[True] * len(naive), nonexistent="shift_forward")
+    return np.asarray(local_s - utc.as_unit("s").asi8)
+
+
+def left_out(local_s: "np.ndarray", zone: tzinfo) -> "np.ndarray":
+    """Which times the clock of a zone leaves out, as summer time begins."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(zone, timezone):
+        return np.zeros(len(local_s), dtype=bool)
+    naive = pd.DatetimeIndex(local_s.astype("datetime64[s]"))
+    return np.asarray(naive.tz_localize(zone, ambiguous=[True] * len(naive), nonexistent="NaT").isna())
 
 
 def _shown_twice(naive: "pd.DatetimeIndex", zone: tzinfo) -> "np.ndarray":
@@ -305,13 +325,12 @@ def local_instants(clock: Clock, zone: tzinfo, where: str, notes: Notes) -> "np.
 
     if clock.zoned:
         return np.asarray(clock.local_s - clock.offset_s.astype("int64"))
+    _check_marks(clock, zone, where)
     said = np.isfinite(clock.offset_s)
     with_offset = clock.local_s - np.where(said, clock.offset_s, 0).astype("int64")
     if isinstance(zone, timezone):
-        _check_marks(clock, None, zone, where)
         return np.asarray(np.where(said, with_offset, clock.local_s - int(zone.utcoffset(None).total_seconds())))
     naive = pd.DatetimeIndex(clock.local_s.astype("datetime64[s]"))
-    _check_marks(clock, naive, zone, where)
     placed = naive.tz_localize(zone, ambiguous=~np.isneginf(clock.offset_s), nonexistent="shift_forward")
     if (twice := int((_shown_twice(naive, zone) & np.isnan(clock.offset_s)).sum())) > 0:
         notes.assumed.append(f"{twice} times in the hour that the clock shows twice are summer time")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
-from twinswarm.imports.clock import Clock
+from twinswarm.imports.clock import Clock, left_out, offsets_at
 from twinswarm.imports.notes import Notes, some
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def with_numbers(
     length = day_s // step
     holds = np.isfinite(values) & (values != 0)
     local = dates.local_s + np.nan_to_num(counted).astype("int64") * step
-    in_gap = _most_of_day((holds & _left_out(local, zone)).astype(float), dates.local_s) > 0
+    in_gap = _most_of_day((holds & left_out(local, zone)).astype(float), dates.local_s) > 0
     last_held = _most_of_day(np.where(holds, counted, -1.0), dates.local_s)
     longer, shorter = day_s > 86_400, day_s < 86_400
     complete = (last == length - 1) | _ends_early(numbers, counted, last, step, dates.local_s)
@@ -190,29 +190,12 @@ def _note_changes(days_s: "np.ndarray", lengths: "np.ndarray", notes: Notes) -> 
     )
 
 
-def _left_out(local_s: "np.ndarray", zone: tzinfo) -> "np.ndarray":
-    """Which times the clock of a zone leaves out, as summer time begins."""
-    import numpy as np
-    import pandas as pd
-
-    if isinstance(zone, timezone):
-        return np.zeros(len(local_s), dtype=bool)
-    naive = pd.DatetimeIndex(local_s.astype("datetime64[s]"))
-    return np.asarray(naive.tz_localize(zone, ambiguous=[True] * len(naive), nonexistent="NaT").isna())
-
-
 def _offset_and_length(local_s: "np.ndarray", zone: tzinfo) -> tuple["np.ndarray", "np.ndarray"]:
     """Of days by their local midnight: its offset from UTC and their length [s]."""
     import numpy as np
-    import pandas as pd
 
     if isinstance(zone, timezone):
         return np.full(len(local_s), np.nan), np.full(len(local_s), 86_400)
 
-    def offsets(local: "np.ndarray") -> "np.ndarray":
-        naive = pd.DatetimeIndex(local.astype("datetime64[s]"))
-        utc = naive.tz_localize(zone, ambiguous=[True] * len(naive), nonexistent="shift_forward")
-        return np.asarray(local - utc.as_unit("s").asi8)
-
-    here = offsets(local_s)
-    return here, 86_400 - (offsets(local_s + 86_400) - here)
+    here = offsets_at(local_s, zone)
+    return here, 86_400 - (offsets_at(local_s + 86_400, zone) - here)

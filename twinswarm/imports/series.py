@@ -2,12 +2,12 @@
 
 import re
 from dataclasses import replace
-from datetime import timezone, tzinfo
+from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from schemas.errors import Code, InputError
 from schemas.plausibility import MAX_CO2_G_PER_KWH
-from twinswarm.imports.clock import Clock, read_clock, to_utc
+from twinswarm.imports.clock import Clock, left_out, read_clock, to_utc
 from twinswarm.imports.columns import TimeColumn, time_column, value_column
 from twinswarm.imports.counters import power_of
 from twinswarm.imports.dates import foot_of
@@ -215,13 +215,10 @@ def _starts(
 def _without_blank_hours(clock: Clock, values: "np.ndarray", zone: tzinfo) -> "np.ndarray":
     """All rows but those of the hour that summer time leaves out, if they hold nothing."""
     import numpy as np
-    import pandas as pd
 
-    if clock.zoned or isinstance(zone, timezone):
+    if clock.zoned:
         return np.ones(len(values), dtype=bool)
-    naive = pd.DatetimeIndex(clock.local_s.astype("datetime64[s]"))
-    gone = naive.tz_localize(zone, ambiguous=[True] * len(naive), nonexistent="NaT").isna()
-    return np.asarray(~(gone & ~np.isfinite(values)))
+    return np.asarray(~(left_out(clock.local_s, zone) & ~np.isfinite(values)))
 
 
 def _checked(grid: Grid, kind: Kind, where: str, notes: Notes, options: Options, *, sure: bool) -> Grid:

@@ -64,9 +64,7 @@ def unit_of_table(
     if options.unit is not None:
         return unit_named(options.unit, kind)
     in_heads = {unit for head in heads if (unit := unit_in(head, kind)) is not None}
-    found = in_heads.pop() if len(in_heads) == 1 else None
-    if found is None and (named := _in_words(sheet, kind)) is not None:
-        found = named
+    found = in_heads.pop() if len(in_heads) == 1 else _in_words(sheet, kind)
     if found is not None:
         notes.read.append(f"the unit is {found.name}")
         return found

@@ -54,11 +54,14 @@ def _zone_named(header: str) -> tzinfo | None:
 
 def zone_named(name: str) -> ZoneInfo:
     """A zone of the IANA database, as a site has one. Raises InputError."""
+    return _in_database(name, name, "is not in the IANA time zone database; a name such as Europe/Berlin is allowed")
+
+
+def _in_database(name: str, said: str, otherwise: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        what = "is not in the IANA time zone database; a name such as Europe/Berlin is allowed"
-        raise InputError.one("--time-zone", what, name, code=Code.UNKNOWN) from None
+        raise InputError.one("--time-zone", otherwise, said, code=Code.UNKNOWN) from None
 
 
 def zone_of(name: str) -> tzinfo:
@@ -69,8 +72,6 @@ def zone_of(name: str) -> tzinfo:
         return timezone(-span if fixed[1] == "-" else span)
     if name.upper() in {"UTC", "Z", "GMT"}:
         return UTC
-    try:
-        return ZoneInfo({"CET": "Europe/Berlin", "MEZ": "Europe/Berlin", "EET": "Europe/Athens"}.get(name, name))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        what = "is no time zone; a name such as Europe/Berlin, UTC, or an offset such as UTC+01:00 is allowed"
-        raise InputError.one("--time-zone", what, name, code=Code.UNKNOWN) from None
+    city = {"CET": "Europe/Berlin", "MEZ": "Europe/Berlin", "EET": "Europe/Athens"}.get(name, name)
+    what = "is no time zone; a name such as Europe/Berlin, UTC, or an offset such as UTC+01:00 is allowed"
+    return _in_database(city, name, what)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from schemas.errors import Code, InputError
 from twinswarm.imports.imported import Imported
 from twinswarm.imports.opening import RawFile
-from twinswarm.imports.options import Kind
+from twinswarm.imports.options import Kind, Options
 from twinswarm.imports.series import series_of
 from twinswarm.imports.shapes.shape import Shape, Wanted
 from twinswarm.imports.sheet import Sheet, read_sheet
@@ -38,7 +38,7 @@ def _entsoe(wanted: Wanted) -> Imported:
     if options.column is None and wanted.kind is Kind.PRICE:
         fitting = [name for name in sheet.columns if name.lower().startswith("day-ahead price")]
         options = replace(options, column=fitting[0] if len(fitting) == 1 else None)
-    return _series(sheet, replace(wanted, options=options), "entsoe")
+    return _series(sheet, wanted, options, "entsoe")
 
 
 def _one_of(sheet: Sheet, column: str, chosen: str | None, option: str, wanted: Wanted) -> Sheet:
@@ -60,7 +60,7 @@ def _smard(wanted: Wanted) -> Imported:
         if len(fitting) != 1:
             raise InputError.one("--area", f"the file has {sheet.listed()}", options.area, code=Code.UNKNOWN)
         options = replace(options, column=fitting[0])
-    return _series(sheet, replace(wanted, options=options), "smard")
+    return _series(sheet, wanted, options, "smard")
 
 
 def _energy_charts(wanted: Wanted) -> Imported:
@@ -70,14 +70,13 @@ def _energy_charts(wanted: Wanted) -> Imported:
         sheet = replace(sheet, cells=sheet.cells.iloc[1:], line=sheet.line + 1)
     if options.unit is None and wanted.kind is Kind.PRICE and "EUR/MWh" in wanted.file.begin:
         options = replace(options, unit="€/MWh")
-    known = wanted.options.unit is None
-    return _series(sheet, replace(wanted, options=options), "energy-charts-table", known=known)
+    return _series(sheet, wanted, options, "energy-charts-table")
 
 
-def _series(sheet: Sheet, wanted: Wanted, name: str, *, known: bool = False) -> Imported:
-    """``known``: the unit is the platform's, and nobody's guess, though it stands in no header."""
-    sure = known or wanted.options.unit is None
-    grid = series_of(sheet, wanted.kind, wanted.home, wanted.options, wanted.notes, sure=sure)
+def _series(sheet: Sheet, wanted: Wanted, options: Options, name: str) -> Imported:
+    """``options``: those that are wanted, with what the platform says; a unit that nobody asked for is its own."""
+    sure = wanted.options.unit is None
+    grid = series_of(sheet, wanted.kind, wanted.home, options, wanted.notes, sure=sure)
     return Imported(wanted.kind, name, {wanted.kind.value: grid}, wanted.notes)
 
 
