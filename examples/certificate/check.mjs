@@ -64,8 +64,10 @@ function planFaults(plan, { columns, costs, money }, values, part) {
   const step = (name) => Number(name.match(/(\d+)\]$/)?.[1]);
   const bought = of(["imports", "import_over"]), sold = of(["exports", "export_over"]);
   const hours = plan.step_s / 3600;
-  const peak = columns.findIndex(([name]) => name === "peak"), paid = peak < 0 ? 0 : columns[peak][1];
-  const demand = (kw) => money.demand_eur_per_kw * kw, billed = peak < 0 ? 0 : values[peak];
+  // A peak for each month that the window has a part of.
+  const peaks = columns.flatMap(([name, paid], j) => (name === "peak" || name === "next_peak" ? [[paid, values[j]]] : []));
+  const paid = sum(peaks.map(([kw]) => kw)), billed = sum(peaks.map(([, kw]) => kw));
+  const demand = (kw) => money.demand_eur_per_kw * kw;
   const flows = sum(["import", "export"].map((way) => part(`exchange_${way}`) + part(`connection_limit_${way}`)));
   // Of what a ratchet adds to later bills the plan says how much is new: the month's peak so far has added its own.
   const before = columns.find(([name]) => name === "highest_import")?.[1] ?? 0;

@@ -22,12 +22,14 @@ from services.ems.certificate.participant import CertifyingEms
 from services.ems.dispatch import decision_of
 from services.ems.highs import Budget
 from services.ems.participant import Ems
-from services.ems.problem import BessUnit, Problem
+from services.ems.problem import BessUnit, Problem, Weights
 from services.ems.solution import Solution
 from services.ems.solve import Solver
 from sites.loader import load_description
 from tests.ems.random_sites import START, STEP_S, problems
 from tests.ems.small_site import IdealPlant, begin, cycle, plan_in, site
+from tests.ems.test_months import DEMAND
+from tests.ems.test_months import problem as over_two_months
 from tests.npm import OLDEST_NODE
 from tests.parts import skip_without
 from twinswarm.simulation.one_plan import live_through
@@ -99,6 +101,19 @@ def test_the_plan_of_a_random_site_is_confirmed(tmp_path: Path, problem: Problem
     certificate = certified(problem)
     (line,) = answers([certificate], tmp_path, "--sha256", certificate["problem_sha256"])
     assert confirmed(line), line
+
+
+def test_the_peaks_of_two_months_are_confirmed(tmp_path: Path) -> None:
+    """Without storage 5 kW above what is paid in the first, 20 in the second, at 5 €/kW; half of it counts."""
+    paid = {"month_peak_kw": 5.0, "next_free_peak_kw": 20.0, "weights": Weights(cost=0.5, peak_eur_per_kw=0.1)}
+    asked = over_two_months((10.0, 10.0, 40.0, 40.0), (0.2,) * 4, **paid, **DEMAND)
+    certificate = certified(replace(asked, bess=()))
+    assert certificate["plan"]["demand_eur"] == approx(5.0 * (5.0 + 20.0))
+    (line,) = answers([certificate], tmp_path)
+    assert confirmed(line), line
+    certificate["plan"]["demand_eur"] -= 5.0 * 20.0
+    (line,) = answers([certificate], tmp_path)
+    assert "plan: demand_eur" in line
 
 
 # Each alters a certificate as it says, and returns False where there is nothing of the kind to alter.
