@@ -25,7 +25,7 @@ DAYS = {
     ("fit_g2v", "1d", None): "d2d8d7d06f72b8d5529bc39230192a6f7abaa41356af528b48f844d3d877b9a9",
     ("fit_g2v", "3d", None): "086af7c0ea683534f12ef1fa5fa90cf2a70ca6993b1767e38818f6560879d02b",
     ("carpark", "1d", None): "09c3bc2c83ca9e05c6399f6434452e772e5f09697f610a969a43cb9ab3c9fc3f",
-    ("carpark", "3d", date(2018, 5, 14)): "0b3c4c453cf04fa52bd97c316f243d33eb552ec4a0ab060d28110e97d9f1b41e",
+    ("carpark", "3d", date(2018, 5, 14)): "6804133052e1fd54ef34d40e466b176cb8e2e9c1e9b7e55746ddecbbeeedbb09",
 }
 
 AS_SINCE_3_12 = """

@@ -1,4 +1,7 @@
-"""Tells of results: tables, notes, the report or figure, the JSON, and where everything is."""
+"""Tells of results: tables, notes, the report or figure, the JSON, and where everything is.
+
+Files come before the tables: who reads these may stop before their end (``| head``), which ends the command.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,13 +25,16 @@ def tell_result(result: "RunResult", history: str, report: Path | None, output: 
     from services.analysis.tables import device_table, disturbance_table, doubts_table, summary_table
 
     console = output.console
-    output.write(result.to_json())
-    doubts = doubts_table(result.doubts, result.time_zone)
-    show(console, (summary_table(result), doubts, device_table(result), disturbance_table(result)), ())
+    written = None
     if report is not None:
         from services.analysis.report import write_report
 
-        console.print(f"Report   {write_report(result, report)}", markup=False, soft_wrap=True)
+        written = write_report(result, report)
+    output.write(result.to_json())
+    doubts = doubts_table(result.doubts, result.time_zone)
+    show(console, (summary_table(result), doubts, device_table(result), disturbance_table(result)), ())
+    if written is not None:
+        console.print(f"Report   {written}", markup=False, soft_wrap=True)
     console.print(f"History  {history.partition('?')[0]}, run {result.run}", markup=False, soft_wrap=True)
 
 
@@ -46,10 +52,14 @@ def show(console: "Console", tables: "Iterable[Table | None]", notes: Iterable[s
         console.print(note, markup=False)
 
 
-def draw(output: Output, figures: "Iterable[Drawn]", folder: Path) -> None:
-    """Writes figures into a folder and says where they are. Raises InputError when one cannot be written."""
+def draw(figures: "Iterable[Drawn]", folder: Path) -> list[Path]:
+    """Writes figures into a folder, each in two formats. Raises InputError when one cannot be written."""
     from twinswarm.study.figures import write_figures
 
-    for file in write_figures(list(figures), folder):
+    return write_figures(list(figures), folder)
+
+
+def name_figures(output: Output, drawn: Iterable[Path]) -> None:
+    for file in drawn:
         if file.suffix == ".png":
             output.console.print(f"Figure   {file}", markup=False, soft_wrap=True)

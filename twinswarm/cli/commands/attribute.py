@@ -6,7 +6,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, counted
-from twinswarm.cli.results import draw, tell
+from twinswarm.cli.results import draw, name_figures, tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 _MOST = 10
@@ -62,5 +62,6 @@ def attribute(
     folder = options.folder(out or options.RUNS / f"attribute-{chosen.site}")
     with counted(output.console, "combinations", 2 ** len(players)) as one_more:
         found = attribute_savings(chosen, course, reference, players, processes, seed, one_more)
+    drawn = draw([Drawn("attribution", figure_of(found))], folder)
     tell(output, found.to_json(), [share_table(found), car_table(found)], notes(found))
-    draw(output, [Drawn("attribution", figure_of(found))], folder)
+    name_figures(output, drawn)

@@ -6,7 +6,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, counted
-from twinswarm.cli.results import draw, tell
+from twinswarm.cli.results import draw, name_figures, tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 
@@ -47,5 +47,6 @@ def compare(
     folder = options.folder(out or options.RUNS / f"compare-{chosen.site}")
     with counted(output.console, "variants", len(variants_of(chosen, reference))) as one_more:
         found = compare_variants(chosen, course, reference, processes, one_more)
+    drawn = draw([Drawn("comparison", figure_of(found))], folder)
     tell(output, found.to_json(), [comparison_table(found)], notes(found))
-    draw(output, [Drawn("comparison", figure_of(found))], folder)
+    name_figures(output, drawn)

@@ -7,7 +7,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, on_terminal, stoppable
-from twinswarm.cli.results import draw, show
+from twinswarm.cli.results import draw, name_figures, show
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def size(
     best = best_of(results)
     same = next((one for one in whole if one.design == best.design), None)
     error = None if same is None else best.earned_eur - same.earned_eur
+    drawn = draw(figures_of(results, best_of(whole or results), chosen), folder)
     output.write(
         {
             "site": chosen.site,
@@ -161,7 +162,7 @@ def size(
         show(console, [size_table(whole, title)], size_notes(whole))
         if same is not None and same.design != whole[0].design:
             console.print(error_note(best, same), markup=False)
-    draw(output, figures_of(results, best_of(whole or results), chosen), folder)
+    name_figures(output, drawn)
 
 
 def _by_all_days(

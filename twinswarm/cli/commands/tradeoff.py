@@ -2,7 +2,7 @@
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, counted
-from twinswarm.cli.results import draw, tell
+from twinswarm.cli.results import draw, name_figures, tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 
@@ -41,5 +41,6 @@ def tradeoff(
     folder = options.folder(out or options.RUNS / f"tradeoff-{chosen.site}")
     with counted(output.console, "objectives", len(objectives_of(aims_of(chosen)))) as one_more:
         found = trade_off(chosen, course, processes, one_more)
+    drawn = draw([Drawn("tradeoff", figure_of(found))], folder)
     tell(output, found.to_json(), [trade_off_table(found)], NOTES)
-    draw(output, [Drawn("tradeoff", figure_of(found))], folder)
+    name_figures(output, drawn)
