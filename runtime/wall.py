@@ -31,7 +31,7 @@ from runtime.sources import Inlets
 from runtime.steady_clock import STEP_S, SteadyClock, machine_now, stepped
 from runtime.wall_inbox import Ignored, WallInbox
 from runtime.wall_states import WallEvent, WallProgress, WallState
-from schemas.errors import BrokerUnreachableError, Code, RemoteMessageError
+from schemas.errors import BrokerUnreachableError, Code, DiskFullError, RemoteMessageError
 from schemas.messages import BootId, Phase, Presence, Receipt, Run, RunId, Stamp, State, TimeMode
 from schemas.participant import (
     Input,
@@ -656,10 +656,18 @@ class WallLoop:
                 self._checkpoint.clear()
 
     def fail(self, reason: str, now: datetime) -> None:
-        """Leaves state fault and why."""
+        """Leaves state fault and why: without a number where the disk takes no checkpoint, which goes before those."""
         self._inlets.close()
         try:
-            self._part(Presence.FAULT, reason, now)
+            try:
+                self._part(Presence.FAULT, reason, now)
+            except DiskFullError:
+                ts = now if self._run is None else self._run.time_at(now)
+                fault = Outgoing(self._state_topic, State(state=Presence.FAULT, reason=reason))
+                payload = self._life.encode_unnumbered(fault, ts)
+                self._transport.publish(str(self._state_topic), payload, retain=True)
+                self._transport.flush(GOODBYE_S)
+                self._progress.on(WallEvent.GOODBYE)
         except BrokerUnreachableError as error:
             LOG.warning("%s cannot say that it fails: %s", self._participant.device, error)
 

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 from schemas.topics import Kind
 
+REVOKED = "its certificate was revoked"
+"""Reason of the state of a device that an operator has taken from the site."""
 STALE_PERIODS = 3
 """A device from which nothing has come for so many of its telemetry periods is not there."""
 SKEW_S = 60.0

@@ -1,8 +1,9 @@
 """Whether the set-points of a run came in time: one definition for the clock, which watches it, and for the result.
 
 A set-point is *late* when its device answered it later than `LATE_FRAC` of the settlement period after ``valid_from``,
-by the device's own clock, or refused it because it was over. A settlement period is *without* set-points when none was
-sent for it, though some were before and after: the EMS did not come to plan it.
+or after the run's begin where that is later, by the device's own clock, or refused it because it was over. A settlement
+period is *without* set-points when none was sent for it, though some were before and after: the EMS did not come to
+plan it.
 """
 
 from dataclasses import dataclass
@@ -39,8 +40,10 @@ class Punctuality:
 class PunctualityCount:
     """Counts set-points and their acks, in any order of devices, each device's in order of time."""
 
-    def __init__(self, step: timedelta) -> None:
-        self._step = step
+    def __init__(self, step: timedelta, began: datetime | None = None) -> None:
+        """``began``: the run, if that matters; its first set-points are of a settlement period that may have begun
+        before it."""
+        self._step, self._began = step, began
         self._sent: dict[tuple[str, str], tuple[datetime, datetime]] = {}
         """By (device, id): valid from and until, until it is answered."""
         self._setpoints = self._late = 0
@@ -57,6 +60,8 @@ class PunctualityCount:
         if known is None:
             return
         valid_from, valid_until = known
+        if self._began is not None:
+            valid_from = max(valid_from, self._began)
         over = not body.accepted and ts >= valid_until
         self._late += over or ts > valid_from + LATE_FRAC * self._step
 

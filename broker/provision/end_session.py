@@ -28,6 +28,7 @@ from broker.provision.identity import Identity, client_identity
 from broker.transport import Delivery
 from schemas.errors import BrokerUnreachableError, Code, InputError, RemoteMessageError
 from schemas.messages import Presence, Stamp, State
+from schemas.presence import REVOKED
 from schemas.topics import Channel, Topic, client_id, topic_filter
 from schemas.wire import decode, encode
 
@@ -134,7 +135,7 @@ def _declare_offline(transport: MqttTransport, now: datetime) -> None:
     if known is None or known[1].state is Presence.OFFLINE:
         return
     topic, boot = str(Topic.parse(retained.topic)), known[0].boot
-    gone = State(state=Presence.OFFLINE, reason="its certificate was revoked")
+    gone = State(state=Presence.OFFLINE, reason=REVOKED)
     transport.publish(topic, encode(Stamp(ts=now, run=known[0].run, boot=boot, seq=0), gone), retain=True)
 
 

@@ -96,7 +96,7 @@ class Objective(SitePart):
     """
 
     cost: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """On money: energy, wear, demand charge."""
+    """On money: energy, wear, demand charge. 0: as 0.001, so that it decides between plans that are equal otherwise."""
     co2_eur_per_t: Annotated[float, Field(ge=0, le=2000)] = 0.0
     """Price of the emissions of imported energy, by ``connection.co2_profile``."""
     self_consumption_eur_per_kwh: Annotated[float, Field(ge=0, le=2)] = 0.0

@@ -44,7 +44,7 @@ def timeliness_of(history: History, run: str, pcc: Track) -> Timeliness:
     refused = len({(received.topic.device, ack.id) for received, ack in acks if not ack.accepted})
     if info.mode is not TimeMode.WALL:
         return Timeliness(setpoints_sent=len(setpoints), setpoints_refused=refused)
-    count = PunctualityCount(info.step)
+    count = PunctualityCount(info.step, info.t0)
     for received, setpoint in setpoints:
         count.setpoint(received.topic.device, setpoint)
     for received, ack in acks:

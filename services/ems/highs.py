@@ -27,12 +27,14 @@ class Budget:
     iterations: int = 200_000
     nodes: int = 1_000
     mip_rel_gap: float = 1e-4
+    weighed_eur: float = 0.0
+    """Where more than money is weighed, what is at stake (`Problem.weighed_eur`): the gap is relative to that then."""
     seconds: float | None = None
     """By HiGHS' own clock; wall time only. None: no limit."""
 
     def open_eur(self, total_eur: float) -> float:
         """By how much a plan of this cost may be dearer than a proved bound [€]."""
-        return self.mip_rel_gap * max(abs(total_eur), SMALL_TOTAL_EUR)
+        return self.mip_rel_gap * max(abs(total_eur), SMALL_TOTAL_EUR, self.weighed_eur)
 
 
 PRESOLVED_FROM_COLUMNS = 30_000

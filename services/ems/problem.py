@@ -461,6 +461,27 @@ class Problem:
         return tuple(self.weights.of_export(price) for price in self.sale_eur_per_kwh)
 
     @property
+    def weighed_eur(self) -> float:
+        """What load and PV of the window come to with weights other than money's [€]; 0 without.
+
+        Weights set against money cancel it, so that the total says nothing of how much is at stake.
+        """
+        if self.weights == Weights():
+            return 0.0
+        drawn, given = (
+            sum_in_order(pair)
+            for pair in (
+                (abs(price) * kw for price, kw in zip(self.import_eur_per_kwh, self.load_kw, strict=True)),
+                (
+                    abs(price) * kw
+                    for unit in self.pv
+                    for price, kw in zip(self.export_eur_per_kwh, unit.available_kw, strict=True)
+                ),
+            )
+        )
+        return self.step_h * (drawn + given)
+
+    @property
     def outside_limit_eur_per_kwh(self) -> Values:
         """Price above a limit from outside by step: earlier is dearer, evenly, by `EARLY_FRAC` at the beginning."""
         dearer = EARLY_FRAC * self.prices.outside_limit_eur_per_kwh / self.steps

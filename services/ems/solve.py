@@ -72,7 +72,7 @@ class Solver:
 
     def solve(self, problem: Problem, seconds: float | None = None) -> Solution | NoSolution:
         """``seconds``: wall time only; then the best that was found by then is the solution."""
-        self._budget = replace(self._budget, seconds=seconds)
+        self._budget = replace(self._budget, seconds=seconds, weighed_eur=problem.weighed_eur)
         instance = self._adopt(problem)
         assert self._structure is not None
         model = compiled(self._structure, TERMS)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
 from schemas.messages import EmsMode, Plan, PlanStatus, Presence, Run, Severity, TimeMode
-from schemas.presence import SKEW_S
+from schemas.presence import REVOKED, SKEW_S
 from schemas.topics import RETAINED, Kind
 from services.monitor.discovery import Roster, Seen
 
@@ -127,7 +127,7 @@ def _presence_of(about: _Site, seen: Seen) -> Finding | None:
     because = f": {state.reason}" if state.reason else ""
     if state.state is Presence.FAULT:
         return about.find(seen.device, Verdict.FAULT, f"has failed{because}")
-    lost = bool(state.reason) or seen.kind in SERVICES
+    lost = state.reason not in (None, "", REVOKED) or seen.kind in SERVICES
     return about.find(seen.device, Verdict.FAULT if lost else Verdict.WARNING, f"is offline{because}")
 
 

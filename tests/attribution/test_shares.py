@@ -164,6 +164,25 @@ def test_calendar_wear_is_shared_by_battery_and_cars_beyond_the_baselines(found:
     assert found.total.calendar_wear_eur is None and {car.calendar_wear_eur for car in found.cars} == {None}
 
 
+def test_cars_that_come_and_leave_within_a_step_have_all_energy_of_their_charger() -> None:
+    """By hand: three cars want 20 kWh each at an efficiency of 0.9, uncontrolled: 22.22 kWh, whenever they come."""
+    hours = (("08:20", "11:10"), ("11:40", "14:20"), ("16:50", "19:30"))
+    stays = [
+        builders.stay(vehicle=f"car{n}", arrival=builders.at(come), departure=builders.at(leave))
+        for n, (come, leave) in enumerate(hours)
+    ]
+    devices = {"ev1": builders.charger(sessions=stays), "load": {"kind": "meter", "profile": "base"}}
+    site = with_storage(office(devices=devices), StorageChoice.NONE, Reference.UNCONTROLLED)
+    visits = lived(site, course_over(site, "day", None)).visits
+    assert math.fsum(visit.charged_kwh for visit in visits) == pytest.approx(3 * 20 / 0.9, abs=1e-6)
+    first, second, third = visits
+    assert third.charged_kwh == pytest.approx(20 / 0.9, abs=1e-6), "alone in all of its steps"
+    assert second.charged_kwh == pytest.approx(20 / 0.9 - 20 / 3 / 3, abs=1e-6), (
+        "20 of 30 min of its first step are its"
+    )
+    assert (first.vehicle, second.vehicle, third.vehicle) == ("car0", "car1", "car2")
+
+
 def test_a_device_that_changes_nothing_gets_nothing() -> None:
     """At a flat price without PV a BESS has nothing to do."""
     flat = {"price": {"type": "day", "values": [0.2]}, "sun": {"type": "day", "values": [0.0]}, "base": LOAD}

@@ -30,6 +30,7 @@ from schemas.messages import (
     State,
     TimeMode,
 )
+from schemas.presence import REVOKED
 from schemas.topics import Channel, Kind, Topic
 from schemas.wire import encode
 from services.monitor.discovery import Roster
@@ -175,6 +176,10 @@ def _lost(lab: Lab) -> None:
     lab.say(Kind.CHARGER, "ev1", State(state=Presence.OFFLINE, reason="connection lost"))
 
 
+def _revoked(lab: Lab) -> None:
+    lab.say(Kind.CHARGER, "ev1", State(state=Presence.OFFLINE, reason=REVOKED))
+
+
 def _left(lab: Lab) -> None:
     lab.say(Kind.CHARGER, "ev1", State(state=Presence.OFFLINE))
 
@@ -232,6 +237,7 @@ def _versions(lab: Lab) -> None:
         (_failed, "ems", "fault", "has failed: ValueError: no"),
         (_lost, "ev1", "fault", "is offline: connection lost"),
         (_left, "ev1", "warning", "is offline"),
+        (_revoked, "ev1", "warning", "is offline: its certificate was revoked"),
         (_old_plan, "plan", "fault", "40 min old"),
         (_safe_rule, "plan", "fault", "safe_rule, mode control: no price"),
         (_safe_rule, "fallback", "warning", "ev1: no price"),
@@ -313,7 +319,16 @@ def test_with_certificates_it_says_until_when_they_are_valid_and_how_full_the_di
     shared: Secured, tmp_path: Path
 ) -> None:
     proof = shared.folder.credentials("observer")
-    options = ("--cafile", proof.cafile, "--cert", proof.cert, "--key", proof.key, "--history", tmp_path / "h.sqlite")
+    options = (
+        "--cafile",
+        proof.cafile,
+        "--cert",
+        proof.cert,
+        "--key",
+        proof.key,
+        "--history",
+        f"sqlite:{tmp_path}/h.sqlite",
+    )
     address = f"mqtts://localhost:{shared.address.port}"
     done = call("doctor", "--broker", address, *options, "--wait", "2", "--json", "-", cwd=tmp_path)  # type: ignore[arg-type]
     found = {f["subject"]: f for f in json.loads(done.stdout)["findings"]}

@@ -56,7 +56,7 @@ def test_day_that_cannot_be_settled_is_told_and_is_no_success(tmp_path: Path) ->
     [
         (("--from", "yesterday"), "--from: a local day is written 2024-05-17 (received 'yesterday')"),
         (("--from", "2024-05-18", "--to", "2024-05-17"), "--to: is not to be before --from"),
-        (("--from", "2025-01-01"), "no run was recorded on these days"),
+        (("--from", "2025-01-01"), "no run with a whole settlement period on these days was recorded"),
         (("--from", "2025-01-01", "--run", "latest"), "recorded were 2024-05-17 to 2024-05-17"),
         (("--run", "nobody"), "there is no such run"),
         (("--follow", "--run", "latest"), "--run: cannot stand beside --follow"),

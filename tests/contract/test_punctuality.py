@@ -44,6 +44,16 @@ def test_late_is_beyond_a_tenth_of_the_period_and_a_period_without_any_is_counte
     assert not found.in_time
 
 
+def test_the_first_setpoints_of_a_run_within_a_period_count_from_its_begin() -> None:
+    """Begun 720 s into the period; answered 3 s later, and another 91 s later."""
+    began = T0 + timedelta(seconds=720)
+    count = PunctualityCount(STEP, began)
+    for device, after_s in (("ev1", 3.0), ("bess", 91.0)):
+        count.setpoint(device, sent(0))
+        count.ack(device, accepted(0), began + timedelta(seconds=after_s))
+    assert (count.result.setpoints, count.result.late) == (2, 1)
+
+
 def test_a_refusal_for_another_reason_is_not_late() -> None:
     count = PunctualityCount(STEP)
     count.setpoint("pv", sent(0))

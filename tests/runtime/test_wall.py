@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,6 +18,7 @@ from runtime.drive import drive
 from runtime.schedule import aligned
 from runtime.wall import WallLoop
 from runtime.wall_inbox import BATCH
+from schemas.errors import DiskFullError
 from schemas.messages import (
     Ack,
     Birth,
@@ -30,7 +32,7 @@ from schemas.messages import (
     State,
     TimeMode,
 )
-from schemas.participant import Cadence, Outgoing, Received, Turn, Wanted
+from schemas.participant import Cadence, Json, Outgoing, Received, Turn, Wanted
 from schemas.topics import Channel, Kind, Topic, everything
 from schemas.wire import decode, encode
 from services.clock.wall import WallClock, WallTime
@@ -469,6 +471,35 @@ def test_a_participant_that_fails_leaves_state_fault_and_why_and_the_error_is_ra
     assert isinstance(body, State)
     assert body.state is Presence.FAULT
     assert body.reason == "ZeroDivisionError: of the tests"
+
+
+def test_whose_checkpoint_finds_no_room_leaves_state_fault_and_why() -> None:
+    """Its state goes out though nothing else may, for what has a number is in the checkpoint before it is sent."""
+    bench = Bench()
+    bench.announce(session())
+
+    class Filling(MemoryCheckpoint):
+        full = False
+
+        def save(self, value: Json) -> None:
+            if self.full:
+                raise DiskFullError("the checkpoint cannot be written: No space left on device", Path())
+            super().save(value)
+
+    checkpoint = Filling()
+    driven = bench.loop(Probe(), checkpoint).start()
+    checkpoint.full = True
+    with pytest.raises(DiskFullError):
+        driven.at(60)
+    driven.loop.fail("the disk is full", machine(60))
+    stamp, body = bench.heard(Channel.STATE)[-1]
+    assert isinstance(body, State)
+    assert (stamp.boot, stamp.seq, body.state, body.reason) == ("one", 0, Presence.FAULT, "the disk is full")
+    checkpoint.full = False
+    bench.loop(Probe(), checkpoint).start(120)
+    stamp, body = bench.heard(Channel.STATE)[-1]
+    assert isinstance(body, State)
+    assert (stamp.boot, body.state) == ("one", Presence.ONLINE)
 
 
 def test_asked_to_stop_it_leaves_state_offline() -> None:

@@ -59,6 +59,29 @@ def test_a_design_changes_what_it_says_and_nothing_else() -> None:
     assert [name for name in site_of(site, base_of(site)).devices if name == "bess"] == []
 
 
+def test_smart_chargers_in_the_place_of_v2g_ones_are_at_the_same_points() -> None:
+    """A one-way point stands first in the site: it is equipped last."""
+    site = office()
+    names = ("wallbox", "ev1", "ev2", "pv", "load")
+    site = site.model_copy(update={"devices": {name: site.devices[name] for name in names}})
+
+    def controlled(v2g: int, smart: int) -> list[str]:
+        made = site_of(site, replace(base_of(site), v2g=v2g, smart=smart)).devices.items()
+        return [name for name, device in made if isinstance(device, Charger) and device.controllable]
+
+    assert controlled(1, 0) == controlled(0, 1) == ["ev1"]
+    assert controlled(1, 1) == controlled(2, 0) == controlled(0, 2) == ["ev1", "ev2"]
+    assert controlled(2, 1) == controlled(0, 3) == ["wallbox", "ev1", "ev2"]
+
+
+def test_what_one_month_has_paid_already_is_not_so_in_every_year() -> None:
+    paid = {"month": "2024-05", "import_kw": 20}
+    tariff = {"sale": "price", "spread_eur_per_kwh": 0.1, "demand_charge_eur_per_kw": 8, "month_peak": paid}
+    site = builders.site({"load": {"kind": "meter", "profile": "base"}}, tariff=tariff, economics=ECONOMICS)
+    assert site.tariff.month_peak is not None
+    assert site_of(site, base_of(site)).tariff.month_peak is None
+
+
 def test_an_investment_is_what_its_parts_cost() -> None:
     """50 + 30 · 10 + 10 · 1, one V2G charger, one smart one, 100 kW of connection at 100."""
     site = office()

@@ -31,6 +31,7 @@ def test_payback_by_hand() -> None:
     assert payback_years(200, 100) == 2.0
     assert payback_years(200, -1) is None
     assert payback_years(0, 5) == 0.0
+    assert payback_years(0, -5) is None, "nothing is paid, and money is lost every year"
     assert discounted_payback_years(200, 100, 0.10) == pytest.approx(2.3413, abs=1e-4)
     assert discounted_payback_years(1001, 100, 0.10) is None, "100 a year for ever is worth 1000"
     assert discounted_payback_years(200, 100, 0.0) == 2.0

@@ -165,6 +165,19 @@ def test_a_site_of_ones_own_is_carried_in_a_file_beside_it(folder_site: Path) ->
     assert beside.stat().st_mode & 0o044 == 0o044, "containers read it under other accounts"
 
 
+def test_another_site_makes_every_container_that_reads_it_anew(folder_site: Path) -> None:
+    """Compose compares what describes a container, and what is in a mounted file is no part of that."""
+    described = folder_site / "mysite" / "site.yaml"
+    made = []
+    for limit in ("import_limit_kw: 60", "import_limit_kw: 50"):
+        described.write_text(re.sub(r"import_limit_kw: \d+", limit, described.read_text()), encoding="utf-8")
+        assert call("compose", "mysite", cwd=folder_site).returncode == 0
+        made.append(services(folder_site / "compose.yaml"))
+    reading = {name for name, told in made[0].items() if told.get("configs")}
+    assert reading >= {"ems", "ems-live", "clock", "recorder", "provision", "network", "bess"}
+    assert {name for name in made[0] if made[0][name] != made[1][name]} == reading
+
+
 @pytest.mark.parametrize(("site", "storage"), [("fit_g2v", "both"), ("carpark", "none"), ("mysite", "both")])
 def test_compose_accepts_the_file(site: str, storage: str, folder_site: Path) -> None:
     skip_without("Docker Compose", present=has_compose())

@@ -1,13 +1,17 @@
 """`twinswarm tradeoff`: each objective alone is the best of all runs by its own measure; table, JSON and figure."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sites.loader import load_site
 from tests.year.test_command import SITE
 from twinswarm.cli import main
+from twinswarm.simulation.runs import local_course
+from twinswarm.study.day import live_through
 
 SUN = {"type": "power", "profile": "sun"}
 SUNNY: dict[str, Any] = SITE | {
@@ -53,6 +57,18 @@ def test_each_objective_alone_is_the_best_of_all_runs(
         assert max(others.values()) > best + 0.5, f"{measure} is the same for all"
     for point in points.values():
         assert point["stored_more_kwh"] == pytest.approx(0.0, abs=0.1)
+        assert sum(point["plan_statuses"].values()) == 24
     shown = capsys.readouterr().out
+    unproved = [name for name, point in points.items() if point["plan_statuses"].get("incumbent")]
+    assert ("without a proof" in shown) == bool(unproved)
     assert "cost + CO2 at 100 €/t" in shown
     assert sorted(file.name for file in Path("drawn").iterdir()) == ["tradeoff.png", "tradeoff.svg"]
+
+
+def test_pv_that_harms_nobody_is_sold_where_money_has_no_weight(tmp_path: Path) -> None:
+    """By hand: 82 kW in steps of 3 h are 246 kWh, and what is sold emits nothing."""
+    file = tmp_path / "site.yaml"
+    ems = {"horizon": "day", "bess_terminal_soc_frac": 0.5, "objective": {"cost": 0, "co2_eur_per_t": 100}}
+    file.write_text(json.dumps(SUNNY | {"ems": ems}), encoding="utf-8")
+    site = load_site(str(file))
+    assert math.fsum(live_through(site, local_course(site)).pv_kw) == pytest.approx(246.0, abs=0.5)

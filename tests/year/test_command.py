@@ -1,19 +1,25 @@
 """`twinswarm year`: its table, its JSON, its errors; the same on a Dask engine."""
 
 import json
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from schemas.errors import Code
+from schemas.errors import Code, RunFailedError
 from tests.cli.calling import COMMAND, plain_environment
 from tests.errors import raises
 from twinswarm.cli import main
 from twinswarm.simulation.variants import Reference
+from twinswarm.year.engine import dask_workers
 from twinswarm.year.order import year_order
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
 
 PROFILES = {"price": {"type": "day", "values": [0.1, 0.3, 0.2, 0.25]}, "base": {"type": "day", "values": [20.0]}}
 SITE: dict[str, Any] = {
@@ -194,19 +200,43 @@ def test_an_empty_car_park_without_bess_saves_nothing_and_says_so(
 
 
 @pytest.fixture
-def engine() -> Iterator[str]:
-    """The address of a Dask scheduler with two workers, each a process."""
+def engine() -> Iterator["LocalCluster"]:
+    """A Dask scheduler with two workers, each a process."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, worker_dashboard_address=None
     ) as cluster:
-        yield cluster.scheduler_address
+        yield cluster
+
+
+def test_a_dask_engine_that_is_gone_is_an_error_in_a_line(engine: "LocalCluster") -> None:
+    address = engine.scheduler_address
+    with pytest.raises(RunFailedError, match="is gone"), dask_workers(address) as executor:
+        waits = executor.submit(time.sleep, 60)
+        engine.close()
+        waits.result()
+
+
+def test_dask_workers_that_end_again_and_again_are_an_error_in_a_line(engine: "LocalCluster") -> None:
+    address = engine.scheduler_address
+    with (
+        pytest.raises(RunFailedError, match="workers end while they live through days"),
+        dask_workers(address) as executor,
+    ):
+        executor.submit(os._exit, 1).result()
+    engine.wait_for_workers(2, timeout=60)  # a cluster that is closed while it starts one stumbles
+
+
+@pytest.mark.parametrize("address", ["garbage", "", "http://127.0.0.1:1", "tcp://127.0.0.1:port", "tcp://:8786"])
+def test_what_is_no_address_of_a_scheduler_is_said_at_once(address: str) -> None:
+    with raises(Code.FORMAT, "tcp://host:port is allowed"), dask_workers(address):
+        pass
 
 
 @pytest.mark.slow
-def test_a_dask_engine_gives_the_same_year_to_the_last_bit(folder: Path, engine: str) -> None:
+def test_a_dask_engine_gives_the_same_year_to_the_last_bit(folder: Path, engine: "LocalCluster") -> None:
     site = written(folder)
     options = ("--from", "2024-03-25", "--days", "15")
     here = year(site, *options, "--jobs", "1", "--out", "here")
-    assert year(site, *options, "--dask", engine, "--out", "there") == here
+    assert year(site, *options, "--dask", engine.scheduler_address, "--out", "there") == here
     assert len(here["variants"]) == 2

@@ -2,6 +2,7 @@
 
 import bisect
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,17 +42,49 @@ def visits_of(tracks: Mapping[str, Track], times: Sequence[datetime], site: Site
     for track in tracks.values():
         if track.group is not Group.VEHICLES:
             continue
-        for session in sessions_since(track, times[0]):
-            begin = max(session.arrival, times[0])
-            end = min(session.departure or times[-1], times[-1])
-            if begin < end:
-                yield _visit(track, session.vehicle or "unknown", begin, end, times, site)
+        stays = [
+            _Stay(session.vehicle or "unknown", begin, end)
+            for session in sessions_since(track, times[0])
+            if (begin := max(session.arrival, times[0])) < (end := min(session.departure or times[-1], times[-1]))
+        ]
+        there_s: dict[int, float] = defaultdict(float)
+        for stay in stays:
+            for step, seconds in stay.seconds_of_steps(times).items():
+                there_s[step] += seconds
+        for stay in stays:
+            yield _visit(track, stay, there_s, times, site)
 
 
-def _visit(track: Track, vehicle: str, begin: datetime, end: datetime, times: Sequence[datetime], site: Site) -> Visit:
-    first, last = bisect.bisect_right(times, begin), bisect.bisect_left(times, end)
-    flows = [(flow.import_kwh or 0.0, flow.export_kwh or 0.0) for flow in track.flows([begin, *times[first:last], end])]
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """Within the run."""
+
+    vehicle: str
+    begin: datetime
+    end: datetime
+
+    def seconds_of_steps(self, times: Sequence[datetime]) -> dict[int, float]:
+        """How long it is there in each step in which it is."""
+        first, end = bisect.bisect_right(times, self.begin) - 1, bisect.bisect_left(times, self.end)
+        return {
+            step: (min(self.end, times[step + 1]) - max(self.begin, times[step])).total_seconds()
+            for step in range(first, end)
+        }
+
+
+def _visit(track: Track, stay: _Stay, there_s: Mapping[int, float], times: Sequence[datetime], site: Site) -> Visit:
+    """Registers are read at the steps' bounds, and a charger without a car counts nothing: all energy of a step is of
+    the car that was there in it. Where several were, it goes by the time that each was there.
+
+    ``there_s``: how long [s] any car was there, by step.
+    """
+    own_s = stay.seconds_of_steps(times)
+    flows = [
+        ((flow.import_kwh or 0.0) * own_s[step] / there_s[step], (flow.export_kwh or 0.0) * own_s[step] / there_s[step])
+        for step, flow in zip(own_s, track.flows(times[min(own_s) : max(own_s) + 2]), strict=True)
+    ]
     charged, discharged = math.fsum(drawn for drawn, _ in flows), math.fsum(given for _, given in flows)
     net = tuple(drawn - given for drawn, given in flows)
-    aged = calendar_wear_eur({track.device: track.around(begin, end)}, begin, end, site, Group.VEHICLES)
-    return Visit(track.device, vehicle, charged, discharged, first - 1, net, aged)
+    around = {track.device: track.around(stay.begin, stay.end)}
+    aged = calendar_wear_eur(around, stay.begin, stay.end, site, Group.VEHICLES)
+    return Visit(track.device, stay.vehicle, charged, discharged, min(own_s), net, aged)

@@ -77,9 +77,9 @@ def run_of(history: History, run: str | None, first: date = date.min, last: date
     if runs and any_day and not live:
         return runs[-1]
     if not runs:
-        raise InputError.one(
-            str(history.path), "no run was recorded" + ("" if any_day else " on these days"), code=Code.UNKNOWN
-        )
+        on = "" if any_day else " on these days"
+        what = f"no run with a whole settlement period{on} was recorded"
+        raise InputError.one(str(history.path), what, code=Code.UNKNOWN)
     named = ", ".join(info.run for info in (live or runs)[-_NAMED:])
     more = f" and {len(live or runs) - _NAMED} before" * (len(live or runs) > _NAMED)
     what = f"{'live sessions' if live else 'runs'} fit: choose with --run among {named}{more}"

@@ -15,7 +15,7 @@ _NEW_BESS = "bess"
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """``v2g``, ``smart``: of the site's charging points, in its order, so many are bidirectional and, of the rest, so
+    """``v2g``, ``smart``: of the site's charging points, in `_in_turn`, so many are bidirectional and, of the rest, so
     many controllable; the others charge at once. The vehicles come in any case."""
 
     bess_kwh: float
@@ -49,9 +49,9 @@ def designs(
     connection_kw: Sequence[float],
 ) -> list[Design]:
     """All combinations, each once, the base first. Raises InputError for what the site cannot have or has no price."""
-    points = [name for name, device in site.devices.items() if isinstance(device, Charger)]
-    able = [n for n in points if (d := site.devices[n]) and isinstance(d, Charger) and d.max_discharge_kw]
-    _at_most("--v2g", v2g, len(able), "chargers with max_discharge_kw")
+    points = _in_turn(site)
+    able = sum(1 for charger in points.values() if charger.max_discharge_kw)
+    _at_most("--v2g", v2g, able, "chargers with max_discharge_kw")
     _at_most("--smart", smart, len(points), "charging points")
     for option, values, other, needed in (
         ("--bess-kw", bess_kw, "--bess-kwh", bess_kwh),
@@ -80,21 +80,29 @@ def _at_most(option: str, values: Sequence[int], most: int, what: str) -> None:
             raise InputError.one(option, f"the site has {most} {what}", str(value), code=Code.RANGE)
 
 
+def _in_turn(site: Site) -> dict[str, Charger]:
+    """The charging points in the order in which a design equips them: those that can be bidirectional first, so that
+    smart ones in the place of V2G ones are at the same points; among themselves as in the site."""
+    points = {name: device for name, device in site.devices.items() if isinstance(device, Charger)}
+    return dict(sorted(points.items(), key=lambda point: not point[1].max_discharge_kw))
+
+
 def site_of(site: Site, design: Design) -> Site:
-    """The site with this design, its place and everything else as described."""
+    """The site with this design, its place and everything else as described.
+
+    Without what the month of its date has paid already: a design is asked about years, not about this month.
+    """
     devices: dict[str, AnyDevice] = {}
     profiles: dict[str, Profile] = dict(site.profiles)
-    v2g, smart = design.v2g, design.smart
+    points = list(_in_turn(site))
+    v2g, controlled = points[: design.v2g], points[: design.v2g + design.smart]
     batteries = [device for device in site.devices.values() if isinstance(device, Bess)]
     ratio = design.pv_kw / _rated_kw(site) if _rated_kw(site) else 1.0
     for name, device in site.devices.items():
         if isinstance(device, Charger):
-            if v2g and device.max_discharge_kw:
-                devices[name], v2g = device, v2g - 1
-                continue
             one_way = {"max_discharge_kw": 0.0, "fallback_kw": device.stated_fallback_kw}
-            devices[name] = device.model_copy(update=one_way | {"controllable": smart > 0})
-            smart = max(0, smart - 1)
+            one_way["controllable"] = name in controlled
+            devices[name] = device if name in v2g else device.model_copy(update=one_way)
         elif isinstance(device, Pv):
             devices[name] = _scaled(device, ratio, profiles)
         elif not isinstance(device, Bess):
@@ -115,6 +123,7 @@ def site_of(site: Site, design: Design) -> Site:
             "profiles": profiles,
             "connection": site.connection.model_copy(update={"import_limit_kw": design.connection_kw}),
             "ems": site.ems.model_copy(update={"cable_limits": groups}),
+            "tariff": site.tariff.model_copy(update={"month_peak": None}),
         }
     )
 

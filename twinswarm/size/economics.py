@@ -16,9 +16,10 @@ def net_present_value_eur(investment_eur: float, yearly_eur: float, rate_frac: f
 
 
 def payback_years(investment_eur: float, yearly_eur: float) -> float | None:
-    """Simple payback, without discounting; 0 without an investment, None where nothing is earned."""
+    """Simple payback, without discounting; 0 without an investment, None where nothing is earned for one or money is
+    lost."""
     if investment_eur <= 0:
-        return 0.0
+        return 0.0 if yearly_eur >= 0 else None
     return investment_eur / yearly_eur if yearly_eur > 0 else None
 
 

@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from schemas.cycle import Course
+from schemas.messages import PlanStatus
 from schemas.site import Objective, Pv, Site
+from services.ems.problem_builder.objective import LEAST_COST_WEIGHT
 from twinswarm.simulation.variants import Reference
 from twinswarm.study.day import Day
 from twinswarm.study.own_site import demand_eur_of, variants_of
@@ -23,9 +25,6 @@ class Aim(StrEnum):
     PEAK = "peak"
 
 
-ALONE = 0.001
-"""Weight of money where another objective is wanted alone: it decides between plans that are equal by that."""
-
 _FIELDS = {
     Aim.CO2: "co2_eur_per_t",
     Aim.SELF_CONSUMPTION: "self_consumption_eur_per_kwh",
@@ -38,9 +37,14 @@ _LADDERS: dict[Aim, tuple[float, ...]] = {
     Aim.SELF_CONSUMPTION: (0.02, 0.05, 0.1, 0.2, 0.4),
     Aim.PEAK: (0.05, 0.1, 0.2, 0.4, 0.8),
 }
-"""Weights beside money with its full weight; `_ALONE` beside nearly none. None lets an objective go before a target: a
+"""Weights beside money with its full weight; `_ALONE` beside next to none. None lets an objective go before a target: a
 kWh stays well below the price of a shortfall, a kW of peak below that of a quarter-hour of it."""
 _ALONE = {Aim.CO2: 1000.0, Aim.SELF_CONSUMPTION: 0.5, Aim.PEAK: 1.0}
+
+
+NODES = 100
+"""Of branch and bound, at most, for a plan. Where PV that goes unused costs more than it sells for, burning it in the
+batteries would pay, and plans need binaries that 1,000 nodes do not prove either, in ten times the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Point:
     @property
     def alone(self) -> bool:
         """Whether money only decides between equals."""
-        return self.objective.cost == ALONE
+        return self.objective.cost == LEAST_COST_WEIGHT
 
     @property
     def name(self) -> str:
@@ -78,6 +82,11 @@ class Point:
         return self.produced_kwh - self.day.export_kwh
 
     @property
+    def unproved(self) -> int:
+        """Plans that are the best that was found, without a proof that none is better."""
+        return self.day.statuses.get(PlanStatus.INCUMBENT, 0)
+
+    @property
     def produced_kwh(self) -> float:
         """PV energy."""
         hours = (self.day.times[1] - self.day.times[0]).total_seconds() / 3600 if len(self.day.times) > 1 else 0.25
@@ -96,6 +105,7 @@ class Point:
             "import_peak_kw": self.day.peak_import_kw,
             "stored_kwh": self.day.stored_kwh,
             "departure_shortfall_kwh": self.day.departure_shortfall_kwh,
+            "plan_statuses": dict(sorted(self.day.statuses.items())),
         }
 
 
@@ -159,7 +169,7 @@ def objectives_of(aims: Sequence[Aim]) -> list[tuple[Aim | None, Objective]]:
     found: list[tuple[Aim | None, Objective]] = [(None, Objective())]
     for aim in aims:
         found += [(aim, Objective.model_validate({_FIELDS[aim]: weight})) for weight in _LADDERS[aim]]
-        found.append((aim, Objective.model_validate({"cost": ALONE, _FIELDS[aim]: _ALONE[aim]})))
+        found.append((aim, Objective.model_validate({"cost": LEAST_COST_WEIGHT, _FIELDS[aim]: _ALONE[aim]})))
     return found
 
 
@@ -181,4 +191,5 @@ def trade_off(
 
 
 def with_objective(site: Site, objective: Objective) -> Site:
-    return site.model_copy(update={"ems": site.ems.model_copy(update={"objective": objective})})
+    update = {"objective": objective, "node_budget": min(site.ems.node_budget, NODES)}
+    return site.model_copy(update={"ems": site.ems.model_copy(update=update)})

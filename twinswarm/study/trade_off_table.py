@@ -8,10 +8,16 @@ from twinswarm.study.trade_off import Aim, TradeOff
 if TYPE_CHECKING:
     from rich.table import Table
 
-NOTES = (
+_NOTES = (
     "Used PV: produced less exported. Stored: more than with cost alone; beside cost and CO2.",
     "In the figure it is evened out, at the mean purchase price and emissions of cost alone.",
 )
+
+
+def notes(found: TradeOff) -> list[str]:
+    open_ = [f"{point.name} {point.unproved}" for point in found.points if point.unproved]
+    plans = f"Plans that are the best found, without a proof that none is better: {', '.join(open_)}." if open_ else ""
+    return [*_NOTES, *filter(None, [plans])]
 
 
 def trade_off_table(found: TradeOff) -> "Table":

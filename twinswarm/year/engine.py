@@ -5,9 +5,10 @@ side. The result does not depend on who lives which piece.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from schemas.errors import Code, InputError, RunFailedError
 from twinswarm.study.pool import cores, workers
@@ -18,6 +19,7 @@ from twinswarm.year.stream import Lived, Piece, live
 PIECE_DAYS = 7
 """So many days of each variant are lost when everything is killed."""
 _CONNECT_S = 10
+_GOES_ON = "The same command goes on from the days that are kept"
 
 OnDays = Callable[[str, int], None]
 """Called with the variant and how many days of it were lived through."""
@@ -48,10 +50,12 @@ def local_workers(jobs: int | None, order: YearOrder, at_once: int | None = None
 
 @contextmanager
 def dask_workers(address: str) -> Iterator[Executor]:
-    """The workers of an engine that runs already, ``tcp://host:8786``. Raises InputError when it does not answer."""
+    """The workers of an engine that runs already, ``tcp://host:8786``. Raises InputError when it does not answer, and
+    RunFailedError when it or its workers are gone before the end."""
     import distributed
 
     engine: Any = distributed  # it says nothing of its types
+    _check_address(address)
     try:
         client = engine.Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
@@ -60,7 +64,26 @@ def dask_workers(address: str) -> Iterator[Executor]:
     with client:
         if not client.scheduler_info()["workers"]:
             raise InputError.one("--dask", "this scheduler has no workers", address, code=Code.EMPTY)
-        yield client.get_executor(pure=False)
+        try:
+            yield client.get_executor(pure=False)
+        except CancelledError:
+            raise RunFailedError(f"the Dask scheduler at {address} is gone. {_GOES_ON}") from None
+        except engine.KilledWorker:
+            what = (
+                "workers end while they live through days: this program may be missing there, or memory; see their logs"
+            )
+            raise RunFailedError(f"the Dask scheduler at {address} gives up: {what}. {_GOES_ON}") from None
+
+
+def _check_address(address: str) -> None:
+    """Before the client is made: it takes 20 s to give up on what is no address."""
+    try:
+        parts = urlsplit(address)
+        sound = parts.scheme in ("tcp", "tls", "ws", "wss") and bool(parts.hostname) and parts.port is not None
+    except ValueError:  # the port is no number
+        sound = False
+    if not sound:
+        raise InputError.one("--dask", "tcp://host:port is allowed", address, code=Code.FORMAT)
 
 
 def live_through_year(order: YearOrder, store: YearStore, executor: Executor, on_days: OnDays) -> None:

@@ -6,11 +6,18 @@ from schemas.site import Site
 from services.ems.problem import ChargerUnit, Prices, Weights
 from services.ems.problem_builder.window import Window
 
+LEAST_COST_WEIGHT = 0.001
+"""Of money, also where a site gives it none: it decides between plans that are equal by what is wanted. Else what may
+be sold at no harm would be curtailed, for the sake of a tie-break."""
+
 
 def weights_of(site: Site) -> Weights:
     wanted = site.ems.objective
     return Weights(
-        wanted.cost, wanted.co2_eur_per_t / 1000, wanted.self_consumption_eur_per_kwh, wanted.peak_eur_per_kw
+        max(wanted.cost, LEAST_COST_WEIGHT),
+        wanted.co2_eur_per_t / 1000,
+        wanted.self_consumption_eur_per_kwh,
+        wanted.peak_eur_per_kw,
     )
 
 

@@ -67,12 +67,11 @@ def compose(
         _write(target, text)
         return
     described = target.parent / order.site_file
-    resolved = order.site.model_dump_json(indent=1) + "\n"
-    if not _may_replace(described, resolved):
+    if not _may_replace(described, order.site_text):
         what = f"{described} is there, and this command did not write it; give another name to it, or a folder to --out"
         raise InputError.one("--out", what, out, code=Code.EXISTS)
     _write(target, text)
-    _write(described, resolved)
+    _write(described, order.site_text)
 
 
 def _may_replace(path: Path, resolved: str) -> bool:

@@ -43,10 +43,10 @@ def doctor(
         ),
     ] = 20.0,
     history: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--history",
-            metavar="FILE",
+            metavar="[sqlite:]FILE",
             help="Look at the disk of this history, too.",
             show_default="only what the recorder says of its disk",
             rich_help_panel=_LOCAL,
@@ -96,7 +96,8 @@ def doctor(
     wanted, named = observed(site)
     connection = options.connection(broker, cafile, cert, key, username, password_file, named)
     now = datetime.now(UTC)
-    findings = [*_files_of(connection, now), *_disks({"history": history, "checkpoints": checkpoints}, disk_low)]
+    recorded = None if history is None else Path(history.removeprefix("sqlite:"))
+    findings = [*_files_of(connection, now), *_disks({"history": recorded, "checkpoints": checkpoints}, disk_low)]
     transport = observer(connection, wanted, "doctor")
     try:
         with busy(output.console, f"listening for up to {wait:g} s …"):

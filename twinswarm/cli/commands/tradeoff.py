@@ -33,7 +33,7 @@ def tradeoff(
     from twinswarm.study.own_site import course_over
     from twinswarm.study.trade_off import aims_of, objectives_of, trade_off
     from twinswarm.study.trade_off_figure import figure_of
-    from twinswarm.study.trade_off_table import NOTES, trade_off_table
+    from twinswarm.study.trade_off_table import notes, trade_off_table
 
     output = Output.to(json)
     chosen = options.variant(site, case, storage, Reference.UNCONTROLLED).site
@@ -42,5 +42,5 @@ def tradeoff(
     with counted(output.console, "objectives", len(objectives_of(aims_of(chosen)))) as one_more:
         found = trade_off(chosen, course, processes, one_more)
     drawn = draw([Drawn("tradeoff", figure_of(found))], folder)
-    tell(output, found.to_json(), [trade_off_table(found)], NOTES)
+    tell(output, found.to_json(), [trade_off_table(found)], notes(found))
     name_figures(output, drawn)

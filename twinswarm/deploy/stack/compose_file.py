@@ -1,6 +1,7 @@
 """The compose file of a site: a template, and what in it follows from the site."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -44,6 +45,16 @@ class StackOrder:
         """Name of the file with the site, beside the compose file; None: the image has it."""
         return f"{self.site.site}.site.json" if self.in_the_image is None else None
 
+    @property
+    def site_text(self) -> str:
+        """What is in that file."""
+        return self.site.model_dump_json(indent=1) + "\n"
+
+    @property
+    def site_digest(self) -> str:
+        """Compose makes a container anew where its description changes, which a mounted file is no part of."""
+        return sha256(self.site_text.encode()).hexdigest()[:16]
+
 
 def compose_file(order: StackOrder) -> str:
     """The text of compose.yaml.
@@ -82,6 +93,7 @@ def compose_file(order: StackOrder) -> str:
         site=order.site,
         site_argument=order.site_argument,
         site_file=order.site_file,
+        site_digest=order.site_digest,
         mark=f"{MARK}{order.given}`",
         twins=[name for name in everybody if name not in SERVICES],
         members=everybody,
