@@ -93,6 +93,12 @@ def test_an_investment_is_what_its_parts_cost() -> None:
         investment_eur(site, Design(0, 0, 0, 0, 60.0, 500.0), site.economics)
 
 
+def test_a_design_beyond_what_a_site_may_have_is_refused() -> None:
+    with raises(Code.RANGE, "the largest design: devices.pv.pv.rated_kw") as caught:
+        designs(office(), [0], [0], [0], [0], [50, 1e7], [])
+    assert "10000000" in str(caught.value)
+
+
 def test_designs_are_all_combinations_once() -> None:
     site = office()
     found = designs(site, [0, 20], [10, 20], [0, 2], [0], [], [])

@@ -5,7 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.errors import Code, InputError
+from pydantic import ValidationError
+
+from schemas.errors import Code, InputError, faults_of
 from schemas.site import AnyDevice, Bess, Charger, ClearSky, Irradiance, PowerProfile, Pv, PvSource, Site, TimeProfile
 from schemas.site.economics import Economics
 from schemas.site.profile import DayProfile, Profile
@@ -63,15 +65,23 @@ def designs(
         raise InputError.one("--connection", "more than 0 kW is allowed", "0", code=Code.RANGE)
     if any(pv_kw) and not _rated_kw(site):
         raise InputError.one("--pv", "the site has no inverter that could be larger or smaller", code=Code.EMPTY)
+    pv_kw, connection_kw = pv_kw or [_rated_kw(site)], connection_kw or [site.connection.import_limit_kw]
+    _within_bounds(site, Design(max(bess_kwh), max(bess_kw), 0, 0, max(pv_kw), max(connection_kw)))
     found = {base_of(site): None}
-    for kwh, kw, ways, controlled, pv, power in itertools.product(
-        bess_kwh, bess_kw, v2g, smart, pv_kw or [_rated_kw(site)], connection_kw or [site.connection.import_limit_kw]
-    ):
+    for kwh, kw, ways, controlled, pv, power in itertools.product(bess_kwh, bess_kw, v2g, smart, pv_kw, connection_kw):
         if bool(kwh) == bool(kw):
             found[Design(kwh, kw, ways, min(controlled, len(points) - ways), pv, power)] = None
         elif not kwh:
             found[Design(0.0, 0.0, ways, min(controlled, len(points) - ways), pv, power)] = None
     return list(found)
+
+
+def _within_bounds(site: Site, largest: Design) -> None:
+    """Raises InputError where a site of this design could not be described."""
+    try:
+        Site.model_validate(site_of(site, largest).model_dump())
+    except ValidationError as error:
+        raise InputError(faults_of(error, "the largest design")) from None
 
 
 def _at_most(option: str, values: Sequence[int], most: int, what: str) -> None:
