@@ -468,18 +468,12 @@ class Problem:
         """
         if self.weights == Weights():
             return 0.0
-        drawn, given = (
-            sum_in_order(pair)
-            for pair in (
-                (abs(price) * kw for price, kw in zip(self.import_eur_per_kwh, self.load_kw, strict=True)),
-                (
-                    abs(price) * kw
-                    for unit in self.pv
-                    for price, kw in zip(self.export_eur_per_kwh, unit.available_kw, strict=True)
-                ),
-            )
+        buying, selling = self.import_eur_per_kwh, self.export_eur_per_kwh
+        load = sum_in_order(abs(price) * kw for price, kw in zip(buying, self.load_kw, strict=True))
+        pv = sum_in_order(
+            abs(price) * kw for unit in self.pv for price, kw in zip(selling, unit.available_kw, strict=True)
         )
-        return self.step_h * (drawn + given)
+        return self.step_h * (load + pv)
 
     @property
     def outside_limit_eur_per_kwh(self) -> Values:

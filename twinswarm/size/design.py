@@ -17,8 +17,8 @@ _NEW_BESS = "bess"
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """``v2g``, ``smart``: of the site's charging points, in `_in_turn`, so many are bidirectional and, of the rest, so
-    many controllable; the others charge at once. The vehicles come in any case."""
+    """``v2g``, ``smart``: of the site's charging points, in the order of `_in_turn`, so many are bidirectional and,
+    of the rest, so many controllable; the others charge at once. The vehicles come in any case."""
 
     bess_kwh: float
     bess_kw: float
