@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from schemas.kinds import COMMANDED_KINDS, DEVICE_KINDS
-from schemas.messages import EmsMode, Plan, PlanStatus, Presence, Run, Severity, TimeMode
+from schemas.messages import EmsMode, MeterNameplate, MeterRole, Plan, PlanStatus, Presence, Run, Severity, TimeMode
 from schemas.presence import REVOKED, SKEW_S
 from schemas.topics import RETAINED, Kind
 from services.monitor.discovery import Roster, Seen
@@ -145,6 +145,17 @@ def _silence_of(about: _Site, seen: Seen) -> Finding | None:
         return about.find(seen.device, Verdict.FAULT, f"by the EMS: {known.why_not}") if silent else None
     text = f"sends something in {expected_s:g} s, which is longer than was listened: --wait {expected_s + 5:.0f} does"
     return about.find(seen.device, Verdict.UNKNOWN, text)
+
+
+def _pcc(about: _Site) -> Iterator[Finding]:
+    """Whether anybody measures at the PCC, where somebody commands."""
+    plates = [seen.birth.nameplate for seen in about.members if seen.birth is not None]
+    measured = any(isinstance(plate, MeterNameplate) and plate.role is MeterRole.PCC for plate in plates)
+    if about.in_wall_time and about.of_kind(Kind.EMS) is not None and not measured:
+        text = (
+            "no meter with role pcc has shown itself in this run: the EMS estimates the load, and no day can be settled"
+        )
+        yield about.find("PCC", Verdict.WARNING, text)
 
 
 def _clocks(about: _Site) -> Iterator[Finding]:
@@ -324,6 +335,7 @@ def _versions(roster: Roster, site: str) -> list[Finding]:
 
 _CHECKS: tuple[Callable[[_Site], Iterator[Finding]], ...] = (
     _presence,
+    _pcc,
     _clocks,
     _plan,
     _fallbacks,

@@ -18,6 +18,8 @@ from schemas.messages import (
     DevicePlan,
     EmsMode,
     KnownDevice,
+    MeterNameplate,
+    MeterRole,
     Metric,
     Plan,
     PlanStatus,
@@ -62,9 +64,9 @@ def _plan(**changed: object) -> Plan:
 
 
 class Lab:
-    """A site that is well: clock, recorder, EMS and a charger in a real run, all heard while listening."""
+    """A site that is well: clock, recorder, EMS, a charger and a meter in a real run, all heard while listening."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: MeterRole = MeterRole.PCC) -> None:
         self.roster = Roster()
         self._seq = 0
         run = Run(mode=TimeMode.WALL, step_s=900, t0=T0, wall0=T0, simulated=False)
@@ -78,6 +80,9 @@ class Lab:
         birth = Birth(nameplate=nameplate, time_modes=(TimeMode.WALL,), software="acme 3.1", telemetry_period_s=10.0)
         self.say(Kind.CHARGER, "ev1", birth, retained=True)
         self.say(Kind.CHARGER, "ev1", State(state=Presence.ONLINE), retained=True)
+        meter = Birth(nameplate=MeterNameplate(role=role), time_modes=(TimeMode.WALL,), software="acme 3.1")
+        self.say(Kind.METER, "main", meter, retained=True)
+        self.say(Kind.METER, "main", State(state=Presence.ONLINE), retained=True)
 
     def be_born(self, kind: Kind, name: str, software: str = "twinswarm 0.1.0") -> None:
         birth = Birth(nameplate=ServiceNameplate(), time_modes=(TimeMode.WALL,), software=software, heartbeat_s=15.0)
@@ -136,8 +141,14 @@ def test_a_site_that_is_well_has_a_line_for_each_subject_and_nothing_to_say() ->
     ]
     texts = {finding.subject: finding.text for finding in lab.findings()}
     assert texts["recorder"] == "0.4 s behind what is measured, 9 messages stored, 0 missing, 0 dead letters"
-    assert texts["versions"] == "acme 3.1 (1), twinswarm 0.1.0 (3)"
+    assert texts["versions"] == "acme 3.1 (2), twinswarm 0.1.0 (3)"
     assert texts["plan"] == "5 min old, optimal, mode control"
+
+
+def test_a_site_that_nobody_measures_at_the_pcc_is_told() -> None:
+    lab = Lab(MeterRole.LOAD).beat(*SERVICES).charge()
+    text = "no meter with role pcc has shown itself in this run: the EMS estimates the load, and no day can be settled"
+    assert lab.not_ok() == [("PCC", "warning", text)]
 
 
 def test_listening_ends_once_everybody_was_heard() -> None:
