@@ -43,6 +43,7 @@ from schemas.site.limits import AnyLimitSource
 from schemas.site.network import Cable, Network, Transformer
 from schemas.site.ocpp import OcppServer
 from schemas.site.options import (
+    LEAST_COST_WEIGHT,
     Calm,
     Connection,
     EmsOptions,
@@ -202,6 +203,7 @@ class Site(SitePart):
 
 __all__ = [
     "GHOSTS",
+    "LEAST_COST_WEIGHT",
     "NETWORK",
     "PHASES",
     "REAL_SITE",

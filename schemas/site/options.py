@@ -88,6 +88,10 @@ class PersonRequests(SitePart):
     """So long after a person asked the EMS decides again."""
 
 
+LEAST_COST_WEIGHT = 0.001
+"""Of money, also where a site gives it none: it decides between plans that are equal by what is wanted."""
+
+
 class Objective(SitePart):
     """What the EMS minimises: weights of money, emissions, energy that leaves the site, and the peak.
 
@@ -96,7 +100,7 @@ class Objective(SitePart):
     """
 
     cost: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """On money: energy, wear, demand charge. 0: as 0.001, so that it decides between plans that are equal otherwise."""
+    """On money: energy, wear, demand charge. 0: as `LEAST_COST_WEIGHT`."""
     co2_eur_per_t: Annotated[float, Field(ge=0, le=2000)] = 0.0
     """Price of the emissions of imported energy, by ``connection.co2_profile``."""
     self_consumption_eur_per_kwh: Annotated[float, Field(ge=0, le=2)] = 0.0

@@ -9,8 +9,7 @@ from typing import Any
 
 from schemas.cycle import Course
 from schemas.messages import PlanStatus
-from schemas.site import Objective, Pv, Site
-from services.ems.problem_builder.objective import LEAST_COST_WEIGHT
+from schemas.site import LEAST_COST_WEIGHT, Objective, Pv, Site
 from twinswarm.simulation.variants import Reference
 from twinswarm.study.day import Day
 from twinswarm.study.own_site import demand_eur_of, variants_of

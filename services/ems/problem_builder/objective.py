@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 
-from schemas.site import Site
+from schemas.site import LEAST_COST_WEIGHT, Site
 from services.ems.problem import ChargerUnit, Prices, Weights
 from services.ems.problem_builder.window import Window
 
-LEAST_COST_WEIGHT = 0.001
-"""Of money, also where a site gives it none: it decides between plans that are equal by what is wanted. Else what may
-be sold at no harm would be curtailed, for the sake of a tie-break."""
-
 
 def weights_of(site: Site) -> Weights:
+    """Money always has some weight: else what may be sold at no harm would be curtailed, for a tie-break."""
     wanted = site.ems.objective
     return Weights(
         max(wanted.cost, LEAST_COST_WEIGHT),
