@@ -43,7 +43,7 @@ _ALONE = {Aim.CO2: 1000.0, Aim.SELF_CONSUMPTION: 0.5, Aim.PEAK: 1.0}
 
 NODES = 100
 """Of branch and bound, at most, for a plan. Where PV that goes unused costs more than it sells for, burning it in the
-batteries would pay, and plans need binaries that 1,000 nodes do not prove either, in ten times the time."""
+batteries would pay, and plans need binaries; many are not proved with 1,000 nodes either, in ten times the time."""
 
 
 @dataclass(frozen=True, slots=True)
