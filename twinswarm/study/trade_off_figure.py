@@ -20,6 +20,8 @@ _SAME = 0.04
 """Points that are apart by less than this part of the panel, both ways, share a mark's label."""
 _NEAR = (0.3, 0.12)
 """Labels of places that are nearer than this to the one before, in parts of the panel, would lie upon each other."""
+_LETTER = 0.01
+"""Width of a label's letter, in parts of the panel: one that ends at its mark needs so much before it."""
 _COLOURS = {Aim.CO2: GREEN, Aim.SELF_CONSUMPTION: BLUE, Aim.PEAK: VERMILION}
 
 
@@ -59,6 +61,8 @@ def _curve(axes: Axes, found: TradeOff, aim: Aim) -> None:
         shift, side = ((-6, -13) if above else (-6, 8), "right") if end else ((7, 5) if above else (7, -12), "left")
         if crowded and not end:  # on the other side of the curve than the label before it
             shift, side = ((-7, -13) if above else (-7, 7)), "right"
+        if side == "right" and x - left < _LETTER * len(text) * (right - left):
+            shift, side = (-shift[0], shift[1]), "left"
         axes.annotate(text, (x, y), shift, textcoords="offset points", fontsize=8.5, ha=side)
         before = None if crowded else (x, y)
 
