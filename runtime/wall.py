@@ -224,8 +224,7 @@ class WallLoop:
             *self._participant.subscriptions,
             *self._services.subscriptions,
         )
-        offline = Outgoing(self._state_topic, State(state=Presence.OFFLINE, reason="connection lost"))
-        will = Will(str(self._state_topic), self._life.encode_unnumbered(offline, will_ts))
+        will = Will(str(self._state_topic), self._unnumbered(Presence.OFFLINE, "connection lost", will_ts))
         self._will_of = (self._life.boot, self._life.run)
         self._transport.connect(tuple(dict.fromkeys(subscriptions)), will)
 
@@ -360,14 +359,21 @@ class WallLoop:
             birth = birth.model_copy(update={"store_and_forward": True})
         self._send([Outgoing(own_topic(self._participant, Channel.BIRTH), birth)], now)
         self._show(Presence.ONLINE, None, now)
-        self._announced_at = now if self._run is None else self._run.time_at(now)
+        self._announced_at = self._run_time(now)
 
     def _show(self, state: Presence, reason: str | None, now: datetime) -> None:
         self._send([Outgoing(self._state_topic, State(state=state, reason=reason))], now)
 
     def _send(self, outgoing: list[Outgoing], now: datetime) -> None:
         """Sends what is not about an instant of the schedule."""
-        self._publish(outgoing, now if self._run is None else self._run.time_at(now))
+        self._publish(outgoing, self._run_time(now))
+
+    def _run_time(self, now: datetime) -> datetime:
+        return now if self._run is None else self._run.time_at(now)
+
+    def _unnumbered(self, state: Presence, reason: str, ts: datetime) -> bytes:
+        """The own state outside the run's counts."""
+        return self._life.encode_unnumbered(Outgoing(self._state_topic, State(state=state, reason=reason)), ts)
 
     def _publish(self, outgoing: list[Outgoing], ts: datetime) -> None:
         messages = [(self._life.sent(one, ts), keep_of(one)) for one in outgoing]
@@ -656,20 +662,21 @@ class WallLoop:
                 self._checkpoint.clear()
 
     def fail(self, reason: str, now: datetime) -> None:
-        """Leaves state fault and why: without a number where the disk takes no checkpoint, which goes before those."""
+        """Leaves state fault and why."""
         self._inlets.close()
         try:
-            try:
-                self._part(Presence.FAULT, reason, now)
-            except DiskFullError:
-                ts = now if self._run is None else self._run.time_at(now)
-                fault = Outgoing(self._state_topic, State(state=Presence.FAULT, reason=reason))
-                payload = self._life.encode_unnumbered(fault, ts)
-                self._transport.publish(str(self._state_topic), payload, retain=True)
-                self._transport.flush(GOODBYE_S)
-                self._progress.on(WallEvent.GOODBYE)
+            self._leave_at_fault(reason, now)
         except BrokerUnreachableError as error:
             LOG.warning("%s cannot say that it fails: %s", self._participant.device, error)
+
+    def _leave_at_fault(self, reason: str, now: datetime) -> None:
+        try:
+            self._part(Presence.FAULT, reason, now)
+        except DiskFullError:  # what has a number is in the checkpoint before it is sent
+            fault = self._unnumbered(Presence.FAULT, reason, self._run_time(now))
+            self._transport.publish(str(self._state_topic), fault, retain=True)
+            self._transport.flush(GOODBYE_S)
+            self._progress.on(WallEvent.GOODBYE)
 
     def step_aside(self) -> None:
         """Another process of this name acts, and its state stands on the broker."""

@@ -1,6 +1,7 @@
 """The energy of each car at its charger, step by step."""
 
 import bisect
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,12 +48,12 @@ def visits_of(tracks: Mapping[str, Track], times: Sequence[datetime], site: Site
             for session in sessions_since(track, times[0])
             if (begin := max(session.arrival, times[0])) < (end := min(session.departure or times[-1], times[-1]))
         ]
-        there_s: dict[int, float] = defaultdict(float)
-        for stay in stays:
-            for step, seconds in stay.seconds_of_steps(times).items():
-                there_s[step] += seconds
-        for stay in stays:
-            yield _visit(track, stay, there_s, times, site)
+        own_s = [stay.seconds_of_steps(times) for stay in stays]
+        all_s: dict[int, float] = defaultdict(float)
+        for step, seconds in itertools.chain.from_iterable(one.items() for one in own_s):
+            all_s[step] += seconds
+        for stay, one in zip(stays, own_s, strict=True):
+            yield _visit(track, stay, {step: seconds / all_s[step] for step, seconds in one.items()}, times, site)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +73,19 @@ class _Stay:
         }
 
 
-def _visit(track: Track, stay: _Stay, there_s: Mapping[int, float], times: Sequence[datetime], site: Site) -> Visit:
+def _visit(track: Track, stay: _Stay, shares: Mapping[int, float], times: Sequence[datetime], site: Site) -> Visit:
     """Registers are read at the steps' bounds, and a charger without a car counts nothing: all energy of a step is of
     the car that was there in it. Where several were, it goes by the time that each was there.
 
-    ``there_s``: how long [s] any car was there, by step.
+    ``shares``: this stay's of each of its steps, in order.
     """
-    own_s = stay.seconds_of_steps(times)
+    first = min(shares)
     flows = [
-        ((flow.import_kwh or 0.0) * own_s[step] / there_s[step], (flow.export_kwh or 0.0) * own_s[step] / there_s[step])
-        for step, flow in zip(own_s, track.flows(times[min(own_s) : max(own_s) + 2]), strict=True)
+        ((flow.import_kwh or 0.0) * share, (flow.export_kwh or 0.0) * share)
+        for share, flow in zip(shares.values(), track.flows(times[first : max(shares) + 2]), strict=True)
     ]
     charged, discharged = math.fsum(drawn for drawn, _ in flows), math.fsum(given for _, given in flows)
     net = tuple(drawn - given for drawn, given in flows)
     around = {track.device: track.around(stay.begin, stay.end)}
     aged = calendar_wear_eur(around, stay.begin, stay.end, site, Group.VEHICLES)
-    return Visit(track.device, stay.vehicle, charged, discharged, min(own_s), net, aged)
+    return Visit(track.device, stay.vehicle, charged, discharged, first, net, aged)

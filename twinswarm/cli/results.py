@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from services.analysis.run_result import RunResult
-    from twinswarm.study.figures import Drawn
 
 
 def tell_result(result: "RunResult", history: str, report: Path | None, output: Output) -> None:
@@ -50,13 +49,6 @@ def show(console: "Console", tables: "Iterable[Table | None]", notes: Iterable[s
             console.print(table)
     for note in notes:
         console.print(note, markup=False)
-
-
-def draw(figures: "Iterable[Drawn]", folder: Path) -> list[Path]:
-    """Writes figures into a folder, each in two formats. Raises InputError when one cannot be written."""
-    from twinswarm.study.figures import write_figures
-
-    return write_figures(list(figures), folder)
 
 
 def name_figures(output: Output, drawn: Iterable[Path]) -> None:

@@ -15,9 +15,10 @@ _NOTES = (
 
 
 def notes(found: TradeOff) -> list[str]:
-    open_ = [f"{point.name} {point.unproved}" for point in found.points if point.unproved]
-    plans = f"Plans that are the best found, without a proof that none is better: {', '.join(open_)}." if open_ else ""
-    return [*_NOTES, *filter(None, [plans])]
+    unproved = ", ".join(f"{point.name} {point.unproved}" for point in found.points if point.unproved)
+    if not unproved:
+        return list(_NOTES)
+    return [*_NOTES, f"Plans that are the best found, without a proof that none is better: {unproved}."]
 
 
 def trade_off_table(found: TradeOff) -> "Table":

@@ -6,7 +6,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, counted
-from twinswarm.cli.results import draw, name_figures, tell
+from twinswarm.cli.results import name_figures, tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 _MOST = 10
@@ -52,7 +52,7 @@ def attribute(
     from twinswarm.attribution.players import players_of
     from twinswarm.attribution.tables import car_table, notes, share_table
     from twinswarm.simulation.runs import parse_date
-    from twinswarm.study.figures import Drawn
+    from twinswarm.study.figures import Drawn, write_figures
     from twinswarm.study.own_site import course_over
 
     output = Output.to(json)
@@ -62,6 +62,6 @@ def attribute(
     folder = options.folder(out or options.RUNS / f"attribute-{chosen.site}")
     with counted(output.console, "combinations", 2 ** len(players)) as one_more:
         found = attribute_savings(chosen, course, reference, players, processes, seed, one_more)
-    drawn = draw([Drawn("attribution", figure_of(found))], folder)
+    drawn = write_figures([Drawn("attribution", figure_of(found))], folder)
     tell(output, found.to_json(), [share_table(found), car_table(found)], notes(found))
     name_figures(output, drawn)

@@ -6,7 +6,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, counted
-from twinswarm.cli.results import draw, name_figures, tell
+from twinswarm.cli.results import name_figures, tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 
@@ -36,7 +36,7 @@ def compare(
 
     require("highspy", "power_grid_model", "matplotlib")  # workers load them
     from twinswarm.simulation.runs import parse_date
-    from twinswarm.study.figures import Drawn
+    from twinswarm.study.figures import Drawn, write_figures
     from twinswarm.study.own_site import compare_variants, course_over, variants_of
     from twinswarm.study.own_site_figure import figure_of
     from twinswarm.study.own_site_table import comparison_table, notes
@@ -47,6 +47,6 @@ def compare(
     folder = options.folder(out or options.RUNS / f"compare-{chosen.site}")
     with counted(output.console, "variants", len(variants_of(chosen, reference))) as one_more:
         found = compare_variants(chosen, course, reference, processes, one_more)
-    drawn = draw([Drawn("comparison", figure_of(found))], folder)
+    drawn = write_figures([Drawn("comparison", figure_of(found))], folder)
     tell(output, found.to_json(), [comparison_table(found)], notes(found))
     name_figures(output, drawn)

@@ -7,7 +7,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, counted
-from twinswarm.cli.results import draw, name_figures, tell
+from twinswarm.cli.results import name_figures, tell
 from twinswarm.simulation.variants import Reference, StorageChoice, with_storage
 
 
@@ -62,7 +62,11 @@ def league(
     with counted(output.console, "contestants", len({*names, "uncontrolled"})) as one_more:
         found = play_league(chosen, course, names, processes, one_more)
     value = found.to_json()
-    drawn = [] if folder is None else draw([figure_of(found)], folder)
+    drawn = []
+    if folder is not None:
+        from twinswarm.study.figures import write_figures  # which loads matplotlib
+
+        drawn = write_figures([figure_of(found)], folder)
     tell(output, value, [league_table(found)], NOTES)
     output.console.print(f"SHA-256  {value['sha256']}", markup=False, soft_wrap=True)
     name_figures(output, drawn)

@@ -7,7 +7,7 @@ import typer
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, on_terminal, stoppable
-from twinswarm.cli.results import draw, name_figures, show
+from twinswarm.cli.results import name_figures, show
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def size(
     from twinswarm.size.output import error_note, figures_of, size_json, size_notes, size_table
     from twinswarm.size.sweep import assess, best_of, economics_of, without_v2g_to_assess
     from twinswarm.size.typical import features_of, typical_days
+    from twinswarm.study.figures import write_figures
     from twinswarm.year.engine import local_workers
     from twinswarm.year.order import order_over
 
@@ -138,7 +139,7 @@ def size(
     best = best_of(results)
     same = next((one for one in whole if one.design == best.design), None)
     error = None if same is None else best.earned_eur - same.earned_eur
-    drawn = draw(figures_of(results, best_of(whole or results), chosen), folder)
+    drawn = write_figures(figures_of(results, best_of(whole or results), chosen), folder)
     output.write(
         {
             "site": chosen.site,

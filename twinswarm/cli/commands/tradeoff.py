@@ -2,7 +2,7 @@
 
 from twinswarm.cli import options
 from twinswarm.cli.output import Output, counted
-from twinswarm.cli.results import draw, name_figures, tell
+from twinswarm.cli.results import name_figures, tell
 from twinswarm.simulation.variants import Reference, StorageChoice
 
 
@@ -29,7 +29,7 @@ def tradeoff(
 
     require("highspy", "power_grid_model", "matplotlib")  # workers load them
     from twinswarm.simulation.runs import parse_date
-    from twinswarm.study.figures import Drawn
+    from twinswarm.study.figures import Drawn, write_figures
     from twinswarm.study.own_site import course_over
     from twinswarm.study.trade_off import aims_of, objectives_of, trade_off
     from twinswarm.study.trade_off_figure import figure_of
@@ -41,6 +41,6 @@ def tradeoff(
     folder = options.folder(out or options.RUNS / f"tradeoff-{chosen.site}")
     with counted(output.console, "objectives", len(objectives_of(aims_of(chosen)))) as one_more:
         found = trade_off(chosen, course, processes, one_more)
-    drawn = draw([Drawn("tradeoff", figure_of(found))], folder)
+    drawn = write_figures([Drawn("tradeoff", figure_of(found))], folder)
     tell(output, found.to_json(), [trade_off_table(found)], notes(found))
     name_figures(output, drawn)

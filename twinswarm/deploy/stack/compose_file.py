@@ -1,6 +1,7 @@
 """The compose file of a site: a template, and what in it follows from the site."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -45,7 +46,7 @@ class StackOrder:
         """Name of the file with the site, beside the compose file; None: the image has it."""
         return f"{self.site.site}.site.json" if self.in_the_image is None else None
 
-    @property
+    @cached_property
     def site_text(self) -> str:
         """What is in that file."""
         return self.site.model_dump_json(indent=1) + "\n"
